@@ -1,0 +1,180 @@
+"""One consumer group on one partition: its cursor, its lease, its parked events.
+
+A projection reads with XREAD from a cursor, and the group in Redis only records how far it is: nothing is ever
+pending, so nothing can be stranded with a dead consumer (docs/decisions/0002-cursor-not-pending-list.md).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from consumers.errors import LeaseLost
+from streams.entries import RawEntry, subject_of
+from streams.partitions import Partition
+from streams.positions import START, Position
+
+DEFAULT_LEASE = 5.0
+"""Seconds after which the partition of a silent process is taken over."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a consumer says of itself for `status`; `settled` is the position up to which no work is put off,
+    `replays` the runs whose events may still be on their way.
+    """
+
+    state: str
+    position: str
+    settled: str
+    owner: str
+    at: float
+    retries: int = 0
+    problem: str | None = None
+    replays: tuple[str, ...] = ()
+
+
+def _script(name: str) -> str:
+    return Path(__file__).with_name(name).read_text()
+
+
+class Group:
+    """A consumer group on a partition, used by one process at a time."""
+
+    def __init__(self, client: "Redis", name: str, partition: Partition, *, owner: str, lease: float) -> None:
+        self.name = name
+        self.partition = partition
+        self.epoch = 0
+        self._client = client
+        self.owner = owner
+        self._lease_ms = int(lease * 1000)
+        key = partition.key
+        self._lease, self._attempts = f"{key}:lease:{name}", f"{key}:attempts:{name}"
+        self._parked, self._subjects = f"{key}:parked:{name}", f"{key}:parked-subjects:{name}"
+        self._acquire = client.register_script(_script("acquire.lua"))
+        self._advance = client.register_script(_script("advance.lua"))
+        self._park = client.register_script(_script("park.lua"))
+        self._release = client.register_script(_script("release.lua"))
+
+    async def create(self, stream_key: str | None = None) -> None:
+        """Create the group at the beginning of the stream, unless it is there."""
+        try:
+            await self._client.xgroup_create(stream_key or self.partition.key, self.name, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    async def acquire(self) -> bool:
+        """Take the lease if it is free."""
+        epoch = cast(
+            "int", await self._acquire(keys=[self._lease, f"{self._lease}:epoch"], args=[self.owner, self._lease_ms])
+        )
+        self.epoch = epoch
+        return epoch > 0
+
+    async def renew(self) -> None:
+        """Hold the lease for another term.
+
+        Raises:
+            LeaseLost: another process has it.
+        """
+        await self.advance(self.partition.key, None)
+
+    async def advance(self, stream_key: str, position: Position | None) -> None:
+        """Move the group past what its sink made durable, and renew the lease, in one round trip.
+
+        Raises:
+            LeaseLost: another process has the partition; its own position counts.
+        """
+        moved = await self._advance(
+            keys=[self._lease, stream_key],
+            args=[self._holder, self._lease_ms, self.name, "" if position is None else str(position)],
+        )
+        if not moved:
+            raise LeaseLost(str(self.partition))
+
+    async def park(self, stream_key: str, entry: RawEntry, reason: str, *, reason_class: str, block: bool) -> None:
+        """Set an entry aside, whole, with the reason; `block` makes later events of its subject wait behind it.
+
+        Raises:
+            LeaseLost: another process has the partition.
+        """
+        subject = subject_of(entry) or ""
+        about: list[str | bytes] = [
+            "parked_position",
+            entry.entry_id,
+            "parked_reason",
+            reason,
+            "parked_class",
+            reason_class,
+        ]
+        done = await self._park(
+            keys=[self._lease, stream_key, self._parked, self._subjects],
+            args=[self._holder, self.name, entry.entry_id, subject if block else "", *about, *entry.fields],
+        )
+        if not done:
+            raise LeaseLost(str(self.partition))
+
+    async def release(self) -> None:
+        """Give the lease back, so that another process need not wait for its end."""
+        await self._release(keys=[self._lease, self._attempts], args=[self._holder])
+
+    async def parked_subjects(self) -> set[str]:
+        """Subjects with a parked event; their later events wait behind it."""
+        reply = cast("list[bytes]", await cast("Any", self._client.hkeys(self._subjects)))
+        return {subject.decode() for subject in reply}
+
+    async def position(self, stream_key: str) -> Position:
+        """The group's position, the beginning where it has none."""
+        for group in await self._client.xinfo_groups(stream_key):
+            if group["name"] == self.name.encode():
+                return Position.parse(group["last-delivered-id"])
+        return START
+
+    async def note_attempt(self, cursor: Position) -> int:
+        """Count how often reading was started at this very position; more than once means that a process died there."""
+        reply = cast("Mapping[bytes, bytes]", await cast("Any", self._client.hgetall(self._attempts)))
+        same = reply.get(b"position") == str(cursor).encode()
+        count = int(reply.get(b"count", b"0")) + 1 if same else 1
+        await cast("Any", self._client.hset(self._attempts, mapping={"position": str(cursor), "count": count}))
+        return count
+
+    async def sequence_at(self, position: Position) -> int | None:
+        """The sequence number of the entry at a position, None where it is gone or has none."""
+        if position == START:
+            return 0
+        reply = cast(
+            "list[tuple[bytes, dict[bytes, bytes]]]",
+            await self._client.xrange(self.partition.key, str(position), str(position)),
+        )
+        value = reply[0][1].get(b"ce_sequence") if reply else None
+        return int(value) if value else None
+
+    async def replays(self) -> list[str]:
+        """Replay runs that this group is to read."""
+        reply = cast("Mapping[bytes, bytes]", await cast("Any", self._client.hgetall(f"{self.partition.key}:replays")))
+        return [run.decode() for run, to in reply.items() if self.name in to.decode().split(",")]
+
+    async def read(
+        self, cursors: Mapping[str, Position], *, count: int, block: int | None
+    ) -> dict[str, Sequence[RawEntry]]:
+        """Read entries behind each cursor, at most `count` a stream; wait up to `block` milliseconds for one."""
+        arguments: list[Any] = ["XREAD", "COUNT", count]
+        if block is not None:
+            arguments += ["BLOCK", block]
+        arguments += ["STREAMS", *cursors, *map(str, cursors.values())]
+        reply = await cast("Any", self._client).execute_command(*arguments)
+        pairs = cast("Any", reply.items() if isinstance(reply, dict) else reply or ())
+        return {key.decode(): [RawEntry(*entry) for entry in entries] for key, entries in pairs}
+
+    async def report(self, report: Report) -> None:
+        """Publish what `status` shows."""
+        await cast(
+            "Any", self._client.hset(f"{self.partition.key}:consumers", self.name, msgspec.json.encode(report).decode())
+        )
+
+    @property
+    def _holder(self) -> str:
+        return f"{self.owner}/{self.epoch}"

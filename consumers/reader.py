@@ -1,0 +1,342 @@
+"""The read loop of a projection: cursor, batches, splitting, parking, replays. Why it is ours and not FastStream's
+stands in docs/decisions/0001-own-read-loop.md.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
+from typing import TypeVar
+
+import msgspec
+import structlog
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from consumers.errors import LeaseLost, SinkNotReady
+from consumers.group import Group, Report
+from streams.entries import RawEntry, decode
+from streams.errors import InvalidEvent, PlayheadError
+from streams.events import Recorded
+from streams.partitions import Partition
+from streams.positions import START, Position
+from streams.sinks import Batch, Sink, Source
+
+_Result = TypeVar("_Result")
+
+_BLOCK_MS = 250
+_FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0
+_CAREFUL_AFTER = 3
+"""Starts at one position after which entries are handled one by one, to find the one that kills the process."""
+
+
+class ReaderSettings(msgspec.Struct, frozen=True):
+    """How a reader reads: events and bytes a batch, seconds of its lease, starts before an entry is parked."""
+
+    batch: int = 500
+    batch_bytes: int = 16 * 1024 * 1024
+    lease: float = 5.0
+    max_deliveries: int = 6
+
+
+class Reader:
+    """Feeds one partition to one sink, for as long as it holds the lease."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        group: Group,
+        settings: ReaderSettings,
+        executor: Executor,
+        is_transient: Callable[[BaseException], bool],
+        observe: "Observer",
+    ) -> None:
+        self.healthy = False
+        self._sink, self._group, self._settings = sink, group, settings
+        self._executor, self._is_transient, self._observe = executor, is_transient, observe
+        self._partition: Partition = group.partition
+        self._live = group.partition.key
+        self._cursors: dict[str, Position] = {}
+        self._parked: set[str] = set()
+        self._expected: int | None = None
+        self._stopping = asyncio.Event()
+        self._retries = 0
+        self._settled: Position | None = None
+        self._problem: str | None = None
+        self._log = structlog.get_logger().bind(projection=sink.name, partition=str(group.partition))
+
+    def stop(self) -> None:
+        """Finish the batch in hand, then return from `run`."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Stand by for the lease, serve while it is ours, until stopped.
+
+        Raises:
+            Exception: what no retry can mend, such as a failed fsync.
+        """
+        delay = _FIRST_DELAY
+        while not self._stopping.is_set():
+            try:
+                await self._group.create()
+                if not await self._group.acquire():
+                    self.healthy = True  # standing by is what this process is for
+                    await self._pause(self._settings.lease / 5)
+                    continue
+                await self._serve()
+                delay = _FIRST_DELAY
+            except LeaseLost:
+                self._log.warning("lease lost")
+            except SinkNotReady as error:
+                self.healthy = False
+                self._log.warning("sink not ready", error=str(error), retry_in_seconds=round(delay, 1))
+                await self._pause(delay * random.uniform(0.5, 1.0))
+                delay = min(delay * 2, _LONGEST_DELAY)
+            except (RedisConnectionError, RedisTimeoutError, OSError, ResponseError) as error:
+                if isinstance(error, ResponseError) and not str(error).startswith(
+                    ("NOGROUP", "READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN")
+                ):
+                    raise
+                self.healthy = False
+                self._log.warning("redis unavailable", error=str(error), retry_in_seconds=round(delay, 1))
+                await self._pause(delay * random.uniform(0.5, 1.0))
+                delay = min(delay * 2, _LONGEST_DELAY)
+
+    async def _serve(self) -> None:
+        checkpoint = await self._open()
+        cursor = await self._group.position(self._live) if checkpoint is None else checkpoint
+        self._cursors = {self._live: cursor}
+        self._settled = None
+        self._parked = await self._group.parked_subjects()
+        previous = await self._group.sequence_at(cursor)
+        self._expected = None if previous is None else previous + 1
+        careful = self._settings.batch if await self._group.note_attempt(cursor) >= _CAREFUL_AFTER else 0
+        self._log.info("serving", position=str(cursor), epoch=self._group.epoch, careful=bool(careful))
+        self.healthy = True
+        serving = asyncio.current_task()
+        renewal = asyncio.create_task(self._keep_lease(serving))
+        try:
+            await self._read_on(careful)
+        except asyncio.CancelledError:
+            if renewal.done() and not renewal.cancelled():
+                raise LeaseLost(str(self._partition)) from renewal.exception()
+            raise
+        finally:
+            renewal.cancel()
+            self.healthy = False
+            with suppress(asyncio.CancelledError, LeaseLost, RedisError):
+                await renewal
+        await self._call(self._sink.settle)
+        await self._report("stopped", settled=True)
+        await self._group.release()
+
+    async def _open(self) -> Position | None:
+        try:
+            return await self._call(lambda: self._sink.open(self._partition, self._group.epoch))
+        except Exception as error:
+            if getattr(error, "fatal", False) or not (isinstance(error, PlayheadError) or self._is_transient(error)):
+                raise
+            await self._group.release()
+            raise SinkNotReady(str(error)) from error
+
+    async def _read_on(self, careful: int) -> None:
+        looked_for_replays = 0.0
+        idle = False
+        while not self._stopping.is_set():
+            if (now := time.monotonic()) - looked_for_replays > _BLOCK_MS / 1000:
+                await self._follow_replays()
+                looked_for_replays = now
+            count = 1 if careful else self._settings.batch
+            found = await self._group.read(self._cursors, count=count, block=_BLOCK_MS if idle else None)
+            idle = not found
+            if idle:
+                await self._settle()
+            for key, entries in found.items():
+                if careful:
+                    await self._handle_carefully(key, entries[0])
+                    careful -= 1
+                else:
+                    await self._handle(key, entries)
+
+    async def _settle(self) -> None:
+        position = self._cursors[self._live]
+        if position != self._settled or self._problem is not None:
+            await self._call(self._sink.settle)
+            self._settled = position
+            self._problem = None
+            await self._report("running", settled=True)
+
+    async def _handle_carefully(self, key: str, entry: RawEntry) -> None:
+        attempts = await self._group.note_attempt(self._cursors[key])
+        if attempts > self._settings.max_deliveries:
+            await self._set_aside(key, entry, f"the process died {attempts - 1} times while handling it", "killed")
+        else:
+            await self._handle(key, [entry])
+
+    async def _handle(self, key: str, entries: Sequence[RawEntry]) -> None:
+        """Decode, set bad entries aside in their place, apply the good ones between them."""
+        good: list[tuple[RawEntry, Recorded]] = []
+        size = 0
+        for entry in entries:
+            try:
+                recorded = decode(entry)
+            except InvalidEvent as error:
+                await self._apply(key, good)
+                good, size = [], 0
+                await self._set_aside(key, entry, str(error), "undecodable")
+                continue
+            if key == self._live:
+                self._check_sequence(recorded)
+                if recorded.event.subject in self._parked:
+                    await self._apply(key, good)
+                    good, size = [], 0
+                    await self._set_aside(key, entry, "an earlier event of its subject is parked", "behind")
+                    continue
+            good.append((entry, recorded))
+            size += len(recorded.event.data)
+            if size >= self._settings.batch_bytes:
+                await self._apply(key, good)
+                good, size = [], 0
+        await self._apply(key, good)
+
+    async def _apply(self, key: str, pairs: Sequence[tuple[RawEntry, Recorded]]) -> None:
+        """Apply a batch; one that fails for good is split until the bad event stands alone."""
+        if not pairs:
+            return
+        last = Position.parse(pairs[-1][0].entry_id)
+        batch = Batch(self._source(key), [recorded for _, recorded in pairs], last)
+        delay = _FIRST_DELAY
+        while True:
+            started = time.perf_counter()
+            try:
+                outcome = await self._call(lambda: self._sink.apply(batch))
+                break
+            except Exception as error:
+                if getattr(error, "fatal", False):
+                    raise
+                if not self._is_transient(error):
+                    await self._split(key, pairs, error)
+                    return
+                self._retries += 1
+                self.healthy = False
+                self._problem = f"{type(error).__name__}: {error}"
+                self._observe.retried(self._partition)
+                self._log.warning("retrying", error=self._problem, retry_in_seconds=round(delay, 1))
+                await self._report("retrying", settled=False)
+                await self._pause(delay * random.uniform(0.5, 1.0))
+                delay = min(delay * 2, _LONGEST_DELAY)
+                if self._stopping.is_set():
+                    raise LeaseLost("stopped while retrying") from error
+        if outcome == "fenced":
+            raise LeaseLost(str(self._partition))
+        self.healthy = True
+        await self._group.advance(key, last)
+        self._cursors[key] = last
+        self._observe.applied(batch, time.perf_counter() - started)
+
+    async def _split(self, key: str, pairs: Sequence[tuple[RawEntry, Recorded]], error: Exception) -> None:
+        if len(pairs) == 1:
+            await self._set_aside(key, pairs[0][0], f"{type(error).__name__}: {error}", "refused")
+            return
+        middle = len(pairs) // 2
+        await self._apply(key, pairs[:middle])
+        blocked = [pair for pair in pairs[middle:] if key == self._live and pair[1].event.subject in self._parked]
+        if not blocked:
+            await self._apply(key, pairs[middle:])
+            return
+        for pair in pairs[middle:]:  # rare: an event of this very batch was parked just now
+            if pair in blocked or pair[1].event.subject in self._parked:
+                await self._set_aside(key, pair[0], "an earlier event of its subject is parked", "behind")
+            else:
+                await self._apply(key, [pair])
+
+    async def _set_aside(self, key: str, entry: RawEntry, reason: str, reason_class: str) -> None:
+        live = key == self._live
+        await self._group.park(key, entry, reason, reason_class=reason_class, block=live)
+        self._cursors[key] = Position.parse(entry.entry_id)
+        if live:
+            self._parked = await self._group.parked_subjects()
+        self._observe.parked(self._partition, reason_class)
+        self._log.error("parked", position=entry.entry_id.decode(), reason=reason)
+
+    def _check_sequence(self, recorded: Recorded) -> None:
+        if recorded.sequence is None:
+            return
+        if self._expected is not None and recorded.sequence > self._expected:
+            lost = recorded.sequence - self._expected
+            self._observe.lost(self._partition, lost)
+            self._log.error("events are gone from the stream", count=lost, before=str(recorded.position))
+        self._expected = recorded.sequence + 1
+
+    async def _follow_replays(self) -> None:
+        runs = {f"{self._live}:replay:{run}" for run in await self._group.replays()}
+        followed = self._cursors.keys() - {self._live}
+        for key in runs - followed:
+            self._cursors[key] = await self._group.position(key)
+        for key in followed - runs:
+            del self._cursors[key]
+        if runs != followed:
+            if followed - runs:
+                await self._call(self._sink.settle)
+            await self._report("running", settled=False)
+
+    async def _keep_lease(self, serving: "asyncio.Task[None] | None") -> None:
+        held_until = time.monotonic() + self._settings.lease
+        while True:
+            await asyncio.sleep(self._settings.lease / 4)
+            try:
+                await self._group.renew()
+                held_until = time.monotonic() + self._settings.lease
+            except (RedisConnectionError, RedisTimeoutError):
+                if time.monotonic() < held_until:
+                    continue
+                if serving is not None:
+                    serving.cancel()
+                raise
+            except BaseException:
+                if serving is not None:
+                    serving.cancel()
+                raise
+
+    async def _report(self, state: str, *, settled: bool) -> None:
+        position = self._cursors[self._live]
+        report = Report(
+            state,
+            str(position),
+            str(position if settled else self._settled or START),
+            self._group.owner,
+            time.time(),
+            self._retries,
+            self._problem,
+            tuple(key.rpartition(":")[2] for key in self._cursors if key != self._live),
+        )
+        await self._group.report(report)
+
+    async def _call(self, function: Callable[[], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    def _source(self, key: str) -> Source:
+        return Source(self._partition, None if key == self._live else key.rpartition(":")[2])
+
+
+class Observer:
+    """What the outside sees of a reader; the default sees nothing."""
+
+    def applied(self, batch: Batch, seconds: float) -> None:
+        """A batch is durable."""
+
+    def parked(self, partition: Partition, reason_class: str) -> None:
+        """An event was set aside."""
+
+    def retried(self, partition: Partition) -> None:
+        """A batch is tried again after a transient failure."""
+
+    def lost(self, partition: Partition, count: int) -> None:
+        """The sequence has a gap: events are gone from the stream unread."""

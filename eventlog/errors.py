@@ -1,0 +1,49 @@
+"""Every error of the event log.
+
+- PlayheadError
+    - LogCorrupt              a line, file or manifest is damaged where no crash can have torn it
+    - LogInUse                another process writes this partition
+    - LogWriteFailed          the disk did not take what was written
+- ValueError
+    - BadLine                 bytes that are no line of the log
+"""
+
+from pathlib import Path
+
+from streams.errors import PlayheadError
+from streams.positions import Position
+
+
+class LogCorrupt(PlayheadError):
+    """The log is damaged: run `playhead log verify`, and restore the file from a backup; nothing was changed."""
+
+    def __init__(self, file: Path, line: int | None, position: Position | None, problem: str) -> None:
+        place = f"{file}" if line is None else f"{file}, line {line}"
+        after = "" if position is None else f" (position {position})"
+        super().__init__(f"{place}{after}: {problem}. {type(self).__doc__}")
+        self.file = file
+        self.line = line
+        self.position = position
+        self.problem = problem
+
+
+class LogInUse(PlayheadError):
+    """Another process writes this partition of the log: stop it first, or leave the partition to it."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(f"{directory}: {type(self).__doc__}")
+        self.directory = directory
+
+
+class LogWriteFailed(PlayheadError):
+    """The disk failed to keep what was written: this process must end, and nothing since is acknowledged."""
+
+    fatal = True
+
+    def __init__(self, path: Path, cause: str) -> None:
+        super().__init__(f"{path}: {cause}. {type(self).__doc__}")
+        self.path = path
+
+
+class BadLine(ValueError):
+    """The bytes are not a line of the event log."""

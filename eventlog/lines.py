@@ -1,0 +1,168 @@
+"""The line codec: `{"position":"<id>","crc32c":"<8 hex>","event":<CloudEvents JSON>}` and a line feed.
+
+The checksum covers the position's bytes, then the event's. The payload stands last in the event as it came and is never
+parsed. JSON strings escape quotes, so the first `,"data":` is where it begins.
+"""
+
+import crc32c
+import msgspec
+
+from eventlog.errors import BadLine
+from streams.errors import InvalidEvent
+from streams.events import Event, Recorded, one_line
+from streams.positions import Position
+
+LINE_LIMIT = 256 * 1024 * 1024
+"""Bytes a line may have; a longer one is damage, or a decompression bomb."""
+
+_HEAD = b'{"position":"'
+_CHECKSUM = b'","crc32c":"'
+_EVENT = b'","event":'
+_DATA = b',"data":'
+_FOOT = b"}\n"
+_HEX_DIGITS = 8
+
+_REQUIRED = ("id", "source", "type", "time", "subject")
+_OPTIONAL = ("dataschema", "correlationid", "causationid", "traceparent", "tracestate", "imported")
+_KNOWN = frozenset({"specversion", *_REQUIRED, *_OPTIONAL, "sequence", "data"})
+_ESCAPE = "ext_"
+"""Prefix of an extension whose own name would read as a known member, or as an escaped one."""
+
+
+class _Attributes(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    specversion: str
+    id: str
+    source: str
+    type: str
+    time: str
+    subject: str
+    dataschema: str | None = None
+    correlationid: str | None = None
+    causationid: str | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+    imported: str | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def encode_line(recorded: Recorded) -> bytes:
+    """Write an event as one line with its line feed.
+
+    Raises:
+        UnicodeEncodeError: an attribute holds a lone surrogate, which is not Unicode text.
+    """
+    event = recorded.event
+    attributes = _encode(
+        _Attributes(
+            "1.0",
+            event.id,
+            event.source,
+            event.type,
+            event.time,
+            event.subject,
+            event.dataschema,
+            event.correlationid,
+            event.causationid,
+            event.traceparent,
+            event.tracestate,
+            event.imported,
+        )
+    )[:-1]
+    if event.extensions:
+        attributes += b"," + _encode({_escaped(name): value for name, value in event.extensions.items()})[1:-1]
+    if recorded.sequence is not None:
+        attributes += b',"sequence":"%016d"' % recorded.sequence
+    body = b"%b%b%b}" % (attributes, _DATA, one_line(event.data))
+    position = b"%d-%d" % recorded.position
+    checksum = crc32c.crc32c(body, crc32c.crc32c(position))
+    return b"%b%b%b%08x%b%b%b" % (_HEAD, position, _CHECKSUM, checksum, _EVENT, body, _FOOT)
+
+
+def decode_line(line: bytes) -> Recorded:
+    """Read what `encode_line` wrote, and nothing else.
+
+    Raises:
+        BadLine: with what is wrong.
+    """
+    position = position_of(line)
+    if not line.endswith(_FOOT):
+        raise BadLine("the line has no end")
+    position_end = line.index(b'"', len(_HEAD))
+    checksum_start = position_end + len(_CHECKSUM)
+    checksum_end = checksum_start + _HEX_DIGITS
+    event_start = checksum_end + len(_EVENT)
+    if line[position_end:checksum_start] != _CHECKSUM or line[checksum_end:event_start] != _EVENT:
+        raise BadLine("it is not an object of position, crc32c and event")
+    body = line[event_start : -len(_FOOT)]
+    checksum = b"%08x" % crc32c.crc32c(body, crc32c.crc32c(line[len(_HEAD) : position_end]))
+    if line[checksum_start:checksum_end] != checksum:
+        raise BadLine(f"its checksum is {line[checksum_start:checksum_end]!r}, that of its content {checksum!r}")
+    attributes, data, payload = body.partition(_DATA)
+    if not data or not payload.endswith(b"}"):
+        raise BadLine("its event has no data")
+    return _recorded(attributes + b"}", payload[:-1], position)
+
+
+def position_of(line: bytes) -> Position:
+    """Read the position alone, without the checksum.
+
+    Raises:
+        BadLine: the line does not begin with a position.
+    """
+    end = line.find(b'"', len(_HEAD), len(_HEAD) + 40)
+    if end < 0 or not line.startswith(_HEAD):
+        raise BadLine("it does not begin with a position")
+    try:
+        return Position.parse(line[len(_HEAD) : end])
+    except InvalidEvent as error:
+        raise BadLine(str(error)) from error
+
+
+def position_if_readable(line: bytes) -> Position | None:
+    """The position of a line that may be damaged."""
+    try:
+        return position_of(line)
+    except BadLine:
+        return None
+
+
+def holds_whole_line(torn: bytes) -> bool:
+    """Whether a whole, good line stands at the end of damaged bytes; then no crash tore them."""
+    start = torn.find(_HEAD, 1)
+    while start >= 0:
+        try:
+            decode_line(torn[start:])
+        except BadLine:
+            start = torn.find(_HEAD, start + 1)
+        else:
+            return True
+    return False
+
+
+def _recorded(attributes: bytes, data: bytes, position: Position) -> Recorded:
+    try:
+        members = _decode(attributes)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadLine(f"its event cannot be read: {error}") from error
+    if members.pop("specversion", None) != "1.0":
+        raise BadLine("its event is not CloudEvents 1.0")
+    sequence = members.pop("sequence", None)
+    if sequence is not None and not (sequence.isascii() and sequence.isdecimal()):
+        raise BadLine(f"its sequence {sequence!r} is not a number")
+    try:
+        required = [members.pop(name) for name in _REQUIRED]
+    except KeyError as error:
+        raise BadLine(f"its event has no {error}") from error
+    optional = [members.pop(name, None) for name in _OPTIONAL]
+    extensions = {name.removeprefix(_ESCAPE): value for name, value in members.items()}
+    event = Event(**dict(zip(_REQUIRED, required, strict=True)), data=data, extensions=extensions)
+    if any(value is not None for value in optional):
+        event = msgspec.structs.replace(event, **dict(zip(_OPTIONAL, optional, strict=True)))
+    return Recorded(event, position, None if sequence is None else int(sequence))
+
+
+def _escaped(name: str) -> str:
+    return _ESCAPE + name if name in _KNOWN or name.startswith(_ESCAPE) else name

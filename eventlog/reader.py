@@ -1,0 +1,213 @@
+"""Readers: events of the log by stream, type, subject, time and position, and what is wrong with it."""
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from eventlog.errors import BadLine, LogCorrupt
+from eventlog.lines import decode_line, position_if_readable, position_of
+from eventlog.segments import Segment, list_segments, partition_directory, partitions, read_lines
+from eventlog.segments import read_manifest as _read_manifest
+from eventlog.verification import Fault, Verification, verify
+from streams.events import Recorded, parse_time
+from streams.partitions import Partition
+from streams.positions import Position
+
+__all__ = ["Fault", "LogStat", "PartitionStat", "Verification", "partitions", "read", "read_ordered", "stat", "verify"]
+
+
+class PartitionStat(msgspec.Struct, frozen=True):
+    """Files, events and bytes on disk of a partition, and its first and last position."""
+
+    partition: Partition
+    segments: int
+    events: int
+    bytes: int
+    first: Position | None
+    last: Position | None
+
+
+class LogStat(msgspec.Struct, frozen=True):
+    """What the log holds, by partition."""
+
+    partitions: list[PartitionStat]
+
+    @property
+    def events(self) -> int:
+        return sum(each.events for each in self.partitions)
+
+    @property
+    def bytes(self) -> int:
+        return sum(each.bytes for each in self.partitions)
+
+
+class _Selection(msgspec.Struct, frozen=True):
+    types: frozenset[str] | None
+    subject: str | None
+    since: datetime | None
+    until: datetime | None
+
+    def takes(self, recorded: Recorded) -> bool:
+        event = recorded.event
+        if (self.types is not None and event.type not in self.types) or self.subject not in (None, event.subject):
+            return False
+        if self.since is None and self.until is None:
+            return True
+        return self._in_time(event.timestamp, event.timestamp)
+
+    def may_take(self, segment: Segment, after: Position | None) -> bool:
+        manifest = _read_manifest(segment)
+        return (
+            (after is None or Position.parse(manifest.last) > after)
+            and (self.types is None or not self.types.isdisjoint(manifest.types))
+            and self._in_time(parse_time(manifest.first_time), parse_time(manifest.last_time))
+        )
+
+    def _in_time(self, earliest: datetime, latest: datetime) -> bool:
+        return (self.since is None or latest >= self.since) and (self.until is None or earliest < self.until)
+
+
+def read(
+    root: Path,
+    *,
+    streams: Iterable[str] | None = None,
+    types: Iterable[str] | None = None,
+    subject: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    after: Mapping[Partition, Position] | None = None,
+    strict: bool = True,
+) -> Iterator[tuple[Partition, Recorded]]:
+    """Events in position order, one partition after the other, in bounded memory.
+
+    `since` (inclusive) and `until` (exclusive) are aware datetimes of the event time. Without `strict`, what is damaged
+    is passed over.
+
+    Raises:
+        LogCorrupt: damage, when strict.
+    """
+    selection = _selection(types, subject, since, until)
+    for partition in _selected(root, streams):
+        yield from _read_partition(root, partition, selection, (after or {}).get(partition), strict=strict)
+
+
+def read_ordered(
+    root: Path,
+    *,
+    streams: Iterable[str] | None = None,
+    types: Iterable[str] | None = None,
+    subject: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    after: Mapping[Partition, Position] | None = None,
+    strict: bool = True,
+) -> Iterator[tuple[Partition, Recorded]]:
+    """Like `read`, but merged over partitions by event time, position and id: the same order every time.
+
+    Within a partition the order of positions is kept, also where an imported event is older than the one before it.
+    """
+    selection = _selection(types, subject, since, until)
+    return heapq.merge(
+        *(
+            _read_partition(root, partition, selection, (after or {}).get(partition), strict=strict)
+            for partition in _selected(root, streams)
+        ),
+        key=lambda item: (item[1].event.timestamp, item[1].position, item[1].event.id, item[0]),
+    )
+
+
+def stat(root: Path) -> LogStat:
+    """Count what is there; sealed segments by their manifest, active ones by their lines.
+
+    Raises:
+        LogCorrupt: a manifest or line cannot be read.
+    """
+    return LogStat([_stat_partition(root, partition) for partition in partitions(root)])
+
+
+def _selection(
+    types: Iterable[str] | None, subject: str | None, since: datetime | None, until: datetime | None
+) -> _Selection:
+    return _Selection(None if types is None else frozenset(types), subject, since, until)
+
+
+def _selected(root: Path, streams: Iterable[str] | None) -> list[Partition]:
+    wanted = None if streams is None else frozenset(streams)
+    return [partition for partition in partitions(root) if wanted is None or partition.stream in wanted]
+
+
+def _read_partition(
+    root: Path, partition: Partition, selection: _Selection, after: Position | None, *, strict: bool
+) -> Iterator[tuple[Partition, Recorded]]:
+    for segment in list_segments(partition_directory(root, partition)):
+        try:
+            if segment.is_sealed and not selection.may_take(segment, after):
+                continue
+        except LogCorrupt:
+            if strict:
+                raise
+        for recorded in _read_segment(segment, strict=strict):
+            if (after is None or recorded.position > after) and selection.takes(recorded):
+                yield partition, recorded
+
+
+def _read_segment(segment: Segment, *, strict: bool) -> Iterator[Recorded]:
+    try:
+        yield from _read_strictly(segment) if strict else _read_leniently(segment)
+    except FileNotFoundError as error:
+        if strict:
+            raise LogCorrupt(segment.file, None, segment.first, "the segment is missing") from error
+
+
+def _read_strictly(segment: Segment) -> Iterator[Recorded]:
+    count = 0
+    last: Position | None = None
+    for number, line in read_lines(segment):
+        if segment.is_active and not line.endswith(b"\n"):
+            return
+        try:
+            recorded = decode_line(line)
+        except BadLine as error:
+            raise LogCorrupt(segment.file, number, position_if_readable(line) or last, str(error)) from error
+        if last is not None and recorded.position <= last:
+            raise LogCorrupt(segment.file, number, recorded.position, f"the position is not after {last}")
+        count, last = count + 1, recorded.position
+        yield recorded
+    if not segment.is_active and _read_manifest(segment).count != count:
+        raise LogCorrupt(segment.file, None, last, f"the segment has {count} events, its manifest another number")
+
+
+def _read_leniently(segment: Segment) -> Iterator[Recorded]:
+    with suppress(LogCorrupt):
+        for _, line in read_lines(segment):
+            if segment.is_active and not line.endswith(b"\n"):
+                return
+            with suppress(BadLine):
+                yield decode_line(line)
+
+
+def _stat_partition(root: Path, partition: Partition) -> PartitionStat:
+    segments = list_segments(partition_directory(root, partition))
+    events = size = 0
+    first: Position | None = None
+    last: Position | None = None
+    for segment in segments:
+        if segment.is_sealed:
+            manifest = _read_manifest(segment)
+            events, last = events + manifest.count, Position.parse(manifest.last)
+            first = first or Position.parse(manifest.first)
+            size += manifest.bytes
+            continue
+        for number, line in read_lines(segment):
+            if line.endswith(b"\n"):
+                try:
+                    last = position_of(line)
+                except BadLine as error:
+                    raise LogCorrupt(segment.file, number, last, str(error)) from error
+                first = first or last
+                events, size = events + 1, size + len(line)
+    return PartitionStat(partition, len(segments), events, size, first, last)

@@ -1,0 +1,189 @@
+"""Segments: the files of a partition of the log, their names, lines and manifests."""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, cast
+
+import msgspec
+import zstandard
+
+from eventlog.errors import LogCorrupt
+from eventlog.lines import LINE_LIMIT
+from streams.errors import InvalidSetting
+from streams.partitions import Partition
+from streams.positions import Position
+
+PLAIN = ".jsonl"
+SEALED = ".jsonl.zst"
+MANIFEST = ".manifest.json"
+TEMPORARY = ".tmp"
+TORN = ".torn"
+
+_STREAM = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
+_NUMBER = re.compile(r"0|[1-9]\d{0,8}", re.ASCII)
+_FILE = re.compile(r"(\d{20})-(\d{5,20})(\.jsonl|\.jsonl\.zst|\.manifest\.json)", re.ASCII)
+_CHUNK = 1024 * 1024
+_WINDOW_LIMIT = 128 * 1024 * 1024
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sealed segment holds: positions, earliest and latest event time, and the checksum of its file.
+
+    `bytes` is the size of the `.zst` file, `sha256` that of its bytes, `previous` that of the manifest file before it.
+    """
+
+    first: str
+    last: str
+    count: int
+    first_time: str
+    last_time: str
+    types: dict[str, int]
+    sha256: str
+    bytes: int
+    previous: str | None
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The bytes of the manifest file: the same for the same manifest."""
+    return msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=1) + b"\n"
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """One segment, named by the position of its first event, and which of its files were there when listed."""
+
+    directory: Path
+    stem: str
+    first: Position
+    suffixes: frozenset[str]
+
+    @property
+    def plain(self) -> Path:
+        return self.directory / (self.stem + PLAIN)
+
+    @property
+    def sealed(self) -> Path:
+        return self.directory / (self.stem + SEALED)
+
+    @property
+    def manifest(self) -> Path:
+        return self.directory / (self.stem + MANIFEST)
+
+    @property
+    def is_sealed(self) -> bool:
+        return SEALED in self.suffixes and MANIFEST in self.suffixes
+
+    @property
+    def is_active(self) -> bool:
+        return PLAIN in self.suffixes and not self.is_sealed
+
+    @property
+    def file(self) -> Path:
+        """The file to read."""
+        return self.plain if self.is_active else self.sealed
+
+
+def stem_of(first: Position) -> str:
+    """The name, without suffix, of the segment that begins with this position."""
+    return f"{first.milliseconds:020d}-{first.counter:05d}"
+
+
+def partition_directory(root: Path, partition: Partition) -> Path:
+    """Where a partition's segments are.
+
+    Raises:
+        InvalidSetting: the stream's name is not fit for a path.
+    """
+    if not _STREAM.fullmatch(partition.stream) or not _NUMBER.fullmatch(str(partition.number)):
+        raise InvalidSetting(f"{partition.stream!r}/{partition.number} cannot name a directory of the event log")
+    return root / partition.stream / str(partition.number)
+
+
+def partitions(root: Path) -> list[Partition]:
+    """The partitions that have a directory in the log, in order; other directories are passed over."""
+    if not root.is_dir():
+        return []
+    return sorted(
+        Partition(stream.name, int(number.name))
+        for stream in root.iterdir()
+        if _STREAM.fullmatch(stream.name) and stream.is_dir()
+        for number in stream.iterdir()
+        if _NUMBER.fullmatch(number.name) and number.is_dir()
+    )
+
+
+def list_segments(directory: Path) -> list[Segment]:
+    """The segments of a partition in position order."""
+    segments = _listed(directory)
+    if any(segment.suffixes == frozenset({SEALED}) for segment in segments):
+        return _listed(directory)  # a seal may have been under way during the first listing
+    return segments
+
+
+def read_lines(segment: Segment) -> Iterator[tuple[int, bytes]]:
+    """Each line with its number from 1, in bounded memory; the last may lack its line feed.
+
+    Raises:
+        LogCorrupt: the file cannot be decompressed, or a line is over `LINE_LIMIT`.
+        FileNotFoundError: the segment is gone.
+    """
+    number = 0
+    with _opened(segment) as file:
+        try:
+            while line := file.readline(LINE_LIMIT + 1):
+                number += 1
+                if len(line) > LINE_LIMIT:
+                    raise LogCorrupt(segment.file, number, None, f"the line is over {LINE_LIMIT} bytes")
+                yield number, line
+        except zstandard.ZstdError as error:
+            raise LogCorrupt(segment.file, number + 1, None, f"it cannot be decompressed: {error}") from error
+
+
+def read_manifest(segment: Segment) -> Manifest:
+    """The manifest of a sealed segment.
+
+    Raises:
+        LogCorrupt: it cannot be read.
+    """
+    try:
+        manifest = msgspec.json.decode(segment.manifest.read_bytes(), type=Manifest)
+        Position.parse(manifest.first)
+        Position.parse(manifest.last)
+    except (OSError, ValueError) as error:  # msgspec's and ours are ValueErrors
+        raise LogCorrupt(segment.manifest, None, None, f"the manifest cannot be read: {error}") from error
+    return manifest
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes in hex."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _listed(directory: Path) -> list[Segment]:
+    found: dict[str, tuple[Position, set[str]]] = {}
+    for path in directory.iterdir() if directory.is_dir() else ():
+        if match := _FILE.fullmatch(path.name):
+            first = Position(int(match[1]), int(match[2]))
+            found.setdefault(f"{match[1]}-{match[2]}", (first, set()))[1].add(match[3])
+    segments = [Segment(directory, stem, first, frozenset(suffixes)) for stem, (first, suffixes) in found.items()]
+    return sorted(segments, key=lambda segment: segment.first)
+
+
+def _opened(segment: Segment) -> AbstractContextManager[IO[bytes]]:
+    if segment.is_active:
+        try:
+            return segment.plain.open("rb")
+        except FileNotFoundError:  # sealed since it was listed
+            pass
+    source = segment.sealed.open("rb")
+    stream = zstandard.ZstdDecompressor(max_window_size=_WINDOW_LIMIT).stream_reader(
+        source, read_across_frames=True, closefd=True
+    )
+    return closing(cast("IO[bytes]", io.BufferedReader(cast("io.RawIOBase", stream), _CHUNK)))

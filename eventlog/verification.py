@@ -1,0 +1,131 @@
+"""Verification: every line, position, sequence and manifest of the log, checked."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from eventlog.errors import BadLine, LogCorrupt
+from eventlog.lines import decode_line, position_if_readable
+from eventlog.seals import Summary
+from eventlog.segments import (
+    Segment,
+    encode_manifest,
+    file_sha256,
+    list_segments,
+    partition_directory,
+    partitions,
+    read_lines,
+    read_manifest,
+)
+from streams.errors import InvalidEvent
+from streams.events import Recorded
+from streams.positions import Position
+
+FaultKind = Literal["line", "order", "gap", "manifest", "missing"]
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Something wrong with the log. `position` is the event's, or the last one known before it."""
+
+    kind: FaultKind
+    file: Path
+    line: int | None
+    position: Position | None
+    problem: str
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """How many good events there are, and every fault."""
+
+    events: int
+    faults: list[Fault]
+
+
+def verify(root: Path) -> Verification:
+    """Check every line, position, sequence, manifest and the chain of manifests; changes nothing."""
+    events = 0
+    faults: list[Fault] = []
+    for partition in partitions(root):
+        check = _Check(faults)
+        check.partition(partition_directory(root, partition))
+        events += check.events
+    return Verification(events, faults)
+
+
+class _Check:
+    def __init__(self, faults: list[Fault]) -> None:
+        self.events = 0
+        self._faults = faults
+        self._last: Recorded | None = None
+        self._previous: str | None = None
+
+    def partition(self, directory: Path) -> None:
+        segments = list_segments(directory)
+        for segment in segments:
+            if segment.is_active and segment is not segments[-1]:
+                self._fault("order", segment.plain, None, "an unsealed segment is followed by another")
+            if not segment.is_active and not segment.is_sealed:
+                self._fault("missing", segment.file, None, "the segment, its manifest, or both are missing")
+            if segment.is_active or segment.file.exists():
+                summary = self._lines(segment)
+                if segment.is_sealed:
+                    self._manifest(segment, summary)
+            if segment.manifest.exists():
+                self._previous = file_sha256(segment.manifest)
+
+    def _lines(self, segment: Segment) -> Summary:
+        summary = Summary()
+        try:
+            for number, line in read_lines(segment):
+                if segment.is_active and not line.endswith(b"\n"):
+                    break
+                self._line(segment, number, line, summary)
+        except LogCorrupt as error:
+            self._fault("line", error.file, error.line, error.problem)
+        if summary.first is not None and summary.first != segment.first:
+            self._fault("order", segment.file, 1, f"the segment begins with {summary.first}, not as its name says")
+        return summary
+
+    def _line(self, segment: Segment, number: int, line: bytes, summary: Summary) -> None:
+        try:
+            recorded = decode_line(line)
+            summary.add(recorded)
+        except (BadLine, InvalidEvent) as error:
+            self._fault("line", segment.file, number, str(error), position_if_readable(line))
+            return
+        self.events += 1
+        before, self._last = self._last, recorded
+        if before is None:
+            return
+        if recorded.position <= before.position:
+            problem = f"the position is not after {before.position}"
+            self._fault("order", segment.file, number, problem)
+        if None not in (before.sequence, recorded.sequence) and recorded.sequence != (before.sequence or 0) + 1:
+            problem = f"sequence {recorded.sequence} follows {before.sequence}"
+            self._fault("gap", segment.file, number, problem)
+
+    def _manifest(self, segment: Segment, summary: Summary) -> None:
+        expected = summary.manifest(segment.sealed, self._previous)
+        if segment.manifest.read_bytes() == encode_manifest(expected):
+            return
+        try:
+            actual = read_manifest(segment)
+        except LogCorrupt as error:
+            self._fault("manifest", segment.manifest, None, error.problem)
+            return
+        fields = [name for name in expected.__struct_fields__ if getattr(actual, name) != getattr(expected, name)]
+        if "previous" in fields:
+            self._fault("missing", segment.manifest, None, "the segment before it is missing or was changed")
+            fields.remove("previous")
+        elif not fields:
+            fields = ["formatting"]
+        if fields:
+            problem = f"the manifest and the segment differ in {', '.join(fields)}"
+            self._fault("manifest", segment.manifest, None, problem)
+
+    def _fault(
+        self, kind: FaultKind, file: Path, line: int | None, problem: str, position: Position | None = None
+    ) -> None:
+        known = position or (self._last.position if self._last else None)
+        self._faults.append(Fault(kind, file, line, known, problem))

@@ -1,0 +1,244 @@
+"""The writer: the event log as a sink."""
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from eventlog.errors import LogInUse, LogWriteFailed
+from eventlog.lines import encode_line
+from eventlog.recovery import recover
+from eventlog.seals import seal, sync_directory
+from eventlog.segments import PLAIN, Segment, partition_directory, stem_of
+from streams.errors import InvalidEvent
+from streams.events import Recorded, parse_time
+from streams.partitions import CATALOGUE, Partition
+from streams.positions import Position
+from streams.sinks import Batch, Outcome
+
+SEGMENT_BYTES = 64 * 1024 * 1024
+SEGMENT_SECONDS = 24 * 60 * 60
+
+_LOCK = ".lock"
+_SEAL_RETRY_SECONDS = 60
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class EventLog:
+    """The log of every stream below one directory, one file at a time for each partition.
+
+    A segment is sealed when it is over `segment_bytes` long or `segment_seconds` old; `clock` gives Unix seconds.
+    """
+
+    name = "log"
+    exclusive = False
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        segment_seconds: float = SEGMENT_SECONDS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.streams: tuple[str, ...] = tuple(CATALOGUE)
+        self._root = root
+        self._segment_bytes = segment_bytes
+        self._segment_seconds = segment_seconds
+        self._clock = clock
+        self._writers: dict[Partition, _PartitionWriter] = {}
+        self._failed: LogWriteFailed | None = None
+
+    def open(self, partition: Partition, epoch: int) -> Position | None:  # noqa: ARG002  # the lock is the fence
+        """Lock a partition, recover it, and give the position of its last event.
+
+        Raises:
+            LogInUse: another process has it.
+            LogCorrupt: it is damaged, and no crash can have done it.
+            InvalidSetting: the stream's name is not fit for a path.
+        """
+        self._refuse_after_failure()
+        if partition not in self._writers:
+            directory = partition_directory(self._root, partition)
+            try:
+                self._writers[partition] = _PartitionWriter(directory, self._clock)
+            except LogWriteFailed as error:
+                self._failed = error
+                raise
+        return self._writers[partition].tail
+
+    def apply(self, batch: Batch) -> Outcome:
+        """Append the events after the tail and make them durable with one fdatasync; replays are passed over.
+
+        Raises:
+            LogWriteFailed: the disk failed; every later call raises it too.
+            OSError: the disk is full, and the log is as it was before.
+            InvalidEvent: an event has no time or no payload, and would spoil the log.
+        """
+        self._refuse_after_failure()
+        if batch.source.replay is not None:
+            return "already applied"
+        writer = self._writers[batch.source.partition]
+        try:
+            outcome = writer.append(batch)
+            self._seal_when_due(writer)
+        except LogWriteFailed as error:
+            self._failed = error
+            raise
+        return outcome
+
+    def settle(self) -> None:
+        """Seal segments that are old enough.
+
+        Raises:
+            LogWriteFailed: the disk failed.
+        """
+        self._refuse_after_failure()
+        for writer in self._writers.values():
+            try:
+                self._seal_when_due(writer)
+            except LogWriteFailed as error:
+                self._failed = error
+                raise
+
+    def close(self) -> None:
+        """Release every partition."""
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
+
+    def _seal_when_due(self, writer: "_PartitionWriter") -> None:
+        writer.seal_when_due(self._segment_bytes, self._segment_seconds)
+
+    def _refuse_after_failure(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+
+
+class _PartitionWriter:
+    def __init__(self, directory: Path, clock: Callable[[], float]) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._segment: Segment | None = None
+        self._file = -1
+        self._size = 0
+        self._since = 0.0
+        self._no_seal_before = 0.0
+        _make_directory(directory)
+        self._lock = _locked(directory)
+        try:
+            recovered = recover(directory)
+            self.tail = recovered.tail
+            if recovered.active is not None:
+                self._go_on_with(recovered.active)
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, batch: Batch) -> Outcome:
+        lines: list[bytes] = []
+        tail = self.tail
+        for recorded in batch.events:
+            if tail is None or recorded.position > tail:
+                _refuse_unreadable(recorded)
+                lines.append(encode_line(recorded))
+                tail = recorded.position
+        if not lines or tail is None:
+            return "already applied"
+        if self._segment is None:
+            self._begin(next(r.position for r in batch.events if self.tail is None or r.position > self.tail))
+        self._write(b"".join(lines))
+        self.tail = tail
+        return "applied"
+
+    def seal_when_due(self, segment_bytes: int, segment_seconds: float) -> None:
+        now = self._clock()
+        if self._segment is None or not self._size or now < self._no_seal_before:
+            return
+        if self._size < segment_bytes and now - self._since < segment_seconds:
+            return
+        try:
+            seal(self._segment)
+        except OSError:  # a full disk: the events are safe in the plain file, which goes on growing meanwhile
+            self._no_seal_before = now + _SEAL_RETRY_SECONDS
+            return
+        os.close(self._file)
+        self._file, self._segment, self._size = -1, None, 0
+
+    def close(self) -> None:
+        for descriptor in (self._file, self._lock):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._file = self._lock = -1
+
+    def _begin(self, first: Position) -> None:
+        segment = Segment(self._directory, stem_of(first), first, frozenset({PLAIN}))
+        self._file = os.open(segment.plain, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
+        sync_directory(self._directory)
+        self._segment, self._size, self._since = segment, 0, self._clock()
+
+    def _go_on_with(self, segment: Segment) -> None:
+        self._file = os.open(segment.plain, os.O_WRONLY | os.O_APPEND)
+        self._size = os.fstat(self._file).st_size
+        self._segment = segment
+        # Recovered lines may have been read from the page cache of a process that died before its fdatasync.
+        self._sync(segment.plain)
+        self._since = min(self._clock(), segment.first.milliseconds / 1000)
+
+    def _write(self, content: bytes) -> None:
+        assert self._segment is not None
+        path = self._segment.plain
+        rest = memoryview(content)
+        try:
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise LogWriteFailed(path, f"a write failed: {error}") from error
+            self._undo(path)
+            raise
+        self._sync(path)
+        self._size += len(content)
+
+    def _undo(self, path: Path) -> None:
+        try:
+            os.ftruncate(self._file, self._size)
+            if not self._size:  # the next batch may begin with another position, and so another name
+                os.close(self._file)
+                self._file, self._segment = -1, None
+                path.unlink()
+        except OSError as error:
+            raise LogWriteFailed(path, f"a full disk, and the incomplete batch cannot be removed: {error}") from error
+
+    def _sync(self, path: Path) -> None:
+        try:
+            os.fdatasync(self._file)
+        except OSError as error:
+            raise LogWriteFailed(path, f"fdatasync failed: {error}") from error
+
+
+def _refuse_unreadable(recorded: Recorded) -> None:
+    parse_time(recorded.event.time)
+    if not recorded.event.data:
+        raise InvalidEvent("data", "is empty, which is not JSON")
+
+
+def _make_directory(directory: Path) -> None:
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        sync_directory(path.parent)
+
+
+def _locked(directory: Path) -> int:
+    descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise LogInUse(directory) from error
+        raise
+    return descriptor

@@ -1,0 +1,123 @@
+"""A data directory: who owns it, and what is written beside its servers' files.
+
+playhead.lock    locked by the owner, and holds the owner's process id
+access.json      passwords and ports, the same at every start
+servers.json     the servers which run now
+valkey/, postgres/
+"""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from playhead.embedded.errors import DataDirectoryInUse, DataDirectoryUnusable
+
+
+class Access(msgspec.Struct, frozen=True):
+    """The port is None until the server ran for the first time."""
+
+    password: str
+    port: int | None = None
+
+
+class AccessToServers(msgspec.Struct, frozen=True):
+    valkey: Access
+    postgres: Access
+
+
+class Running(msgspec.Struct, frozen=True):
+    url: str
+    pid: int
+    version: str
+
+
+class RunningServers(msgspec.Struct, frozen=True):
+    owner: int
+    valkey: Running | None
+    postgres: Running | None
+
+
+@contextmanager
+def owned(data_dir: Path) -> Generator[None, None, None]:
+    """Makes the directory, and holds its lock; raises DataDirectoryInUse when another process holds it."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise DataDirectoryUnusable(data_dir, "it is not a directory") from None
+    lock = open_private(data_dir / "playhead.lock", os.O_RDWR)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataDirectoryInUse(data_dir, int(os.pread(lock, 20, 0) or 0)) from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def reporting_trouble(data_dir: Path) -> Generator[None, None, None]:
+    """Turns what the file system refuses into DataDirectoryUnusable."""
+    try:
+        yield
+    except (OSError, msgspec.DecodeError) as error:
+        raise DataDirectoryUnusable(data_dir, str(error)) from error
+
+
+def load_access(data_dir: Path) -> AccessToServers:
+    try:
+        return msgspec.json.decode((data_dir / "access.json").read_bytes(), type=AccessToServers)
+    except FileNotFoundError:
+        access = AccessToServers(Access(secrets.token_urlsafe(32)), Access(secrets.token_urlsafe(32)))
+        save_access(data_dir, access)
+        return access
+
+
+def save_access(data_dir: Path, access: AccessToServers) -> None:
+    write_private(data_dir / "access.json", msgspec.json.encode(access))
+
+
+def load_running(data_dir: Path) -> RunningServers | None:
+    try:
+        return msgspec.json.decode((data_dir / "servers.json").read_bytes(), type=RunningServers)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def save_running(data_dir: Path, running: RunningServers) -> None:
+    write_private(data_dir / "servers.json", msgspec.json.encode(running))
+
+
+def forget_running(data_dir: Path) -> None:
+    (data_dir / "servers.json").unlink(missing_ok=True)
+
+
+def open_private(path: Path, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Atomic and durable: after a crash the file has its old content or the new."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    with open(open_private(fresh, os.O_WRONLY), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

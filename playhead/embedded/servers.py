@@ -1,0 +1,114 @@
+"""The embedded servers of a data directory: the owner starts and stops them, other processes find them."""
+
+import os
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from playhead.embedded import postgres as postgres_server
+from playhead.embedded import valkey as valkey_server
+from playhead.embedded.directory import (
+    AccessToServers,
+    Running,
+    RunningServers,
+    forget_running,
+    load_access,
+    load_running,
+    owned,
+    reporting_trouble,
+    save_access,
+    save_running,
+)
+from playhead.embedded.postgres import Postgres
+from playhead.embedded.valkey import Valkey
+
+
+class Servers(msgspec.Struct, frozen=True):
+    """The address of a server is None where that server was not asked for."""
+
+    redis_url: str | None
+    database_url: str | None
+
+
+@contextmanager
+def embedded_servers(data_dir: Path, *, redis: bool = True, postgres: bool = True) -> Generator[Servers, None, None]:
+    """Runs the servers until the block ends, however it ends.
+
+    Enter it in the main thread: Linux stops the servers when the thread that started them is gone, which is how they
+    end with an owner that was killed.
+
+    Raises:
+        EmbeddedServerError: One of `playhead.embedded.errors`, whose message says what to do.
+    """
+    data_dir = data_dir.absolute()
+    with ExitStack() as running:
+        with reporting_trouble(data_dir):
+            running.enter_context(owned(data_dir))
+            servers = _start(data_dir, running, redis=redis, postgres=postgres)
+        yield servers
+
+
+def running_servers(data_dir: Path) -> Servers | None:
+    """The servers that a process, this or another, runs in the directory and that answer now; None without any.
+
+    Raises:
+        DataDirectoryUnusable: The directory belongs to another user.
+    """
+    with reporting_trouble(data_dir):
+        found = load_running(data_dir)
+    if found is None:
+        return None
+    valkey = found.valkey if found.valkey and _valkey_lives(found.valkey) else None
+    postgres = found.postgres if found.postgres and _postgres_lives(found.postgres) else None
+    return _servers(valkey, postgres) if valkey or postgres else None
+
+
+def _start(data_dir: Path, running: ExitStack, *, redis: bool, postgres: bool) -> Servers:
+    forget_running(data_dir)  # an owner that was killed could not
+    access = load_access(data_dir)
+    valkey = Valkey(data_dir, access.valkey) if redis else None
+    database = Postgres(data_dir, access.postgres) if postgres else None
+    started = [server for server in (valkey, database) if server is not None]
+    for server in started:
+        running.callback(server.stop)
+        server.start()
+    for server in started:
+        server.wait_until_ready()
+    ports = AccessToServers(
+        valkey=valkey.access if valkey else access.valkey,
+        postgres=database.access if database else access.postgres,
+    )
+    if ports != access:
+        save_access(data_dir, ports)
+    now = RunningServers(
+        owner=os.getpid(),
+        valkey=valkey.running if valkey else None,
+        postgres=database.running if database else None,
+    )
+    running.callback(forget_running, data_dir)
+    save_running(data_dir, now)
+    return _servers(now.valkey, now.postgres)
+
+
+def _servers(valkey: Running | None, postgres: Running | None) -> Servers:
+    return Servers(redis_url=valkey and valkey.url, database_url=postgres and postgres.url)
+
+
+def _valkey_lives(server: Running) -> bool:
+    return _is_alive(server.pid) and valkey_server.answers(server.url, server.pid)
+
+
+def _postgres_lives(server: Running) -> bool:
+    return _is_alive(server.pid) and postgres_server.answers(server.url)
+
+
+def _is_alive(pid: int) -> bool:
+    """Asked first, so that a password is not shown to whoever took the port of a server that is gone."""
+    with suppress(PermissionError):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+    return True

@@ -1,0 +1,22 @@
+"""What consumers there are, and how to make one."""
+
+from collections.abc import Callable
+
+from eventlog.writer import EventLog
+from playhead.settings import Servers, Settings
+from projections.jobs.projection import Jobs
+from projections.json_files.projection import JsonFiles
+from streams.partitions import CATALOGUE
+from streams.sinks import Sink
+
+CONSUMERS: dict[str, Callable[[Settings, Servers], Sink]] = {
+    "log": lambda settings, _: EventLog(settings.event_log_dir),
+    "json-files": lambda settings, _: JsonFiles(settings.output_dir),
+    "jobs": lambda _, servers: Jobs(servers.database_url),
+}
+"""Consumers by name."""
+
+STREAMS: dict[str, tuple[str, ...]] = {"log": tuple(CATALOGUE), "json-files": ("jobs",), "jobs": ("jobs",)}
+"""The streams that each consumer reads."""
+
+PROJECTIONS = tuple(name for name in CONSUMERS if name != "log")

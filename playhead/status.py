@@ -1,0 +1,108 @@
+"""What every consumer has done and has yet to do."""
+
+import time
+from typing import Any, Literal, cast
+
+import msgspec
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from consumers.group import Report
+from playhead.registry import STREAMS
+from streams.partitions import Partition
+from streams.positions import START, Position
+
+
+class ConsumerStatus(msgspec.Struct, frozen=True):
+    """One consumer on one partition; `lag_seconds` is the age of its oldest unread event, None where not known."""
+
+    name: str
+    kind: Literal["log", "projection"]
+    partition: str
+    state: str
+    position: str
+    lag_events: int | None
+    lag_seconds: float | None
+    pending: int
+    parked: int
+    retries: int
+    problem: str | None
+
+
+class Status(msgspec.Struct, frozen=True):
+    """All consumers; caught up means that every event took effect everywhere and no replay is under way."""
+
+    caught_up: bool
+    consumers: list[ConsumerStatus]
+
+
+_SILENT_AFTER = 15.0
+
+
+def read_status(client: Redis, partitions: int) -> Status:
+    """Ask Redis, a few commands a partition."""
+    consumers: list[ConsumerStatus] = []
+    caught_up = True
+    for name, streams in STREAMS.items():
+        for stream in streams:
+            for number in range(partitions):
+                partition = Partition(stream, number)
+                status, settled = _consumer(client, name, partition)
+                if status is not None:
+                    consumers.append(status)
+                    caught_up = caught_up and settled
+                    caught_up = caught_up and not cast("Any", client.hlen(f"{partition.key}:replays"))
+    return Status(caught_up and bool(consumers), consumers)
+
+
+def _consumer(client: Redis, name: str, partition: Partition) -> tuple[ConsumerStatus | None, bool]:
+    redis = cast("Any", client)
+    key = partition.key
+    try:
+        info = redis.xinfo_stream(key)
+    except ResponseError:
+        if partition.stream != "jobs":
+            return None, True
+        info = None
+    raw = redis.hget(f"{key}:consumers", name)
+    report = msgspec.json.decode(raw, type=Report) if raw else None
+    held = bool(redis.exists(f"{key}:lease:{name}"))
+    last = Position.parse(info["last-generated-id"]) if info else START
+    if partition.stream != "jobs" and last == START:
+        return None, True
+    group = next((g for g in redis.xinfo_groups(key) if g["name"] == name.encode()), None) if info else None
+    position = Position.parse(group["last-delivered-id"]) if group else START
+    if report is not None:
+        position = max(position, Position.parse(report.position))
+    lag_events, lag_seconds = _lag(redis, key, position, last)
+    settled = report is not None and Position.parse(report.settled) >= last and lag_events == 0
+    state = (report.state if report else "starting") if held else "stopped"
+    status = ConsumerStatus(
+        name=name,
+        kind="log" if name == "log" else "projection",
+        partition=str(partition),
+        state=state,
+        position=str(position),
+        lag_events=lag_events,
+        lag_seconds=lag_seconds,
+        pending=int(group["pending"]) if group else 0,
+        parked=int(redis.xlen(f"{key}:parked:{name}")),
+        retries=report.retries if report else 0,
+        problem=report.problem if report else None,
+    )
+    return status, settled
+
+
+def _lag(redis: Any, key: str, position: Position, last: Position) -> tuple[int | None, float | None]:
+    if position >= last:
+        return 0, 0.0
+    unread = redis.xrange(key, f"({position}", "+", count=1)
+    if not unread:
+        return None, None
+    entry_id, fields = unread[0]
+    seconds = max(0.0, time.time() - Position.parse(entry_id).milliseconds / 1000)
+    newest = redis.hget(f"{key}:meta", "sequence")
+    first = fields.get(b"ce_sequence")
+    if newest is None or first is None:
+        return None, seconds
+    return int(newest) - int(first) + 1, seconds

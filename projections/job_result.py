@@ -1,0 +1,146 @@
+"""The payload of `job.completed` and `job.failed`, read leniently: its members stay the bytes they were."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import cast
+
+import msgspec
+
+from streams.errors import InvalidEvent
+
+NULL = msgspec.Raw(b"null")
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+_SPACE = b" \t\r\n"
+
+
+class JobResult(msgspec.Struct, frozen=True):
+    """What a job came to.
+
+    Raw members are JSON null where the payload has none. `members` has every member, known or not, in order.
+    `scraper_id` to `model` are parsed from `job`, and None where it does not hold them as non-empty strings.
+    """
+
+    job_id: str
+    status: str
+    job: msgspec.Raw
+    result: msgspec.Raw
+    error: msgspec.Raw
+    retry_count: msgspec.Raw
+    completed_at: msgspec.Raw
+    processing_time: msgspec.Raw
+    scraper_id: str | None
+    created_at: str | None
+    source_url: str | None
+    model: str | None
+    members: dict[str, msgspec.Raw]
+
+
+def decode_job_result(data: bytes) -> JobResult:
+    """Read a payload; only an object with a `job_id` is asked for, as old recorders wrote little else.
+
+    Raises:
+        InvalidEvent: it is not a JSON object, or has no job_id.
+    """
+    members = decode_members(data)
+    if members is None:
+        raise InvalidEvent("data", "is not a JSON object")
+    job_id = text_or_none(members.get("job_id", NULL))
+    if job_id is None:
+        raise InvalidEvent("data.job_id", "is not a non-empty string")
+    job = members.get("job", NULL)
+    about = decode_members(job) or {}
+    metadata = decode_members(about.get("metadata", NULL)) or {}
+    provider = decode_members(about.get("provider_config", NULL)) or {}
+    error = members.get("error", NULL)
+    return JobResult(
+        job_id=job_id,
+        status=text_or_none(members.get("status", NULL)) or ("completed" if bytes(error) == b"null" else "failed"),
+        job=job,
+        result=members.get("result", NULL),
+        error=error,
+        retry_count=members.get("retry_count", NULL),
+        completed_at=members.get("completed_at", NULL),
+        processing_time=members.get("processing_time", NULL),
+        scraper_id=text_or_none(metadata.get("scraper_id", NULL)),
+        created_at=text_or_none(about.get("created_at", NULL)),
+        source_url=text_or_none(metadata.get("source_url", NULL)),
+        model=text_or_none(provider.get("model", NULL)),
+        members=members,
+    )
+
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_STRING = msgspec.json.Decoder(str)
+_RAW = msgspec.json.Decoder(msgspec.Raw)
+
+
+def decode_members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw] | None:
+    r"""The members of an object in order, as the bytes they were; None where the data is not a JSON object.
+
+    msgspec refuses lone surrogates such as `\ud800`, deep nesting and NaN, all of which old files hold;
+    then the members are found by their brackets.
+    """
+    try:
+        return _MEMBERS.decode(data)
+    except msgspec.ValidationError:
+        return None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        try:
+            return dict(_split(bytes(data)))
+        except ValueError:
+            return None
+
+
+def text_or_none(value: msgspec.Raw) -> str | None:
+    """The string, where it is one and not empty; it may hold lone surrogates."""
+    try:
+        return _STRING.decode(value) or None
+    except msgspec.ValidationError:
+        return None
+    except msgspec.DecodeError:
+        with suppress(ValueError, RecursionError):
+            found = cast("object", json.loads(bytes(value)))
+            return found if isinstance(found, str) and found else None
+        return None
+    except RecursionError:
+        return None
+
+
+def _split(data: bytes) -> Iterator[tuple[str, msgspec.Raw]]:
+    """Split an object at the commas of its own level."""
+    data = data.strip(_SPACE)
+    if data[:1] != b"{" or data[-1:] != b"}":
+        raise ValueError("not an object")
+    depth, key, start, end = 0, "", 0, 0
+    for token in _TOKEN.finditer(data):
+        mark = token[0][:1]
+        if depth == 0 and end:
+            raise ValueError("something follows the object")
+        if depth == 1 and mark == b":":
+            key, start = json.loads(data[start : token.start()].strip(_SPACE)), token.end()
+        elif depth == 1 and mark in b",}":
+            value = data[start : token.start()].strip(_SPACE)
+            if value:
+                yield key, _checked(value)
+            start = token.end()
+        if mark in b"{[":
+            depth += 1
+            start = token.end() if depth == 1 else start
+        elif mark in b"}]":
+            depth -= 1
+        end = token.end()
+    if depth or end != len(data):
+        raise ValueError("brackets do not match")
+
+
+def _checked(value: bytes) -> msgspec.Raw:
+    try:
+        _RAW.decode(value)
+    except RecursionError:
+        pass
+    except msgspec.DecodeError:
+        with suppress(RecursionError):
+            json.loads(value)
+    return msgspec.Raw(value)

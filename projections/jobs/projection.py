@@ -1,0 +1,100 @@
+"""The projection `jobs`: one row a job in Postgres, as its latest event says."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import psycopg
+
+from projections.jobs.rows import Row, row
+from projections.postgres import Checkpoints, Connection, Database
+from streams.events import Recorded
+from streams.partitions import Partition
+from streams.positions import Position
+from streams.sinks import Batch, Outcome
+
+_HERE = Path(__file__).parent
+_STANDING = (_HERE / "standing.sql").read_bytes()
+_COPY = (_HERE / "copy.sql").read_bytes()
+_INCOMING = (_HERE / "incoming.sql").read_bytes()
+_COPY_INCOMING = (_HERE / "copy_incoming.sql").read_bytes()
+_UPSERT = (_HERE / "upsert.sql").read_bytes()
+
+
+class Jobs:
+    """A sink for `job.completed` and `job.failed`; events of other types only move the checkpoint."""
+
+    name = "jobs"
+    streams: tuple[str, ...] = ("jobs",)
+    exclusive = False
+    types = frozenset({"job.completed", "job.failed"})
+
+    def __init__(self, database_url: str) -> None:
+        self._database = Database(database_url, "playhead-jobs")
+        self._checkpoints = Checkpoints(self.name)
+
+    def open(self, partition: Partition, epoch: int) -> Position:
+        """Take over a partition and give its checkpoint.
+
+        Raises:
+            Fenced: a higher epoch stands there.
+        """
+        with self._database.transaction() as connection:
+            return self._checkpoints.open(connection, partition, epoch)
+
+    def apply(self, batch: Batch) -> Outcome:
+        """Write rows and checkpoint in one transaction.
+
+        Raises:
+            InvalidEvent: an event has no job_id that Postgres can store.
+            psycopg.Error: `projections.failures` tells whether it passes.
+        """
+        try:
+            return self._write(batch, self._rows(batch.events))
+        except psycopg.errors.UniqueViolation:
+            # A job whose events have different subjects: another partition wrote its row after we looked.
+            return self._write(batch, self._rows(batch.events))
+        except (psycopg.DataError, psycopg.errors.StatementTooComplex):
+            if len(batch.events) > 1:
+                raise
+            return self._write(batch, self._rows(batch.events, plain=True))
+
+    def settle(self) -> None:
+        """Nothing is put off."""
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
+
+    def _rows(self, events: Sequence[Recorded], *, plain: bool = False) -> list[Row]:
+        latest: dict[str, Row] = {}
+        for recorded in events:
+            if recorded.event.type in self.types:
+                made = row(recorded, plain=plain)
+                standing = latest.get(made.job_id)
+                if standing is None or standing.order < made.order:
+                    latest[made.job_id] = made
+        return list(latest.values())
+
+    def _write(self, batch: Batch, rows: Sequence[Row]) -> Outcome:
+        with self._database.transaction() as connection:
+            outcome = self._checkpoints.advance(connection, batch)
+            if outcome == "applied" and rows:
+                _store(connection, rows)
+            return outcome
+
+
+def _store(connection: Connection, rows: Sequence[Row]) -> None:
+    standing: dict[str, str] = dict(connection.execute(_STANDING, ([row.job_id for row in rows],)).fetchall())
+    _copy(connection, _COPY, (row for row in rows if row.job_id not in standing))
+    newer = [row for row in rows if row.order > standing.get(row.job_id, row.order)]
+    if newer:
+        connection.execute(_INCOMING)
+        _copy(connection, _COPY_INCOMING, newer)
+        connection.execute(_UPSERT)
+
+
+def _copy(connection: Connection, statement: bytes, rows: Iterable[Row]) -> None:
+    lines = b"".join(row.line for row in rows)
+    if lines:
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.write(lines)

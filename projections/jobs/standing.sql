@@ -1,0 +1,1 @@
+SELECT job_id, event_order FROM jobs WHERE job_id = ANY(%s)

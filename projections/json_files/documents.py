@@ -1,0 +1,78 @@
+"""The file of one job."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from projections.job_result import JobResult, decode_job_result
+from projections.json_files.encoding import decode, encode, indent
+from projections.json_files.summaries import Entry
+from streams.errors import InvalidEvent
+from streams.events import Recorded, format_time, parse_time
+
+STATUSES = {"job.completed": b'"completed"', "job.failed": b'"failed"'}
+"""The event types this projection takes, and the status of a payload without one."""
+
+
+_EVENT_ID = b'"event_id":'
+
+
+class Document(msgspec.Struct, frozen=True):
+    """What one event wants to stand in the tree."""
+
+    day: str
+    entry: Entry
+    content: bytes
+
+
+def make_document(recorded: Recorded) -> Document:
+    """Lay out the file of an event.
+
+    Raises:
+        InvalidEvent: the payload is no job result.
+    """
+    event = recorded.event
+    result = decode_job_result(event.data)
+    moment = _created(result) or event.timestamp
+    entry = Entry(
+        job_id=result.job_id,
+        scraper_id=result.scraper_id,
+        timestamp=format_time(moment),
+        event_id=event.id,
+        order=str(recorded.order),
+    )
+    return Document(moment.astimezone(UTC).date().isoformat(), entry, _content(recorded, result))
+
+
+def read_event_id(content: bytes) -> str | None:
+    """Give the id of the event that wrote a file, or None if the file is not one of ours."""
+    _, mark, tail = content.rpartition(_EVENT_ID)
+    try:
+        return decode(tail.strip().removesuffix(b"}"), str) if mark else None
+    except ValueError:
+        return None
+
+
+def _created(result: JobResult) -> datetime | None:
+    if result.created_at is None:
+        return None
+    try:
+        return parse_time(result.created_at)
+    except InvalidEvent:
+        return None
+
+
+def _content(recorded: Recorded, result: JobResult) -> bytes:
+    members: dict[str, bytes] = {
+        "job_id": encode(result.job_id),
+        "job": b"null",
+        "status": STATUSES[recorded.event.type],
+        "result": b"null",
+        "error": b"null",
+        "retry_count": b"0",
+        "completed_at": b"null",
+        "processing_time": b"null",
+    }
+    members.update((name, bytes(raw)) for name, raw in result.members.items() if name != "event_id")
+    members["event_id"] = encode(recorded.event.id)
+    return indent(b"{" + b",".join(encode(name) + b":" + raw for name, raw in members.items()) + b"}")

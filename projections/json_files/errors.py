@@ -1,0 +1,21 @@
+"""Errors of the JSON files.
+
+- PlayheadError
+    - Fenced            a newer owner has opened the tree
+    - UnsafePath        something that is no directory stands where a directory belongs
+    - UnreadableSummary a day's summary was changed by somebody else
+"""
+
+from streams.errors import PlayheadError
+
+
+class Fenced(PlayheadError):
+    """A newer owner has opened the tree: this process must stop writing."""
+
+
+class UnsafePath(PlayheadError, OSError):
+    """A symbolic link or a file stands where a directory belongs: remove it, nothing is written through it."""
+
+
+class UnreadableSummary(PlayheadError):
+    """A day's summary.json cannot be read: delete the day's directory and replay it."""

@@ -1,0 +1,121 @@
+"""A projection's database: its connection, and the checkpoint that moves in the transaction of the rows."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from streams.errors import PlayheadError
+from streams.partitions import Partition
+from streams.positions import Position
+from streams.sinks import Batch, Outcome
+
+SQL = Path(__file__).parent / "sql"
+STATEMENT_TIMEOUT = 120_000
+LOCK_TIMEOUT = 15_000
+IDLE_TIMEOUT = 120_000
+"""Milliseconds. A process that froze in a transaction must not hold the checkpoint's row against its successor."""
+
+_OPEN = (SQL / "checkpoint_open.sql").read_bytes()
+_LOCK = (SQL / "checkpoint_lock.sql").read_bytes()
+_MOVE = (SQL / "checkpoint_move.sql").read_bytes()
+
+Connection = psycopg.Connection[TupleRow]
+
+
+class Fenced(PlayheadError):
+    """Another process owns this partition with a higher epoch: stop writing to it."""
+
+
+def connect(
+    database_url: str, application_name: str = "playhead", statement_timeout: int = STATEMENT_TIMEOUT
+) -> Connection:
+    """Open a connection whose statements end in bounded time; `statement_timeout` is in ms, 0 waits for ever."""
+    connection = psycopg.connect(
+        database_url,
+        autocommit=True,
+        application_name=application_name,
+        client_encoding="utf8",
+        connect_timeout=10,
+        keepalives_idle=30,
+        keepalives_interval=10,
+        keepalives_count=3,
+    )
+    try:
+        connection.execute(
+            "SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false),"
+            " set_config('idle_in_transaction_session_timeout', %s, false), set_config('timezone', 'UTC', false),"
+            " set_config('client_min_messages', 'warning', false), set_config('datestyle', 'ISO', false)",
+            (str(statement_timeout), str(min(statement_timeout, LOCK_TIMEOUT)), str(IDLE_TIMEOUT)),
+        )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+class Database:
+    """One connection, opened when it is needed and dropped when it is lost; the error rises, the caller retries."""
+
+    def __init__(self, database_url: str, application_name: str) -> None:
+        self._url = database_url
+        self._application_name = application_name
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def transaction(self) -> Generator[Connection, None, None]:
+        """Commit what the block does, or nothing of it."""
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self._url, self._application_name)
+        connection = self._connection
+        try:
+            with connection.transaction():
+                yield connection
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class Checkpoints:
+    """How far one projection has come, and under which epochs this process writes."""
+
+    def __init__(self, projection: str) -> None:
+        self._projection = projection
+        self._epochs: dict[Partition, int] = {}
+
+    def open(self, connection: Connection, partition: Partition, epoch: int) -> Position:
+        """Take the partition over.
+
+        Raises:
+            Fenced: a higher epoch stands there.
+        """
+        row = connection.execute(_OPEN, (self._projection, str(partition), epoch)).fetchone()
+        if row is None:
+            raise Fenced(f"{self._projection} {partition}: a process with an epoch above {epoch} owns it")
+        self._epochs[partition] = epoch
+        return Position(*row)
+
+    def advance(self, connection: Connection, batch: Batch) -> Outcome:
+        """Check the epoch and move the checkpoint; only after "applied" may the transaction write the batch's rows.
+
+        A replay is fenced by its partition's live epoch, and moves nothing: it may have to restore a table
+        whose checkpoint is ahead of it.
+        """
+        partition = batch.source.partition
+        key = (self._projection, str(partition))
+        row = connection.execute(_LOCK, key).fetchone()
+        if row is None or row[0] != self._epochs.get(partition):
+            return "fenced"
+        if batch.source.replay is not None:
+            return "applied"
+        if batch.last <= Position(row[1], row[2]):
+            return "already applied"
+        connection.execute(_MOVE, (*batch.last, *key))
+        return "applied"

@@ -1,0 +1,3 @@
+SELECT epoch, position_ms, position_counter FROM playhead_checkpoints
+WHERE projection = %s AND source = %s
+FOR UPDATE

@@ -1,0 +1,2 @@
+UPDATE playhead_checkpoints SET position_ms = %s, position_counter = %s
+WHERE projection = %s AND source = %s

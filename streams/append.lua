@@ -1,0 +1,65 @@
+#!lua
+-- Appends a batch to one partition, idempotent by event id, with contiguous sequence numbers.
+-- KEYS: the stream, its meta hash, two hashes that remember ids in turn
+-- ARGV: number of partitions, window in seconds, then per event: id, number of values n, n values (field, value, ...)
+-- Returns the position of each event, in order; one that was there before keeps the position it had.
+local stream, meta = KEYS[1], KEYS[2]
+local partitions, window = ARGV[1], tonumber(ARGV[2])
+
+local recorded = redis.call('HGET', meta, 'partitions')
+if not recorded then
+  redis.call('HSET', meta, 'partitions', partitions)
+elseif recorded ~= partitions then
+  return redis.error_reply('PARTITIONS recorded ' .. recorded .. ', asked for ' .. partitions)
+end
+
+-- Two generations, each a window long: an id is remembered for one window at least, for two at most.
+local generation = math.floor(tonumber(redis.call('TIME')[1]) / window)
+local current, previous = KEYS[3 + generation % 2], KEYS[3 + (generation + 1) % 2]
+if redis.call('HGET', current, '') ~= tostring(generation) then
+  redis.call('DEL', current)
+  redis.call('HSET', current, '', tostring(generation))
+  redis.call('EXPIRE', current, 2 * window)
+end
+local has_previous = redis.call('HGET', previous, '') == tostring(generation - 1)
+
+local ids, starts, counts = {}, {}, {}
+local argument, last = 3, #ARGV
+while argument <= last do
+  local n = #ids + 1
+  ids[n] = ARGV[argument]
+  counts[n] = tonumber(ARGV[argument + 1])
+  starts[n] = argument + 2
+  argument = argument + 2 + counts[n]
+end
+
+local function remembered(key, from, to)
+  return redis.call('HMGET', key, unpack(ids, from, to))
+end
+
+local sequence = tonumber(redis.call('HGET', meta, 'sequence') or '0')
+local positions = {}
+for from = 1, #ids, 1000 do
+  local to = math.min(from + 999, #ids)
+  local known = remembered(current, from, to)
+  local older = has_previous and remembered(previous, from, to)
+  local in_batch, added = {}, {}
+  for n = from, to do
+    local id = ids[n]
+    local position = known[n - from + 1] or (older and older[n - from + 1]) or in_batch[id]
+    if not position then
+      sequence = sequence + 1
+      position = redis.call('XADD', stream, '*', 'ce_sequence', string.format('%016d', sequence),
+        unpack(ARGV, starts[n], starts[n] + counts[n] - 1))
+      in_batch[id] = position
+      added[#added + 1] = id
+      added[#added + 1] = position
+    end
+    positions[n] = position
+  end
+  if #added > 0 then
+    redis.call('HSET', current, unpack(added))
+  end
+end
+redis.call('HSET', meta, 'sequence', string.format('%d', sequence))
+return positions

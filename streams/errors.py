@@ -1,0 +1,43 @@
+"""Every error of the ground floor.
+
+- PlayheadError
+    - InvalidEvent            an event or entry that breaks the format, with the field that does
+        - EventTooLarge
+    - InvalidSetting          a value that cannot be used as it stands
+    - RedisUnavailable        Redis cannot be reached, or refuses writes for now
+    - PartitionsChanged       the number of partitions differs from the one recorded in Redis
+    - NotReplicated           fewer replicas than asked for have the event
+"""
+
+
+class PlayheadError(Exception):
+    """Playhead could not go on."""
+
+
+class InvalidEvent(PlayheadError, ValueError):
+    """The event is not valid: mend the named field and append it again."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class EventTooLarge(InvalidEvent):
+    """The event is larger than the limit: put its content into the blob store and append a reference."""
+
+
+class InvalidSetting(PlayheadError, ValueError):
+    """The setting cannot be used as it stands."""
+
+
+class RedisUnavailable(PlayheadError):
+    """Redis cannot be reached or refuses writes: see that it runs, or set a spool directory."""
+
+
+class PartitionsChanged(PlayheadError):
+    """A stream keeps the number of partitions it was created with: set PLAYHEAD_PARTITIONS back to that number."""
+
+
+class NotReplicated(PlayheadError):
+    """Fewer replicas than asked for confirmed the events in time: they may be lost in a failover, append them again."""

@@ -1,0 +1,189 @@
+"""The event: CloudEvents 1.0 attributes around a JSON payload."""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import msgspec
+import uuid_utils
+
+from streams.errors import EventTooLarge, InvalidEvent
+from streams.positions import Order, Position
+
+DEFAULT_SIZE_LIMIT = 100 * 1024 * 1024
+"""Bytes of payload an event may have; a larger one is refused before it reaches Redis."""
+
+_ATTRIBUTE_LIMIT = 4096
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """A fact in the past tense.
+
+    Attributes are CloudEvents' (https://github.com/cloudevents/spec, version 1.0.2). `time` is RFC 3339 in UTC,
+    `data` the payload as JSON bytes, kept as they came. `extensions` are attributes this version has no name for.
+    """
+
+    id: str
+    source: str
+    type: str
+    time: str
+    subject: str
+    data: bytes
+    dataschema: str | None = None
+    correlationid: str | None = None
+    causationid: str | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+    imported: str | None = None
+    extensions: dict[str, str] = {}
+
+    @property
+    def timestamp(self) -> datetime:
+        """The time as an aware datetime."""
+        return parse_time(self.time)
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event with the position at which it was first appended; `replay` names the run that brought it again."""
+
+    event: Event
+    position: Position
+    sequence: int | None = None
+    replay: str | None = None
+
+    @property
+    def order(self) -> Order:
+        """Where it stands among the events of its subject."""
+        if self.event.imported is None:
+            return Order(*self.position, Position(0, 0))
+        return Order(int(self.event.timestamp.timestamp() * 1000), 0, self.position)
+
+
+def new_event(
+    type: str,
+    *,
+    subject: str,
+    data: object,
+    source: str = "playhead",
+    id: str | None = None,
+    time: datetime | str | None = None,
+    **attributes: str | None,
+) -> Event:
+    """Make an event of now, with a UUIDv7 unless the producer must be able to repeat itself and passes its own id.
+
+    Raises:
+        InvalidEvent: an attribute is missing or malformed, or the data cannot be written as JSON.
+    """
+    moment = datetime.now(UTC) if time is None else parse_time(time) if isinstance(time, str) else time
+    return Event(
+        id=id if id is not None else str(uuid_utils.uuid7()),
+        source=source,
+        type=type,
+        time=format_time(moment),
+        subject=subject,
+        data=encode_data(data),
+        **cast("dict[str, Any]", attributes),
+    )
+
+
+def check(event: Event, size_limit: int = DEFAULT_SIZE_LIMIT) -> None:
+    """Refuse an event that a stream must not hold.
+
+    Raises:
+        EventTooLarge: its payload is over the limit.
+        InvalidEvent: names the field.
+    """
+    for field in ("id", "source", "type", "time", "subject"):
+        _check_attribute(field, getattr(event, field))
+    parse_time(event.time)
+    if len(event.data) > size_limit:
+        raise EventTooLarge("data", f"{len(event.data)} bytes is over the limit of {size_limit}; store it as a blob")
+    check_json(event.data)
+
+
+def check_json(data: bytes) -> None:
+    r"""Refuse what is not JSON in UTF-8.
+
+    A lone surrogate escape such as `\ud800` is grammatical JSON (RFC 8259, section 8.2) and is let through.
+
+    Raises:
+        InvalidEvent: with what is wrong.
+    """
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidEvent("data", f"not UTF-8: {error}") from error
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except RecursionError as error:
+        raise InvalidEvent("data", "nested too deeply") from error
+    except msgspec.DecodeError:
+        try:
+            json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise InvalidEvent("data", f"not JSON: {error}") from error
+
+
+def encode_data(data: object) -> bytes:
+    """Write a payload as JSON on one line; bytes are taken as JSON already.
+
+    Raises:
+        InvalidEvent: it holds something JSON has no form for, NaN for instance.
+    """
+    if isinstance(data, bytes):
+        check_json(data)
+        return one_line(data)
+    try:
+        plain = msgspec.to_builtins(data)
+        text = json.dumps(plain, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidEvent("data", f"cannot be written as JSON: {error}") from error
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(plain, allow_nan=False, separators=(",", ":")).encode()
+
+
+def one_line(data: bytes) -> bytes:
+    """Replace line breaks, which JSON allows only between tokens, so that an event is one line of the log."""
+    if b"\n" in data or b"\r" in data:
+        return data.replace(b"\r", b" ").replace(b"\n", b" ")
+    return data
+
+
+def parse_time(text: str) -> datetime:
+    """Read an RFC 3339 time; one without an offset is UTC, a space may stand for the T.
+
+    Raises:
+        InvalidEvent: it is not a time.
+    """
+    if not _RFC3339.fullmatch(text):
+        raise InvalidEvent("time", f"{text!r} is not an RFC 3339 time like 2025-08-09T06:36:58.200226Z")
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidEvent("time", f"{text!r} is not a time: {error}") from error
+
+
+def format_time(moment: datetime) -> str:
+    """Write RFC 3339 in UTC with microseconds; a naive time is UTC."""
+    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return aware.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if aware.year >= 1000 else aware.isoformat()  # noqa: PLR2004
+
+
+def _check_attribute(field: str, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise InvalidEvent(field, "is missing")
+    if len(value) > _ATTRIBUTE_LIMIT:
+        raise InvalidEvent(field, f"is {len(value)} characters long; {_ATTRIBUTE_LIMIT} is the limit")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidEvent(field, "holds a lone surrogate, which is not Unicode text") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

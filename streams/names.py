@@ -1,0 +1,44 @@
+"""The one table of names: keys in Redis, environment, metrics, spans."""
+
+from enum import StrEnum
+
+ENVIRONMENT_PREFIX = "PLAYHEAD_"
+
+
+class Metric(StrEnum):
+    """Prometheus metrics; base units, counters end in `_total`."""
+
+    EVENTS_APPLIED = "playhead_events_applied_total"
+    EVENTS_PARKED = "playhead_events_parked_total"
+    EVENTS_SKIPPED = "playhead_events_skipped_total"
+    EVENTS_LOST = "playhead_events_lost_total"
+    RETRIES = "playhead_retries_total"
+    BATCH_SECONDS = "playhead_batch_seconds"
+    LAST_APPLIED = "playhead_last_applied_timestamp_seconds"
+    LEASE_HELD = "playhead_lease_held"
+    RECORDER_JOBS = "recorder_jobs_total"
+
+
+class Span(StrEnum):
+    """Span names after OpenTelemetry's messaging conventions: operation, then destination."""
+
+    SEND = "send"
+    PROCESS = "process"
+
+
+class Attribute(StrEnum):
+    """Span attributes; the `messaging.` ones are OpenTelemetry's."""
+
+    SYSTEM = "messaging.system"
+    OPERATION = "messaging.operation.type"
+    DESTINATION = "messaging.destination.name"
+    PARTITION = "messaging.destination.partition.id"
+    GROUP = "messaging.consumer.group.name"
+    BATCH_SIZE = "messaging.batch.message_count"
+    MESSAGE_ID = "messaging.message.id"
+    REPLAY = "playhead.replay"
+
+
+def partition_key(stream: str, partition: int) -> str:
+    """Name the stream key of a partition; its hash tag keeps all keys of the partition in one cluster slot."""
+    return f"playhead:{{{stream}:{partition}}}"

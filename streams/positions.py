@@ -1,0 +1,60 @@
+"""Positions in a partition, and the order of events of one subject."""
+
+import re
+from typing import NamedTuple
+
+from streams.errors import InvalidEvent
+
+_FORM = re.compile(r"(\d{1,19})-(\d{1,19})", re.ASCII)
+
+
+class Position(NamedTuple):
+    """An entry id of a Redis Stream: milliseconds of the server's clock, and a counter. Compares as a pair."""
+
+    milliseconds: int
+    counter: int
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> "Position":
+        """Read `1754541721120-0`.
+
+        Raises:
+            InvalidEvent: it has another form.
+        """
+        found = _FORM.fullmatch(text if isinstance(text, str) else text.decode("ascii", "replace"))
+        if found is None:
+            raise InvalidEvent("position", f"{text!r} is not a position like 1754541721120-0")
+        return cls(int(found[1]), int(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.milliseconds}-{self.counter}"
+
+
+START = Position(0, 0)
+
+
+class Order(NamedTuple):
+    """Where an event stands among the events of its subject: a total order, the same on every replay.
+
+    A live event stands at its position. An imported one arrived long after its time, so it stands at its
+    event time, and its position only breaks ties (docs/decisions/0003-order-against-the-past.md).
+    """
+
+    milliseconds: int
+    counter: int
+    imported_at: Position
+
+    def __str__(self) -> str:
+        """A text that sorts bytewise like the tuple."""
+        at = self.imported_at
+        return f"{self.milliseconds:015d}-{self.counter:010d}-{at.milliseconds:015d}-{at.counter:010d}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Order":
+        """Read what `str` wrote.
+
+        Raises:
+            ValueError: it has another form.
+        """
+        milliseconds, counter, at_milliseconds, at_counter = (int(part) for part in text.split("-"))
+        return cls(milliseconds, counter, Position(at_milliseconds, at_counter))

@@ -1,0 +1,63 @@
+"""What a consumer process asks of the place that events take effect in."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from streams.events import Recorded
+from streams.partitions import Partition
+from streams.positions import Position
+
+Outcome = Literal["applied", "already applied", "fenced"]
+"""`fenced`: a newer owner of the partition has opened the sink; this process must stop writing at once."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where a batch was read: the live stream of a partition, or the private stream of a replay run."""
+
+    partition: Partition
+    replay: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.partition}/{self.replay}" if self.replay else str(self.partition)
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Events in the order of their source, one at least; `last` is the entry id after which reading goes on."""
+
+    source: Source
+    events: Sequence[Recorded]
+    last: Position
+
+
+class Sink(Protocol):
+    """A projection or the event log, as a consumer process sees it. One thread calls it, blocking is fine."""
+
+    name: str
+    streams: tuple[str, ...]
+    exclusive: bool
+    """True where one process must hold every partition, because events of different subjects share a file."""
+
+    def open(self, partition: Partition, epoch: int) -> Position | None:
+        """Take over a partition: fence every owner with a lower epoch, recover, and give the checkpoint.
+
+        None means that the sink keeps none; then the group's position in Redis counts.
+        """
+        ...
+
+    def apply(self, batch: Batch) -> Outcome:
+        """Make the batch durable, all of it or nothing, idempotently.
+
+        Raises:
+            Exception: `consumers.failures` tells transient from permanent ones.
+        """
+        ...
+
+    def settle(self) -> None:
+        """Finish work put off while events were coming in, such as a summary; called when there are none."""
+        ...
+
+    def close(self) -> None:
+        """Give up locks and connections."""
+        ...

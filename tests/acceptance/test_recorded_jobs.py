@@ -1,0 +1,209 @@
+"""The main job through the command line, on real processes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from playhead.embedded.servers import running_servers
+
+
+class Stack:
+    def __init__(self, directory: Path, wait_until) -> None:
+        self.directory = directory
+        self._wait_until = wait_until
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self._command("up"), stderr=subprocess.DEVNULL, start_new_session=True)
+        self._wait_until(lambda: running_servers(self.directory) is not None)
+
+    def stop(self, sign: int = signal.SIGINT) -> int:
+        self.process.send_signal(sign)
+        return self.process.wait(60)
+
+    def kill_everything(self) -> None:
+        """kill -9 of the supervisor, every consumer and both servers at once."""
+        marker = str(self.directory)
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal() and int(entry.name) != os.getpid():
+                try:
+                    about = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+                    if marker.encode() in about:
+                        os.kill(int(entry.name), signal.SIGKILL)
+                except OSError:
+                    continue
+        self.process.wait(60)
+
+    def playhead(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(self._command(*arguments), input=stdin, capture_output=True, check=False, timeout=120)
+
+    def json(self, *arguments: str) -> dict:
+        done = self.playhead(*arguments, "--json")
+        assert done.stdout, done.stderr.decode()
+        return json.loads(done.stdout)
+
+    def caught_up(self) -> None:
+        self._wait_until(lambda: self.playhead("status", "--json").returncode == 0)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        with psycopg.connect(running_servers(self.directory).database_url) as connection:
+            return connection.execute("SELECT jobs::text FROM jobs ORDER BY job_id").fetchall()
+
+    def empty_table(self) -> None:
+        with psycopg.connect(running_servers(self.directory).database_url) as connection:
+            connection.execute("TRUNCATE jobs")
+
+    def tree(self) -> dict[str, bytes]:
+        root = self.directory / "outputs"
+        return {str(path.relative_to(root)): path.read_bytes() for path in root.glob("daily/**/*.json")}
+
+    def log(self) -> bytes:
+        return b"".join(path.read_bytes() for path in sorted(self.directory.glob("eventlog/**/*.jsonl*")))
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "playhead", *arguments, "--data-dir", str(self.directory)]
+
+
+@pytest.fixture
+def stack(tmp_path, wait_until):
+    stack = Stack(tmp_path / "data", wait_until)
+    stack.start()
+    yield stack
+    if stack.process.poll() is None:
+        assert stack.stop() == 0
+
+
+@pytest.fixture
+def recorded(tmp_path) -> Path:
+    """A day of recorder files in the shapes that real ones have."""
+    day = tmp_path / "old" / "daily" / "2025-08-09"
+    for number in range(60):
+        scraper = "freshtrak" if number % 3 else None
+        folder = day / "scrapers" / scraper if scraper else day / "processed"
+        folder.mkdir(parents=True, exist_ok=True)
+        job_id = f"17547214{number:02d}.200222"
+        job = {
+            "id": job_id,
+            "prompt": "Convert",
+            "format": {},
+            "provider_config": {},
+            "metadata": {"scraper_id": scraper} if scraper else {},
+            "created_at": f"2025-08-09 06:36:{number:02d}.200226",
+        }
+        result = ['{"organizations": []}', "```json\n[]\n```", "Invalid JSON response", 'NUL \x00, \ud800, "NaN"'][
+            number % 4
+        ]
+        (folder / f"{job_id}.json").write_text(
+            json.dumps({"job_id": job_id, "job": job, "result": result, "error": None})
+        )
+    (day / "summary.json").write_text('{"date": "2025-08-09", "total_jobs": 99}')
+    return day
+
+
+def test_an_old_tree_is_imported_once_and_everything_comes_back_from_the_log(stack, recorded):
+    first = stack.json("replay", "--directory", str(recorded))
+    stack.caught_up()
+    tree, rows, log = stack.tree(), stack.rows(), stack.log()
+    day = "daily/2025-08-09/"
+    originals = {
+        day + str(path.relative_to(recorded)): json.loads(path.read_bytes()) for path in recorded.glob("**/*.json")
+    }
+    del originals[day + "summary.json"]
+
+    assert (60, 60, 0, 0) == (first["read"], first["imported"], first["replayed"], first["failed"])
+    assert {"summary": 1} == first["skipped"]
+    assert originals.keys() == tree.keys() - {day + "summary.json"}
+    for name, original in originals.items():
+        assert original == {member: json.loads(tree[name])[member] for member in original}
+    assert json.loads(tree[day + "summary.json"])["total_jobs"] == 60
+    assert len(rows) == 60
+    assert {"events": 60, "faults": []}.items() <= stack.json("log", "verify").items()
+
+    again = stack.json("replay", "--directory", str(recorded))
+    stack.caught_up()
+
+    assert (0, 60) == (again["imported"], again["replayed"])
+    assert (tree, rows, log) == (stack.tree(), stack.rows(), stack.log())
+
+    shutil.rmtree(stack.directory / "outputs")
+    stack.empty_table()
+    stack.json("replay", "--log")
+    stack.caught_up()
+
+    assert (tree, rows, log) == (stack.tree(), stack.rows(), stack.log())
+
+    stack.empty_table()
+    stack.json("replay", "--directory", str(stack.directory / "outputs"))
+    stack.caught_up()
+
+    assert (rows, log) == (stack.rows(), stack.log())
+
+
+def test_kill_9_of_every_process_during_an_import_changes_nothing_about_its_end(stack, recorded):
+    importing = subprocess.Popen(
+        [sys.executable, "-m", "playhead", "replay", "--directory", str(recorded), "--data-dir", str(stack.directory)],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    stack._wait_until(lambda: len(stack.log()) > 0 or importing.poll() is not None)
+    stack.kill_everything()
+    importing.wait(60)
+
+    stack.start()
+    stack._wait_until(lambda: stack.playhead("replay", "--directory", str(recorded)).returncode == 0)
+    stack.caught_up()
+
+    assert len(stack.rows()) == 60
+    assert len(stack.tree()) == 61
+    assert {"events": 60, "faults": []}.items() <= stack.json("log", "verify").items()
+
+
+def test_a_bad_event_is_parked_and_the_rest_flows(stack):
+    good = stack.playhead(
+        "append", "job.completed", "--subject", "job/1", "--data", '{"job_id": "1", "job": {}, "result": 1}'
+    )
+    bad = stack.playhead("append", "job.completed", "--subject", "job/2", "--data", '{"no": "job id"}')
+    behind = stack.playhead(
+        "append", "job.completed", "--subject", "job/2", "--data", '{"job_id": "2", "job": {}, "result": 1}'
+    )
+    last = stack.playhead(
+        "append", "job.completed", "--subject", "job/3", "--data", '{"job_id": "3", "job": {}, "result": 1}'
+    )
+    stack.caught_up()
+    parked = {one["name"]: one["parked"] for one in stack.json("status")["consumers"]}
+
+    assert [0, 0, 0, 0] == [one.returncode for one in (good, bad, behind, last)]
+    assert {"log": 0, "json-files": 2, "jobs": 2} == parked
+    assert len(stack.rows()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["append", "job.completed", "--subject", "job/1", "--data", "{"], 2, b"data"),
+        (["append", "job.completed", "--data", "{}"], 2, b"subject"),
+        (["append", "job.completed", "--subject", "job/1", "--time", "noon", "--data", "{}"], 2, b"time"),
+        (["replay", "--directory", "/does/not/exist"], 2, b"not a directory"),
+        (["run", "nobody"], 2, b"nobody"),
+    ],
+)
+def test_bad_input_gets_one_clear_line(stack, arguments, code, message):
+    done = stack.playhead(*arguments)
+
+    assert code == done.returncode
+    assert message in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_without_servers_the_exit_code_is_3(tmp_path, wait_until):
+    done = Stack(tmp_path / "nothing", wait_until).playhead("status")
+
+    assert done.returncode == 3
+    assert b"playhead up" in done.stderr

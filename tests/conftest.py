@@ -1,0 +1,17 @@
+import time
+from collections.abc import Callable
+
+import pytest
+
+
+@pytest.fixture
+def wait_until():
+    """Wait for a condition; the deadline is only there to end a broken test."""
+
+    def wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "the condition did not come true"
+            time.sleep(0.02)
+
+    return wait

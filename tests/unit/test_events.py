@@ -1,0 +1,100 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.entries import RawEntry, decode, encode
+from streams.errors import EventTooLarge, InvalidEvent
+from streams.events import Event, Recorded, check, check_json, encode_data, new_event
+from streams.positions import Order, Position
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=50)
+
+
+def as_entry(fields: list[str | bytes], entry_id: bytes = b"5-1") -> RawEntry:
+    return RawEntry(entry_id, [field.encode() if isinstance(field, str) else field for field in fields])
+
+
+@given(subject=TEXT, source=TEXT, extension=TEXT, value=TEXT)
+def test_an_event_comes_out_of_its_entry_as_it_went_in(subject, source, extension, value):
+    extensions = {f"x{extension}": value, f"field_{extension}": value}
+    event = Event(
+        id="a",
+        source=source,
+        type="t",
+        time="2025-08-09T06:36:58.2Z",
+        subject=subject,
+        data=b"{}",
+        extensions=extensions,
+    )
+
+    recorded = decode(as_entry(encode(event)))
+
+    assert event == recorded.event
+    assert Position(5, 1) == recorded.position
+
+
+@pytest.mark.parametrize("data", [b"{", b"NaN", b'{"a": NaN}', b"\xff", b"", b"[" * 100_000])
+def test_what_is_not_json_is_refused_with_the_field_named(data):
+    with pytest.raises(InvalidEvent) as refused:
+        check_json(data)
+
+    assert refused.value.field == "data"
+
+
+def test_a_lone_surrogate_escape_is_json():
+    check_json(b'{"result": "\\ud800"}')
+
+
+def test_nan_in_data_is_refused_rather_than_turned_into_null():
+    with pytest.raises(InvalidEvent):
+        encode_data({"x": float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [("subject", {"subject": ""}), ("id", {"id": ""}), ("time", {"time": "yesterday"}), ("type", {"type": ""})],
+)
+def test_check_names_the_field_that_is_wrong(field, change):
+    attributes = {"id": "a", "source": "s", "type": "t", "time": "2025-08-09T06:36:58Z", "subject": "x", "data": b"{}"}
+
+    with pytest.raises(InvalidEvent) as refused:
+        check(Event(**attributes | change))
+
+    assert field == refused.value.field
+
+
+def test_an_event_over_the_limit_is_refused():
+    event = new_event("t", subject="s", data={"x": "y" * 10})
+
+    with pytest.raises(EventTooLarge):
+        check(event, size_limit=len(event.data) - 1)
+    check(event, size_limit=len(event.data))
+
+
+def test_an_altered_body_is_found_by_its_checksum():
+    fields = encode(new_event("t", subject="s", data={"x": 1}))
+    fields[-1] = b'{"x":2}'
+
+    with pytest.raises(InvalidEvent, match="checksum"):
+        decode(as_entry(fields))
+
+
+def test_positions_compare_as_numbers():
+    assert Position.parse("1000-9") < Position.parse("1000-10")
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**14), st.integers(0, 99), st.integers(0, 10**14)), min_size=2))
+def test_the_text_of_an_order_sorts_like_the_order(values):
+    orders = [Order(a, b, Position(c, 0)) for a, b, c in values]
+
+    assert sorted(orders) == [Order.parse(text) for text in sorted(str(order) for order in orders)]
+
+
+def test_an_imported_event_yields_to_a_later_one_of_its_subject():
+    live = Recorded(new_event("t", subject="s", data={}), Position(1_700_000_000_000, 0))
+    imported = Recorded(
+        new_event("t", subject="s", data={}, time="2020-01-01T00:00:00Z", imported="run"),
+        Position(1_800_000_000_000, 0),
+    )
+
+    assert imported.order < live.order

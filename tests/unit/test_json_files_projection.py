@@ -1,0 +1,279 @@
+"""Given events, when they are applied in some order, then these files stand in the tree."""
+
+import json
+import random
+import shutil
+import sys
+
+import msgspec
+import pytest
+
+from projections.json_files import Fenced, JsonFiles, UnsafePath
+from projections.json_files.names import decode_name, encode_name
+from streams.events import Recorded, new_event
+from streams.partitions import Partition
+from streams.positions import Position
+from streams.sinks import Batch, Source
+
+PARTITION = Partition("jobs", 0)
+HOSTILE = [
+    "../../evil",
+    "a/b",
+    "a\0b",
+    "x" * 300,
+    "é" * 150,
+    ".",
+    "..",
+    ".hidden",
+    "ünï 漢字",
+    "%2e",
+    "%",
+    "summary",
+    "~",
+    "\ud800",
+]
+
+
+def recorded(number, job_id=None, *, created_at="2025-08-09T06:36:58Z", scraper="news", kind="job.completed", **more):
+    job = {"metadata": {"scraper_id": scraper}} if scraper else {}
+    if created_at:
+        job["created_at"] = created_at
+    data = {"job_id": job_id or f"job-{number}", "job": job, "result": {"n": number}, **more}
+    event = new_event(kind, subject="subject", data=data, id=f"event-{number}", time="2025-08-20T01:02:03Z")
+    return Recorded(event, Position(1_754_541_721_120 + number, 0))
+
+
+def batch(*events):
+    return Batch(Source(PARTITION), events, events[-1].position)
+
+
+def opened(root, epoch=1):
+    sink = JsonFiles(root)
+    sink.open(PARTITION, epoch)
+    return sink
+
+
+def tree(root):
+    found = {}
+    for path in sorted(root.rglob("*")):
+        if ".staging" not in path.parts:
+            name = str(path.relative_to(root))
+            found[name] = str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+    return found
+
+
+def summary(root, day="2025-08-09"):
+    return json.loads((root / "daily" / day / "summary.json").read_bytes())
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "outputs"
+
+
+def test_a_job_has_a_file_below_its_day_and_scraper_and_latest_points_to_the_newest_day(root):
+    sink = opened(root)
+
+    outcome = sink.apply(
+        batch(
+            recorded(1, tags=["x"]),
+            recorded(2, scraper=None, created_at="2025-08-10T01:00:00+02:00"),
+            recorded(3, scraper=None, created_at="nonsense", kind="job.failed"),
+        )
+    )
+    sink.settle()
+
+    assert outcome == "applied"
+    assert {
+        "daily/2025-08-09/scrapers/news/job-1.json",
+        "daily/2025-08-09/processed/job-2.json",
+        "daily/2025-08-20/processed/job-3.json",
+        "daily/2025-08-09/summary.json",
+        "daily/2025-08-20/summary.json",
+        "latest",
+    } == {name for name, content in tree(root).items() if content is not None}
+    assert str((root / "latest").readlink()) == "daily/2025-08-20"
+    assert [path.name for path in (root / ".staging").iterdir()] == ["epoch"]
+    text = (root / "daily/2025-08-09/scrapers/news/job-1.json").read_text()
+    expected = "job_id job status result error retry_count completed_at processing_time tags event_id"
+    assert expected.split() == list(json.loads(text))
+    assert text.startswith('{\n  "job_id": "job-1",\n')
+    assert text.endswith('"event_id": "event-1"\n}\n')
+    assert json.loads((root / "daily/2025-08-20/processed/job-3.json").read_text())["status"] == "failed"
+
+
+def test_any_arrival_order_and_redelivery_give_the_same_bytes(tmp_path):
+    events = [
+        recorded(
+            n,
+            f"job-{n % 40}",
+            created_at=f"2025-08-{1 + n % 7:02d}T00:00:{n % 40:02d}Z",
+            scraper=[None, "a", "unknown"][n % 3],
+        )
+        for n in range(120)
+    ]
+    trees = []
+    for seed in range(4):
+        root = tmp_path / str(seed)
+        sink = opened(root)
+        shuffled = events + events[:50]
+        random.Random(seed).shuffle(shuffled)
+        for start in range(0, len(shuffled), 17):
+            sink.apply(batch(*shuffled[start : start + 17]))
+            if seed % 2:
+                sink.settle()
+                sink = opened(root, start + 2)
+        sink.close()
+        trees.append(tree(root))
+
+    assert all(trees[0] == other for other in trees)
+    assert (
+        sum(
+            json.loads(c)["total_jobs"] for n, c in trees[0].items() if n.endswith("summary.json") and "latest" not in n
+        )
+        == 40
+    )
+
+
+def test_an_older_event_never_overwrites_a_newer_one_and_the_summary_counts_jobs(root):
+    sink = opened(root)
+    for event in (recorded(5, "same"), recorded(4, "same"), recorded(5, "same"), recorded(6, "other")):
+        sink.apply(batch(event))
+    sink.settle()
+
+    assert json.loads((root / "daily/2025-08-09/scrapers/news/same.json").read_bytes())["result"]["n"] == 5
+    assert 2 == summary(root)["total_jobs"] == summary(root)["scrapers"]["news"]["count"]
+
+
+@pytest.mark.parametrize("job_id", HOSTILE, ids=ascii)
+def test_a_hostile_id_stays_inside_the_root(root, job_id):
+    sink = opened(root)
+    sink.apply(batch(recorded(1, job_id, scraper=job_id)))
+    sink.close()
+    sink = opened(root, 2)
+    sink.apply(batch(recorded(1, job_id, scraper=job_id)))
+    sink.close()
+
+    assert [path.name for path in (root.parent).iterdir()] == ["outputs"]
+    (path,) = (root / "daily/2025-08-09/scrapers").glob("*/*.json")
+    assert job_id == json.loads(path.read_bytes())["job_id"]
+    assert job_id == summary(root)["jobs"][0]["job_id"]
+    if "~" not in path.stem:
+        assert job_id == decode_name(path.name.removesuffix(".json")) == decode_name(path.parent.name)
+
+
+def test_names_differ_where_ids_differ():
+    ids = [*HOSTILE, "", "x" * 299, "%25", "%7E"]
+
+    assert len(ids) == len({encode_name(identifier) for identifier in ids})
+
+
+@pytest.mark.parametrize(
+    "planted", ["daily", "daily/2025-08-09", "daily/2025-08-09/scrapers", "daily/2025-08-09/scrapers/news"]
+)
+def test_a_planted_link_is_not_followed(root, tmp_path, planted):
+    sink = opened(root)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (root / planted).parent.mkdir(parents=True, exist_ok=True)
+    (root / planted).symlink_to(outside)
+
+    with pytest.raises(UnsafePath):
+        sink.apply(batch(recorded(1)))
+    assert [path.name for path in (outside).iterdir()] == []
+
+
+def test_a_fenced_owner_writes_nothing(root):
+    old = opened(root, 1)
+    old.apply(batch(recorded(1)))
+    new = opened(root, 2)
+    before = tree(root)
+
+    assert old.apply(batch(recorded(2), recorded(1, result=2))) == "fenced"
+    old.settle()
+    with pytest.raises(Fenced):
+        old.open(PARTITION, 1)
+    with pytest.raises(Fenced):
+        opened(root, 1)
+    old.close()
+    assert before == tree(root)
+    assert new.apply(batch(recorded(2))) == "applied"
+
+
+def test_an_owner_fenced_after_its_look_writes_no_file(root, monkeypatch):
+    old = opened(root, 1)
+    publish = old._publish
+
+    def fenced_now(facts):
+        opened(root, 2)
+        publish(facts)
+
+    monkeypatch.setattr(old, "_publish", fenced_now)
+
+    assert old.apply(batch(recorded(1))) == "fenced"
+    assert list(root.rglob("*.json")) == []
+
+
+@pytest.mark.parametrize(
+    "victim", [".", "daily", "daily/2025-08-09", "daily/2025-08-09/summary.json", "daily/2025-08-09/scrapers", "latest"]
+)
+def test_what_was_deleted_comes_back_with_a_replay(root, victim):
+    sink = opened(root)
+    events = [recorded(n, created_at=f"2025-08-{9 + n % 2:02d}T00:00:00Z") for n in range(20)]
+    sink.apply(batch(*events))
+    sink.settle()
+    before = tree(root)
+    path = root / victim
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+    for event in events:
+        assert sink.apply(batch(event)) == "applied"
+    sink.settle()
+
+    assert before == tree(root)
+
+
+def test_a_journal_left_by_a_crash_is_folded_in_where_its_files_stand(root, tmp_path):
+    crashed = opened(root, 1)
+    crashed.apply(batch(recorded(1), recorded(2), recorded(3, "moves")))
+    crashed.apply(batch(recorded(4, "moves", scraper="other")))
+    with (root / ".staging/journal").open("ab") as journal:
+        journal.write(b'{"day":"2025-')
+    (root / "daily/2025-08-09/scrapers/news/job-2.json").unlink()
+
+    sink = opened(root, 2)
+
+    assert [job["job_id"] for job in summary(root)["jobs"]] == ["job-1", "moves"]
+    assert [path.name for path in (root / ".staging").iterdir()] == ["epoch"]
+    sink.apply(batch(recorded(2)))
+    assert (root / "daily/2025-08-09/scrapers/news/job-2.json").exists()
+    assert not (root / "daily/2025-08-09/scrapers/news/moves.json").exists()
+
+
+def test_a_second_partition_is_opened_without_starting_over(root):
+    sink = opened(root, 5)
+    sink.apply(batch(recorded(1)))
+    sink.open(Partition("jobs", 1), 3)
+
+    assert sink.apply(batch(recorded(2))) == "applied"
+    sink.close()
+    assert summary(root)["total_jobs"] == 2
+
+
+def test_health_names_a_missing_root(root):
+    sink = JsonFiles(root)
+
+    assert "No such file" in str(sink.health())
+    sink.open(PARTITION, 1)
+    assert sink.health() is None
+
+
+def test_deeply_nested_results_survive(root):
+    depth = sys.getrecursionlimit() * 2
+    sink = opened(root)
+    data = b'{"job_id":"deep","result":' + b"[" * depth + b"]" * depth + b"}"
+    event = msgspec.structs.replace(recorded(1).event, data=data)
+    sink.apply(batch(Recorded(event, Position(1, 0))))
+    sink = opened(root, 2)
+
+    assert summary(root, "2025-08-20")["total_jobs"] == 1
