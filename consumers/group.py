@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from consumers.errors import LeaseLost
+from consumers.parked import UNPARK, original, parked_key, retry_key, subjects_key
 from streams.entries import RawEntry, subject_of
 from streams.partitions import Partition
 from streams.positions import START, Position
@@ -52,11 +53,13 @@ class Group:
         self._lease_ms = int(lease * 1000)
         key = partition.key
         self._lease, self._attempts = f"{key}:lease:{name}", f"{key}:attempts:{name}"
-        self._parked, self._subjects = f"{key}:parked:{name}", f"{key}:parked-subjects:{name}"
+        self._parked, self._subjects = parked_key(partition, name), subjects_key(partition, name)
+        self._retries = retry_key(partition, name)
         self._acquire = client.register_script(_script("acquire.lua"))
         self._advance = client.register_script(_script("advance.lua"))
         self._park = client.register_script(_script("park.lua"))
         self._release = client.register_script(_script("release.lua"))
+        self._unpark = client.register_script(UNPARK)
 
     async def create(self, stream_key: str | None = None) -> None:
         """Create the group at the beginning of the stream, unless it is there."""
@@ -109,6 +112,8 @@ class Group:
             reason,
             "parked_class",
             reason_class,
+            "parked_blocks",
+            "1" if block and subject else "0",
         ]
         done = await self._park(
             keys=[self._lease, stream_key, self._parked, self._subjects],
@@ -116,6 +121,26 @@ class Group:
         )
         if not done:
             raise LeaseLost(str(self.partition))
+
+    async def retries(self) -> list[tuple[str, RawEntry, str]]:
+        """Parked entries that an operator wants tried again, in order, with its parked id and the subject it blocks."""
+        wanted = {name.decode() for name in cast("set[bytes]", await cast("Any", self._client.smembers(self._retries)))}
+        if not wanted:
+            return []
+        found: list[tuple[str, RawEntry, str]] = []
+        for parked_id, fields in cast(
+            "list[tuple[bytes, dict[bytes, bytes]]]", await self._client.xrange(self._parked)
+        ):
+            entry = original(fields)
+            if f"={parked_id.decode()}" in wanted or subject_of(entry) in wanted:
+                subject = (subject_of(entry) or "") if fields.get(b"parked_blocks") == b"1" else ""
+                found.append((parked_id.decode(), entry, subject))
+        await cast("Any", self._client.srem(self._retries, *wanted))
+        return found
+
+    async def unpark(self, parked_id: str, subject: str) -> None:
+        """Remove a parked entry that took effect at last."""
+        await self._unpark(keys=[self._parked, self._subjects], args=[parked_id, subject])
 
     async def release(self) -> None:
         """Give the lease back, so that another process need not wait for its end."""

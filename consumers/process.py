@@ -20,6 +20,7 @@ from prometheus_client import make_asgi_app as _make_asgi_app  # pyright: ignore
 from consumers.group import Group
 from consumers.metrics import PrometheusObserver
 from consumers.reader import Reader, ReaderSettings
+from consumers.trimming import keep_trimmed
 from streams.connections import RedisAddress
 from streams.partitions import Partition
 from streams.sinks import Sink
@@ -33,6 +34,8 @@ class ProcessSettings(msgspec.Struct, frozen=True):
     http_host: str = "127.0.0.1"
     http_port: int = 0
     reader: ReaderSettings = ReaderSettings()
+    trim: dict[str, tuple[str, ...]] = {}
+    """Streams that this process trims, each with every group that must have read an entry first."""
 
 
 def owner_name() -> str:
@@ -52,6 +55,12 @@ async def run_consumer(sink: Sink, settings: ProcessSettings, is_transient: Call
     failures: list[BaseException] = []
     readers: list[Reader] = []
     broker = make_broker(settings.redis_url)
+
+    groups = {
+        Partition(stream, number): names
+        for stream, names in settings.trim.items()
+        for number in range(settings.partitions)
+    }
 
     @asynccontextmanager
     async def serve() -> AsyncGenerator[None, None]:
@@ -74,9 +83,12 @@ async def run_consumer(sink: Sink, settings: ProcessSettings, is_transient: Call
                     app.exit()
 
             serving.add_done_callback(ended)
+            trimming = asyncio.create_task(keep_trimmed(client, groups)) if groups else None
             try:
                 yield
             finally:
+                if trimming is not None:
+                    trimming.cancel()
                 for reader in readers:
                     reader.stop()
                 await asyncio.wait([serving])

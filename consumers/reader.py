@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -148,6 +149,7 @@ class Reader:
         while not self._stopping.is_set():
             if (now := time.monotonic()) - looked_for_replays > _BLOCK_MS / 1000:
                 await self._follow_replays()
+                await self._retry_parked()
                 looked_for_replays = now
             count = 1 if careful else self._settings.batch
             found = await self._group.read(self._cursors, count=count, block=_BLOCK_MS if idle else None)
@@ -261,6 +263,31 @@ class Reader:
             self._parked = await self._group.parked_subjects()
         self._observe.parked(self._partition, reason_class)
         self._log.error("parked", position=entry.entry_id.decode(), reason=reason)
+
+    async def _retry_parked(self) -> None:
+        """Apply parked events again; a subject whose event fails once more keeps waiting, with its later events."""
+        if self._parked:
+            self._parked = await self._group.parked_subjects()
+        failed: set[str] = set()
+        for parked_id, entry, subject in await self._group.retries():
+            try:
+                recorded = decode(entry)
+                if subject and subject in failed:
+                    continue
+                batch = Batch(Source(self._partition, "parked"), [recorded], recorded.position)
+                outcome = await self._call(partial(self._sink.apply, batch))
+            except Exception as error:  # noqa: BLE001  # whatever it is, the event stays parked and the operator is told
+                failed.add(subject)
+                self._log.error(
+                    "still parked", position=entry.entry_id.decode(), error=f"{type(error).__name__}: {error}"
+                )
+                continue
+            if outcome == "fenced":
+                raise LeaseLost(str(self._partition))
+            await self._group.unpark(parked_id, subject)
+            self._parked = await self._group.parked_subjects()
+            self._settled = None
+            self._log.info("no longer parked", position=entry.entry_id.decode())
 
     def _check_sequence(self, recorded: Recorded) -> None:
         if recorded.sequence is None:

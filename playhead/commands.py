@@ -16,7 +16,8 @@ from consumers.reader import ReaderSettings
 from eventlog.reader import read, stat, verify
 from playhead.demo import run_demo
 from playhead.embedded.servers import embedded_servers
-from playhead.registry import CONSUMERS
+from playhead.parking import parked_app
+from playhead.registry import CONSUMERS, readers_by_stream
 from playhead.replaying import replay_app
 from playhead.settings import Servers, Settings, load, servers
 from playhead.status import read_status
@@ -31,6 +32,7 @@ app = App(name="playhead", help="Records what background jobs did, for ever, and
 log_app = App(name="log", help="The event log by itself.")
 app.command(log_app)
 app.command(replay_app)
+app.command(parked_app)
 
 DataDir = Annotated[Path | None, Parameter("--data-dir", help="Directory of the embedded servers and all data.")]
 Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
@@ -84,6 +86,7 @@ def run(name: str, *, data_dir: DataDir = None) -> int:
         http_host=settings.http_host,
         http_port=settings.http_port,
         reader=ReaderSettings(lease=settings.lease_seconds),
+        trim=readers_by_stream() if name == "log" else {},
     )
     return asyncio.run(run_consumer(CONSUMERS[name](settings, reached), process, is_transient))
 

@@ -20,3 +20,8 @@ STREAMS: dict[str, tuple[str, ...]] = {"log": tuple(CATALOGUE), "json-files": ("
 """The streams that each consumer reads."""
 
 PROJECTIONS = tuple(name for name in CONSUMERS if name != "log")
+
+
+def readers_by_stream() -> dict[str, tuple[str, ...]]:
+    """Every consumer of each stream: an entry may go only when all of them are past it."""
+    return {stream: tuple(name for name, read in STREAMS.items() if stream in read) for stream in CATALOGUE}

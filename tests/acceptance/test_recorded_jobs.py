@@ -19,9 +19,14 @@ class Stack:
         self.directory = directory
         self._wait_until = wait_until
         self.process: subprocess.Popen[bytes] | None = None
+        self._messages = directory.with_suffix(".messages")
+
+    def messages(self) -> bytes:
+        return self._messages.read_bytes()
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self._command("up"), stderr=subprocess.DEVNULL, start_new_session=True)
+        with self._messages.open("ab") as messages:
+            self.process = subprocess.Popen(self._command("up"), stderr=messages, start_new_session=True)
         self._wait_until(lambda: running_servers(self.directory) is not None)
 
     def stop(self, sign: int = signal.SIGINT) -> int:
@@ -182,6 +187,21 @@ def test_a_bad_event_is_parked_and_the_rest_flows(stack):
     assert [0, 0, 0, 0] == [one.returncode for one in (good, bad, behind, last)]
     assert {"log": 0, "json-files": 2, "jobs": 2} == parked
     assert len(stack.rows()) == 2
+
+    bad_one, waiting = stack.json("parked", "list", "jobs")
+
+    assert ("refused", "behind") == (bad_one["reason_class"], waiting["reason_class"])
+
+    stack.playhead("parked", "retry", "jobs")
+    stack._wait_until(lambda: b"still parked" in stack.messages())
+
+    assert len(stack.json("parked", "list", "jobs")) == 2
+
+    assert stack.playhead("parked", "drop", "jobs", bad_one["id"]).returncode == 0
+    stack.playhead("parked", "retry", "jobs")
+    stack._wait_until(lambda: stack.json("parked", "list", "jobs") == [])
+
+    assert len(stack.rows()) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,102 @@
+"""Parked events: events set aside after failing for good, kept whole, with the reason."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from redis import Redis
+
+from streams.entries import RawEntry
+from streams.partitions import Partition
+
+_ABOUT = {b"parked_position", b"parked_reason", b"parked_class", b"parked_blocks"}
+UNPARK = Path(__file__).with_name("unpark.lua").read_text()
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """A parked event; `id` is its id among the parked ones of its consumer, its first part the time in ms."""
+
+    id: str
+    consumer: str
+    partition: str
+    position: str
+    subject: str
+    type: str
+    reason_class: str
+    reason: str
+    blocks: bool
+
+
+class ParkedEvents:
+    """The parked events of a consumer on a partition, as an operator sees them."""
+
+    def __init__(self, client: Redis, consumer: str, partition: Partition) -> None:
+        self._client, self._consumer, self._partition = client, consumer, partition
+        self._stream = parked_key(partition, consumer)
+        self._subjects = subjects_key(partition, consumer)
+
+    def __iter__(self) -> Iterator[Parked]:
+        return (parked for parked, _ in self._entries("-", "+"))
+
+    def show(self, parked_id: str) -> dict[str, str] | None:
+        """Every field of a parked entry as it was appended, None where there is no such."""
+        for _, fields in self._entries(parked_id, parked_id):
+            return {
+                name.decode("utf-8", "backslashreplace"): value.decode("utf-8", "backslashreplace")
+                for name, value in fields
+            }
+        return None
+
+    def request_retry(self, parked: Parked) -> None:
+        """Ask the process that serves the partition to apply the subject's parked events again, in order."""
+        cast("Any", self._client).sadd(
+            retry_key(self._partition, self._consumer), parked.subject if parked.blocks else "=" + parked.id
+        )
+
+    def drop(self, parked: Parked) -> None:
+        """Give an event up for this consumer; the log still has it."""
+        self._client.register_script(UNPARK)(
+            keys=[self._stream, self._subjects], args=[parked.id, parked.subject if parked.blocks else ""]
+        )
+
+    def _entries(self, first: str, last: str) -> Iterator[tuple[Parked, list[tuple[bytes, bytes]]]]:
+        reply = cast("list[tuple[bytes, dict[bytes, bytes]]]", self._client.xrange(self._stream, first, last))
+        for parked_id, fields in reply:
+
+            def text(name: bytes, fields: dict[bytes, bytes] = fields) -> str:
+                return fields.get(name, b"").decode("utf-8", "backslashreplace")
+
+            parked = Parked(
+                id=parked_id.decode(),
+                consumer=self._consumer,
+                partition=str(self._partition),
+                position=text(b"parked_position"),
+                subject=text(b"ce_subject"),
+                type=text(b"ce_type"),
+                reason_class=text(b"parked_class"),
+                reason=text(b"parked_reason"),
+                blocks=fields.get(b"parked_blocks") == b"1",
+            )
+            yield parked, [(name, value) for name, value in fields.items() if name not in _ABOUT]
+
+
+def parked_key(partition: Partition, consumer: str) -> str:
+    """The stream of a consumer's parked entries."""
+    return f"{partition.key}:parked:{consumer}"
+
+
+def subjects_key(partition: Partition, consumer: str) -> str:
+    """The hash of subjects that wait, with how many of their events are parked."""
+    return f"{partition.key}:parked-subjects:{consumer}"
+
+
+def retry_key(partition: Partition, consumer: str) -> str:
+    """The set of subjects, or `=` and a parked id, to be tried again."""
+    return f"{partition.key}:retry:{consumer}"
+
+
+def original(fields: dict[bytes, bytes]) -> RawEntry:
+    """The entry as it was before it was parked."""
+    flat = [part for name, value in fields.items() if name not in _ABOUT for part in (name, value)]
+    return RawEntry(fields[b"parked_position"], flat)
