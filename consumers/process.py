@@ -2,24 +2,26 @@
 
 import asyncio
 import gc
-import logging
 import os
+import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import contextmanager
 from typing import Any, cast
 
 import msgspec
 import structlog
+import uvicorn
 from faststream.asgi import AsgiFastStream, AsgiResponse, get
 from faststream.redis import RedisBroker, RedisClusterBroker, RedisSentinelBroker
 from prometheus_client import CollectorRegistry
 from prometheus_client import make_asgi_app as _make_asgi_app  # pyright: ignore[reportUnknownVariableType]  # untyped
+from redis.asyncio import Redis
 
 from consumers.group import Group
 from consumers.metrics import PrometheusObserver
-from consumers.reader import Reader, ReaderSettings
+from consumers.reader import Observer, Reader, ReaderSettings
 from consumers.trimming import keep_trimmed
 from streams.connections import RedisAddress
 from streams.partitions import Partition
@@ -46,71 +48,113 @@ def owner_name() -> str:
 async def run_consumer(sink: Sink, settings: ProcessSettings, is_transient: Callable[[BaseException], bool]) -> int:
     """Serve a sink until SIGTERM or SIGINT; returns the exit code.
 
-    0 after a stop that was asked for, 1 after a failure that a restart may mend.
+    0 after a stop that was asked for, with the batch in hand finished; 1 after a failure that a restart may mend.
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     registry = CollectorRegistry()
-    observer = PrometheusObserver(sink.name, registry)
-    failures: list[BaseException] = []
-    readers: list[Reader] = []
     broker = make_broker(settings.redis_url)
-
-    groups = {
-        Partition(stream, number): names
-        for stream, names in settings.trim.items()
-        for number in range(settings.partitions)
-    }
-
-    @asynccontextmanager
-    async def serve() -> AsyncGenerator[None, None]:
-        client = await broker.connect()
-        cast("Any", client).set_response_callback("XREAD", _as_it_comes)
-        owner = owner_name()
-        with ThreadPoolExecutor(1, thread_name_prefix=sink.name) as executor:
-            for stream in sink.streams:
-                for number in range(settings.partitions):
-                    group = Group(
-                        client, sink.name, Partition(stream, number), owner=owner, lease=settings.reader.lease
-                    )
-                    readers.append(Reader(sink, group, settings.reader, executor, is_transient, observer))
-            serving = asyncio.create_task(_serve_all(readers))
-
-            def ended(task: "asyncio.Task[None]") -> None:
-                if not task.cancelled() and (error := task.exception()) is not None:
-                    structlog.get_logger().critical("consumer failed", projection=sink.name, exc_info=error)
-                    failures.append(error)
-                    app.exit()
-
-            serving.add_done_callback(ended)
-            trimming = asyncio.create_task(keep_trimmed(client, groups)) if groups else None
-            try:
-                yield
-            finally:
-                if trimming is not None:
-                    trimming.cancel()
-                for reader in readers:
-                    reader.stop()
-                await asyncio.wait([serving])
-                sink.close()
+    serving = _Serving(sink, settings, is_transient, PrometheusObserver(sink.name, registry))
 
     @get
     async def live(_: dict[str, Any]) -> AsgiResponse:
-        return AsgiResponse(b"failed" if failures else b"ok", 500 if failures else 200)
+        return AsgiResponse(b"failed" if serving.failure else b"ok", 500 if serving.failure else 200)
 
     @get
     async def ready(_: dict[str, Any]) -> AsgiResponse:
-        good = bool(readers) and all(reader.healthy for reader in readers)
-        return AsgiResponse(b"ok" if good else b"not ready", 200 if good else 503)
+        return AsgiResponse(b"ok", 200) if serving.ready else AsgiResponse(b"not ready", 503)
 
     app = AsgiFastStream(
         broker,
-        lifespan=serve,
         logger=None,
         asgi_routes=[("/healthz", live), ("/readyz", ready), ("/metrics", cast("Any", _make_asgi_app)(registry))],
     )
-    await _run_server(app, settings)
-    return 1 if failures else 0
+    server = _Server(uvicorn.Config(app, settings.http_host, settings.http_port, log_config=None, lifespan="on"))
+
+    async def start() -> None:
+        serving.start(await broker.connect(), on_failure=server.ask_to_stop)
+
+    app.after_startup(start)
+    app.on_shutdown(serving.stop)
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(sign, server.ask_to_stop)
+    await server.serve()
+    return 1 if serving.failure or not server.started else 0
+
+
+class _Serving:
+    """The readers of every partition, and what trims behind them."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        settings: ProcessSettings,
+        is_transient: Callable[[BaseException], bool],
+        observer: Observer,
+    ) -> None:
+        self.failure: BaseException | None = None
+        self._sink, self._settings, self._is_transient, self._observer = sink, settings, is_transient, observer
+        self._readers: list[Reader] = []
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=sink.name)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def ready(self) -> bool:
+        return self.failure is None and bool(self._readers) and all(reader.healthy for reader in self._readers)
+
+    def start(self, client: Redis, on_failure: Callable[[], None]) -> None:
+        client.set_response_callback("XREAD", cast("Any", _as_it_comes))
+        owner = owner_name()
+        partitions = [
+            Partition(stream, number) for stream in self._sink.streams for number in range(self._settings.partitions)
+        ]
+        for partition in partitions:
+            group = Group(client, self._sink.name, partition, owner=owner, lease=self._settings.reader.lease)
+            leader = self._readers[0] if self._sink.exclusive and self._readers else None
+            self._readers.append(
+                Reader(
+                    self._sink, group, self._settings.reader, self._executor, self._is_transient, self._observer, leader
+                )
+            )
+        reading = asyncio.create_task(_serve_all(self._readers))
+        self._tasks.append(reading)
+        if self._settings.trim:
+            groups = {
+                Partition(stream, number): names
+                for stream, names in self._settings.trim.items()
+                for number in range(self._settings.partitions)
+            }
+            self._tasks.append(asyncio.create_task(keep_trimmed(client, groups)))
+
+        def ended(task: "asyncio.Task[None]") -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                structlog.get_logger().critical("consumer failed", projection=self._sink.name, exc_info=error)
+                self.failure = error
+                on_failure()
+
+        reading.add_done_callback(ended)
+
+    async def stop(self) -> None:
+        """Before the broker goes: let every reader finish its batch and give its lease back."""
+        for reader in self._readers:
+            reader.stop()
+        reading, *others = self._tasks
+        for task in others:
+            task.cancel()
+        await asyncio.wait([reading, *others])
+        self._executor.shutdown()
+        self._sink.close()
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its signal handlers, which would end the process by the signal instead of with exit code 0."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    def ask_to_stop(self) -> None:
+        self.should_exit = True
 
 
 def make_broker(url: str) -> RedisBroker:
@@ -129,13 +173,6 @@ async def _serve_all(readers: Sequence[Reader]) -> None:
     async with asyncio.TaskGroup() as group:
         for reader in readers:
             group.create_task(reader.run())
-
-
-async def _run_server(app: AsgiFastStream, settings: ProcessSettings) -> None:
-    await app.run(
-        log_level=logging.WARNING,
-        run_extra_options={"host": settings.http_host, "port": settings.http_port, "log_config": cast("Any", None)},
-    )
 
 
 def _as_it_comes(reply: object, **_: object) -> object:

@@ -54,8 +54,11 @@ class Reader:
         executor: Executor,
         is_transient: Callable[[BaseException], bool],
         observe: "Observer",
+        leader: "Reader | None" = None,
     ) -> None:
         self.healthy = False
+        self.serving = False
+        self._leader = leader
         self._sink, self._group, self._settings = sink, group, settings
         self._executor, self._is_transient, self._observe = executor, is_transient, observe
         self._partition: Partition = group.partition
@@ -83,7 +86,7 @@ class Reader:
         while not self._stopping.is_set():
             try:
                 await self._group.create()
-                if not await self._group.acquire():
+                if not self._may_serve or not await self._group.acquire():
                     self.healthy = True  # standing by is what this process is for
                     await self._pause(self._settings.lease / 5)
                     continue
@@ -116,9 +119,8 @@ class Reader:
         self._expected = None if previous is None else previous + 1
         careful = self._settings.batch if await self._group.note_attempt(cursor) >= _CAREFUL_AFTER else 0
         self._log.info("serving", position=str(cursor), epoch=self._group.epoch, careful=bool(careful))
-        self.healthy = True
-        serving = asyncio.current_task()
-        renewal = asyncio.create_task(self._keep_lease(serving))
+        self.healthy = self.serving = True
+        renewal = asyncio.create_task(self._keep_lease(asyncio.current_task()))
         try:
             await self._read_on(careful)
         except asyncio.CancelledError:
@@ -127,12 +129,17 @@ class Reader:
             raise
         finally:
             renewal.cancel()
-            self.healthy = False
+            self.healthy = self.serving = False
             with suppress(asyncio.CancelledError, LeaseLost, RedisError):
                 await renewal
         await self._call(self._sink.settle)
         await self._report("stopped", settled=True)
         await self._group.release()
+
+    @property
+    def _may_serve(self) -> bool:
+        """Whoever holds the first partition of an exclusive sink takes them all."""
+        return self._leader is None or self._leader.serving
 
     async def _open(self) -> Position | None:
         try:
@@ -147,6 +154,9 @@ class Reader:
         looked_for_replays = 0.0
         idle = False
         while not self._stopping.is_set():
+            if not self._may_serve:
+                await self._group.release()
+                raise LeaseLost(str(self._partition))
             if (now := time.monotonic()) - looked_for_replays > _BLOCK_MS / 1000:
                 await self._follow_replays()
                 await self._retry_parked()
