@@ -25,11 +25,13 @@ from streams.events import Recorded
 from streams.partitions import Partition
 from streams.positions import START, Position
 from streams.sinks import Batch, Sink, Source
+from streams.telemetry import about
 
 _Result = TypeVar("_Result")
 
 _BLOCK_MS = 250
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0
+_REST = 20
 _CAREFUL_AFTER = 3
 """Starts at one position after which entries are handled one by one, to find the one that kills the process."""
 
@@ -69,6 +71,7 @@ class Reader:
         self._stopping = asyncio.Event()
         self._retries = 0
         self._settled: Position | None = None
+        self._rest_until = 0.0
         self._problem: str | None = None
         self._log = structlog.get_logger().bind(projection=sink.name, partition=str(group.partition))
 
@@ -120,6 +123,7 @@ class Reader:
         careful = self._settings.batch if await self._group.note_attempt(cursor) >= _CAREFUL_AFTER else 0
         self._log.info("serving", position=str(cursor), epoch=self._group.epoch, careful=bool(careful))
         self.healthy = self.serving = True
+        self._observe.holding(self._partition, len(self._parked))
         renewal = asyncio.create_task(self._keep_lease(asyncio.current_task()))
         try:
             await self._read_on(careful)
@@ -130,6 +134,7 @@ class Reader:
         finally:
             renewal.cancel()
             self.healthy = self.serving = False
+            self._observe.let_go(self._partition)
             with suppress(asyncio.CancelledError, LeaseLost, RedisError):
                 await renewal
         await self._call(self._sink.settle)
@@ -164,6 +169,7 @@ class Reader:
             count = 1 if careful else self._settings.batch
             found = await self._group.read(self._cursors, count=count, block=_BLOCK_MS if idle else None)
             idle = not found
+            self._observe.caught_up(self._partition, caught_up=idle)
             if idle:
                 await self._settle()
             for key, entries in found.items():
@@ -174,9 +180,12 @@ class Reader:
                     await self._handle(key, entries)
 
     async def _settle(self) -> None:
+        """Settle when idle, for a twentieth of the time at most: a trickle of events must not cost a rewrite each."""
         position = self._cursors[self._live]
-        if position != self._settled or self._problem is not None:
+        if (position != self._settled or self._problem is not None) and time.monotonic() >= self._rest_until:
+            started = time.monotonic()
             await self._call(self._sink.settle)
+            self._rest_until = time.monotonic() + _REST * (time.monotonic() - started)
             self._settled = position
             self._problem = None
             await self._report("running", settled=True)
@@ -227,6 +236,7 @@ class Reader:
                 outcome = await self._call(lambda: self._sink.apply(batch))
                 break
             except Exception as error:
+                self._observe.failed(batch, time.perf_counter() - started, error)
                 if getattr(error, "fatal", False):
                     raise
                 if not self._is_transient(error):
@@ -236,7 +246,9 @@ class Reader:
                 self.healthy = False
                 self._problem = f"{type(error).__name__}: {error}"
                 self._observe.retried(self._partition)
-                self._log.warning("retrying", error=self._problem, retry_in_seconds=round(delay, 1))
+                self._log.warning(
+                    "retrying", error=self._problem, retry_in_seconds=round(delay, 1), **about(batch.events[0])
+                )
                 await self._report("retrying", settled=False)
                 await self._pause(delay * random.uniform(0.5, 1.0))
                 delay = min(delay * 2, _LONGEST_DELAY)
@@ -245,9 +257,10 @@ class Reader:
         if outcome == "fenced":
             raise LeaseLost(str(self._partition))
         self.healthy = True
+        self._observe.applied(batch, (settling := time.perf_counter()) - started)
         await self._group.advance(key, last)
         self._cursors[key] = last
-        self._observe.applied(batch, time.perf_counter() - started)
+        self._observe.settled(batch, time.perf_counter() - settling)
 
     async def _split(self, key: str, pairs: Sequence[tuple[RawEntry, Recorded]], error: Exception) -> None:
         if len(pairs) == 1:
@@ -272,7 +285,10 @@ class Reader:
         if live:
             self._parked = await self._group.parked_subjects()
         self._observe.parked(self._partition, reason_class)
-        self._log.error("parked", position=entry.entry_id.decode(), reason=reason)
+        said = (
+            reason.partition(":")[0] if reason_class == "refused" else reason
+        )  # a sink's message may quote the payload
+        self._log.error("parked", reason=said, reason_class=reason_class, **about(entry))
 
     async def _retry_parked(self) -> None:
         """Apply parked events again; a subject whose event fails once more keeps waiting, with its later events."""
@@ -305,7 +321,7 @@ class Reader:
         if self._expected is not None and recorded.sequence > self._expected:
             lost = recorded.sequence - self._expected
             self._observe.lost(self._partition, lost)
-            self._log.error("events are gone from the stream", count=lost, before=str(recorded.position))
+            self._log.error("events are gone before this one", count=lost, **about(recorded))
         self._expected = recorded.sequence + 1
 
     async def _follow_replays(self) -> None:
@@ -326,6 +342,7 @@ class Reader:
             await asyncio.sleep(self._settings.lease / 4)
             try:
                 await self._group.renew()
+                self._observe.holding(self._partition, len(self._parked))
                 held_until = time.monotonic() + self._settings.lease
             except (RedisConnectionError, RedisTimeoutError):
                 if time.monotonic() < held_until:
@@ -367,7 +384,22 @@ class Observer:
     """What the outside sees of a reader; the default sees nothing."""
 
     def applied(self, batch: Batch, seconds: float) -> None:
-        """A batch is durable."""
+        """A batch is durable in the sink, which took so long."""
+
+    def failed(self, batch: Batch, seconds: float, error: BaseException) -> None:
+        """The sink did not take a batch, after so long."""
+
+    def settled(self, batch: Batch, seconds: float) -> None:
+        """The group was moved past a batch, which took so long."""
+
+    def caught_up(self, partition: Partition, *, caught_up: bool) -> None:
+        """A read found nothing more, or found something."""
+
+    def holding(self, partition: Partition, parked_subjects: int) -> None:
+        """The lease is ours; so many subjects wait behind a parked event."""
+
+    def let_go(self, partition: Partition) -> None:
+        """The lease is no longer ours, or will not be in a moment."""
 
     def parked(self, partition: Partition, reason_class: str) -> None:
         """An event was set aside."""

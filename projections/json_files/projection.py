@@ -3,8 +3,7 @@
 import contextlib
 import errno
 import os
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from projections.json_files.directories import identity, opened, read_regular, sync_directories, sync_many
@@ -18,9 +17,6 @@ _ATTEMPTS = 3
 _LATEST = "latest"
 _FREE_BYTES = 100 * 1024 * 1024
 _JOURNAL_BYTES = 64 * 1024
-_SLOW_SECONDS = 0.05
-_REST = 20
-"""A rewrite of the summaries that took longer than `_SLOW_SECONDS` is followed by a pause of so many times as long."""
 
 
 class JsonFiles:
@@ -33,13 +29,11 @@ class JsonFiles:
     streams: tuple[str, ...] = ("jobs",)
     exclusive: bool = True
 
-    def __init__(self, root: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, root: Path) -> None:
         self._path = root
-        self._clock = clock
         self._staging = Staging(root)
         self._index = Index()
         self._journal_bytes = 0
-        self._rest_until = float("-inf")
 
     def open(self, partition: Partition, epoch: int) -> None:
         """Take the tree over, and fold in what a crash left.
@@ -83,8 +77,8 @@ class JsonFiles:
         return "applied"
 
     def settle(self) -> None:
-        """Bring the summaries up to date, unless that took long a moment ago."""
-        if self._staging.fd < 0 or self._clock() < self._rest_until:
+        """Bring the summaries up to date."""
+        if self._staging.fd < 0:
             return
         with contextlib.suppress(FileNotFoundError):
             if self._still_ours():
@@ -93,7 +87,6 @@ class JsonFiles:
 
     def close(self) -> None:
         """Bring the summaries up to date and let go of the tree."""
-        self._rest_until = float("-inf")
         try:
             self.settle()
         finally:
@@ -202,7 +195,6 @@ class JsonFiles:
         dirty = self._index.dirty()
         if not dirty and not self._journal_bytes:
             return
-        began = self._clock()
         root = self._staging.root
         for name, day in dirty.items():
             self._write_summary(root, name, day)
@@ -213,8 +205,6 @@ class JsonFiles:
             day.dirty = False
         self._index.forget_clean()
         self._point_latest(())
-        took = self._clock() - began
-        self._rest_until = self._clock() + _REST * took if took > _SLOW_SECONDS else float("-inf")
 
     def _write_summary(self, root: int, name: str, day: Day) -> None:
         if not day.entries:
