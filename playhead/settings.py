@@ -1,19 +1,28 @@
 """Settings: flag, then environment, then `.env`, then `playhead.toml`, then default."""
 
+import difflib
 import os
+import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
-from urllib.parse import quote
+from typing import Literal, cast, get_args
+from urllib.parse import quote, urlsplit
 
 import msgspec
+import psycopg
 from dotenv import dotenv_values
+from psycopg.conninfo import conninfo_to_dict
 
 from playhead.embedded.servers import running_servers
+from streams.connections import RedisAddress
 from streams.errors import InvalidSetting, PlayheadError
 from streams.names import ENVIRONMENT_PREFIX
 
 DEFAULT_DATA_DIR = Path("playhead-data")
+DOTENV, TOML = Path(".env"), Path("playhead.toml")
+
+LogFormat = Literal["auto", "console", "json"]
 
 
 class ServersNotRunning(PlayheadError):
@@ -26,6 +35,13 @@ class Setting(msgspec.Struct, frozen=True):
     name: str
     value: str
     origin: str
+
+    @property
+    def shown(self) -> str:
+        """The value with its secrets masked."""
+        if self.name == "REDIS_PASSWORD":
+            return _MASK if self.value else ""
+        return mask(self.value) if self.name.endswith("_URL") else self.value
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -40,6 +56,9 @@ class Settings(msgspec.Struct, frozen=True):
     http_host: str
     http_port: int
     lease_seconds: float
+    redis_timeout: float = 5.0
+    batch: int = 500
+    log_format: LogFormat = "auto"
     origins: tuple[Setting, ...] = ()
 
     @property
@@ -55,8 +74,21 @@ class Servers(msgspec.Struct, frozen=True):
     database_url: str
 
 
-_DEFAULTS = {
+class Reachable(msgspec.Struct, frozen=True):
+    """URLs of the servers that are set or run embedded; None where there is none."""
+
+    redis_url: str | None
+    database_url: str | None
+
+
+DEFAULTS = {
     "REDIS_URL": "",
+    "REDIS_HOST": "",
+    "REDIS_PORT": "6379",
+    "REDIS_DB": "0",
+    "REDIS_PASSWORD": "",
+    "REDIS_SSL": "false",
+    "REDIS_TIMEOUT": "5",
     "DATABASE_URL": "",
     "OUTPUT_DIR": "",
     "EVENT_LOG_DIR": "",
@@ -65,7 +97,14 @@ _DEFAULTS = {
     "PLAYHEAD_HTTP_HOST": "127.0.0.1",
     "PLAYHEAD_HTTP_PORT": "0",
     "PLAYHEAD_LEASE_SECONDS": "5",
+    "PLAYHEAD_BATCH": "500",
+    "PLAYHEAD_LOG_FORMAT": "auto",
 }
+"""Every setting and its default; an empty one is derived from others."""
+
+_MASK = "***"
+_TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
+_HIGHEST_PORT = 65535
 
 
 def load(data_dir: Path | None = None) -> Settings:
@@ -74,32 +113,41 @@ def load(data_dir: Path | None = None) -> Settings:
     Raises:
         InvalidSetting: names the setting and where its value came from.
     """
-    found = {name: _find(name, data_dir) for name in _DEFAULTS}
-
-    def number(name: str, lowest: float) -> float:
-        setting = found[name]
-        try:
-            value = float(setting.value)
-        except ValueError:
-            value = float("nan")
-        if not value >= lowest:
-            raise InvalidSetting(
-                f"{name} is {setting.value!r} ({setting.origin}); it must be a number from {lowest:g} up"
-            )
-        return value
-
+    sources = _Sources()
+    found = {name: sources.find(name) for name in DEFAULTS}
+    if data_dir is not None:
+        found["PLAYHEAD_DATA_DIR"] = Setting("PLAYHEAD_DATA_DIR", str(data_dir), "flag")
+    if not found["REDIS_URL"].value and found["REDIS_HOST"].value:
+        found["REDIS_URL"] = Setting("REDIS_URL", _redis_url(found), "REDIS_HOST")
+    _check_urls(found["REDIS_URL"], found["DATABASE_URL"])
     directory = Path(found["PLAYHEAD_DATA_DIR"].value)
+    output_dir = found["OUTPUT_DIR"].value or str(directory / "outputs")
+    event_log_dir = found["EVENT_LOG_DIR"].value or str(directory / "eventlog")
+    found["OUTPUT_DIR"] = msgspec.structs.replace(found["OUTPUT_DIR"], value=output_dir)
+    found["EVENT_LOG_DIR"] = msgspec.structs.replace(found["EVENT_LOG_DIR"], value=event_log_dir)
     return Settings(
         data_dir=directory,
         redis_url=found["REDIS_URL"].value or None,
         database_url=found["DATABASE_URL"].value or None,
-        output_dir=Path(found["OUTPUT_DIR"].value or directory / "outputs"),
-        event_log_dir=Path(found["EVENT_LOG_DIR"].value or directory / "eventlog"),
-        partitions=int(number("PLAYHEAD_PARTITIONS", 1)),
+        output_dir=Path(output_dir),
+        event_log_dir=Path(event_log_dir),
+        partitions=_whole(found["PLAYHEAD_PARTITIONS"], 1),
         http_host=found["PLAYHEAD_HTTP_HOST"].value,
-        http_port=int(number("PLAYHEAD_HTTP_PORT", 0)),
-        lease_seconds=number("PLAYHEAD_LEASE_SECONDS", 1),
+        http_port=_whole(found["PLAYHEAD_HTTP_PORT"], 0, _HIGHEST_PORT),
+        lease_seconds=_number(found["PLAYHEAD_LEASE_SECONDS"], 1),
+        redis_timeout=_number(found["REDIS_TIMEOUT"], 0.1),
+        batch=_whole(found["PLAYHEAD_BATCH"], 1),
+        log_format=_log_format(found["PLAYHEAD_LOG_FORMAT"]),
         origins=tuple(found.values()),
+    )
+
+
+def reachable(settings: Settings) -> Reachable:
+    """The servers that the settings name, or the embedded ones that run in the data directory."""
+    running = running_servers(settings.data_dir) if settings.embedded else None
+    return Reachable(
+        settings.redis_url or (running.redis_url if running else None),
+        settings.database_url or (running.database_url if running else None),
     )
 
 
@@ -109,41 +157,133 @@ def servers(settings: Settings) -> Servers:
     Raises:
         ServersNotRunning: there are none.
     """
-    running = running_servers(settings.data_dir) if settings.embedded else None
-    redis_url = settings.redis_url or (running.redis_url if running else None)
-    database_url = settings.database_url or (running.database_url if running else None)
-    if redis_url is None or database_url is None:
+    found = reachable(settings)
+    if found.redis_url is None or found.database_url is None:
         raise ServersNotRunning(f"{ServersNotRunning.__doc__} (looked in {settings.data_dir})")
-    return Servers(redis_url, database_url)
+    return Servers(found.redis_url, found.database_url)
 
 
-def _find(name: str, data_dir: Path | None) -> Setting:
-    if name == "PLAYHEAD_DATA_DIR" and data_dir is not None:
-        return Setting(name, str(data_dir), "flag")
-    if value := os.environ.get(name):
-        return Setting(name, value, "environment")
-    if value := dotenv_values(".env").get(name):
-        return Setting(name, value, ".env")
-    key = name.removeprefix(ENVIRONMENT_PREFIX).lower()
-    if (value := _toml().get(key)) is not None:
-        return Setting(name, str(value), "playhead.toml")
-    if name == "REDIS_URL" and (host := os.environ.get("REDIS_HOST")):
-        return Setting(name, _redis_url(host), "REDIS_HOST")
-    return Setting(name, _DEFAULTS[name], "default")
+def unknown_settings() -> list[str]:
+    """A sentence for each key that no setting has, with the nearest that one has."""
+    sources = _Sources()
+    prefixed = {name for name in DEFAULTS if name.startswith(ENVIRONMENT_PREFIX)}
+    keys = {_toml_key(name) for name in DEFAULTS}
+    return [
+        *(
+            _unknown(name, origin, prefixed)
+            for origin, values in (("environment", sources.environment), (str(DOTENV), sources.dotenv))
+            for name in sorted(values)
+            if name.startswith(ENVIRONMENT_PREFIX) and name not in prefixed
+        ),
+        *(_unknown(key, str(TOML), keys) for key in sorted(sources.toml.keys() - keys)),
+    ]
 
 
-def _toml() -> dict[str, object]:
-    path = Path("playhead.toml")
-    if not path.exists():
+def mask(url: str) -> str:
+    """Hide the passwords of a URL, or of libpq's `key=value` form."""
+    masked = re.sub(r"(?<=://)([^/?#]*):[^/?#]*@|(?<=://)([^/?#:]*):.*@", _hide, url)
+    return re.sub(r"(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]*)", rf"\1{_MASK}", masked)
+
+
+class _Sources:
+    """What each source says, read once."""
+
+    def __init__(self) -> None:
+        self.environment: Mapping[str, str] = os.environ
+        self.dotenv = {name: value for name, value in dotenv_values(DOTENV).items() if value is not None}
+        self.toml = _read_toml()
+
+    def find(self, name: str) -> Setting:
+        if value := self.environment.get(name):
+            return Setting(name, value, "environment")
+        if value := self.dotenv.get(name):
+            return Setting(name, value, str(DOTENV))
+        if (given := self.toml.get(_toml_key(name))) is not None:
+            if isinstance(given, dict | list):
+                raise InvalidSetting(f"{_toml_key(name)} in {TOML} must be one value, no table or list")
+            return Setting(name, str(given), str(TOML))
+        return Setting(name, DEFAULTS[name], "default")
+
+
+def _hide(found: re.Match[str]) -> str:
+    return f"{found[1] if found[1] is not None else found[2]}:{_MASK}@"
+
+
+def _toml_key(name: str) -> str:
+    return name.removeprefix(ENVIRONMENT_PREFIX).lower()
+
+
+def _read_toml() -> dict[str, object]:
+    if not TOML.exists():
         return {}
     try:
-        return cast("dict[str, object]", tomllib.loads(path.read_text()))
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidSetting(f"playhead.toml is not TOML: {error}") from error
+        return cast("dict[str, object]", tomllib.loads(TOML.read_text()))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f"{TOML} is not TOML: {error}") from error
 
 
-def _redis_url(host: str) -> str:
-    scheme = "rediss" if os.environ.get("REDIS_SSL", "").lower() in {"1", "true", "yes"} else "redis"
-    password = os.environ.get("REDIS_PASSWORD")
+def _unknown(name: str, origin: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"{name} ({origin}) is no setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _number(setting: Setting, lowest: float) -> float:
+    try:
+        value = float(setting.value)
+    except ValueError:
+        value = float("nan")
+    if not lowest <= value < float("inf"):
+        raise _invalid(setting, f"a number from {lowest:g} up")
+    return value
+
+
+def _whole(setting: Setting, lowest: int, highest: int | None = None) -> int:
+    text = setting.value.strip()
+    value = int(text) if text.isascii() and text.isdecimal() else -1
+    if value < lowest or (highest is not None and value > highest):
+        limits = f"from {lowest} up" if highest is None else f"from {lowest} to {highest}"
+        raise _invalid(setting, f"a whole number {limits}")
+    return value
+
+
+def _log_format(setting: Setting) -> LogFormat:
+    choices = cast("tuple[LogFormat, ...]", get_args(LogFormat))
+    for choice in choices:
+        if setting.value == choice:
+            return choice
+    raise _invalid(setting, f"one of {', '.join(choices)}")
+
+
+def _invalid(setting: Setting, wanted: str) -> InvalidSetting:
+    return InvalidSetting(f"{setting.name} is {setting.shown!r} ({setting.origin}); it must be {wanted}")
+
+
+def _redis_url(found: Mapping[str, Setting]) -> str:
+    ssl = found["REDIS_SSL"].value.lower()
+    if ssl not in _TRUE | _FALSE:
+        raise _invalid(found["REDIS_SSL"], "true or false")
+    scheme = "rediss" if ssl in _TRUE else "redis"
+    password = found["REDIS_PASSWORD"].value
     credentials = f":{quote(password, safe='')}@" if password else ""
-    return f"{scheme}://{credentials}{host}:{os.environ.get('REDIS_PORT', '6379')}/{os.environ.get('REDIS_DB', '0')}"
+    host, port = found["REDIS_HOST"].value, _whole(found["REDIS_PORT"], 1, _HIGHEST_PORT)
+    return f"{scheme}://{credentials}{host}:{port}/{_whole(found['REDIS_DB'], 0)}"
+
+
+def _check_urls(redis: Setting, database: Setting) -> None:
+    """Refuse a URL that a library would refuse later with a message that quotes it, password and all."""
+    advice = "cannot be read; write special characters of the password as %XX"
+    if redis.value:
+        try:
+            if RedisAddress.parse(redis.value).scheme in {"redis", "rediss"}:
+                _ = urlsplit(redis.value).port
+        except InvalidSetting:
+            raise
+        except ValueError:
+            raise InvalidSetting(f"{redis.name} ({redis.origin}) {advice}") from None
+    if database.value:
+        try:
+            port = str(conninfo_to_dict(database.value).get("port") or "")
+        except psycopg.Error:
+            raise InvalidSetting(f"{database.name} ({database.origin}) {advice}") from None
+        if not re.fullmatch(r"[\d,]*", port, re.ASCII):
+            raise InvalidSetting(f"{database.name} ({database.origin}) {advice}")

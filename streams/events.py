@@ -15,6 +15,12 @@ DEFAULT_SIZE_LIMIT = 100 * 1024 * 1024
 """Bytes of payload an event may have; a larger one is refused before it reaches Redis."""
 
 _ATTRIBUTE_LIMIT = 4096
+_EXTENSIONS_LIMIT = 1000
+_OPTIONAL = ("dataschema", "correlationid", "causationid", "traceparent", "tracestate", "imported")
+_TAKEN = frozenset(
+    {"id", "source", "type", "time", "subject", "specversion", "sequence", "crc32c", "position", "replay", *_OPTIONAL}
+)
+_FOREIGN_FIELD = "field_"
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
 
 
@@ -97,6 +103,10 @@ def check(event: Event, size_limit: int = DEFAULT_SIZE_LIMIT) -> None:
     """
     for field in ("id", "source", "type", "time", "subject"):
         _check_attribute(field, getattr(event, field))
+    for field in _OPTIONAL:
+        if getattr(event, field) is not None:
+            _check_attribute(field, getattr(event, field))
+    _check_extensions(event.extensions)
     parse_time(event.time)
     if len(event.data) > size_limit:
         raise EventTooLarge("data", f"{len(event.data)} bytes is over the limit of {size_limit}; store it as a blob")
@@ -183,6 +193,21 @@ def _check_attribute(field: str, value: object) -> None:
         value.encode()
     except UnicodeEncodeError as error:
         raise InvalidEvent(field, "holds a lone surrogate, which is not Unicode text") from error
+
+
+def _check_extensions(extensions: dict[str, str]) -> None:
+    """Refuse what would overwrite an attribute of the entry, or make it too wide for one command of a script."""
+    if len(extensions) > _EXTENSIONS_LIMIT:
+        raise InvalidEvent("extensions", f"are {len(extensions)}; {_EXTENSIONS_LIMIT} is the limit")
+    for name, value in extensions.items():
+        foreign = name.removeprefix(_FOREIGN_FIELD)
+        if name in _TAKEN or (foreign != name and (foreign == "body" or foreign.startswith("ce_"))):
+            raise InvalidEvent("extensions", f"{name!r} is the name of something else")
+        for text in (name, value or "empty"):
+            try:
+                _check_attribute("extensions", text)
+            except InvalidEvent as error:
+                raise InvalidEvent("extensions", f"{name!r} {error.problem}") from error
 
 
 def _refuse_constant(name: str) -> None:

@@ -3,6 +3,17 @@
 from enum import StrEnum
 
 ENVIRONMENT_PREFIX = "PLAYHEAD_"
+TRACER = "playhead"
+"""The instrumentation scope of every span, and the start of each service's name."""
+
+
+class OpenTelemetryVariable(StrEnum):
+    """Variables that OpenTelemetry reads itself and we look at."""
+
+    ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+    TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+    SERVICE_NAME = "OTEL_SERVICE_NAME"
+    DISABLED = "OTEL_SDK_DISABLED"
 
 
 class Metric(StrEnum):
@@ -15,6 +26,9 @@ class Metric(StrEnum):
     RETRIES = "playhead_retries_total"
     BATCH_SECONDS = "playhead_batch_seconds"
     LAST_APPLIED = "playhead_last_applied_timestamp_seconds"
+    LAST_POSITION = "playhead_position_timestamp_seconds"
+    CAUGHT_UP = "playhead_caught_up"
+    PARKED_SUBJECTS = "playhead_parked_subjects"
     LEASE_HELD = "playhead_lease_held"
     RECORDER_JOBS = "recorder_jobs_total"
 
@@ -24,6 +38,7 @@ class Span(StrEnum):
 
     SEND = "send"
     PROCESS = "process"
+    SETTLE = "settle"
 
 
 class Attribute(StrEnum):
@@ -31,11 +46,15 @@ class Attribute(StrEnum):
 
     SYSTEM = "messaging.system"
     OPERATION = "messaging.operation.type"
+    OPERATION_NAME = "messaging.operation.name"
     DESTINATION = "messaging.destination.name"
     PARTITION = "messaging.destination.partition.id"
     GROUP = "messaging.consumer.group.name"
     BATCH_SIZE = "messaging.batch.message_count"
     MESSAGE_ID = "messaging.message.id"
+    ERROR = "error.type"
+    PROJECTION = "playhead.projection"
+    POSITION = "playhead.position"
     REPLAY = "playhead.replay"
 
 

@@ -20,6 +20,7 @@ from streams.errors import PartitionsChanged, RedisUnavailable
 from streams.events import DEFAULT_SIZE_LIMIT, Event, Recorded, check, new_event
 from streams.partitions import Partition, partition_of, stream_of
 from streams.positions import Position
+from streams.telemetry import sending
 
 DEFAULT_WINDOW = 24 * 3600
 """Seconds for which the same event id again adds nothing."""
@@ -79,7 +80,8 @@ class Producer:
         positions: dict[int, Position] = {}
         for partition, indexes in by_partition.items():
             for batch in _batches(events, indexes):
-                reply = self._append(partition, [events[index] for index in batch])
+                with sending(partition, [events[index] for index in batch]) as traced:
+                    reply = self._append(partition, traced)
                 positions.update(zip(batch, map(Position.parse, reply), strict=True))
         return [positions[index] for index in range(len(events))]
 

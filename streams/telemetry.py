@@ -1,0 +1,223 @@
+"""Traces by OpenTelemetry's messaging conventions: `send` in a producer, `process` and `settle` in a consumer.
+
+OpenTelemetry is imported by `set_up`, or by a program that traces already; where neither happened, nothing here costs
+more than a look into `sys.modules`.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from streams.entries import RawEntry
+from streams.events import Event, Recorded
+from streams.names import TRACER, Attribute, OpenTelemetryVariable, Span
+from streams.partitions import Partition
+from streams.sinks import Batch, Source
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Link, SpanContext, Tracer
+
+_TRACEPARENT_PARTS = 4
+
+
+def set_up(service: str) -> None:
+    """Send spans to the collector at OTEL_EXPORTER_OTLP_ENDPOINT; where that is not set, do nothing.
+
+    What is still in hand goes out when the process ends, within OTEL_EXPORTER_OTLP_TIMEOUT (10 s).
+    """
+    wanted = os.environ.get(OpenTelemetryVariable.ENDPOINT) or os.environ.get(OpenTelemetryVariable.TRACES_ENDPOINT)
+    if not wanted or os.environ.get(OpenTelemetryVariable.DISABLED, "").lower() == "true":
+        return
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+    from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.trace import set_tracer_provider
+
+    name = os.environ.get(OpenTelemetryVariable.SERVICE_NAME) or service
+    provider = TracerProvider(
+        resource=Resource.create({SERVICE_NAME: name}),
+        span_limits=SpanLimits(max_links=SpanLimits.UNSET),  # a batch has more events than the 128 links allowed
+    )
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    set_tracer_provider(provider)
+
+
+@contextmanager
+def sending(partition: Partition, events: Sequence[Event]) -> Generator[Sequence[Event], None, None]:
+    """Open a `send` span, and give the events with its context in those that have none.
+
+    An imported event keeps none: its fact happened long before this trace.
+    """
+    tracer = _tracer()
+    if tracer is None:
+        yield events
+        return
+    from opentelemetry.trace import SpanKind
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    attributes = _attributes("append", Span.SEND, partition, len(events))
+    if len(events) == 1:
+        attributes[Attribute.MESSAGE_ID] = events[0].id
+    with tracer.start_as_current_span(_name(Span.SEND, partition), kind=SpanKind.PRODUCER, attributes=attributes):
+        carrier: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(carrier)
+        traceparent, tracestate = carrier.get("traceparent"), carrier.get("tracestate")
+        if traceparent is None:
+            yield events
+            return
+        yield [
+            event
+            if event.traceparent is not None or event.imported is not None
+            else msgspec.structs.replace(event, traceparent=traceparent, tracestate=tracestate)
+            for event in events
+        ]
+
+
+class BatchSpans:
+    """The spans of a consumer, written when their work is done, so that the read loop knows nothing of them."""
+
+    def __init__(self, consumer: str) -> None:
+        self._consumer = consumer
+        self._processed: dict[Source, Context] = {}
+
+    def processed(self, batch: Batch, seconds: float, error: BaseException | None = None) -> None:
+        """A `process` span of a batch that took so long until now, linked to the trace of each of its events.
+
+        It is a child where all its events stem from one trace and are no replay.
+        """
+        tracer = _tracer()
+        if tracer is None:
+            return
+        from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+
+        links, parent = _origins(batch)
+        attributes = self._attributes(Span.PROCESS, Span.PROCESS, batch)
+        if len(batch.events) == 1:
+            attributes[Attribute.MESSAGE_ID] = batch.events[0].event.id
+        end = time.time_ns()
+        span = tracer.start_span(
+            _name(Span.PROCESS, batch.source.partition),
+            context=parent,
+            kind=SpanKind.CONSUMER,
+            attributes=attributes,
+            links=links,
+            start_time=end - int(seconds * 1e9),
+        )
+        if error is None:
+            self._processed[batch.source] = set_span_in_context(span)
+        else:
+            span.set_attribute(Attribute.ERROR, type(error).__qualname__)  # its message may quote the payload
+            span.set_status(Status(StatusCode.ERROR))
+        span.end(end)
+
+    def settled(self, batch: Batch, seconds: float) -> None:
+        """A `settle` span of the group's move past the batch, below the batch's `process` span."""
+        tracer = _tracer()
+        if tracer is None:
+            return
+        from opentelemetry.context import Context
+        from opentelemetry.trace import SpanKind
+
+        end = time.time_ns()
+        tracer.start_span(
+            _name(Span.SETTLE, batch.source.partition),
+            context=self._processed.pop(batch.source, None) or Context(),
+            kind=SpanKind.CLIENT,
+            attributes=self._attributes("advance", Span.SETTLE, batch),
+            start_time=end - int(seconds * 1e9),
+        ).end(end)
+
+    def _attributes(self, name: str, operation: Span, batch: Batch) -> dict[str, str | int]:
+        attributes = _attributes(name, operation, batch.source.partition, len(batch.events))
+        attributes[Attribute.GROUP] = attributes[Attribute.PROJECTION] = self._consumer
+        attributes[Attribute.POSITION] = str(batch.last)
+        if batch.source.replay is not None:
+            attributes[Attribute.REPLAY] = batch.source.replay
+        return attributes
+
+
+def about(event: Recorded | RawEntry) -> dict[str, str]:
+    """What a log line says of an event: its position, id and trace, as far as it has them."""
+    if isinstance(event, Recorded):
+        position, id_, traceparent = str(event.position), event.event.id, event.event.traceparent
+    else:
+        values = dict(zip(event.fields[::2], event.fields[1::2], strict=False))
+        position = event.entry_id.decode()
+        id_, traceparent = _text(values, b"ce_id"), _text(values, b"ce_traceparent")
+    said = {"position": position}
+    if id_:
+        said["event_id"] = id_
+    if traceparent and len(parts := traceparent.split("-")) >= _TRACEPARENT_PARTS:
+        said["trace_id"] = parts[1]
+    return said
+
+
+def _text(values: Mapping[bytes, bytes], name: bytes) -> str | None:
+    value = values.get(name)
+    return None if value is None else value.decode("utf-8", "backslashreplace")
+
+
+def _tracer() -> "Tracer | None":
+    if "opentelemetry.trace" not in sys.modules:
+        return None
+    from opentelemetry.trace import get_tracer
+
+    return get_tracer(TRACER)
+
+
+def _name(span: Span, partition: Partition) -> str:
+    return f"{span} {partition.stream}"
+
+
+def _attributes(name: str, operation: Span, partition: Partition, count: int) -> dict[str, str | int]:
+    attributes: dict[str, str | int] = {
+        Attribute.SYSTEM: "redis",
+        Attribute.OPERATION: operation.value,
+        Attribute.OPERATION_NAME: name,
+        Attribute.DESTINATION: partition.stream,
+        Attribute.PARTITION: str(partition.number),
+    }
+    if count > 1:
+        attributes[Attribute.BATCH_SIZE] = count
+    return attributes
+
+
+def _origins(batch: Batch) -> "tuple[list[Link], Context]":
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Link, NonRecordingSpan, set_span_in_context
+
+    contexts: dict[tuple[str, str | None], SpanContext | None] = {}
+    links: list[Link] = []
+    for event in (recorded.event for recorded in batch.events):
+        if event.traceparent is None:
+            continue
+        key = (event.traceparent, event.tracestate)
+        if key not in contexts:
+            contexts[key] = _span_context(*key)
+        if (context := contexts[key]) is not None:
+            links.append(Link(context, {Attribute.MESSAGE_ID: event.id}))
+    whole = batch.source.replay is None and len(links) == len(batch.events)
+    if whole and len(set(_trace_ids(links))) == 1:
+        return links, set_span_in_context(NonRecordingSpan(links[0].context), Context())
+    return links, Context()
+
+
+def _trace_ids(links: "Iterable[Link]") -> Iterable[int]:
+    return (link.context.trace_id for link in links)
+
+
+def _span_context(traceparent: str, tracestate: str | None) -> "SpanContext | None":
+    from opentelemetry.context import Context
+    from opentelemetry.trace import get_current_span
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier = {"traceparent": traceparent} | ({"tracestate": tracestate} if tracestate else {})
+    context = get_current_span(TraceContextTextMapPropagator().extract(carrier, Context())).get_span_context()
+    return context if context.is_valid else None

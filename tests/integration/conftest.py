@@ -1,0 +1,31 @@
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from tests.integration.servers import SERVERS, RedisServer, answers, make_server, plain_client
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def module_redis(request, tmp_path_factory) -> Iterator[RedisServer]:
+    server = make_server(request.param, tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_server(module_redis) -> RedisServer:
+    """A running server without keys, the same one for all tests of a module."""
+    if not answers(module_redis.url):
+        module_redis.start()
+    with plain_client(module_redis.url) as client:
+        client.config_set("maxmemory", 0)
+        client.flushall()
+    return module_redis
+
+
+@pytest.fixture
+def redis(redis_server) -> Iterator[Redis]:
+    with plain_client(redis_server.url) as client:
+        yield client
