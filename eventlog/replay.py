@@ -14,6 +14,7 @@ from streams.events import Recorded
 from streams.partitions import Partition
 from streams.positions import START, Position
 from streams.producer import append_replayed, load_script
+from streams.telemetry import replaying
 
 _BATCH = 500
 _BATCH_BYTES = 8 * 1024 * 1024
@@ -92,7 +93,8 @@ class Replay:
         if partition not in self._last:
             self._open(partition)
         size = self._sizes.pop(partition)
-        self._last[partition] = append_replayed(self._script, self._key(partition), batch, self._run)[-1]
+        with replaying(partition, self._run, len(batch)):
+            self._last[partition] = append_replayed(self._script, self._key(partition), batch, self._run)[-1]
         self._waiting[partition] += size
         if self._waiting[partition] > _WAITING_BYTES:
             self._wait(partition, self._last[partition])

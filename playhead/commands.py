@@ -1,19 +1,18 @@
 """The commands that people type."""
 
 import asyncio
-import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-import structlog
 from cyclopts import App, Parameter
 from redis import Redis
 
 from consumers.process import ProcessSettings, run_consumer
 from consumers.reader import ReaderSettings
 from eventlog.reader import read, stat, verify
+from playhead import messages
 from playhead.demo import run_demo
 from playhead.embedded.servers import embedded_servers
 from playhead.parking import parked_app
@@ -24,8 +23,10 @@ from playhead.status import read_status
 from playhead.supervisor import Supervisor
 from projections.failures import is_transient
 from projections.migrations import upgrade
+from streams import telemetry
 from streams.connections import connect
 from streams.errors import InvalidEvent, InvalidSetting
+from streams.names import TRACER
 from streams.producer import Producer
 
 app = App(name="playhead", help="Records what background jobs did, for ever, and derives everything else from it.")
@@ -46,7 +47,7 @@ def up(*, data_dir: DataDir = None) -> int:
     Example: playhead up --data-dir playhead-data
     """
     settings = load(data_dir)
-    configure_logging()
+    messages.configure(settings.log_format)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with embedded_servers(
         settings.data_dir, redis=settings.redis_url is None, postgres=settings.database_url is None
@@ -65,7 +66,7 @@ def demo() -> int:
 
     Example: playhead demo
     """
-    configure_logging()
+    messages.configure()
     return run_demo()
 
 
@@ -78,7 +79,8 @@ def run(name: str, *, data_dir: DataDir = None) -> int:
     if name not in CONSUMERS:
         raise InvalidSetting(f"there is no consumer {name!r}; there are {', '.join(CONSUMERS)}")
     settings = load(data_dir)
-    configure_logging()
+    messages.configure(settings.log_format)
+    telemetry.set_up(f"{TRACER}-{name}")
     reached = servers(settings)
     process = ProcessSettings(
         redis_url=reached.redis_url,
@@ -106,6 +108,7 @@ def append(
     Example: playhead append job.completed --subject job/1 --data '{"job_id": "1", "job": {}, "result": "ok"}'
     """
     settings = load(data_dir)
+    telemetry.set_up(f"{TRACER}-append")
     with Producer(servers(settings).redis_url, partitions=settings.partitions) as producer:
         if type is not None:
             if subject is None:
@@ -183,21 +186,6 @@ def log_cat(*, data_dir: DataDir = None) -> None:
 def print_json(value: object) -> None:
     """Print a record as JSON."""
     print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
-
-
-def configure_logging() -> None:
-    """One line an event on stderr: for people on a terminal, JSON elsewhere."""
-    renderer: Any = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def _redis(settings: Settings) -> Redis:

@@ -15,11 +15,14 @@ from rich.progress import Progress
 from eventlog.reader import read, read_ordered
 from eventlog.recorder_files import Found, Skipped, examine, files_under, read_event
 from eventlog.replay import Replay, Report, new_run
+from playhead import messages
 from playhead.registry import PROJECTIONS
 from playhead.settings import Settings, load, servers
+from streams import telemetry
 from streams.connections import connect
 from streams.errors import InvalidEvent, InvalidSetting
 from streams.events import Recorded, parse_time
+from streams.names import TRACER
 from streams.partitions import Partition
 from streams.producer import Producer
 
@@ -79,6 +82,8 @@ def replay(
     Example: playhead replay --log --to jobs --since 2025-08-09
     """
     settings = load(data_dir)
+    messages.configure(settings.log_format)
+    telemetry.set_up(f"{TRACER}-replay")
     if sum((file is not None, directory is not None, use_default_output_dir, log)) > 1:
         raise InvalidSetting("--file, --directory, --use-default-output-dir and --log exclude each other")
     for name in to or ():

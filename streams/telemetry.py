@@ -1,13 +1,15 @@
 """Traces by OpenTelemetry's messaging conventions: `send` in a producer, `process` and `settle` in a consumer.
 
-OpenTelemetry is imported by `set_up`, or by a program that traces already; where neither happened, nothing here costs
-more than a look into `sys.modules`.
+A program that traces already needs no `set_up`: its tracer provider is used. Where there is none, nothing here costs
+more than a look for one.
 """
 
+import atexit
 import os
 import sys
+import threading
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -24,12 +26,16 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, SpanContext, Tracer
 
 _TRACEPARENT_PARTS = 4
+_QUEUE, _EXPORT = 256, 64
+"""Spans that wait for the collector, and that go to it at once: one may have 500 links of 800 bytes each."""
+_FAREWELL_SECONDS = 2.0
 
 
 def set_up(service: str) -> None:
     """Send spans to the collector at OTEL_EXPORTER_OTLP_ENDPOINT; where that is not set, do nothing.
 
-    What is still in hand goes out when the process ends, within OTEL_EXPORTER_OTLP_TIMEOUT (10 s).
+    Spans wait in a short queue, whose oldest are dropped while the collector is away. What is still in hand when the
+    process ends goes out then, within two seconds.
     """
     wanted = os.environ.get(OpenTelemetryVariable.ENDPOINT) or os.environ.get(OpenTelemetryVariable.TRACES_ENDPOINT)
     if not wanted or os.environ.get(OpenTelemetryVariable.DISABLED, "").lower() == "true":
@@ -44,9 +50,31 @@ def set_up(service: str) -> None:
     provider = TracerProvider(
         resource=Resource.create({SERVICE_NAME: name}),
         span_limits=SpanLimits(max_links=SpanLimits.UNSET),  # a batch has more events than the 128 links allowed
+        shutdown_on_exit=False,
     )
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    exporter = OTLPSpanExporter()
+    queue = None if os.environ.get(OpenTelemetryVariable.QUEUE_SIZE) else _QUEUE
+    export = None if os.environ.get(OpenTelemetryVariable.EXPORT_SIZE) else _EXPORT
+    provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=queue, max_export_batch_size=export))
     set_tracer_provider(provider)
+    _at_exit(provider.shutdown)
+
+
+def _at_exit(shutdown: Callable[[], None]) -> None:
+    """OpenTelemetry's own way out waits half a minute for a collector that is away."""
+    ending = threading.Event()
+
+    def wait_and_shut_down() -> None:
+        ending.wait()
+        shutdown()
+
+    def end() -> None:
+        ending.set()
+        waiting.join(_FAREWELL_SECONDS)
+
+    waiting = threading.Thread(target=wait_and_shut_down, daemon=True)  # none can be started any more at the end
+    waiting.start()
+    atexit.register(end)
 
 
 @contextmanager
@@ -62,7 +90,7 @@ def sending(partition: Partition, events: Sequence[Event]) -> Generator[Sequence
     from opentelemetry.trace import SpanKind
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    attributes = _attributes("append", Span.SEND, partition, len(events))
+    attributes = _attributes(Span.SEND, partition, len(events))
     if len(events) == 1:
         attributes[Attribute.MESSAGE_ID] = events[0].id
     with tracer.start_as_current_span(_name(Span.SEND, partition), kind=SpanKind.PRODUCER, attributes=attributes):
@@ -78,6 +106,19 @@ def sending(partition: Partition, events: Sequence[Event]) -> Generator[Sequence
             else msgspec.structs.replace(event, traceparent=traceparent, tracestate=tracestate)
             for event in events
         ]
+
+
+@contextmanager
+def replaying(partition: Partition, run: str, count: int) -> Generator[None, None, None]:
+    """Open a `send` span of events that a replay sends again; each keeps the context of its own past."""
+    if (tracer := _tracer()) is None:
+        yield
+        return
+    from opentelemetry.trace import SpanKind
+
+    attributes = {**_attributes(Span.SEND, partition, count), Attribute.REPLAY: run}
+    with tracer.start_as_current_span(_name(Span.SEND, partition), kind=SpanKind.PRODUCER, attributes=attributes):
+        yield
 
 
 class BatchSpans:
@@ -98,7 +139,7 @@ class BatchSpans:
         from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 
         links, parent = _origins(batch)
-        attributes = self._attributes(Span.PROCESS, Span.PROCESS, batch)
+        attributes = self._attributes(Span.PROCESS, batch)
         if len(batch.events) == 1:
             attributes[Attribute.MESSAGE_ID] = batch.events[0].event.id
         end = time.time_ns()
@@ -130,12 +171,12 @@ class BatchSpans:
             _name(Span.SETTLE, batch.source.partition),
             context=self._processed.pop(batch.source, None) or Context(),
             kind=SpanKind.CLIENT,
-            attributes=self._attributes("advance", Span.SETTLE, batch),
+            attributes=self._attributes(Span.SETTLE, batch),
             start_time=end - int(seconds * 1e9),
         ).end(end)
 
-    def _attributes(self, name: str, operation: Span, batch: Batch) -> dict[str, str | int]:
-        attributes = _attributes(name, operation, batch.source.partition, len(batch.events))
+    def _attributes(self, operation: Span, batch: Batch) -> dict[str, str | int]:
+        attributes = _attributes(operation, batch.source.partition, len(batch.events))
         attributes[Attribute.GROUP] = attributes[Attribute.PROJECTION] = self._consumer
         attributes[Attribute.POSITION] = str(batch.last)
         if batch.source.replay is not None:
@@ -167,20 +208,23 @@ def _text(values: Mapping[bytes, bytes], name: bytes) -> str | None:
 def _tracer() -> "Tracer | None":
     if "opentelemetry.trace" not in sys.modules:
         return None
-    from opentelemetry.trace import get_tracer
+    from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider, get_tracer_provider
 
-    return get_tracer(TRACER)
+    provider = get_tracer_provider()
+    if isinstance(provider, ProxyTracerProvider | NoOpTracerProvider):  # redis-py imports OpenTelemetry for itself
+        return None
+    return provider.get_tracer(TRACER)
 
 
 def _name(span: Span, partition: Partition) -> str:
     return f"{span} {partition.stream}"
 
 
-def _attributes(name: str, operation: Span, partition: Partition, count: int) -> dict[str, str | int]:
+def _attributes(operation: Span, partition: Partition, count: int) -> dict[str, str | int]:
     attributes: dict[str, str | int] = {
         Attribute.SYSTEM: "redis",
         Attribute.OPERATION: operation.value,
-        Attribute.OPERATION_NAME: name,
+        Attribute.OPERATION_NAME: operation.value,
         Attribute.DESTINATION: partition.stream,
         Attribute.PARTITION: str(partition.number),
     }
@@ -194,6 +238,7 @@ def _origins(batch: Batch) -> "tuple[list[Link], Context]":
     from opentelemetry.trace import Link, NonRecordingSpan, set_span_in_context
 
     contexts: dict[tuple[str, str | None], SpanContext | None] = {}
+    found: list[SpanContext] = []
     links: list[Link] = []
     for event in (recorded.event for recorded in batch.events):
         if event.traceparent is None:
@@ -202,15 +247,13 @@ def _origins(batch: Batch) -> "tuple[list[Link], Context]":
         if key not in contexts:
             contexts[key] = _span_context(*key)
         if (context := contexts[key]) is not None:
-            links.append(Link(context, {Attribute.MESSAGE_ID: event.id}))
-    whole = batch.source.replay is None and len(links) == len(batch.events)
-    if whole and len(set(_trace_ids(links))) == 1:
-        return links, set_span_in_context(NonRecordingSpan(links[0].context), Context())
+            found.append(context)
+            if context.trace_flags.sampled:  # of a trace that is not kept there is nothing to be linked to
+                links.append(Link(context, {Attribute.MESSAGE_ID: event.id}))
+    whole = batch.source.replay is None and len(found) == len(batch.events)
+    if whole and len({context.trace_id for context in found}) == 1:
+        return links, set_span_in_context(NonRecordingSpan(found[0]), Context())
     return links, Context()
-
-
-def _trace_ids(links: "Iterable[Link]") -> Iterable[int]:
-    return (link.context.trace_id for link in links)
 
 
 def _span_context(traceparent: str, tracestate: str | None) -> "SpanContext | None":
