@@ -23,7 +23,7 @@ from consumers.group import Group
 from consumers.metrics import PrometheusObserver
 from consumers.reader import Observer, Reader, ReaderSettings
 from consumers.trimming import keep_trimmed
-from streams.connections import RedisAddress
+from streams.connections import DEFAULT_TIMEOUT, RedisAddress
 from streams.partitions import Partition
 from streams.sinks import Sink
 
@@ -32,6 +32,7 @@ class ProcessSettings(msgspec.Struct, frozen=True):
     """Where a consumer process finds Redis, how many partitions a stream has, and where it listens for HTTP."""
 
     redis_url: str
+    redis_timeout: float = DEFAULT_TIMEOUT
     partitions: int = 1
     http_host: str = "127.0.0.1"
     http_port: int = 0
@@ -53,7 +54,7 @@ async def run_consumer(sink: Sink, settings: ProcessSettings, is_transient: Call
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     registry = CollectorRegistry()
-    broker = make_broker(settings.redis_url)
+    broker = make_broker(settings.redis_url, settings.redis_timeout)
     serving = _Serving(sink, settings, is_transient, PrometheusObserver(sink.name, registry))
 
     @get
@@ -157,8 +158,8 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def make_broker(url: str) -> RedisBroker:
-    """FastStream's broker for every URL form that `streams.connections` reads."""
+def make_broker(url: str, timeout: float = DEFAULT_TIMEOUT) -> RedisBroker:
+    """FastStream's broker for every URL form that `streams.connections` reads; `timeout` in seconds."""
     address = RedisAddress.parse(url)
     if address.scheme == "redis+cluster":
         return cast("RedisBroker", RedisClusterBroker(startup_nodes=list(address.hosts), **address.options))
@@ -166,7 +167,7 @@ def make_broker(url: str) -> RedisBroker:
         return RedisSentinelBroker(
             sentinels=list(address.hosts), sentinel_master_name=address.service, **address.options
         )
-    return RedisBroker(url, socket_timeout=5, socket_connect_timeout=5, socket_keepalive=True)
+    return RedisBroker(url, socket_timeout=timeout, socket_connect_timeout=timeout, socket_keepalive=True)
 
 
 async def _serve_all(readers: Sequence[Reader]) -> None:

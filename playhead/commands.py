@@ -1,62 +1,66 @@
 """The commands that people type."""
 
 import asyncio
-import sys
-from pathlib import Path
-from typing import Annotated
+import inspect
+import shlex
 
-import msgspec
 from cyclopts import App, Parameter
-from redis import Redis
+from rich.console import Console
 
 from consumers.process import ProcessSettings, run_consumer
 from consumers.reader import ReaderSettings
-from eventlog.reader import read, stat, verify
 from playhead import messages
+from playhead.appending import append
+from playhead.configuring import config_app
+from playhead.database import db_app
 from playhead.demo import run_demo
 from playhead.embedded.servers import embedded_servers
+from playhead.logs import log_app
+from playhead.options import DataDir, Json
+from playhead.output import print_json, say
 from playhead.parking import parked_app
 from playhead.registry import CONSUMERS, readers_by_stream
 from playhead.replaying import replay_app
-from playhead.settings import Servers, Settings, load, servers
-from playhead.status import read_status
+from playhead.settings import Servers, load, servers
+from playhead.status import consumers, status
 from playhead.supervisor import Supervisor
 from projections.failures import is_transient
 from projections.migrations import upgrade
 from streams import telemetry
-from streams.connections import connect
-from streams.errors import InvalidEvent, InvalidSetting
+from streams.errors import InvalidSetting
 from streams.names import TRACER
-from streams.producer import Producer
 
-app = App(name="playhead", help="Records what background jobs did, for ever, and derives everything else from it.")
-log_app = App(name="log", help="The event log by itself.")
-app.command(log_app)
-app.command(replay_app)
-app.command(parked_app)
-
-DataDir = Annotated[Path | None, Parameter("--data-dir", help="Directory of the embedded servers and all data.")]
-Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
-CAUGHT_UP, NOT_CAUGHT_UP, CORRUPT = 0, 5, 4
+app = App(
+    name="playhead",
+    help="Records what background jobs did, for ever, and derives everything else from it.",
+    help_epilogue="Start with `playhead demo`, or `playhead up` and `playhead append --help`. Exit codes: 0 done, 1 "
+    "failed, 2 usage, 3 a server cannot be reached, 4 data corrupt, 5 not caught up, 130 interrupted.",
+    help_format="markdown",
+    default_parameter=Parameter(negative=()),
+    error_console=Console(stderr=True, soft_wrap=True),
+)
+app.command(append)
+app.command(status)
+app.command(consumers)
+for group in (log_app, replay_app, parked_app, config_app, db_app):
+    app.command(group)
 
 
 @app.command
 def up(*, data_dir: DataDir = None) -> int:
-    """Start the embedded stack and every consumer, until Ctrl-C.
+    """Start the embedded servers and every consumer, until Ctrl-C.
 
-    Example: playhead up --data-dir playhead-data
+    Example:
+        playhead up --data-dir playhead-data
     """
     settings = load(data_dir)
     messages.configure(settings.log_format)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     with embedded_servers(
         settings.data_dir, redis=settings.redis_url is None, postgres=settings.database_url is None
     ) as running:
-        reached = Servers(
-            settings.redis_url or str(running.redis_url), settings.database_url or str(running.database_url)
-        )
+        reached = Servers(settings.redis_url or running.redis_url, settings.database_url or running.database_url)
         upgrade(reached.database_url)
-        print(f"playhead: up in {settings.data_dir}; Ctrl-C stops it", file=sys.stderr)
+        say(f"up in {settings.data_dir}; Ctrl-C stops it")
         return Supervisor(settings, reached).run()
 
 
@@ -64,17 +68,22 @@ def up(*, data_dir: DataDir = None) -> int:
 def demo() -> int:
     """Show the whole product on embedded servers, in a fresh directory.
 
-    Example: playhead demo
+    Example:
+        playhead demo
     """
     messages.configure()
     return run_demo()
 
 
 @app.command
-def run(name: str, *, data_dir: DataDir = None) -> int:
+def run(name: str, /, *, data_dir: DataDir = None) -> int:
     """Run one consumer process until it is told to stop.
 
-    Example: playhead run json-files
+    Args:
+        name: The consumer; `playhead consumers` lists them.
+
+    Example:
+        playhead run json-files
     """
     if name not in CONSUMERS:
         raise InvalidSetting(f"there is no consumer {name!r}; there are {', '.join(CONSUMERS)}")
@@ -84,128 +93,51 @@ def run(name: str, *, data_dir: DataDir = None) -> int:
     reached = servers(settings)
     process = ProcessSettings(
         redis_url=reached.redis_url,
+        redis_timeout=settings.redis_timeout,
         partitions=settings.partitions,
         http_host=settings.http_host,
         http_port=settings.http_port,
-        reader=ReaderSettings(lease=settings.lease_seconds),
+        reader=ReaderSettings(batch=settings.batch, lease=settings.lease_seconds),
         trim=readers_by_stream() if name == "log" else {},
     )
     return asyncio.run(run_consumer(CONSUMERS[name](settings, reached), process, is_transient))
 
 
 @app.command
-def append(
-    type: str | None = None,
-    *,
-    subject: str | None = None,
-    data: str | None = None,
-    id: str | None = None,
-    time: str | None = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Append one event, or many as JSON lines with type, subject and data on stdin; prints the positions.
+def env(*, data_dir: DataDir = None, json: Json = False) -> None:
+    """Print the URLs of the servers, passwords and all, for eval.
 
-    Example: playhead append job.completed --subject job/1 --data '{"job_id": "1", "job": {}, "result": "ok"}'
-    """
-    settings = load(data_dir)
-    telemetry.set_up(f"{TRACER}-append")
-    with Producer(servers(settings).redis_url, partitions=settings.partitions) as producer:
-        if type is not None:
-            if subject is None:
-                raise InvalidEvent("subject", "is missing; pass --subject, such as job/1")
-            content = Path(data[1:]).read_bytes() if data and data.startswith("@") else (data or "{}").encode()
-            print(producer.append(type, subject=subject, data=content, id=id, time=time))
-            return
-        for number, line in enumerate(sys.stdin.buffer, 1):
-            print(_append_line(producer, line, number))
-
-
-@app.command
-def status(*, data_dir: DataDir = None, json: Json = False) -> int:
-    """Show positions, lag and health of every consumer; exit code 5 while one is behind.
-
-    Example: playhead status --json
-    """
-    settings = load(data_dir)
-    found = read_status(_redis(settings), settings.partitions)
-    if json:
-        print_json(found)
-    else:
-        print(f"{'CONSUMER':<14}{'STATE':<10}{'POSITION':<20}{'LAG':>8}{'SECONDS':>9}{'PARKED':>8}")
-        for one in found.consumers:
-            lag = "?" if one.lag_events is None else str(one.lag_events)
-            seconds = "?" if one.lag_seconds is None else f"{one.lag_seconds:.0f}"
-            print(f"{one.name:<14}{one.state:<10}{one.position:<20}{lag:>8}{seconds:>9}{one.parked:>8}")
-            if one.problem:
-                print(f"  {one.problem}")
-        print("caught up" if found.caught_up else "not caught up")
-    return CAUGHT_UP if found.caught_up else NOT_CAUGHT_UP
-
-
-@app.command
-def env(*, data_dir: DataDir = None) -> None:
-    """Print the URLs of the servers, for eval.
-
-    Example: eval "$(playhead env)" && redis-cli -u "$REDIS_URL" ping
+    Example:
+        eval "$(playhead env)" && redis-cli -u "$REDIS_URL" ping
     """
     reached = servers(load(data_dir))
-    print(f"export REDIS_URL='{reached.redis_url}'\nexport DATABASE_URL='{reached.database_url}'")
-
-
-@log_app.command(name="stat")
-def log_stat(*, data_dir: DataDir = None) -> None:
-    """Show how many events the log has, by stream and partition, as JSON."""
-    print_json(stat(load(data_dir).event_log_dir))
-
-
-@log_app.command(name="verify")
-def log_verify(*, data_dir: DataDir = None, json: Json = False) -> int:
-    """Read the whole log and check every checksum; exit code 4 where something is wrong.
-
-    Example: playhead log verify --json
-    """
-    found = verify(load(data_dir).event_log_dir)
+    urls = {"REDIS_URL": reached.redis_url, "DATABASE_URL": reached.database_url}
     if json:
-        print_json(found)
+        print_json(urls)
     else:
-        for fault in found.faults:
-            print(f"{fault.file}:{fault.line}: {fault.problem}", file=sys.stderr)
-        print(f"{found.events} events, {len(found.faults)} faults")
-    return CORRUPT if found.faults else 0
+        for name, url in urls.items():
+            print(f"export {name}={shlex.quote(url)}")
 
 
-@log_app.command(name="cat")
-def log_cat(*, data_dir: DataDir = None) -> None:
-    """Print every event of the log as CloudEvents JSON lines."""
-    from eventlog.lines import encode_line
-
-    for _, recorded in read(load(data_dir).event_log_dir):
-        sys.stdout.buffer.write(encode_line(recorded))
-
-
-def print_json(value: object) -> None:
-    """Print a record as JSON."""
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
-
-
-def _redis(settings: Settings) -> Redis:
-    client = connect(servers(settings).redis_url)
-    if not isinstance(client, Redis):
-        raise InvalidSetting("this command does not read from Redis Cluster yet")
-    return client
+def commands(group: App = app) -> dict[str, App]:
+    """Every command below a group that does something, by what one types."""
+    found: dict[str, App] = {}
+    for name in group:
+        if name.startswith("-"):
+            continue
+        below = group[name]
+        if below.default_command is not None:
+            found[name] = below
+        found |= {f"{name} {rest}": one for rest, one in commands(below).items()}
+    return found
 
 
-class _Line(msgspec.Struct):
-    type: str
-    subject: str
-    data: msgspec.Raw
-    id: str | None = None
-    time: str | None = None
+def _show_examples() -> None:
+    """Put the example of each docstring below its help, where it is not wrapped."""
+    for command in commands().values():
+        _, _, example = (inspect.getdoc(command.default_command) or "").partition("\nExample:\n")
+        if example:
+            command.help_epilogue = f"Example:\n\n```console\n{inspect.cleandoc(example)}\n```"
 
 
-def _append_line(producer: Producer, line: bytes, number: int) -> str:
-    try:
-        one = msgspec.json.decode(line, type=_Line)
-    except msgspec.DecodeError as error:
-        raise InvalidEvent(f"line {number}", str(error)) from error
-    return str(producer.append(one.type, subject=one.subject, data=bytes(one.data), id=one.id, time=one.time))
+_show_examples()

@@ -30,7 +30,8 @@ def list_parked(
 ) -> None:
     """List parked events with their reasons.
 
-    Example: playhead parked list jobs
+    Example:
+        playhead parked list jobs
     """
     found = [parked for _, parked in _all(consumer, data_dir)]
     if json:
@@ -46,7 +47,8 @@ def list_parked(
 def show(consumer: str, id: str, *, data_dir: DataDir = None) -> int:
     """Print every field of one parked event.
 
-    Example: playhead parked show jobs 1754541721120-0
+    Example:
+        playhead parked show jobs 1754541721120-0
     """
     for events, parked in _all(consumer, data_dir):
         if parked.id == id and (fields := events.show(id)) is not None:
@@ -60,7 +62,8 @@ def show(consumer: str, id: str, *, data_dir: DataDir = None) -> int:
 def retry(consumer: str, id: str | None = None, *, data_dir: DataDir = None) -> int:
     """Let the consumer try parked events again, in order; all of them, or those of one event's subject.
 
-    Example: playhead parked retry jobs
+    Example:
+        playhead parked retry jobs
     """
     chosen = [(events, parked) for events, parked in _all(consumer, data_dir) if id in {None, parked.id}]
     for events, parked in chosen:
@@ -73,7 +76,8 @@ def retry(consumer: str, id: str | None = None, *, data_dir: DataDir = None) -> 
 def drop(consumer: str, id: str, *, data_dir: DataDir = None) -> int:
     """Give one parked event up for this consumer; the log still has it.
 
-    Example: playhead parked drop jobs 1754541721120-0
+    Example:
+        playhead parked drop jobs 1754541721120-0
     """
     for events, parked in _all(consumer, data_dir):
         if parked.id == id:

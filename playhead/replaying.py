@@ -26,7 +26,7 @@ from streams.names import TRACER
 from streams.partitions import Partition
 from streams.producer import Producer
 
-replay_app = App(name="replay", help="Read recorded events back into the projections.")
+replay_app = App(name="replay")
 
 _IMPORT_BATCH = 100
 
@@ -79,7 +79,8 @@ def replay(
 ) -> int:
     """Replay the log, or the recorder's JSON files; files whose events the log lacks are imported, once.
 
-    Example: playhead replay --log --to jobs --since 2025-08-09
+    Example:
+        playhead replay --log --to jobs --since 2025-08-09
     """
     settings = load(data_dir)
     messages.configure(settings.log_format)

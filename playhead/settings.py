@@ -4,7 +4,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, cast, get_args
 from urllib.parse import quote, urlsplit
@@ -26,7 +26,21 @@ LogFormat = Literal["auto", "console", "json"]
 
 
 class ServersNotRunning(PlayheadError):
-    """No servers: start `playhead up --data-dir DIR` in another terminal, or set REDIS_URL and DATABASE_URL."""
+    """No server: start `playhead up` in another terminal, or name a server of your own in the setting."""
+
+    def __init__(self, setting: str, data_dir: Path) -> None:
+        super().__init__(
+            f"{setting} is not set and no embedded server runs in {data_dir}: start "
+            f"`playhead up --data-dir {data_dir}` in another terminal, or set {setting}"
+        )
+
+
+class InvalidValue(InvalidSetting):
+    """The value of a setting cannot be used: the message says which, from where, and what it must be."""
+
+    def __init__(self, setting: "Setting", problem: str) -> None:
+        super().__init__(f"{setting.name} ({setting.origin}) {problem}")
+        self.name = setting.name
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -56,10 +70,10 @@ class Settings(msgspec.Struct, frozen=True):
     http_host: str
     http_port: int
     lease_seconds: float
-    redis_timeout: float = 5.0
-    batch: int = 500
-    log_format: LogFormat = "auto"
-    origins: tuple[Setting, ...] = ()
+    redis_timeout: float
+    batch: int
+    log_format: LogFormat
+    origins: tuple[Setting, ...]
 
     @property
     def embedded(self) -> bool:
@@ -68,17 +82,28 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Servers(msgspec.Struct, frozen=True):
-    """URLs of the servers to use."""
+    """URLs of the servers that are set or run embedded; None where there is none.
 
-    redis_url: str
-    database_url: str
+    Asking for `redis_url` or `database_url` raises ServersNotRunning then: a command fails only for what it needs.
+    """
 
+    redis: str | None
+    database: str | None
+    data_dir: Path = DEFAULT_DATA_DIR
 
-class Reachable(msgspec.Struct, frozen=True):
-    """URLs of the servers that are set or run embedded; None where there is none."""
+    @property
+    def redis_url(self) -> str:
+        """Where Redis is."""
+        if self.redis is None:
+            raise ServersNotRunning("REDIS_URL", self.data_dir)
+        return self.redis
 
-    redis_url: str | None
-    database_url: str | None
+    @property
+    def database_url(self) -> str:
+        """Where Postgres is."""
+        if self.database is None:
+            raise ServersNotRunning("DATABASE_URL", self.data_dir)
+        return self.database
 
 
 DEFAULTS = {
@@ -105,6 +130,7 @@ DEFAULTS = {
 _MASK = "***"
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 _HIGHEST_PORT = 65535
+_SLIP = 0.88
 
 
 def load(data_dir: Path | None = None) -> Settings:
@@ -113,10 +139,65 @@ def load(data_dir: Path | None = None) -> Settings:
     Raises:
         InvalidSetting: names the setting and where its value came from.
     """
+    return _settings(_find_all(data_dir))
+
+
+def problems(data_dir: Path | None = None) -> list[str]:
+    """A sentence for each value that cannot be used."""
+    found = _find_all(data_dir)
+    said: list[str] = []
+    while True:
+        try:
+            _settings(found)
+        except InvalidValue as error:
+            said.append(str(error))
+            found[error.name] = Setting(error.name, DEFAULTS[error.name], "default")
+        else:
+            return said
+
+
+def servers(settings: Settings) -> Servers:
+    """The servers that the settings name, or the embedded ones that run in the data directory."""
+    running = running_servers(settings.data_dir) if settings.embedded else None
+    return Servers(
+        settings.redis_url or (running.redis_url if running else None),
+        settings.database_url or (running.database_url if running else None),
+        settings.data_dir,
+    )
+
+
+def unknown_settings() -> list[str]:
+    """A sentence for each key that no setting has, with the nearest that one has.
+
+    A name without the prefix may belong to another program: it is named where it is a slip away from one of ours.
+    """
+    sources = _Sources()
+    keys = {_toml_key(name) for name in DEFAULTS}
+    said = [
+        _unknown(name, origin, DEFAULTS)
+        for origin, values in (("environment", sources.environment), (str(DOTENV), sources.dotenv))
+        for name in sorted(values.keys() - DEFAULTS.keys())
+        if name.startswith(ENVIRONMENT_PREFIX) or _is_slip(name)
+    ]
+    return said + [_unknown(key, str(TOML), keys) for key in sorted(sources.toml.keys() - keys)]
+
+
+def mask(url: str) -> str:
+    """Hide the passwords of a URL, or of libpq's `key=value` form."""
+    masked = re.sub(r"(?<=://)([^/?#:]*):[^/?#]*@|(?<=://)([^/?#:]*):.*@", _hide, url)
+    return re.sub(r"(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]*)", rf"\1{_MASK}", masked)
+
+
+def _find_all(data_dir: Path | None) -> dict[str, Setting]:
     sources = _Sources()
     found = {name: sources.find(name) for name in DEFAULTS}
     if data_dir is not None:
         found["PLAYHEAD_DATA_DIR"] = Setting("PLAYHEAD_DATA_DIR", str(data_dir), "flag")
+    return found
+
+
+def _settings(found: Mapping[str, Setting]) -> Settings:
+    found = dict(found)
     if not found["REDIS_URL"].value and found["REDIS_HOST"].value:
         found["REDIS_URL"] = Setting("REDIS_URL", _redis_url(found), "REDIS_HOST")
     _check_urls(found["REDIS_URL"], found["DATABASE_URL"])
@@ -135,54 +216,11 @@ def load(data_dir: Path | None = None) -> Settings:
         http_host=found["PLAYHEAD_HTTP_HOST"].value,
         http_port=_whole(found["PLAYHEAD_HTTP_PORT"], 0, _HIGHEST_PORT),
         lease_seconds=_number(found["PLAYHEAD_LEASE_SECONDS"], 1),
-        redis_timeout=_number(found["REDIS_TIMEOUT"], 0.1),
+        redis_timeout=_number(found["REDIS_TIMEOUT"], 1),
         batch=_whole(found["PLAYHEAD_BATCH"], 1),
         log_format=_log_format(found["PLAYHEAD_LOG_FORMAT"]),
         origins=tuple(found.values()),
     )
-
-
-def reachable(settings: Settings) -> Reachable:
-    """The servers that the settings name, or the embedded ones that run in the data directory."""
-    running = running_servers(settings.data_dir) if settings.embedded else None
-    return Reachable(
-        settings.redis_url or (running.redis_url if running else None),
-        settings.database_url or (running.database_url if running else None),
-    )
-
-
-def servers(settings: Settings) -> Servers:
-    """The servers that the settings name, or the embedded ones that run in the data directory.
-
-    Raises:
-        ServersNotRunning: there are none.
-    """
-    found = reachable(settings)
-    if found.redis_url is None or found.database_url is None:
-        raise ServersNotRunning(f"{ServersNotRunning.__doc__} (looked in {settings.data_dir})")
-    return Servers(found.redis_url, found.database_url)
-
-
-def unknown_settings() -> list[str]:
-    """A sentence for each key that no setting has, with the nearest that one has."""
-    sources = _Sources()
-    prefixed = {name for name in DEFAULTS if name.startswith(ENVIRONMENT_PREFIX)}
-    keys = {_toml_key(name) for name in DEFAULTS}
-    return [
-        *(
-            _unknown(name, origin, prefixed)
-            for origin, values in (("environment", sources.environment), (str(DOTENV), sources.dotenv))
-            for name in sorted(values)
-            if name.startswith(ENVIRONMENT_PREFIX) and name not in prefixed
-        ),
-        *(_unknown(key, str(TOML), keys) for key in sorted(sources.toml.keys() - keys)),
-    ]
-
-
-def mask(url: str) -> str:
-    """Hide the passwords of a URL, or of libpq's `key=value` form."""
-    masked = re.sub(r"(?<=://)([^/?#]*):[^/?#]*@|(?<=://)([^/?#:]*):.*@", _hide, url)
-    return re.sub(r"(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]*)", rf"\1{_MASK}", masked)
 
 
 class _Sources:
@@ -222,9 +260,14 @@ def _read_toml() -> dict[str, object]:
         raise InvalidSetting(f"{TOML} is not TOML: {error}") from error
 
 
-def _unknown(name: str, origin: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
+def _unknown(name: str, origin: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
     return f"{name} ({origin}) is no setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _is_slip(name: str) -> bool:
+    near = difflib.get_close_matches(name, list(DEFAULTS), n=1, cutoff=_SLIP)
+    return bool(near) and abs(len(near[0]) - len(name)) <= 1
 
 
 def _number(setting: Setting, lowest: float) -> float:
@@ -254,8 +297,8 @@ def _log_format(setting: Setting) -> LogFormat:
     raise _invalid(setting, f"one of {', '.join(choices)}")
 
 
-def _invalid(setting: Setting, wanted: str) -> InvalidSetting:
-    return InvalidSetting(f"{setting.name} is {setting.shown!r} ({setting.origin}); it must be {wanted}")
+def _invalid(setting: Setting, wanted: str) -> InvalidValue:
+    return InvalidValue(setting, f"is {setting.shown!r}; it must be {wanted}")
 
 
 def _redis_url(found: Mapping[str, Setting]) -> str:
@@ -276,14 +319,14 @@ def _check_urls(redis: Setting, database: Setting) -> None:
         try:
             if RedisAddress.parse(redis.value).scheme in {"redis", "rediss"}:
                 _ = urlsplit(redis.value).port
-        except InvalidSetting:
-            raise
+        except InvalidSetting as error:
+            raise InvalidValue(redis, str(error).removeprefix("REDIS_URL ")) from None
         except ValueError:
-            raise InvalidSetting(f"{redis.name} ({redis.origin}) {advice}") from None
+            raise InvalidValue(redis, advice) from None
     if database.value:
         try:
             port = str(conninfo_to_dict(database.value).get("port") or "")
         except psycopg.Error:
-            raise InvalidSetting(f"{database.name} ({database.origin}) {advice}") from None
+            raise InvalidValue(database, advice) from None
         if not re.fullmatch(r"[\d,]*", port, re.ASCII):
-            raise InvalidSetting(f"{database.name} ({database.origin}) {advice}")
+            raise InvalidValue(database, advice)

@@ -1,5 +1,6 @@
 """What every consumer has done and has yet to do."""
 
+import sys
 import time
 from typing import Any, Literal, cast
 
@@ -8,16 +9,32 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from consumers.group import Report
+from playhead.options import DataDir, Json
+from playhead.outcome import BEHIND, DONE
+from playhead.output import print_json, print_table
 from playhead.registry import STREAMS
+from playhead.settings import load, servers
+from streams.connections import connect
+from streams.errors import InvalidSetting
 from streams.partitions import Partition
 from streams.positions import START, Position
+
+Kind = Literal["log", "projection"]
+
+
+class Consumer(msgspec.Struct, frozen=True):
+    """A consumer that `playhead run` knows."""
+
+    name: str
+    kind: Kind
+    streams: tuple[str, ...]
 
 
 class ConsumerStatus(msgspec.Struct, frozen=True):
     """One consumer on one partition; `lag_seconds` is the age of its oldest unread event, None where not known."""
 
     name: str
-    kind: Literal["log", "projection"]
+    kind: Kind
     partition: str
     state: str
     position: str
@@ -36,7 +53,48 @@ class Status(msgspec.Struct, frozen=True):
     consumers: list[ConsumerStatus]
 
 
-_SILENT_AFTER = 15.0
+_CLEAR = "\033[H\033[J"
+_WATCH_SECONDS = 1.0
+
+
+def consumers(*, json: Json = False) -> None:
+    """List the consumers there are, and the streams that each reads.
+
+    Example:
+        playhead consumers
+    """
+    known = [Consumer(name, _kind(name), streams) for name, streams in STREAMS.items()]
+    if json:
+        print_json(known)
+    else:
+        print_table(("CONSUMER", "KIND", "STREAMS"), [(one.name, one.kind, ", ".join(one.streams)) for one in known])
+
+
+def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False) -> int:
+    """Show position, lag and health of every consumer; exit code 5 while one is behind.
+
+    Args:
+        watch: Show it again every second, until Ctrl-C; with --json one object a line.
+
+    Example:
+        playhead status --watch
+    """
+    settings = load(data_dir)
+    client = connect(servers(settings).redis_url, settings.redis_timeout)
+    if not isinstance(client, Redis):
+        raise InvalidSetting("this command does not read from Redis Cluster yet")
+    while True:
+        found = read_status(client, settings.partitions)
+        if not watch:
+            _print(found, json=json)
+            return DONE if found.caught_up else BEHIND
+        if json:
+            print(msgspec.json.encode(found).decode(), flush=True)
+        else:
+            print(_CLEAR if sys.stdout.isatty() else "", end="")
+            _print(found, json=False)
+            sys.stdout.flush()
+        time.sleep(_WATCH_SECONDS)
 
 
 def read_status(client: Redis, partitions: int) -> Status:
@@ -53,6 +111,36 @@ def read_status(client: Redis, partitions: int) -> Status:
                     caught_up = caught_up and settled
                     caught_up = caught_up and not cast("Any", client.hlen(f"{partition.key}:replays"))
     return Status(caught_up and bool(consumers), consumers)
+
+
+def _kind(name: str) -> Kind:
+    return "log" if name == "log" else "projection"
+
+
+def _print(found: Status, *, json: bool) -> None:
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ("CONSUMER", "PARTITION", "STATE", "POSITION", "LAG", "SECONDS", "PENDING", "PARKED"),
+        [
+            (
+                one.name,
+                one.partition,
+                one.state,
+                one.position,
+                "?" if one.lag_events is None else one.lag_events,
+                "?" if one.lag_seconds is None else f"{one.lag_seconds:.0f}",
+                one.pending,
+                one.parked,
+            )
+            for one in found.consumers
+        ],
+    )
+    for one in found.consumers:
+        if one.problem:
+            print(f"{one.name} {one.partition}: {one.problem}")
+    print("caught up" if found.caught_up else "not caught up")
 
 
 def _consumer(client: Redis, name: str, partition: Partition) -> tuple[ConsumerStatus | None, bool]:
@@ -79,7 +167,7 @@ def _consumer(client: Redis, name: str, partition: Partition) -> tuple[ConsumerS
     state = (report.state if report else "starting") if held else "stopped"
     status = ConsumerStatus(
         name=name,
-        kind="log" if name == "log" else "projection",
+        kind=_kind(name),
         partition=str(partition),
         state=state,
         position=str(position),

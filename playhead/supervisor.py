@@ -85,11 +85,10 @@ def environment(settings: Settings, servers: Servers) -> dict[str, str]:
     """The environment that makes another process use the same servers and directories."""
     return {
         **os.environ,
+        **{setting.name: setting.value for setting in settings.origins},
         "REDIS_URL": servers.redis_url,
         "DATABASE_URL": servers.database_url,
         "OUTPUT_DIR": str(settings.output_dir.absolute()),
         "EVENT_LOG_DIR": str(settings.event_log_dir.absolute()),
         "PLAYHEAD_DATA_DIR": str(settings.data_dir.absolute()),
-        "PLAYHEAD_PARTITIONS": str(settings.partitions),
-        "PLAYHEAD_LEASE_SECONDS": str(settings.lease_seconds),
     }

@@ -14,6 +14,10 @@ class MigrationAltered(PlayheadError):
     """A migration that was applied has been altered since: restore the file and add a new one instead."""
 
 
+class DatabaseNotUpgraded(PlayheadError):
+    """The database lacks migrations of this version: run `playhead db upgrade`."""
+
+
 class DatabaseNewer(PlayheadError):
     """The database was upgraded by a newer Playhead: install that version or a later one."""
 
@@ -30,6 +34,27 @@ def upgrade(database_url: str, directory: Path = SQL) -> list[str]:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         connection.execute(_TABLE)
         return _apply(connection, files)
+
+
+def require_upgraded(connection: Connection, directory: Path = SQL) -> None:
+    """Refuse a database whose tables this version cannot use yet.
+
+    Raises:
+        DatabaseNotUpgraded: names the migrations that are missing.
+    """
+    missing = lacking(connection, directory)
+    if missing:
+        raise DatabaseNotUpgraded(f"the database lacks {', '.join(missing)}: run `playhead db upgrade`")
+
+
+def lacking(connection: Connection, directory: Path = SQL) -> list[str]:
+    """Names of the migrations that are to be applied; changes nothing."""
+    names = sorted(path.stem for path in directory.glob("[0-9]*_*.sql"))
+    row = connection.execute("SELECT to_regclass('playhead_migrations') IS NOT NULL").fetchone()
+    if row is None or not row[0]:
+        return names
+    applied = {name for (name,) in connection.execute("SELECT name FROM playhead_migrations")}
+    return [name for name in names if name not in applied]
 
 
 def _apply(connection: Connection, files: dict[str, bytes]) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg
 
 from projections.jobs.rows import Row, row
+from projections.migrations import require_upgraded
 from projections.postgres import Checkpoints, Connection, Database
 from streams.events import Recorded
 from streams.partitions import Partition
@@ -37,8 +38,10 @@ class Jobs:
 
         Raises:
             Fenced: a higher epoch stands there.
+            DatabaseNotUpgraded: its tables are not there yet.
         """
         with self._database.transaction() as connection:
+            require_upgraded(connection)
             return self._checkpoints.open(connection, partition, epoch)
 
     def apply(self, batch: Batch) -> Outcome:

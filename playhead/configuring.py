@@ -1,0 +1,60 @@
+"""`playhead config`: every setting, where it came from, and what is wrong with it."""
+
+import msgspec
+from cyclopts import App
+
+from playhead.options import DataDir, Json
+from playhead.outcome import DONE, FAILED, USAGE
+from playhead.output import print_json, print_table
+from playhead.settings import load, problems, unknown_settings
+
+config_app = App(name="config", help="Every setting and where it came from.")
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A setting as it may be seen: secrets masked."""
+
+    name: str
+    value: str
+    origin: str
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What is wrong with the settings, a sentence each."""
+
+    invalid: list[str]
+    unknown: list[str]
+
+
+@config_app.command
+def show(*, data_dir: DataDir = None, json: Json = False) -> None:
+    """Show every setting, its value with secrets masked, and where the value came from.
+
+    Example:
+        playhead config show --json
+    """
+    shown = [Shown(setting.name, setting.shown, setting.origin) for setting in load(data_dir).origins]
+    if json:
+        print_json(shown)
+    else:
+        print_table(("SETTING", "VALUE", "FROM"), [(one.name, one.value or "-", one.origin) for one in shown])
+
+
+@config_app.command
+def check(*, data_dir: DataDir = None, json: Json = False) -> int:
+    """Name every value that cannot be used, and every name that is no setting.
+
+    Exit code 2 where a value is invalid, 1 where a name is unknown.
+
+    Example:
+        playhead config check
+    """
+    found = Checked(problems(data_dir), unknown_settings())
+    if json:
+        print_json(found)
+    else:
+        for sentence in (*found.invalid, *found.unknown):
+            print(sentence)
+        if not found.invalid and not found.unknown:
+            print("every setting can be used")
+    return USAGE if found.invalid else FAILED if found.unknown else DONE

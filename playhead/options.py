@@ -1,0 +1,29 @@
+"""Options that several commands share."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from streams.errors import InvalidEvent, InvalidSetting
+from streams.events import parse_time
+
+DataDir = Annotated[
+    Path | None, Parameter("--data-dir", help="Directory of the embedded servers and all data (PLAYHEAD_DATA_DIR).")
+]
+Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
+
+
+def moment(option: str, text: str | None) -> datetime | None:
+    """Read a date or an RFC 3339 time; without an offset it is UTC.
+
+    Raises:
+        InvalidSetting: it is neither; names the option.
+    """
+    if text is None:
+        return None
+    try:
+        return parse_time(f"{text}T00:00:00Z" if len(text) == len("2025-08-09") else text)
+    except InvalidEvent as error:
+        raise InvalidSetting(f"{option} takes a date or an RFC 3339 time: {error.problem}") from error

@@ -1,0 +1,33 @@
+"""What commands print: data on stdout, messages on stderr."""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+
+def print_json(value: object) -> None:
+    """Print a record as JSON."""
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows under a head, columns as wide as their widest cell, numbers to the right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    right = [bool(cells) and all(_is_number(row[index]) for row in cells) for index in range(len(head))]
+    for row in (head, *cells):
+        line = "  ".join(
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        )
+        print(line.rstrip())
+
+
+def say(text: str) -> None:
+    """Print a message to the person at the terminal."""
+    print(f"playhead: {text}", file=sys.stderr, flush=True)
+
+
+def _is_number(cell: str) -> bool:
+    return cell in {"?", "-"} or cell.replace(".", "", 1).isdecimal()

@@ -1,0 +1,202 @@
+"""The command line as a stranger meets it: wrong arguments, no servers, pipes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from redis import Redis
+
+from playhead.embedded.servers import Servers, embedded_servers
+from playhead.settings import DEFAULTS
+
+PLAYHEAD = [sys.executable, "-m", "playhead"]
+CLEAN = {name: value for name, value in os.environ.items() if name not in DEFAULTS}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory) -> Iterator[Servers]:
+    with embedded_servers(tmp_path_factory.mktemp("servers") / "data") as servers:
+        yield servers
+
+
+@pytest.fixture
+def playhead(tmp_path):
+    def run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [*PLAYHEAD, *arguments],
+            cwd=tmp_path,
+            env=CLEAN | environment,
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+
+    return run
+
+
+def line(number: int, **more: object) -> bytes:
+    event = {"type": "job.completed", "subject": f"job/{number}", "id": f"line-{number}", "data": {"n": number}} | more
+    return json.dumps(event).encode() + b"\n"
+
+
+def test_a_command_that_is_not_known_is_answered_with_the_nearest(playhead):
+    done = playhead("statsu")
+
+    assert (2, b"") == (done.returncode, done.stdout)
+    assert b'Did you mean "status"?' in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_lines_are_appended_in_order_and_once(playhead, running):
+    lines = b"".join(line(number, traceparent=f"00-{number:032x}-00000000000000aa-01") for number in range(1, 1201))
+    first = playhead("append", stdin=lines + b"\n" + line(1201)[:-1], REDIS_URL=running.redis_url)
+    again = playhead("append", "--json", stdin=lines, REDIS_URL=running.redis_url)
+
+    assert (0, 0) == (first.returncode, again.returncode)
+    assert b"playhead: 1201 events appended\n" == first.stderr
+    assert first.stdout.split()[:1200] == [json.loads(one)["position"].encode() for one in again.stdout.splitlines()]
+    with Redis.from_url(running.redis_url) as redis:
+        entries = redis.xrange("playhead:{jobs:0}")
+    assert [b"job/%d" % number for number in range(1, 1202)] == [fields[b"ce_subject"] for _, fields in entries]
+    assert entries[0][1][b"ce_traceparent"].startswith(b"00-")
+
+
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [
+        (b"{\n", b"line 3"),
+        (b'{"subject": "job/3", "data": {}}\n', b"line 3: type"),
+        (line(3, time="noon"), b"line 3: time"),
+        (line(3, colour=3), b"line 3: "),
+        (b'{"type": "job.completed", "subject": "job/3", "data": {"n": NaN}}\n', b"line 3"),
+        (b"\xff\n", b"line 3"),
+    ],
+)
+def test_a_bad_line_ends_it_and_what_was_before_is_in(playhead, running, bad, problem):
+    with Redis.from_url(running.redis_url) as redis:
+        redis.flushall()
+        done = playhead("append", stdin=line(1) + line(2) + bad + line(4), REDIS_URL=running.redis_url)
+        subjects = [fields[b"ce_subject"] for _, fields in redis.xrange("playhead:{jobs:0}")]
+
+    assert (2, 2) == (done.returncode, len(done.stdout.split()))
+    assert problem in done.stderr
+    assert b"2 events appended" in done.stderr
+    assert [b"job/1", b"job/2"] == subjects
+
+
+def test_a_line_is_appended_before_the_next_one_comes(running, tmp_path):
+    environment = CLEAN | {"REDIS_URL": running.redis_url}
+    with subprocess.Popen(
+        [*PLAYHEAD, "append"], cwd=tmp_path, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdin.write(line(1))
+        process.stdin.flush()
+        position = process.stdout.readline()
+        process.stdin.close()
+
+    assert b"-" in position
+
+
+def test_commands_need_only_the_server_they_use(playhead, running):
+    status = playhead("status", "--json", REDIS_URL=running.redis_url)
+    upgrade = playhead("db", "upgrade", "--json", DATABASE_URL=running.database_url)
+    again = playhead("db", "upgrade", DATABASE_URL=running.database_url)
+    no_redis = playhead("status", DATABASE_URL=running.database_url)
+
+    assert status.returncode == 5
+    assert {"name", "kind", "state", "position", "lag_events", "lag_seconds", "pending", "parked"} <= json.loads(
+        status.stdout
+    )["consumers"][0].keys()
+    assert json.loads(upgrade.stdout)[0] == "0001_checkpoints"
+    assert again.stdout == b"the database is up to date\n"
+    assert no_redis.returncode == 3
+    assert b"REDIS_URL" in no_redis.stderr
+
+
+def test_an_upgrade_refuses_a_database_that_is_newer_or_altered(playhead, running):
+    playhead("db", "upgrade", DATABASE_URL=running.database_url)
+    with psycopg.connect(running.database_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO playhead_migrations (name, sha256) VALUES ('9999_future', '')")
+        newer = playhead("db", "upgrade", DATABASE_URL=running.database_url)
+        connection.execute("DELETE FROM playhead_migrations WHERE name = '9999_future'")
+        connection.execute("UPDATE playhead_migrations SET sha256 = 'other' WHERE name = '0001_checkpoints'")
+        altered = playhead("db", "upgrade", DATABASE_URL=running.database_url)
+        connection.execute("DELETE FROM playhead_migrations")
+
+    assert (1, 1) == (newer.returncode, altered.returncode)
+    assert b"9999_future" in newer.stderr and b"install a newer one" in newer.stderr
+    assert b"0001_checkpoints" in altered.stderr and b"restore it" in altered.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "said"),
+    [
+        ({"REDIS_URL": "redis://127.0.0.1:1"}, ["status"], b"Redis cannot be reached"),
+        ({"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, ["db", "upgrade"], b"Postgres cannot be reached"),
+        ({}, ["append", "job.failed", "--subject", "job/1"], b"playhead up"),
+    ],
+)
+def test_a_server_that_is_away_is_exit_code_3_and_one_line(playhead, environment, arguments, said):
+    done = playhead(*arguments, **environment)
+
+    assert (3, b"") == (done.returncode, done.stdout)
+    assert said in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_config_shows_origins_and_check_has_exit_codes(playhead, tmp_path):
+    (tmp_path / "playhead.toml").write_text("batch = 0\npartition = 2\n")
+    invalid = playhead("config", "check", "--json", REDIS_PASSWORD="hunter2")
+    (tmp_path / "playhead.toml").write_text("batch = 10\npartition = 2\n")
+    unknown = playhead("config", "check")
+    shown = playhead("config", "show", "--json", REDIS_HOST="db", REDIS_PASSWORD="hunter2")
+
+    assert (2, 1, 0) == (invalid.returncode, unknown.returncode, shown.returncode)
+    assert "PLAYHEAD_BATCH" in json.loads(invalid.stdout)["invalid"][0]
+    assert b"partition (playhead.toml) is no setting; did you mean partitions?\n" == unknown.stdout
+    values = {one["name"]: (one["value"], one["origin"]) for one in json.loads(shown.stdout)}
+    assert values["PLAYHEAD_BATCH"] == ("10", "playhead.toml")
+    assert values["REDIS_URL"] == ("redis://:***@db:6379/0", "REDIS_HOST")
+    assert b"hunter2" not in shown.stdout + invalid.stderr
+
+
+def test_a_closed_pipe_is_quiet(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*PLAYHEAD, "consumers"], cwd=tmp_path, env=CLEAN, stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+
+    assert (141, b"") == (done.returncode, done.stderr)
+
+
+def test_ctrl_c_is_exit_code_130_and_no_traceback(running, tmp_path):
+    environment = CLEAN | {"REDIS_URL": running.redis_url}
+    with subprocess.Popen(
+        [*PLAYHEAD, "status", "--watch", "--json"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        seen = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        _, messages = process.communicate(timeout=60)
+
+    assert "caught_up" in seen
+    assert (130, b"") == (process.returncode, messages)
+
+
+def test_the_log_of_another_place_is_no_empty_log(playhead, tmp_path: Path):
+    done = playhead("log", "verify", "--data-dir", str(tmp_path / "elsewhere"))
+
+    assert done.returncode == 2
+    assert b"there is no event log in" in done.stderr

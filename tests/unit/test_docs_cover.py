@@ -1,0 +1,59 @@
+"""The documentation names everything that a person can type or set."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from playhead.commands import app, commands
+from playhead.settings import DEFAULTS
+from streams.names import OpenTelemetryVariable
+
+DOCS = Path(__file__).parents[2] / "docs"
+COMMANDS = commands()
+
+
+@pytest.fixture(scope="module")
+def documented() -> str:
+    return "\n".join(path.read_text() for path in sorted(DOCS.glob("*.md")))
+
+
+def sections() -> dict[str, str]:
+    """The text below each heading of docs/commands.md, by the command in the heading."""
+    found = re.split(r"^#+ `playhead ([^`]+)`$", (DOCS / "commands.md").read_text(), flags=re.MULTILINE)
+    return dict(zip(found[1::2], found[2::2], strict=True))
+
+
+def options(command: str) -> set[str]:
+    arguments = COMMANDS[command].assemble_argument_collection(default_parameter=app.default_parameter)
+    keywords = [argument for argument in arguments if argument.index is None]
+    return {name for argument in keywords for name in argument.names if name.startswith("--")}
+
+
+def test_every_command_has_a_section_and_every_section_a_command():
+    assert sections().keys() == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_documented(command):
+    missing = [name for name in sorted(options(command) - {"--data-dir"}) if f"`{name}" not in sections()[command]]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_has_an_example(command, capsys):
+    app([*command.split(), "--help"], result_action="return_value", exit_on_error=False)
+
+    assert re.search(rf"playhead {command}|playhead env", capsys.readouterr().out.partition("\n")[2])
+
+
+@pytest.mark.parametrize("name", [*DEFAULTS, *OpenTelemetryVariable])
+def test_every_setting_is_documented(name, documented):
+    assert f"`{name}`" in documented
+
+
+def test_every_documented_setting_exists(documented):
+    named = set(re.findall(r"`((?:PLAYHEAD|REDIS|DATABASE|OUTPUT|EVENT_LOG)_[A-Z_]+)`", documented))
+
+    assert named <= DEFAULTS.keys() | {"PLAYHEAD_"}

@@ -1,0 +1,135 @@
+from pathlib import Path
+
+import pytest
+
+from playhead.settings import DEFAULTS, InvalidValue, load, mask, problems, unknown_settings
+from streams.errors import InvalidSetting
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path, monkeypatch) -> Path:
+    """An empty working directory and no setting in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in DEFAULTS:
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def origin(name: str, data_dir: Path | None = None) -> tuple[str, str]:
+    return next((one.value, one.origin) for one in load(data_dir).origins if one.name == name)
+
+
+def test_a_flag_wins_over_the_environment_then_dotenv_then_toml_then_the_default(directory, monkeypatch):
+    seen = [origin("PLAYHEAD_DATA_DIR")]
+    (directory / "playhead.toml").write_text('data_dir = "from-toml"\nbatch = 7\n')
+    seen.append(origin("PLAYHEAD_DATA_DIR"))
+    (directory / ".env").write_text("PLAYHEAD_DATA_DIR=from-dotenv\n")
+    seen.append(origin("PLAYHEAD_DATA_DIR"))
+    monkeypatch.setenv("PLAYHEAD_DATA_DIR", "from-environment")
+    seen += [origin("PLAYHEAD_DATA_DIR"), origin("PLAYHEAD_DATA_DIR", Path("from-flag"))]
+
+    assert seen == [
+        ("playhead-data", "default"),
+        ("from-toml", "playhead.toml"),
+        ("from-dotenv", ".env"),
+        ("from-environment", "environment"),
+        ("from-flag", "flag"),
+    ]
+    assert load().batch == 7
+
+
+def test_directories_without_a_setting_lie_in_the_data_directory(monkeypatch):
+    monkeypatch.setenv("EVENT_LOG_DIR", "/log")
+    found = load(Path("data"))
+
+    assert (Path("data/outputs"), Path("/log")) == (found.output_dir, found.event_log_dir)
+
+
+def test_a_url_is_made_of_host_and_password_where_none_is_set(monkeypatch):
+    monkeypatch.setenv("REDIS_HOST", "db")
+    monkeypatch.setenv("REDIS_PASSWORD", "a/b@c")
+    monkeypatch.setenv("REDIS_SSL", "yes")
+
+    assert load().redis_url == "rediss://:a%2Fb%40c@db:6379/0"
+    assert origin("REDIS_URL")[1] == "REDIS_HOST"
+
+    monkeypatch.setenv("REDIS_URL", "redis://other")
+
+    assert load().redis_url == "redis://other"
+
+
+@pytest.mark.parametrize(
+    ("shown", "url"),
+    [
+        ("redis://host:6379/0", "redis://host:6379/0"),
+        ("redis://:***@host:6379/0", "redis://:secret@host:6379/0"),
+        ("redis+sentinel://user:***@a,b/mine/0", "redis+sentinel://user:se:cret@a,b/mine/0"),
+        ("redis://:***@host", "redis://:se/cr@et@host"),
+        ("postgresql://me:***@host/db?sslmode=require", "postgresql://me:secret@host/db?sslmode=require"),
+        ("postgresql://host/db?user=me&password=***", "postgresql://host/db?user=me&password=secret"),
+        ("host=h password=*** dbname=d", "host=h password='sec ret' dbname=d"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(shown, url):
+    assert shown == mask(url)
+
+
+def test_a_password_of_its_own_is_never_shown(monkeypatch):
+    monkeypatch.setenv("REDIS_HOST", "db")
+    monkeypatch.setenv("REDIS_PASSWORD", "hunter2")
+
+    assert "hunter2" not in str([one.shown for one in load().origins])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("PLAYHEAD_PARTITIONS", "0", "from 1 up"),
+        ("PLAYHEAD_PARTITIONS", "two", "whole number"),
+        ("PLAYHEAD_HTTP_PORT", "65536", "from 0 to 65535"),
+        ("PLAYHEAD_LEASE_SECONDS", "nan", "number from 1"),
+        ("PLAYHEAD_BATCH", "-1", "from 1 up"),
+        ("PLAYHEAD_LOG_FORMAT", "xml", "auto, console, json"),
+        ("REDIS_TIMEOUT", "0", "number from 1"),
+        ("REDIS_URL", "memcached://host", "redis://"),
+        ("REDIS_URL", "redis://:hunter2@host:port", "cannot be read"),
+        ("DATABASE_URL", "postgresql://me:hunter2@host:port/db", "cannot be read"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_by_name_and_origin_without_secrets(monkeypatch, name, value, wanted):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidValue) as refused:
+        load()
+
+    assert str(refused.value).startswith(f"{name} (environment)")
+    assert wanted in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_every_problem_is_found_at_once(directory, monkeypatch):
+    (directory / "playhead.toml").write_text('partitions = 0\nlog_format = "xml"\n')
+    monkeypatch.setenv("REDIS_TIMEOUT", "soon")
+
+    assert {one.split()[0] for one in problems()} == {"PLAYHEAD_PARTITIONS", "PLAYHEAD_LOG_FORMAT", "REDIS_TIMEOUT"}
+
+
+def test_an_unknown_name_is_told_with_the_nearest(directory, monkeypatch):
+    monkeypatch.setenv("PLAYHEAD_PARTITION", "2")
+    monkeypatch.setenv("REDIS_URI", "redis://x")
+    monkeypatch.setenv("REDIS_PORT_6379_TCP", "set by somebody else")
+    (directory / ".env").write_text("PLAYHEAD_BATCHES=1\nSOMETHING=else\n")
+    (directory / "playhead.toml").write_text('output_dirr = "x"\n')
+
+    assert unknown_settings() == [
+        "PLAYHEAD_PARTITION (environment) is no setting; did you mean PLAYHEAD_PARTITIONS?",
+        "REDIS_URI (environment) is no setting; did you mean REDIS_URL?",
+        "PLAYHEAD_BATCHES (.env) is no setting; did you mean PLAYHEAD_BATCH?",
+        "output_dirr (playhead.toml) is no setting; did you mean output_dir?",
+    ]
+
+
+@pytest.mark.parametrize("toml", ["= nothing", "batch = [1]"])
+def test_a_toml_file_that_cannot_be_read_is_named(directory, toml):
+    (directory / "playhead.toml").write_text(toml)
+    with pytest.raises(InvalidSetting, match=r"playhead\.toml"):
+        load()
