@@ -11,9 +11,11 @@ from consumers.process import ProcessSettings, run_consumer
 from consumers.reader import ReaderSettings
 from playhead import messages
 from playhead.appending import append
+from playhead.checks.redis import warn_of_weakness
 from playhead.configuring import config_app
 from playhead.database import db_app
 from playhead.demo import run_demo
+from playhead.doctor import doctor
 from playhead.embedded.servers import embedded_servers
 from playhead.logs import log_app
 from playhead.options import DataDir, Json
@@ -42,6 +44,7 @@ app = App(
 app.command(append)
 app.command(status)
 app.command(consumers)
+app.command(doctor)
 for group in (log_app, replay_app, parked_app, config_app, db_app):
     app.command(group)
 
@@ -91,6 +94,7 @@ def run(name: str, /, *, data_dir: DataDir = None) -> int:
     messages.configure(settings.log_format)
     telemetry.set_up(f"{TRACER}-{name}")
     reached = servers(settings)
+    warn_of_weakness(reached.redis_url)
     process = ProcessSettings(
         redis_url=reached.redis_url,
         redis_timeout=settings.redis_timeout,

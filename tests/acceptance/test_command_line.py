@@ -120,6 +120,25 @@ def test_commands_need_only_the_server_they_use(playhead, running):
     assert b"REDIS_URL" in no_redis.stderr
 
 
+def test_doctor_says_what_to_do_and_its_exit_code_says_how_bad_it_is(playhead, running):
+    both = {"REDIS_URL": running.redis_url, "DATABASE_URL": running.database_url}
+    playhead("db", "upgrade", **both)
+    well = playhead("doctor", "--json", **both)
+    wrong = playhead("doctor", PLAYHEAD_BATCH="none", **both)
+    with Redis.from_url(running.redis_url) as redis:
+        redis.config_set("maxmemory-policy", "allkeys-lru")
+        weak = playhead("doctor", **both)
+        warned = playhead("run", "log", PLAYHEAD_HTTP_HOST="256.0.0.1", **both)
+        redis.config_set("maxmemory-policy", "noeviction")
+    away = playhead("doctor")
+
+    assert [0, 1, 1, 3] == [one.returncode for one in (well, wrong, weak, away)]
+    assert "fail" not in {check["result"] for check in json.loads(well.stdout)["checks"]}
+    assert b"PLAYHEAD_BATCH" in wrong.stdout
+    assert b"noeviction" in weak.stdout and b"noeviction" in warned.stderr
+    assert b"playhead up" in away.stdout
+
+
 def test_an_upgrade_refuses_a_database_that_is_newer_or_altered(playhead, running):
     playhead("db", "upgrade", DATABASE_URL=running.database_url)
     with psycopg.connect(running.database_url, autocommit=True) as connection:

@@ -1,0 +1,23 @@
+"""Whether every consumer runs and goes on."""
+
+from collections.abc import Iterator, Sequence
+
+from playhead.checks.check import Check
+from playhead.status import ConsumerStatus
+
+
+def check_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Check]:
+    """Look at each consumer on each partition."""
+    for one in consumers:
+        name = f"consumer {one.name} {one.partition}"
+        found = f"{one.state}, {'?' if one.lag_events is None else one.lag_events} behind, {one.parked} parked"
+        if one.state == "stopped" and one.lag_events != 0:
+            yield Check(name, "warn", found, f"start it (`playhead run {one.name}`): until then nothing is trimmed")
+        elif one.state == "stopped":
+            yield Check(name, "warn", found, f"start it: `playhead run {one.name}`, or `playhead up` for all")
+        elif one.parked:
+            yield Check(name, "warn", found, f"see `playhead parked list {one.name}`")
+        elif one.problem:
+            yield Check(name, "warn", f"{found}: {one.problem}", "mend that; it is tried again by itself")
+        else:
+            yield Check(name, "ok", found)

