@@ -10,9 +10,9 @@ import msgspec
 from playhead import messages
 from playhead.options import DataDir, Json
 from playhead.output import say
-from playhead.settings import load, servers
+from playhead.settings import load
+from playhead.spooling import IN_SPOOL, open_producer
 from streams import telemetry
-from streams.connections import connect
 from streams.errors import InvalidEvent
 from streams.events import Event, check, new_event
 from streams.names import TRACER
@@ -27,12 +27,12 @@ _DROPPED = frozenset({"specversion", "sequence", "type", "subject"})
 
 
 class Appended(msgspec.Struct, frozen=True):
-    """An event that Redis has; the position is that of its first append, where it was there before."""
+    """An event that is on disk; the position is that of its first append, and null while it waits in the spool."""
 
     id: str
     type: str
     subject: str
-    position: str
+    position: str | None
 
 
 def append(
@@ -49,7 +49,8 @@ def append(
     """Append one event, or without TYPE one for each JSON line on stdin; prints the position of each.
 
     A line is an object with type, subject and data, and may have any other CloudEvents attribute. A line that is
-    refused ends it with exit code 2: the lines before it are in, none after it is.
+    refused ends it with exit code 2: the lines before it are in, none after it is. Where PLAYHEAD_SPOOL_DIR is set, an
+    event that Redis does not take waits there, and `spooled` is printed instead of a position.
 
     Args:
         type: What happened, in the past tense.
@@ -66,8 +67,7 @@ def append(
     messages.configure(settings.log_format)
     telemetry.set_up(f"{TRACER}-append")
     one = None if type is None else _one(type, subject, data, id, time)
-    client = connect(servers(settings).redis_url, settings.redis_timeout)
-    with Producer(client, partitions=settings.partitions) as producer:
+    with open_producer(settings) as producer:
         if one is not None:
             _print([one], producer, json=json)
         else:
@@ -144,6 +144,6 @@ def _check_complete(members: Collection[str]) -> None:
 
 def _print(events: list[Event], producer: Producer, *, json: bool) -> None:
     for event, position in zip(events, producer.append_events(events), strict=True):
-        shown = Appended(event.id, event.type, event.subject, str(position))
-        print(msgspec.json.encode(shown).decode() if json else shown.position)
+        shown = Appended(event.id, event.type, event.subject, position and str(position))
+        print(msgspec.json.encode(shown).decode() if json else shown.position or IN_SPOOL)
     sys.stdout.flush()

@@ -24,6 +24,7 @@ from playhead.parking import parked_app
 from playhead.registry import CONSUMERS, readers_by_stream
 from playhead.replaying import replay_app
 from playhead.settings import Servers, load, servers
+from playhead.spooling import spool
 from playhead.status import consumers, status
 from playhead.supervisor import Supervisor
 from projections.failures import is_transient
@@ -42,6 +43,7 @@ app = App(
     error_console=Console(stderr=True, soft_wrap=True),
 )
 app.command(append)
+app.command(spool)
 app.command(status)
 app.command(consumers)
 app.command(doctor)

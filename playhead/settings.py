@@ -73,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True):
     redis_timeout: float
     batch: int
     log_format: LogFormat
+    spool_dir: Path | None
     origins: tuple[Setting, ...]
 
     @property
@@ -124,6 +125,7 @@ DEFAULTS = {
     "PLAYHEAD_LEASE_SECONDS": "5",
     "PLAYHEAD_BATCH": "500",
     "PLAYHEAD_LOG_FORMAT": "auto",
+    "PLAYHEAD_SPOOL_DIR": "",
 }
 """Every setting and its default; an empty one is derived from others."""
 
@@ -219,6 +221,7 @@ def _settings(found: Mapping[str, Setting]) -> Settings:
         redis_timeout=_number(found["REDIS_TIMEOUT"], 1),
         batch=_whole(found["PLAYHEAD_BATCH"], 1),
         log_format=_log_format(found["PLAYHEAD_LOG_FORMAT"]),
+        spool_dir=Path(found["PLAYHEAD_SPOOL_DIR"].value) if found["PLAYHEAD_SPOOL_DIR"].value else None,
         origins=tuple(found.values()),
     )
 

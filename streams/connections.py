@@ -1,91 +1,158 @@
 """Connections from every URL form: redis://, rediss://, unix://, redis+sentinel://, redis+cluster://."""
 
-from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Any, cast
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 from redis import Redis, RedisCluster, Sentinel
+from redis.backoff import ExponentialWithJitterBackoff
 from redis.cluster import ClusterNode
+from redis.connection import parse_url  # pyright: ignore[reportUnknownVariableType]  # untyped in redis-py
+from redis.exceptions import RedisClusterException
+from redis.retry import Retry
 
-from streams.errors import InvalidSetting
+from streams.errors import InvalidSetting, RedisUnavailable
 
 DEFAULT_TIMEOUT = 5.0
 """Seconds after which a silent connection counts as dead."""
 
 _SENTINEL_PORT = 26379
 _REDIS_PORT = 6379
+_TRUE = {"1", "true", "yes", "on"}
+_RETRY_BASE, _RETRY_CAP = 0.01, 1.0  # seconds, as redis-py's own
+
+FORMS = (
+    "redis://host:6379/0, rediss://host:6379/0, unix:///path/of.sock, "
+    "redis+sentinel://host:26379,host:26379/service/0 or redis+cluster://host:6379,host:6379"
+)
 
 
 class RedisAddress(msgspec.Struct, frozen=True):
-    """A parsed URL: how to reach one Redis, a Sentinel-watched master or a Cluster."""
+    """A parsed URL: how to reach one Redis, a Sentinel-watched master or a Cluster.
+
+    `sentinel_options` are those of the connections to the Sentinels themselves, where there are any.
+    """
 
     scheme: str
     url: str
     hosts: tuple[tuple[str, int], ...]
     options: dict[str, Any]
     service: str | None = None
+    sentinel_options: dict[str, Any] = {}
 
     @classmethod
     def parse(cls, url: str) -> "RedisAddress":
         """Read a URL.
 
         Raises:
-            InvalidSetting: the form is none of the known ones.
+            InvalidSetting: the form is none of the known ones; its message never quotes the URL, nor a password.
         """
-        parts = urlsplit(url)
-        if parts.scheme in {"redis", "rediss", "unix"}:
-            return cls(parts.scheme, url, (), {})
-        if parts.scheme not in {"redis+sentinel", "redis+cluster"}:
-            raise InvalidSetting(
-                f"REDIS_URL starts with {parts.scheme or 'nothing'}://; use redis://, rediss://, unix://, "
-                "redis+sentinel://host:26379,host:26379/service/0 or redis+cluster://host:6379,host:6379"
-            )
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise _unreadable("the brackets of its host do not match") from None
+        if parts.scheme not in {"redis", "rediss", "unix", "redis+sentinel", "redis+cluster"}:
+            known = f"starts with {parts.scheme}://" if "://" in url and parts.scheme else "has no known scheme"
+            raise InvalidSetting(f"REDIS_URL {known}; use {FORMS}")
+        if parts.fragment or ("@" in parts.path and parts.scheme != "unix"):
+            raise _unreadable("write special characters of the user and password as %XX, such as %2F for /")
         credentials, _, hosts = parts.netloc.rpartition("@")
-        options: dict[str, Any] = dict(parse_qsl(parts.query))
-        username, _, password = credentials.partition(":")
-        if username:
-            options["username"] = unquote(username)
-        if password:
-            options["password"] = unquote(password)
-        if options.pop("ssl", "").lower() in {"1", "true", "yes"}:
-            options["ssl"] = True
+        options = _options(parts, credentials)
+        if parts.scheme == "unix":
+            if not parts.path.strip("/"):
+                raise _unreadable("unix:// lacks the path of the socket")
+            return cls(parts.scheme, url, (), options | {"path": unquote(parts.path)})
+        if parts.scheme == "redis+sentinel":
+            return cls._sentinel(url, parts, options)
         if parts.scheme == "redis+cluster":
+            if parts.path.strip("/") not in {"", "0"}:
+                raise _unreadable("Redis Cluster has database 0 only")
             return cls(parts.scheme, url, _hosts(hosts, _REDIS_PORT), options)
+        options.setdefault("db", _database(parts.path.strip("/")))
+        (address,) = _hosts(hosts, _REDIS_PORT)[:1]
+        if "," in hosts:
+            raise _unreadable("it names several hosts; use redis+sentinel:// or redis+cluster://")
+        return cls(parts.scheme, url, (address,), options)
+
+    @classmethod
+    def _sentinel(cls, url: str, parts: SplitResult, options: dict[str, Any]) -> "RedisAddress":
         service, _, database = parts.path.strip("/").partition("/")
         if not service:
-            raise InvalidSetting("REDIS_URL redis+sentinel:// lacks the name of the service after the hosts")
-        options["db"] = int(database or 0)
-        return cls(parts.scheme, url, _hosts(hosts, _SENTINEL_PORT), options, service)
+            raise _unreadable("redis+sentinel:// lacks the name of the service after the hosts")
+        options.setdefault("db", _database(database))
+        own = {name.removeprefix("sentinel_"): options.pop(name) for name in list(options) if name[:9] == "sentinel_"}
+        tls = {name: value for name, value in options.items() if name.startswith("ssl")}
+        hosts = _hosts(parts.netloc.rpartition("@")[2], _SENTINEL_PORT)
+        return cls(parts.scheme, url, hosts, options, unquote(service), tls | own)
 
 
-def connect(url: str, timeout: float = DEFAULT_TIMEOUT) -> "Redis | RedisCluster":
+def connect(
+    url: str | RedisAddress, timeout: float = DEFAULT_TIMEOUT, *, retries: int | None = None
+) -> "Redis | RedisCluster":
     """Make a client; nothing is sent yet but for a Cluster, whose slots are asked for.
+
+    A command whose connection broke is sent again `retries` times, 10 where not given.
 
     Raises:
         InvalidSetting: the URL has an unknown form.
+        RedisUnavailable: no node of the Cluster answers.
     """
-    address = RedisAddress.parse(url)
-    limits: dict[str, Any] = {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-        "socket_keepalive": True,
-    }
-    if address.scheme == "redis+cluster":
-        nodes = [ClusterNode(host, port) for host, port in address.hosts]
-        return RedisCluster(startup_nodes=nodes, **address.options, **limits)
-    if address.service is not None:
-        sentinel = Sentinel(list(address.hosts), **address.options, **limits)
-        return sentinel.master_for(address.service)  # pyright: ignore[reportUnknownMemberType]  # untyped in redis-py
+    address = RedisAddress.parse(url) if isinstance(url, str) else url
+    limits: dict[str, Any] = {"socket_timeout": timeout}
+    if address.scheme != "unix":
+        limits |= {"socket_connect_timeout": timeout, "socket_keepalive": True}
+    if retries is not None:
+        limits["retry"] = Retry(ExponentialWithJitterBackoff(base=_RETRY_BASE, cap=_RETRY_CAP), retries)
+    options = limits | address.options
     try:
-        usable = {"socket_timeout": timeout} if address.scheme == "unix" else limits
-        return Redis.from_url(url, **usable)  # pyright: ignore[reportUnknownMemberType]  # untyped in redis-py
+        if address.scheme == "redis+cluster":
+            return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.hosts], **options)
+        if address.service is not None:
+            sentinel = Sentinel(list(address.hosts), sentinel_kwargs=limits | address.sentinel_options, **options)
+            return sentinel.master_for(address.service)  # pyright: ignore[reportUnknownMemberType]  # untyped in redis-py
+        if address.scheme == "unix":
+            return Redis(unix_socket_path=options.pop("path"), **options)
+        ((host, port),) = address.hosts
+        return Redis(host=host, port=port, **options)
+    except RedisClusterException as error:
+        raise RedisUnavailable(f"{RedisUnavailable.__doc__} ({error})") from error
+    except (TypeError, ValueError, OSError) as error:
+        raise _unreadable(f"an option after the ? is wrong: {error}") from error
+
+
+def _options(parts: SplitResult, credentials: str) -> dict[str, Any]:
+    """What stands before the @ and after the ?, as redis-py's keyword arguments of the right type."""
+    try:
+        options = cast("dict[str, Any]", parse_url(f"redis://?{parts.query}"))
     except ValueError as error:
-        raise InvalidSetting(f"REDIS_URL cannot be read: {error}") from error
+        raise _unreadable(f"an option after the ? is wrong: {error}") from error
+    username, _, password = credentials.partition(":")
+    if username:
+        options["username"] = unquote(username)
+    if password:
+        options["password"] = unquote(password)
+    wanted = str(options.pop("ssl", "")).lower()
+    if parts.scheme == "rediss" or wanted in _TRUE:
+        options["ssl"] = True
+    return options
+
+
+def _database(text: str) -> int:
+    if not (text or "0").isdecimal():
+        raise _unreadable("the database after the last / is no number")
+    return int(text or 0)
 
 
 def _hosts(text: str, default_port: int) -> tuple[tuple[str, int], ...]:
     hosts: list[tuple[str, int]] = []
     for one in text.split(","):
-        host, _, port = one.rpartition(":") if ":" in one else (one, "", "")
-        hosts.append((host.strip("[]"), int(port or default_port)))
+        bracketed = one.startswith("[") and one.endswith("]")
+        host, _, port = one.rpartition(":") if ":" in one and not bracketed else (one, "", "")
+        if not (port or "1").isdecimal() or not 0 < int(port or 1) < 1 << 16:
+            raise _unreadable("a port is no number from 1 to 65535; write a : or @ within the password as %3A or %40")
+        hosts.append((unquote(host.strip("[]")) or "localhost", int(port or default_port)))
     return tuple(hosts)
+
+
+def _unreadable(problem: str) -> InvalidSetting:
+    return InvalidSetting(f"REDIS_URL cannot be read: {problem}")

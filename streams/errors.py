@@ -5,8 +5,9 @@
         - EventTooLarge
     - InvalidSetting          a value that cannot be used as it stands
     - RedisUnavailable        Redis cannot be reached, or refuses writes for now
+        - NotReplicated       fewer replicas than asked for have the event
     - PartitionsChanged       the number of partitions differs from the one recorded in Redis
-    - NotReplicated           fewer replicas than asked for have the event
+    - SpoolFailed             the spool directory did not take the events
 """
 
 
@@ -39,5 +40,9 @@ class PartitionsChanged(PlayheadError):
     """A stream keeps the number of partitions it was created with: set PLAYHEAD_PARTITIONS back to that number."""
 
 
-class NotReplicated(PlayheadError):
+class NotReplicated(RedisUnavailable):
     """Fewer replicas than asked for confirmed the events in time: they may be lost in a failover, append them again."""
+
+
+class SpoolFailed(PlayheadError):
+    """The spool did not take the events, and they are nowhere else: free space or mend permissions, append again."""

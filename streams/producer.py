@@ -10,31 +10,37 @@ from typing import Self, cast
 
 from redis import Redis, RedisCluster
 from redis.commands.core import Script
-from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, ResponseError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from streams.connections import connect
+from streams.appender import SCRIPT, Appender, AppendSettings, replicas_of
+from streams.connections import DEFAULT_TIMEOUT, RedisAddress, connect
 from streams.entries import encode
-from streams.errors import PartitionsChanged, RedisUnavailable
+from streams.errors import RedisUnavailable
 from streams.events import DEFAULT_SIZE_LIMIT, Event, Recorded, check, new_event
+from streams.flusher import Flusher
 from streams.partitions import Partition, partition_of, stream_of
 from streams.positions import Position
-from streams.telemetry import sending
+from streams.spool import Spool
+from streams.telemetry import in_context, sending
 
 DEFAULT_WINDOW = 24 * 3600
 """Seconds for which the same event id again adds nothing."""
 
-_SCRIPT = Path(__file__).with_name("append.lua").read_text()
 _BATCH_BYTES = 8 * 1024 * 1024
 _BATCH_EVENTS = 500
-_UNAVAILABLE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError)
+_SPOOL_RETRIES = 1
 
 
 class Producer:
-    """Appends events to their partitions; safe to share between threads.
+    """Appends events to their partitions; safe to share between threads and across fork.
 
-    The same event id twice within `window` seconds adds nothing and gives the first position again.
+    The same event id twice within `window` seconds adds nothing and gives the first position again. `durability` is
+    `server`, as durable as the server is set to make it, or `replicas:N`. With `spool`, a directory, events that Redis
+    does not take wait there, on disk, and are sent in order once it does, also by another program with that spool. A
+    connection that is silent for `timeout` seconds counts as dead.
+
+    Raises:
+        InvalidSetting: the URL or the durability has an unknown form.
+        SpoolFailed: the spool directory cannot be used.
     """
 
     def __init__(
@@ -45,49 +51,82 @@ class Producer:
         partitions: int = 1,
         window: int = DEFAULT_WINDOW,
         size_limit: int = DEFAULT_SIZE_LIMIT,
+        durability: str = "server",
+        spool: Path | str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         self.source = source
         self.partitions = partitions
-        self._client = connect(redis) if isinstance(redis, str) else redis
-        self._script = self._client.register_script(_SCRIPT)
-        self._window = window
         self._size_limit = size_limit
+        if isinstance(redis, str):
+            address, retries = RedisAddress.parse(redis), None if spool is None else _SPOOL_RETRIES
+            client = lambda: connect(address, timeout, retries=retries)  # noqa: E731
+        else:
+            client = lambda: redis  # noqa: E731
+        self._appender = Appender(client, AppendSettings(partitions, window, replicas_of(durability)))
+        self._spool = None if spool is None else Spool(spool)
+        self._flusher = None if self._spool is None else Flusher(self._spool, self._send_all)
 
     def append(
-        self, type: str, *, subject: str, data: object, id: str | None = None, time: datetime | str | None = None
-    ) -> Position:
-        """Append one event; when this returns, it is as durable as the server is set to make it.
+        self,
+        type: str,
+        *,
+        subject: str,
+        data: object,
+        id: str | None = None,
+        time: datetime | str | None = None,
+        **attributes: str | None,
+    ) -> Position | None:
+        """Append one event; when this returns, it is as durable as asked for. None: it waits in the spool, on disk.
+
+        Further attributes are `correlationid`, `causationid`, `dataschema`.
 
         Raises:
             InvalidEvent: names the field that is wrong; nothing was sent.
             RedisUnavailable: Redis did not take it; appending the same id again is safe.
+            SpoolFailed: neither did the spool.
         """
-        event = new_event(type, subject=subject, data=data, source=self.source, id=id, time=time)
+        event = new_event(type, subject=subject, data=data, source=self.source, id=id, time=time, **attributes)
         return self.append_events([event])[0]
 
-    def append_events(self, events: Sequence[Event]) -> list[Position]:
+    def append_events(self, events: Sequence[Event]) -> list[Position | None]:
         """Append a batch, one round trip for each partition and 8 MiB; positions come in the order of the events.
 
         Raises:
             InvalidEvent: names the field that is wrong; nothing of the batch was sent.
             RedisUnavailable: part of the batch may be in; appending all of it again is safe.
+            SpoolFailed: as RedisUnavailable, and the spool did not take the events either.
         """
         for event in events:
             check(event, self._size_limit)
-        by_partition: defaultdict[Partition, list[int]] = defaultdict(list)
-        for index, event in enumerate(events):
-            by_partition[partition_of(stream_of(event.type), event.subject, self.partitions)].append(index)
         positions: dict[int, Position] = {}
-        for partition, indexes in by_partition.items():
-            for batch in _batches(events, indexes):
-                with sending(partition, [events[index] for index in batch]) as traced:
-                    reply = self._append(partition, traced)
-                positions.update(zip(batch, map(Position.parse, reply), strict=True))
-        return [positions[index] for index in range(len(events))]
+        if self._spool is not None and self._flusher is not None:
+            try:
+                if not self._spool.pending:
+                    self._send(events, positions)
+            except RedisUnavailable:
+                pass  # the flusher says so when it meets the same
+            if len(positions) < len(events):
+                self._spool.add(in_context([event for n, event in enumerate(events) if n not in positions]))
+                self._flusher.wake()
+        else:
+            self._send(events, positions)
+        return [positions.get(index) for index in range(len(events))]
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+    def flush(self) -> int:
+        """Send what waits in the spool; when this returns, nothing does. Gives how many events this call sent itself.
+
+        Raises:
+            RedisUnavailable: Redis did not take it; it still waits.
+            PlayheadError: Redis refuses an event for good; it and all behind it still wait.
+        """
+        return 0 if self._flusher is None else self._flusher.flush(wait=True)
+
+    def close(self, flush_seconds: float = 2.0) -> None:
+        """Close the connections; what waits in the spool is tried once more, for so long at most, and kept."""
+        if self._flusher is not None:
+            self._flusher.stop(flush_seconds)
+        self._appender.close()
 
     def __enter__(self) -> Self:
         return self
@@ -97,27 +136,24 @@ class Producer:
     ) -> None:
         self.close()
 
-    def _append(self, partition: Partition, events: Sequence[Event]) -> list[bytes]:
-        key = partition.key
-        values = chain.from_iterable((event.id, len(fields), *fields) for event in events if (fields := encode(event)))
-        try:
-            return self._script(
-                keys=[key, f"{key}:meta", f"{key}:ids:0", f"{key}:ids:1"],
-                args=[self.partitions, self._window, *values],
-            )
-        except _UNAVAILABLE as error:
-            raise RedisUnavailable(f"Redis did not take the events: {error}") from error
-        except ResponseError as error:
-            if str(error).startswith("PARTITIONS"):
-                raise PartitionsChanged(f"{PartitionsChanged.__doc__} ({error})") from error
-            if str(error).startswith(("OOM", "MISCONF", "NOREPLICAS", "CLUSTERDOWN")):
-                raise RedisUnavailable(f"Redis refuses writes: {error}") from error
-            raise
+    def _send_all(self, events: Sequence[Event]) -> None:
+        self._send(events, {})
+
+    def _send(self, events: Sequence[Event], positions: dict[int, Position]) -> None:
+        """Append, and note each position as soon as it is known."""
+        by_partition: defaultdict[Partition, list[int]] = defaultdict(list)
+        for index, event in enumerate(events):
+            by_partition[partition_of(stream_of(event.type), event.subject, self.partitions)].append(index)
+        for partition, indexes in by_partition.items():
+            for batch in _batches(events, indexes):
+                with sending(partition, [events[index] for index in batch]) as traced:
+                    found = self._appender.append(partition, traced)
+                positions.update(zip(batch, found, strict=True))
 
 
 def load_script(client: Redis) -> Script:
     """Register the append script with a client."""
-    return client.register_script(_SCRIPT)
+    return client.register_script(SCRIPT)
 
 
 def append_replayed(script: Script, key: str, events: Sequence[Recorded], run: str) -> list[Position]:

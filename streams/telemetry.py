@@ -79,33 +79,40 @@ def _at_exit(shutdown: Callable[[], None]) -> None:
 
 @contextmanager
 def sending(partition: Partition, events: Sequence[Event]) -> Generator[Sequence[Event], None, None]:
-    """Open a `send` span, and give the events with its context in those that have none.
-
-    An imported event keeps none: its fact happened long before this trace.
-    """
+    """Open a `send` span, and give the events with its context in those that have none."""
     tracer = _tracer()
     if tracer is None:
         yield events
         return
     from opentelemetry.trace import SpanKind
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     attributes = _attributes(Span.SEND, partition, len(events))
     if len(events) == 1:
         attributes[Attribute.MESSAGE_ID] = events[0].id
     with tracer.start_as_current_span(_name(Span.SEND, partition), kind=SpanKind.PRODUCER, attributes=attributes):
-        carrier: dict[str, str] = {}
-        TraceContextTextMapPropagator().inject(carrier)
-        traceparent, tracestate = carrier.get("traceparent"), carrier.get("tracestate")
-        if traceparent is None:
-            yield events
-            return
-        yield [
-            event
-            if event.traceparent is not None or event.imported is not None
-            else msgspec.structs.replace(event, traceparent=traceparent, tracestate=tracestate)
-            for event in events
-        ]
+        yield in_context(events)
+
+
+def in_context(events: Sequence[Event]) -> Sequence[Event]:
+    """The events with the context of the current span in those that have none.
+
+    An imported event keeps none: its fact happened long before this trace.
+    """
+    if _tracer() is None:
+        return events
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    traceparent, tracestate = carrier.get("traceparent"), carrier.get("tracestate")
+    if traceparent is None:
+        return events
+    return [
+        event
+        if event.traceparent is not None or event.imported is not None
+        else msgspec.structs.replace(event, traceparent=traceparent, tracestate=tracestate)
+        for event in events
+    ]
 
 
 @contextmanager

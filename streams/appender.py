@@ -1,0 +1,142 @@
+"""One call of the append script: on the right node, confirmed by replicas where asked, with typed errors."""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from redis import Redis, RedisCluster
+from redis.commands.core import Script
+from redis.exceptions import (
+    AskError,
+    BusyLoadingError,
+    ClusterError,
+    MovedError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisClusterException,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from streams.entries import encode
+from streams.errors import InvalidSetting, NotReplicated, PartitionsChanged, RedisUnavailable
+from streams.events import Event
+from streams.partitions import Partition
+from streams.positions import Position
+
+SCRIPT = Path(__file__).with_name("append.lua").read_text()
+
+_REPLICA_MILLISECONDS = 1000
+_DURABILITY = re.compile(r"server|replicas:([1-9]\d?)", re.ASCII)
+_UNAVAILABLE = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    BusyLoadingError,
+    ReadOnlyError,
+    OutOfMemoryError,
+    ClusterError,
+    RedisClusterException,
+)
+_REFUSED_FOR_NOW = ("OOM", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY")
+
+
+class AppendSettings(msgspec.Struct, frozen=True):
+    """`window` is seconds for which the same id adds nothing, `replicas` how many must confirm an append."""
+
+    partitions: int
+    window: int
+    replicas: int
+
+
+def replicas_of(durability: str) -> int:
+    """Read `server` or `replicas:N`.
+
+    Raises:
+        InvalidSetting: it is neither.
+    """
+    found = _DURABILITY.fullmatch(durability)
+    if found is None:
+        raise InvalidSetting(f"durability is {durability!r}; it must be server or replicas:N, such as replicas:1")
+    return int(found[1] or 0)
+
+
+class Appender:
+    """Appends to one partition at a time; connects when it is first needed."""
+
+    def __init__(self, connect: "Callable[[], Redis | RedisCluster]", settings: AppendSettings) -> None:
+        self._connect = connect
+        self._settings = settings
+
+    def append(self, partition: Partition, events: Sequence[Event]) -> list[Position]:
+        """Append a batch to its partition and give the positions in the order of the events.
+
+        Raises:
+            NotReplicated: the events are in, but too few replicas confirmed them.
+            RedisUnavailable: Redis cannot be reached, or refuses writes for now.
+            PartitionsChanged: the stream has another number of partitions.
+        """
+        key = partition.key
+        values = chain.from_iterable((event.id, len(fields), *fields) for event in events if (fields := encode(event)))
+        keys = [key, f"{key}:meta", f"{key}:ids:0", f"{key}:ids:1"]
+        arguments = [self._settings.partitions, self._settings.window, *values]
+        try:
+            if self._settings.replicas:
+                reply = self._confirmed(keys, arguments)
+            else:
+                reply = cast("list[bytes]", self._script(keys=keys, args=arguments))
+        except _UNAVAILABLE as error:
+            raise RedisUnavailable(f"Redis did not take the events: {error}") from error
+        except ResponseError as error:
+            if str(error).startswith("PARTITIONS"):
+                raise PartitionsChanged(f"{PartitionsChanged.__doc__} ({error})") from error
+            if str(error).startswith(_REFUSED_FOR_NOW):
+                raise RedisUnavailable(f"Redis refuses writes: {error}") from error
+            raise
+        return [Position.parse(position) for position in reply]
+
+    def close(self) -> None:
+        """Close the connections."""
+        if "_client" in self.__dict__:
+            self._client.close()
+
+    @cached_property
+    def _client(self) -> "Redis | RedisCluster":
+        return self._connect()
+
+    @cached_property
+    def _script(self) -> Script:
+        return self._client.register_script(SCRIPT)
+
+    def _confirmed(self, keys: list[str], arguments: list[Any]) -> list[bytes]:
+        """WAIT speaks of the writes of its own connection, so it must be the one that ran the script."""
+        wanted = self._settings.replicas
+        try:
+            replies = self._on_node(keys, arguments)
+        except (MovedError, AskError):
+            cast("RedisCluster", self._client).nodes_manager.initialize()
+            replies = self._on_node(keys, arguments)
+        confirmed = cast("int", replies[1])
+        if confirmed < wanted:
+            raise NotReplicated(f"{NotReplicated.__doc__} ({confirmed} of {wanted} did)")
+        return cast("list[bytes]", replies[0])
+
+    def _on_node(self, keys: list[str], arguments: list[Any]) -> list[object]:
+        client = self._client
+        if isinstance(client, RedisCluster):
+            node = client.get_node_from_key(keys[0])  # pyright: ignore[reportUnknownMemberType]  # untyped in redis-py
+            if node is None:
+                raise RedisUnavailable("Redis Cluster has no node for the partition")
+            client = client.get_redis_connection(node)
+        with client.pipeline(transaction=False) as pipeline:  # pyright: ignore[reportUnknownMemberType]  # as above
+            self._script(keys=keys, args=arguments, client=pipeline)
+            pipeline.execute_command("WAIT", self._settings.replicas, _REPLICA_MILLISECONDS)  # pyright: ignore[reportUnknownMemberType]  # untyped in redis-py
+            replies = cast("list[object]", pipeline.execute(raise_on_error=False))
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
