@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from consumers.errors import LeaseLost
 from consumers.parked import UNPARK, original, parked_key, retry_key, subjects_key
@@ -60,14 +59,13 @@ class Group:
         self._park = client.register_script(_script("park.lua"))
         self._release = client.register_script(_script("release.lua"))
         self._unpark = client.register_script(UNPARK)
+        self._create = client.register_script(_script("create.lua"))
+        self._attempt = client.register_script(_script("attempt.lua"))
+        self._report = client.register_script(_script("report.lua"))
 
     async def create(self, stream_key: str | None = None) -> None:
         """Create the group at the beginning of the stream, unless it is there."""
-        try:
-            await self._client.xgroup_create(stream_key or self.partition.key, self.name, id="0", mkstream=True)
-        except ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
+        await self._create(keys=[stream_key or self.partition.key], args=[self.name])
 
     async def acquire(self) -> bool:
         """Take the lease if it is free."""
@@ -160,11 +158,7 @@ class Group:
 
     async def note_attempt(self, cursor: Position) -> int:
         """Count how often reading was started at this very position; more than once means that a process died there."""
-        reply = cast("Mapping[bytes, bytes]", await cast("Any", self._client.hgetall(self._attempts)))
-        same = reply.get(b"position") == str(cursor).encode()
-        count = int(reply.get(b"count", b"0")) + 1 if same else 1
-        await cast("Any", self._client.hset(self._attempts, mapping={"position": str(cursor), "count": count}))
-        return count
+        return cast("int", await self._attempt(keys=[self._attempts], args=[str(cursor)]))
 
     async def sequence_at(self, position: Position) -> int | None:
         """The sequence number of the entry at a position, None where it is gone or has none."""
@@ -196,9 +190,8 @@ class Group:
 
     async def report(self, report: Report) -> None:
         """Publish what `status` shows."""
-        await cast(
-            "Any", self._client.hset(f"{self.partition.key}:consumers", self.name, msgspec.json.encode(report).decode())
-        )
+        content = msgspec.json.encode(report).decode()
+        await self._report(keys=[f"{self.partition.key}:consumers"], args=[self.name, content])
 
     @property
     def _holder(self) -> str:

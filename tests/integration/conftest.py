@@ -3,7 +3,9 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
+from playhead.embedded.servers import embedded_servers
 from tests.integration.servers import SERVERS, RedisServer, answers, make_server, plain_client
+from tests.integration.stage import Stage
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -29,3 +31,17 @@ def redis_server(module_redis) -> RedisServer:
 def redis(redis_server) -> Iterator[Redis]:
     with plain_client(redis_server.url) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory) -> Iterator[str]:
+    """A Postgres for all tests of a session; each makes a database of its own."""
+    with embedded_servers(tmp_path_factory.mktemp("postgres"), redis=False) as servers:
+        yield servers.database_url
+
+
+@pytest.fixture
+def stage(redis_server, postgres, tmp_path, wait_until) -> Iterator[Stage]:
+    stage = Stage(redis_server, postgres, tmp_path, wait_until)
+    yield stage
+    stage.close()

@@ -1,0 +1,239 @@
+"""Real consumers in threads of the test, between a real Redis and real sinks, and what the sinks hold afterwards."""
+
+import asyncio
+import io
+import json
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import psycopg
+
+from consumers.parked import Parked, ParkedEvents
+from consumers.process import ProcessSettings, _Serving, make_broker
+from consumers.reader import Observer, ReaderSettings
+from eventlog.reader import read
+from eventlog.writer import EventLog
+from projections.failures import is_transient
+from projections.jobs.projection import Jobs
+from projections.json_files.documents import read_event_id
+from projections.json_files.projection import JsonFiles
+from projections.migrations import upgrade
+from streams.events import Event
+from streams.partitions import Partition
+from streams.positions import Position
+from streams.producer import Producer
+from streams.sinks import Sink
+from tests.integration.servers import RedisServer, plain_client
+
+SINKS = ("log", "json-files", "jobs")
+JOBS = Partition("jobs", 0)
+
+
+def job(number: int, subject: str | None = None, *, id: str | None = None, **members: object) -> Event:
+    """An event whose job is its subject, and whose id is its number."""
+    subject = subject or f"job/{number}"
+    payload = {
+        "job_id": subject.removeprefix("job/"),
+        "job": {"id": subject, "metadata": {"scraper_id": "s"}, "created_at": "2025-08-09T06:36:58.200226"},
+        "status": "completed",
+        "result": number,
+        **members,
+    }
+    return Event(
+        id=id or f"e{number}",
+        source="test",
+        type="job.completed",
+        time="2025-08-09T06:36:59Z",
+        subject=subject,
+        data=json.dumps(payload).encode(),
+    )
+
+
+def fields(event: Event, **changes: str | bytes | None) -> dict[str, str | bytes]:
+    """An event as a program without Playhead would add it with a bare XADD; a change of None leaves a field out."""
+    plain: dict[str, str | bytes | None] = {
+        "ce_specversion": "1.0",
+        "ce_id": event.id,
+        "ce_source": event.source,
+        "ce_type": event.type,
+        "ce_time": event.time,
+        "ce_subject": event.subject,
+        "body": event.data,
+    }
+    return {name: value for name, value in (plain | changes).items() if value is not None}
+
+
+class Watch(Observer):
+    """Counts what an operator would be told."""
+
+    def __init__(self) -> None:
+        self.lost_events = 0
+        self.parked_events: Counter[str] = Counter()
+        self.retries = 0
+
+    def lost(self, partition: Partition, count: int) -> None:
+        self.lost_events += count
+
+    def parked(self, partition: Partition, reason_class: str) -> None:
+        self.parked_events[reason_class] += 1
+
+    def retried(self, partition: Partition) -> None:
+        self.retries += 1
+
+
+class Consumer(threading.Thread):
+    """A consumer process without the process: its readers in a thread with a loop of their own."""
+
+    def __init__(self, sink: Sink, settings: ProcessSettings) -> None:
+        super().__init__(name=f"consumer-{sink.name}", daemon=True)
+        self.sink, self.watch = sink, Watch()
+        self.failure: BaseException | None = None
+        self.serving: _Serving | None = None
+        self._settings = settings
+        self._loop = asyncio.new_event_loop()
+        self._stopping = asyncio.Event()
+
+    def run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._serve())
+        self._loop.close()
+
+    def stop(self) -> None:
+        if self.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self.join(30)
+            assert not self.is_alive(), f"{self.name} did not stop:\n{self._where()}"
+
+    def _where(self) -> str:
+        out = io.StringIO()
+        for task in asyncio.all_tasks(self._loop):
+            task.print_stack(file=out)
+        return out.getvalue()
+
+    @property
+    def healthy(self) -> bool:
+        return self.serving is not None and self.serving.ready
+
+    async def _serve(self) -> None:
+        broker = make_broker(self._settings.redis_url)
+        serving = _Serving(self.sink, self._settings, is_transient, self.watch)
+        serving.start(await broker.connect(), on_failure=self._stopping.set)
+        self.serving = serving
+        await self._stopping.wait()
+        await serving.stop()
+        await broker.stop()
+        self.failure = serving.failure
+
+
+class Stage:
+    """One Redis, one database and two directories, with the consumers that a test starts and stops."""
+
+    def __init__(self, server: RedisServer, postgres: str, directory: Path, wait_until, partitions: int = 1) -> None:
+        self.server, self.directory, self.partitions = server, directory, partitions
+        self.wait_until = wait_until
+        self.database = make_database(postgres)
+        self.producer = Producer(server.url, partitions=partitions)
+        self.redis = plain_client(server.url)
+        self._running: list[Consumer] = []
+
+    def make_sink(self, name: str) -> Sink:
+        match name:
+            case "log":
+                return EventLog(self.directory / "eventlog")
+            case "json-files":
+                return JsonFiles(self.directory / "outputs")
+            case _:
+                return Jobs(self.database)
+
+    def start(self, *sinks: str | Sink, **reader: float) -> list[Consumer]:
+        settings = ProcessSettings(
+            redis_url=self.server.url, partitions=self.partitions, reader=ReaderSettings(**{"lease": 1.0, **reader})
+        )
+        started = [
+            Consumer(self.make_sink(sink) if isinstance(sink, str) else sink, settings) for sink in sinks or SINKS
+        ]
+        for consumer in started:
+            consumer.start()
+        self._running += started
+        return started
+
+    def stop(self) -> None:
+        """Stop every consumer as SIGTERM does; one that failed fails the test."""
+        running, self._running = self._running, []
+        for consumer in running:
+            consumer.stop()
+        for consumer in running:
+            if consumer.failure is not None:
+                raise consumer.failure
+
+    def close(self) -> None:
+        try:
+            self.stop()
+        finally:
+            self.producer.close()
+            self.redis.close()
+
+    def append(self, *events: Event) -> list[Position]:
+        return self.producer.append_events(events)
+
+    def caught_up(self, *names: str) -> None:
+        """Wait until every group stands at the last entry of its stream."""
+        self.wait_until(lambda: all(self._is_caught_up(name) for name in names or SINKS))
+
+    def parked(self, name: str) -> list[Parked]:
+        return list(self.parked_events(name))
+
+    def parked_events(self, name: str) -> ParkedEvents:
+        return ParkedEvents(self.redis, name, JOBS)
+
+    def retry(self, name: str, parked: Parked) -> None:
+        self.parked_events(name).request_retry(parked)
+
+    def rows(self) -> dict[str, str]:
+        """The event that each job's row was written by."""
+        with psycopg.connect(self.database) as connection:
+            return dict(connection.execute("SELECT job_id, event_id FROM jobs").fetchall())
+
+    def files(self) -> dict[str, str]:
+        """The event that each job's file was written by; a job with two files fails."""
+        found: dict[str, str] = {}
+        for path in self.directory.glob("outputs/daily/*/scrapers/*/*.json"):
+            content = path.read_bytes()
+            job_id = json.loads(content)["job_id"]
+            assert job_id not in found, f"{job_id} has two files"
+            found[job_id] = read_event_id(content) or ""
+        return found
+
+    def logged(self) -> list[str]:
+        """Event ids in the order of the log."""
+        return [recorded.event.id for _, recorded in read(self.directory / "eventlog")]
+
+    def holds(self, events: Iterable[Event]) -> None:
+        """Assert that every sink holds these events and no others, the last of each job standing."""
+        latest = {event.subject.removeprefix("job/"): event.id for event in events}
+        assert Counter(event.id for event in events) == Counter(self.logged())
+        assert latest == self.files()
+        assert latest == self.rows()
+
+    def _is_caught_up(self, name: str) -> bool:
+        for number in range(self.partitions):
+            key = Partition("jobs", number).key
+            if not self.redis.exists(key):
+                continue
+            last = self.redis.xinfo_stream(key)["last-generated-id"]
+            groups = {group["name"]: group["last-delivered-id"] for group in self.redis.xinfo_groups(key)}
+            if Position.parse(groups.get(name.encode(), b"0-0")) < Position.parse(last):
+                return False
+        return True
+
+
+def make_database(server: str) -> str:
+    name = f"stage_{uuid.uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    url = psycopg.conninfo.make_conninfo(server, dbname=name)
+    upgrade(url)
+    return url

@@ -1,0 +1,246 @@
+"""Real consumers on every server there is: each event takes effect once, in order, or is visibly parked."""
+
+import threading
+from collections import Counter
+
+import pytest
+
+from streams.errors import RedisUnavailable
+from tests.integration.servers import answers
+from tests.integration.stage import JOBS, SINKS, fields, job
+
+BAD = {
+    "id": {"ce_id": None},
+    "type": {"ce_type": None},
+    "time": {"ce_time": None},
+    "time: 'noon' is not an RFC 3339 time": {"ce_time": "noon"},
+    "body": {"body": None},
+    "data: not JSON": {"body": "{"},
+    "UTF-8": {"ce_source": b"\xff"},
+    "checksum": {"ce_crc32c": "00000000"},
+}
+
+
+def test_a_backlog_from_before_the_group_existed_is_read(stage):
+    events = [job(number) for number in range(1200)]
+    stage.append(*events)
+
+    stage.start()
+    stage.caught_up()
+    stage.stop()
+
+    stage.holds(events)
+
+
+def test_bad_entries_are_parked_in_every_group_and_the_rest_flows(stage):
+    good = [job(number) for number in range(len(BAD) + 1)]
+    for number, change in enumerate(BAD.values()):
+        stage.append(good[number])
+        stage.redis.xadd(JOBS.key, fields(job(100 + number), **change))
+    no_subject = fields(job(200), ce_subject=None)
+    stage.redis.xadd(JOBS.key, no_subject)
+    stage.append(good[-1])
+
+    stage.start()
+    stage.caught_up()
+    stage.stop()
+
+    stage.holds(good)
+    for name in SINKS:
+        parked = stage.parked(name)
+        assert [f"job/{100 + number}" for number in range(len(BAD))] + [""] == [one.subject for one in parked]
+        assert {"undecodable"} == {one.reason_class for one in parked}
+        for (word, _), one in zip(BAD.items(), parked, strict=False):
+            assert word in one.reason
+
+
+def test_what_follows_a_parked_event_of_its_subject_waits_and_a_retry_applies_both_in_order(stage):
+    events = [job(1, "job/a"), job(2, "job/b"), job(3, "job/a"), job(4, "job/b")]
+    jobs = Refusing(stage.make_sink("jobs"), "e1")
+    stage.append(*events)
+    (consumer,) = stage.start(jobs)
+    stage.caught_up("jobs")
+
+    assert {"b": "e4"} == stage.rows()
+    assert ["refused", "behind"] == [one.reason_class for one in stage.parked("jobs")]
+
+    stage.retry("jobs", stage.parked("jobs")[0])
+    stage.wait_until(lambda: jobs.refused >= 2)
+    assert ["refused", "behind"] == [one.reason_class for one in stage.parked("jobs")]
+
+    jobs.refuse = None
+    stage.retry("jobs", stage.parked("jobs")[0])
+    stage.wait_until(lambda: not stage.parked("jobs"))
+    stage.append(job(5, "job/a"))
+    stage.caught_up("jobs")
+    stage.stop()
+
+    assert {"a": "e5", "b": "e4"} == stage.rows()
+    assert ["e1", "e3", "e5"] == [id for id in jobs.applied if id in {"e1", "e3", "e5"}]
+    assert Counter(refused=1, behind=1) == consumer.watch.parked_events
+
+
+def test_dropping_a_parked_event_gives_it_up_and_lets_its_subject_flow(stage):
+    jobs = Refusing(stage.make_sink("jobs"), "e1")
+    stage.append(job(1, "job/a"), job(2, "job/a"))
+    stage.start(jobs)
+    stage.caught_up("jobs")
+    refused, behind = stage.parked("jobs")
+
+    stage.parked_events("jobs").drop(refused)
+    stage.retry("jobs", behind)
+    stage.wait_until(lambda: not stage.parked("jobs"))
+    stage.append(job(3, "job/a"))
+    stage.caught_up("jobs")
+    stage.stop()
+
+    assert {"a": "e3"} == stage.rows()
+    assert ["e2", "e3"] == jobs.applied
+
+
+def test_one_bad_event_of_five_hundred_is_isolated(stage):
+    events = [job(number) for number in range(500)]
+    bad = job(77, job_id=None)
+    stage.append(*events[:77], bad, *events[78:])
+
+    consumers = stage.start("json-files", "jobs")
+    stage.caught_up("json-files", "jobs")
+    stage.stop()
+
+    expected = {str(number): f"e{number}" for number in range(500) if number != 77}
+    assert expected == stage.rows() == stage.files()
+    assert [Counter(refused=1)] * 2 == [consumer.watch.parked_events for consumer in consumers]
+
+
+def test_deleted_entries_are_counted_as_lost(stage):
+    events = [job(number) for number in range(30)]
+    positions = stage.append(*events[:10])
+    stage.start()
+    stage.caught_up()
+    stage.stop()
+    positions += stage.append(*events[10:])
+    stage.redis.xdel(JOBS.key, *map(str, positions[10:15] + positions[20:23]))
+
+    consumers = stage.start()
+    stage.caught_up()
+    stage.stop()
+
+    stage.holds(events[:10] + events[15:20] + events[23:])
+    assert [8, 8, 8] == [consumer.watch.lost_events for consumer in consumers]
+
+
+def test_what_a_foreign_client_trims_before_a_slow_consumer_read_it_is_counted_as_lost(stage):
+    slow = Slow(stage.make_sink("jobs"))
+    (consumer,) = stage.start(slow, batch=10)
+    stage.append(*(job(number) for number in range(10)))
+    slow.started.wait(30)
+    positions = stage.append(*(job(number) for number in range(10, 50)))
+    stage.redis.xtrim(JOBS.key, minid=str(positions[25]), approximate=False)
+    slow.go.set()
+    stage.caught_up("jobs")
+    stage.stop()
+
+    assert 25 == consumer.watch.lost_events
+    assert {str(number) for number in [*range(10), *range(35, 50)]} == stage.rows().keys()
+
+
+def test_without_a_loss_none_is_counted(stage):
+    """The control of the gap check."""
+    stage.append(*(job(number) for number in range(20)))
+    first = stage.start()
+    stage.caught_up()
+    stage.stop()
+    stage.append(*(job(number) for number in range(20, 40)))
+    second = stage.start()
+    stage.caught_up()
+    stage.stop()
+
+    assert [0] * 6 == [consumer.watch.lost_events for consumer in first + second]
+
+
+def test_kill_9_of_redis_under_load_loses_and_doubles_nothing(stage):
+    events = [job(number, f"job/{number % 700}") for number in range(1400)]
+    load = Load(stage, events)
+    consumers = stage.start()
+    load.start()
+    for part in (400, 900):
+        stage.wait_until(lambda part=part: load.appended >= part)
+        stage.server.kill()
+        stage.wait_until(lambda: not any(consumer.healthy for consumer in consumers))
+        stage.server.start()
+    load.join()
+    stage.caught_up()
+    stage.stop()
+
+    assert load.refusals > 0
+    stage.holds(events)
+
+
+def test_a_redis_at_its_memory_limit_still_drains_and_parks(stage):
+    events = [job(number) for number in range(300)]
+    stage.append(*events[:150], job(999, job_id=None), *events[150:])
+    stage.redis.config_set("maxmemory", 1)
+    with pytest.raises(RedisUnavailable):
+        stage.append(job(1000))
+
+    stage.start("json-files", "jobs")
+    stage.caught_up("json-files", "jobs")
+    stage.stop()
+
+    expected = {str(number): f"e{number}" for number in range(300)}
+    assert expected == stage.rows() == stage.files()
+    assert [1, 1] == [len(stage.parked(name)) for name in ("json-files", "jobs")]
+
+
+class Refusing:
+    """A sink that refuses one event for good, and notes what it applied."""
+
+    def __init__(self, sink, refuse):
+        self._sink, self.refuse, self.refused = sink, refuse, 0
+        self.applied = []
+
+    def __getattr__(self, name):
+        return getattr(self._sink, name)
+
+    def apply(self, batch):
+        if any(recorded.event.id == self.refuse for recorded in batch.events):
+            self.refused += 1
+            raise ValueError(self.refuse)
+        outcome = self._sink.apply(batch)
+        self.applied += [recorded.event.id for recorded in batch.events]
+        return outcome
+
+
+class Slow:
+    """A sink that waits in its first batch until it is told to go on."""
+
+    def __init__(self, sink):
+        self._sink = sink
+        self.started, self.go = threading.Event(), threading.Event()
+
+    def __getattr__(self, name):
+        return getattr(self._sink, name)
+
+    def apply(self, batch):
+        self.started.set()
+        assert self.go.wait(60)
+        return self._sink.apply(batch)
+
+
+class Load(threading.Thread):
+    """A producer that appends in small batches and tries again while Redis is away."""
+
+    def __init__(self, stage, events, batch=20):
+        super().__init__(daemon=True)
+        self._stage, self._events, self._batch = stage, events, batch
+        self.appended, self.refusals = 0, 0
+
+    def run(self):
+        while self.appended < len(self._events):
+            try:
+                self._stage.append(*self._events[self.appended : self.appended + self._batch])
+            except RedisUnavailable:
+                self.refusals += 1
+                self._stage.wait_until(lambda: answers(self._stage.server.url))
+                continue
+            self.appended += self._batch
