@@ -22,6 +22,7 @@ from redis.asyncio import Redis
 from consumers.group import Group
 from consumers.metrics import PrometheusObserver
 from consumers.reader import Observer, Reader, ReaderSettings
+from consumers.tasks import end
 from consumers.trimming import keep_trimmed
 from streams.connections import DEFAULT_TIMEOUT, RedisAddress
 from streams.partitions import Partition
@@ -140,9 +141,8 @@ class _Serving:
         for reader in self._readers:
             reader.stop()
         reading, *others = self._tasks
-        for task in others:
-            task.cancel()
-        await asyncio.wait([reading, *others])
+        await end(*others)
+        await asyncio.wait([reading])
         self._executor.shutdown()
         self._sink.close()
 

@@ -14,11 +14,12 @@ from typing import TypeVar
 import msgspec
 import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from consumers.errors import LeaseLost, SinkNotReady
 from consumers.group import Group, Report
+from consumers.tasks import end
 from streams.entries import RawEntry, decode
 from streams.errors import InvalidEvent, PlayheadError
 from streams.events import Recorded
@@ -31,6 +32,7 @@ _Result = TypeVar("_Result")
 
 _BLOCK_MS = 250
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0
+_LONGEST_REDIS_DELAY = 3.0
 _REST = 20
 _CAREFUL_AFTER = 3
 """Starts at one position after which entries are handled one by one, to find the one that kills the process."""
@@ -110,7 +112,7 @@ class Reader:
                 self.healthy = False
                 self._log.warning("redis unavailable", error=str(error), retry_in_seconds=round(delay, 1))
                 await self._pause(delay * random.uniform(0.5, 1.0))
-                delay = min(delay * 2, _LONGEST_DELAY)
+                delay = min(delay * 2, _LONGEST_REDIS_DELAY)
 
     async def _serve(self) -> None:
         checkpoint = await self._open()
@@ -132,11 +134,9 @@ class Reader:
                 raise LeaseLost(str(self._partition)) from renewal.exception()
             raise
         finally:
-            renewal.cancel()
             self.healthy = self.serving = False
             self._observe.let_go(self._partition)
-            with suppress(asyncio.CancelledError, LeaseLost, RedisError):
-                await renewal
+            await end(renewal)
         await self._call(self._sink.settle)
         await self._report("stopped", settled=True)
         await self._group.release()
@@ -349,6 +349,8 @@ class Reader:
                     continue
                 if serving is not None:
                     serving.cancel()
+                raise
+            except asyncio.CancelledError:
                 raise
             except BaseException:
                 if serving is not None:

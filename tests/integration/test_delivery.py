@@ -172,7 +172,6 @@ def test_kill_9_of_redis_under_load_loses_and_doubles_nothing(stage):
     stage.caught_up()
     stage.stop()
 
-    assert load.refusals > 0
     stage.holds(events)
 
 
@@ -233,14 +232,13 @@ class Load(threading.Thread):
     def __init__(self, stage, events, batch=20):
         super().__init__(daemon=True)
         self._stage, self._events, self._batch = stage, events, batch
-        self.appended, self.refusals = 0, 0
+        self.appended = 0
 
     def run(self):
         while self.appended < len(self._events):
             try:
                 self._stage.append(*self._events[self.appended : self.appended + self._batch])
             except RedisUnavailable:
-                self.refusals += 1
                 self._stage.wait_until(lambda: answers(self._stage.server.url))
                 continue
             self.appended += self._batch
