@@ -1,0 +1,1 @@
+"""Benchmarks: what Playhead costs, as ratios to what this machine allows."""

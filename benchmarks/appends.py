@@ -1,0 +1,125 @@
+"""Appending: the producer against a pipeline, against its own script with less in it, and against redis-benchmark."""
+
+import gc
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from benchmarks.contest import Section, Turn, hold, timed
+from benchmarks.samples import LARGE, SMALL, in_batches, size_name
+from benchmarks.stack import JOBS, Stack
+from streams.entries import encode
+from streams.events import Event
+from streams.producer import Producer
+
+_BATCH = 500
+_CSV_NUMBERS = 7
+"""Columns of redis-benchmark after the command, which may hold anything."""
+_BARE = Path(__file__).with_name("bare.lua").read_text()
+_OURS, _PIPELINE, _SCRIPT, _SERVER = "append", "redis-py pipeline", "script without either", "redis-benchmark"
+_NOTE = """\
+Batches of 500 to the embedded server, which syncs every write (`appendfsync always`). `append` checks each event, is
+idempotent by event id and numbers the entries. The pipeline sends XADD with the same fields, ready made. *Script
+without either* is `append` with a script that only adds. redis-benchmark, written in C, repeats one entry."""
+
+
+def append(stack: Stack, quick: bool) -> Section:
+    """Batches, and one at a time."""
+    section = Section("Append", _NOTE)
+    rounds = 1 if quick else 7
+    for size, count in ((SMALL, 2_000 if quick else 20_000), (LARGE, 200 if quick else 1_000)):
+        found = hold(size_name(size), rounds, _batched(stack, count, size))
+        section.rates += found.rates()
+        section.results.append(found.ratio("append / redis-py pipeline", _OURS, _PIPELINE, 1.3))
+        section.results.append(found.ratio("append / script without idempotency and sequence", _OURS, _SCRIPT, 0.85))
+        if _redis_benchmark():
+            section.results.append(found.ratio("append / redis-benchmark", _OURS, _SERVER))
+    single = hold(size_name(SMALL), rounds, _single(stack, 200 if quick else 3_000))
+    section.rates += single.rates()
+    section.results.append(single.ratio("append one at a time / redis-py", "append, one at a time", "redis-py XADD"))
+    stack.start_over()
+    return section
+
+
+def _batched(stack: Stack, count: int, size: int) -> Mapping[str, Callable[[], Turn]]:
+    producer = Producer(stack.redis_url)
+    bare = Producer(stack.redis_url)
+    bare._script = stack.client.register_script(_BARE)  # noqa: SLF001  # the contest is about what the script does
+
+    def ours(with_: Producer) -> Turn:
+        events = _fresh(stack, count, size)
+        batches = in_batches(events, _BATCH)
+        gc.freeze()
+        with timed(count, server=stack.redis_pid) as turn:
+            for batch in batches:
+                with_.append_events(batch)
+        return turn
+
+    def pipeline() -> Turn:
+        batches = in_batches([_fields(event) for event in _fresh(stack, count, size)], _BATCH)
+        gc.freeze()
+        with timed(count, server=stack.redis_pid) as turn:
+            for batch in batches:
+                pipe = stack.client.pipeline(transaction=False)
+                for fields in batch:
+                    pipe.xadd(JOBS.key, fields)
+                pipe.execute()
+        return turn
+
+    def server() -> Turn:
+        entry = [part for pair in _fields(_fresh(stack, 1, size)[0]).items() for part in pair]
+        with timed(count, server=stack.redis_pid) as turn:
+            seconds = _run_redis_benchmark(stack, count, entry)
+        turn.seconds, turn.cpu = seconds, 0.0
+        return turn
+
+    contestants = {_OURS: lambda: ours(producer), _SCRIPT: lambda: ours(bare), _PIPELINE: pipeline}
+    return contestants | ({_SERVER: server} if _redis_benchmark() else {})
+
+
+def _single(stack: Stack, count: int) -> Mapping[str, Callable[[], Turn]]:
+    producer = Producer(stack.redis_url)
+
+    def ours() -> Turn:
+        events = _fresh(stack, count, SMALL)
+        with timed(count, server=stack.redis_pid) as turn:
+            for event in events:
+                producer.append_events([event])
+        return turn
+
+    def theirs() -> Turn:
+        entries = [_fields(event) for event in _fresh(stack, count, SMALL)]
+        with timed(count, server=stack.redis_pid) as turn:
+            for fields in entries:
+                stack.client.xadd(JOBS.key, fields)
+        return turn
+
+    return {"append, one at a time": ours, "redis-py XADD": theirs}
+
+
+def _fresh(stack: Stack, count: int, size: int) -> list[Event]:
+    gc.unfreeze()
+    stack.empty_stream() if stack.client.exists(JOBS.key) else None
+    return stack.samples.events(count, size)
+
+
+def _fields(event: Event) -> dict[str | bytes, str | bytes]:
+    flat = encode(event)
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _redis_benchmark() -> str | None:
+    return shutil.which("valkey-benchmark") or shutil.which("redis-benchmark")
+
+
+def _run_redis_benchmark(stack: Stack, count: int, entry: list[str | bytes]) -> float:
+    program = _redis_benchmark()
+    assert program is not None
+    server = urlsplit(stack.redis_url)
+    command = [program, "-h", server.hostname, "-p", str(server.port), "-a", server.password, "-n", str(count)]
+    command += ["-c", "1", "-P", str(_BATCH), "--csv", "XADD", JOBS.key, "*", *entry]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    last = done.stdout.decode("utf-8", "replace").strip().splitlines()[-1]
+    return count / float(last.rsplit('","', _CSV_NUMBERS)[1])
