@@ -2,7 +2,9 @@
 
 - PlayheadError
     - LeaseLost     another process owns the partition now
+    - HoldLost      another process works on the entry now
     - SinkNotReady  the sink cannot be opened for now
+    - TryAgain      a worker asks for another attempt later
 """
 
 from streams.errors import PlayheadError
@@ -12,5 +14,18 @@ class LeaseLost(PlayheadError):
     """Another process owns the partition now: this one stands by."""
 
 
+class HoldLost(PlayheadError):
+    """Another process works on the entry now: what this one made of it does not count."""
+
+
 class SinkNotReady(PlayheadError):
     """The sink cannot be opened for now: it is tried again until it can."""
+
+
+class TryAgain(PlayheadError):
+    """The work cannot be done for now: it is tried again later."""
+
+    def __init__(self, problem: str, after: float | None = None) -> None:
+        super().__init__(problem)
+        self.after = after
+        """Seconds to wait, where the other side said so."""

@@ -63,3 +63,8 @@ class Attribute(StrEnum):
 def partition_key(stream: str, partition: int) -> str:
     """Name the stream key of a partition; its hash tag keeps all keys of the partition in one cluster slot."""
     return f"playhead:{{{stream}:{partition}}}"
+
+
+def presence_key(stream_key: str, group: str) -> str:
+    """Name the key that lives while a process serves a group: the lease of a projection, a sign of life of a worker."""
+    return f"{stream_key}:lease:{group}"

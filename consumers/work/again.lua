@@ -1,0 +1,23 @@
+#!lua
+-- Gives a parked entry to the workers again: moves it, whole, to their private stream.
+-- KEYS: parked stream, private stream, set of wanted retries; ARGV: id in the parked stream, member of the set
+local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+redis.call('SREM', KEYS[3], ARGV[2])
+if not entry then
+  return 0
+end
+local fields, position = {}, nil
+for n = 1, #entry[2], 2 do
+  local name, value = entry[2][n], entry[2][n + 1]
+  if name == 'parked_position' then
+    position = position or value
+  elseif name == 'ce_position' then
+    position = value
+  elseif name ~= 'ce_replay' and string.sub(name, 1, 7) ~= 'parked_' then
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
+end
+redis.call('XADD', KEYS[2], '*', 'ce_position', position, 'ce_replay', 'retry-' .. ARGV[1], unpack(fields))
+redis.call('XDEL', KEYS[1], ARGV[1])
+return 1

@@ -1,0 +1,16 @@
+#!lua flags=allow-oom
+-- Ends the work on an entry; where fields are given it is parked with them. Refused to a former owner.
+-- KEYS: stream, due, parked stream; ARGV: group, owner, entry id, '1' to delete the entry, fields of the parked entry
+local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)[1]
+if not pending or pending[2] ~= ARGV[2] then
+  return 0
+end
+if #ARGV > 4 then
+  redis.call('XADD', KEYS[3], '*', unpack(ARGV, 5))
+end
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
+redis.call('ZREM', KEYS[2], ARGV[3])
+if ARGV[4] == '1' then
+  redis.call('XDEL', KEYS[1], ARGV[3])
+end
+return 1

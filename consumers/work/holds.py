@@ -1,0 +1,172 @@
+"""Entries that the processes of a worker hold while they work on them.
+
+The group's pending entries in Redis are the entries in hand or put off; a sorted set beside them says from when anyone
+may take each: the end of its hold, or the time of its next attempt. Both survive every process
+(docs/decisions/0005-workers.md).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from consumers.errors import HoldLost
+from consumers.parked import parked_key, retry_key
+from streams.entries import RawEntry
+from streams.names import presence_key
+from streams.partitions import Partition
+
+HORIZON = 24 * 3600
+"""Seconds beyond which nothing is ever put off; a later time was written by a clock that went back since."""
+
+_SILENT_MS = 3600 * 1000
+
+
+class Held(msgspec.Struct, frozen=True):
+    """An entry in hand; `attempt` counts every time it was given to a process, this one included."""
+
+    entry: RawEntry
+    attempt: int
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What one look into a stream gave; `newest` is the id after which to wait, `lost` are ids of deleted entries."""
+
+    newest: bytes
+    lost: Sequence[bytes]
+    held: Sequence[Held]
+
+
+def _script(name: str) -> str:
+    return Path(__file__).with_name(name).read_text()
+
+
+class Holds:
+    """The work of one group on one partition, or on the private stream of what an operator gave it again."""
+
+    def __init__(
+        self, client: "Redis", group: str, partition: Partition, types: frozenset[str], *, owner: str, hold: float
+    ) -> None:
+        self.partition = partition
+        self._client, self._group, self._owner = client, group, owner
+        self._types, self._hold_ms = sorted(types), int(hold * 1000)
+        self._stream = partition.key
+        self._parked, self._retry = parked_key(partition, group), retry_key(partition, group)
+        self._presence = presence_key(partition.key, group)
+        self._take = client.register_script(_script("take.lua"))
+        self._keep = client.register_script(_script("keep.lua"))
+        self._finish = client.register_script(_script("finish.lua"))
+        self._postpone = client.register_script(_script("postpone.lua"))
+        self._again = client.register_script(_script("again.lua"))
+        self._leave = client.register_script(_script("leave.lua"))
+
+    def again(self) -> "Holds":
+        """The private stream of parked entries that an operator gave to this group again."""
+        private = Holds(
+            self._client, self._group, self.partition, frozenset(), owner=self._owner, hold=self._hold_ms / 1000
+        )
+        private._stream = f"{self.partition.key}:again:{self._group}"
+        private._types = self._types
+        return private
+
+    @property
+    def is_private(self) -> bool:
+        """True where only this group reads the stream, so that a finished entry is deleted."""
+        return self._stream != self.partition.key
+
+    async def create(self) -> None:
+        """Create the group at the beginning of the stream, unless it is there."""
+        try:
+            await self._client.xgroup_create(self._stream, self._group, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    async def take(self, most: int) -> Taken:
+        """Take up to so many entries: what is due again or was left behind before what is new."""
+        reply = cast(
+            "tuple[bytes, list[bytes], list[tuple[tuple[bytes, list[bytes]], int]]]",
+            await self._take(
+                keys=[self._stream, self._due],
+                args=[self._group, self._owner, most, self._hold_ms, HORIZON * 1000, *self._types],
+            ),
+        )
+        newest, lost, taken = reply
+        return Taken(newest, lost, [Held(RawEntry(*entry), attempt) for entry, attempt in taken])
+
+    async def wait(self, newest: bytes, seconds: float) -> None:
+        """Wait until the stream has an entry behind this id."""
+        command: list[Any] = ["XREAD", "COUNT", 1, "BLOCK", int(seconds * 1000), "STREAMS", self._stream, newest]
+        await cast("Any", self._client).execute_command(*command)
+
+    async def keep(self, entries: Sequence[RawEntry] = ()) -> set[bytes]:
+        """Hold entries for another term, and be seen; gives the ids that another process has meanwhile."""
+        lost = await self._keep(
+            keys=[self._stream, self._due, self._presence],
+            args=[self._group, self._owner, self._hold_ms, *(entry.entry_id for entry in entries)],
+        )
+        return set(cast("list[bytes]", lost))
+
+    async def finish(self, entry: RawEntry) -> None:
+        """End the work on an entry.
+
+        Raises:
+            HoldLost: another process has it.
+        """
+        await self._end(entry, [])
+
+    async def park(self, entry: RawEntry, reason: str, *, reason_class: str) -> None:
+        """Set an entry aside, whole, with the reason.
+
+        Raises:
+            HoldLost: another process has it.
+        """
+        about: list[str | bytes] = ["parked_position", entry.entry_id, "parked_reason", reason]
+        about += ["parked_class", reason_class, "parked_blocks", "0", *entry.fields]
+        await self._end(entry, about)
+
+    async def postpone(self, entry: RawEntry, seconds: float, *, counts: bool = True) -> None:
+        """Let any process take an entry after so long; `counts` says whether this was an attempt.
+
+        Raises:
+            HoldLost: another process has it.
+        """
+        delay = min(int(seconds * 1000), HORIZON * 1000)
+        done = await self._postpone(
+            keys=[self._stream, self._due], args=[self._group, self._owner, entry.entry_id, delay, int(counts)]
+        )
+        if not done:
+            raise HoldLost(f"{self.partition} {entry.entry_id.decode()}")
+
+    async def give_again(self) -> int:
+        """Move parked entries that an operator wants tried again to the private stream."""
+        wanted = cast("set[bytes]", await cast("Any", self._client.smembers(self._retry)))
+        moved = 0
+        for member in wanted:
+            moved += cast(
+                "int",
+                await self._again(
+                    keys=[self._parked, f"{self.partition.key}:again:{self._group}", self._retry],
+                    args=[member.removeprefix(b"="), member],
+                ),
+            )
+        return moved
+
+    async def leave(self) -> None:
+        """Remove this process and those long gone from the group, but never one that has something pending."""
+        await self._leave(keys=[self._stream], args=[self._group, _SILENT_MS, self._owner])
+
+    @property
+    def _due(self) -> str:
+        return f"{self._stream}:due:{self._group}"
+
+    async def _end(self, entry: RawEntry, parked: Sequence[str | bytes]) -> None:
+        done = await self._finish(
+            keys=[self._stream, self._due, self._parked],
+            args=[self._group, self._owner, entry.entry_id, int(self.is_private), *parked],
+        )
+        if not done:
+            raise HoldLost(f"{self.partition} {entry.entry_id.decode()}")

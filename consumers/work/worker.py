@@ -1,0 +1,341 @@
+"""The loop of a worker: processes compete for entries, and hold each while they do outside work for it."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import datetime
+from functools import partial
+from typing import Any, Literal, Protocol, TypeVar
+from uuid import UUID, uuid5
+
+import msgspec
+import structlog
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from consumers.errors import HoldLost, TryAgain
+from consumers.work.holds import Held, Holds
+from streams.entries import RawEntry, decode
+from streams.errors import InvalidEvent, RedisUnavailable
+from streams.events import Event, Recorded, new_event
+from streams.partitions import Partition
+from streams.telemetry import about
+
+_Result = TypeVar("_Result")
+
+_NAMESPACE = UUID("5f0c3a52-6c0b-5f43-9a0c-2b2b7d2a4a11")
+_REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, RedisUnavailable)
+_PASSING_STATES = ("READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "OOM", "MISCONF")
+_WAIT, _LONGEST_WAIT = 0.25, 10.0
+
+Ending = Literal["done", "put off", "parked", "taken over"]
+
+
+class WorkerSettings(msgspec.Struct, frozen=True):
+    """How a worker works; times in seconds.
+
+    An entry that nobody renews for `hold` is another process's. After attempt n it waits `first_delay` doubled n - 1
+    times, up to `longest_delay`, less a random half. `grace` is what work in hand has left after the process was told
+    to stop.
+    """
+
+    concurrency: int = 4
+    hold: float = 30.0
+    max_attempts: int = 5
+    first_delay: float = 1.0
+    longest_delay: float = 600.0
+    grace: float = 20.0
+
+
+class Task(msgspec.Struct, frozen=True):
+    """An event to work on; `append` records a step on the way, and is refused once another process has the event."""
+
+    worker: str
+    cause: Recorded
+    attempt: int
+    append: Callable[[Sequence[Event]], Awaitable[None]]
+
+    def event(
+        self,
+        type: str,
+        data: object,
+        *,
+        step: str = "outcome",
+        subject: str | None = None,
+        time: datetime | None = None,
+        dataschema: str | None = None,
+    ) -> Event:
+        """Make an event that the cause led to.
+
+        Its id derives from the cause and the step: a second attempt, or a process that lost its hold, adds nothing.
+        """
+        cause = self.cause.event
+        name = "\0".join((self.worker, cause.id, self.cause.replay or "", step))
+        return new_event(
+            type,
+            subject=subject or cause.subject,
+            data=data,
+            source=f"playhead/{self.worker}",
+            id=str(uuid5(_NAMESPACE, name)),
+            time=time,
+            dataschema=dataschema,
+            correlationid=cause.correlationid,
+            causationid=cause.id,
+            traceparent=cause.traceparent,
+            tracestate=cause.tracestate,
+        )
+
+
+class Handler(Protocol):
+    """The work itself."""
+
+    name: str
+    streams: tuple[str, ...]
+    types: frozenset[str]
+    """Event types it works on; others are passed over."""
+
+    async def handle(self, task: Task) -> Sequence[Event]:
+        """Do the work, and give the events that are its outcome.
+
+        Raises:
+            TryAgain: later.
+            Exception: a transient one means later too, any other that this event will never do.
+        """
+        ...
+
+    def give_up(self, task: Task, reason: str) -> Sequence[Event]:
+        """Give the events that say that the work failed for good."""
+        ...
+
+
+class Worker:
+    """Takes entries of every partition, as many at once as the settings say."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        holds: Sequence[Holds],
+        settings: WorkerSettings,
+        append: Callable[[Sequence[Event]], Awaitable[None]],
+        is_transient: Callable[[BaseException], bool],
+        observe: "WorkObserver",
+    ) -> None:
+        self.healthy = False
+        self._handler, self._settings, self._append = handler, settings, append
+        self._holds = [one for partition in holds for one in (partition, partition.again())]
+        self._is_transient, self._observe = is_transient, observe
+        self._slots = asyncio.Semaphore(settings.concurrency)
+        self._in_hand: dict[asyncio.Task[None], tuple[Holds, RawEntry]] = {}
+        self._ending: set[bytes] = set()
+        self._stopping = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._log = structlog.get_logger().bind(worker=handler.name)
+
+    def stop(self) -> None:
+        """Take nothing more, and return from `run` when the work in hand is done or its grace is over."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until stopped.
+
+        Raises:
+            Exception: what no retry can mend.
+        """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_holds())
+            try:
+                for taking in [group.create_task(self._take_on(holds, group)) for holds in self._holds]:
+                    await taking
+                wait = self._settings.grace
+                while self._in_hand:
+                    _, late = await asyncio.wait(self._in_hand, timeout=wait)
+                    for task in late:
+                        task.cancel()
+                    wait = _WAIT  # redis-py may take a cancellation for a time-out of its own
+            finally:
+                self._stopping.set()
+                self._stopped.set()
+        for holds in self._holds:
+            with suppress(*_REDIS_AWAY, ResponseError):
+                await holds.leave()
+
+    async def _take_on(self, holds: Holds, group: asyncio.TaskGroup) -> None:
+        """Take one entry whenever a slot is free, until stopped."""
+        while not self._stopping.is_set():
+            with suppress(RedisUnavailable):  # stopped meanwhile
+                newest = await self._once_redis_answers(partial(self._take_one, holds, group), holds, taking=True)
+                self.healthy = True
+                if newest is not None and not self._stopping.is_set():
+                    await self._once_redis_answers(partial(holds.wait, newest, _WAIT), holds, taking=True)
+
+    async def _take_one(self, holds: Holds, group: asyncio.TaskGroup) -> bytes | None:
+        """Start work on an entry; where there is none, give the id after which to wait."""
+        if holds.is_private:
+            await holds.give_again()
+        await self._slots.acquire()
+        started = False
+        try:
+            if self._stopping.is_set():
+                return None
+            taken = await holds.take(1)
+            for entry_id in taken.lost:
+                self._observe.lost(holds.partition)
+                self._log.error("the entry is gone from the stream", position=entry_id.decode())
+            for held in taken.held:
+                task = group.create_task(self._work(holds, held))
+                self._in_hand[task] = (holds, held.entry)
+                task.add_done_callback(self._ended)
+                started = True
+        finally:
+            if not started:
+                self._slots.release()
+        return None if started or taken.lost else taken.newest
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        _, entry = self._in_hand.pop(task)
+        self._ending.discard(entry.entry_id)
+        self._slots.release()
+
+    async def _work(self, holds: Holds, held: Held) -> None:
+        """Bring one entry to its end: outcome appended, put off, or parked."""
+        log = self._log.bind(partition=str(holds.partition), attempt=held.attempt, **about(held.entry))
+        try:
+            await self._work_on(holds, held, log)
+        except HoldLost:
+            log.warning("another process has taken the entry over")
+            self._observe.ended(holds.partition, "taken over")
+        except asyncio.CancelledError:
+            if not self._stopping.is_set():
+                log.warning("another process has taken the entry over")
+                self._observe.ended(holds.partition, "taken over")
+                return
+            log.warning("stopped before the work was done")
+            with suppress(HoldLost, *_REDIS_AWAY, ResponseError):
+                await holds.postpone(held.entry, 0, counts=False)
+
+    async def _work_on(self, holds: Holds, held: Held, log: Any) -> None:
+        entry = held.entry
+        try:
+            recorded = decode(entry)
+        except InvalidEvent as error:
+            await self._park(holds, held, str(error), "undecodable", log)
+            return
+
+        async def append(events: Sequence[Event]) -> None:
+            if await holds.keep([entry]):
+                raise HoldLost(str(recorded.position))
+            await self._append(events)
+
+        def append_patiently(events: Sequence[Event]) -> Awaitable[None]:
+            return self._once_redis_answers(partial(append, events), holds)
+
+        task = Task(self._handler.name, recorded, held.attempt, append_patiently)
+        if held.attempt > self._settings.max_attempts:
+            reason = f"the process died {held.attempt - 1} times while working on it"
+            await append_patiently(self._handler.give_up(task, reason))
+            await self._park(holds, held, reason, "killed", log)
+            return
+        started = time.perf_counter()
+        try:
+            with self._observe.working(holds.partition, recorded):
+                outcome = await self._handler.handle(task)
+        except HoldLost:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a handler raises is told apart below
+            await self._failed(holds, held, task, error, log)
+            return
+        await append_patiently(outcome)
+        await self._end(holds, entry, partial(holds.finish, entry))
+        self._observe.ended(holds.partition, "done", time.perf_counter() - started)
+
+    async def _failed(self, holds: Holds, held: Held, task: Task, error: Exception, log: Any) -> None:
+        passing = isinstance(error, TryAgain | RedisUnavailable) or self._is_transient(error)
+        said = type(error).__name__  # the message may quote the payload
+        if passing and held.attempt < self._settings.max_attempts:
+            delay = self._delay(held.attempt, error)
+            log.warning("to be tried again", error=said, retry_in_seconds=round(delay, 1))
+            await self._end(holds, held.entry, partial(holds.postpone, held.entry, delay))
+            self._observe.ended(holds.partition, "put off")
+            return
+        reason = f"{said}: {error}"
+        await task.append(self._handler.give_up(task, reason))
+        await self._park(holds, held, reason, "gave up" if passing else "refused", log)
+
+    async def _park(self, holds: Holds, held: Held, reason: str, reason_class: str, log: Any) -> None:
+        await self._end(holds, held.entry, partial(holds.park, held.entry, reason, reason_class=reason_class))
+        self._observe.ended(holds.partition, "parked")
+        log.error("parked", reason_class=reason_class, reason=reason.partition(":")[0])
+
+    def _delay(self, attempt: int, error: Exception) -> float:
+        if isinstance(error, TryAgain) and error.after is not None:
+            return error.after
+        longest = min(self._settings.first_delay * 2 ** (attempt - 1), self._settings.longest_delay)
+        return longest * random.uniform(0.5, 1.0)
+
+    async def _end(self, holds: Holds, entry: RawEntry, end: Callable[[], Awaitable[None]]) -> None:
+        """Let go of an entry; from here on it may be gone from our hands without anybody having taken it over."""
+        self._ending.add(entry.entry_id)
+        await self._once_redis_answers(end, holds)
+
+    async def _keep_holds(self) -> None:
+        """Renew what is in hand, and cancel the work on what another process has taken over."""
+        while not self._stopped.is_set():
+            for holds in self._holds:
+                mine = {entry.entry_id: task for task, (where, entry) in self._in_hand.items() if where is holds}
+                entries = [entry for where, entry in self._in_hand.values() if where is holds]
+                with suppress(*_REDIS_AWAY, ResponseError):
+                    for entry_id in await holds.keep(entries) - self._ending:
+                        if not mine[entry_id].done():
+                            mine[entry_id].cancel()
+            await _until(self._stopped, self._settings.hold / 4)
+
+    async def _once_redis_answers(
+        self, ask: Callable[[], Awaitable[_Result]], holds: Holds, *, taking: bool = False
+    ) -> _Result:
+        """Ask until Redis answers: what the work cost is not thrown away because Redis is away for a while.
+
+        Raises:
+            RedisUnavailable: only while `taking`, which ends when the worker is to stop.
+        """
+        delay = _WAIT
+        while True:
+            try:
+                return await ask()
+            except (*_REDIS_AWAY, ResponseError) as error:
+                problem = str(error)
+                if isinstance(error, ResponseError) and not problem.startswith((*_PASSING_STATES, "NOGROUP")):
+                    raise
+                if problem.startswith("NOGROUP"):
+                    with suppress(*_REDIS_AWAY, ResponseError):
+                        await holds.create()
+                    if taking:
+                        continue
+            if taking and self._stopping.is_set():
+                raise RedisUnavailable(problem)
+            self.healthy = False
+            self._log.warning("redis unavailable", error=problem, retry_in_seconds=round(delay, 1))
+            pause = delay * random.uniform(0.5, 1.0)
+            await (_until(self._stopping, pause) if taking else asyncio.sleep(pause))
+            delay = min(delay * 2, _LONGEST_WAIT)
+
+
+class WorkObserver:
+    """What the outside sees of a worker; the default sees nothing."""
+
+    def working(self, partition: Partition, cause: Recorded) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Surround the work on an event."""
+        return nullcontext()
+
+    def ended(self, partition: Partition, how: Ending, seconds: float | None = None) -> None:
+        """An entry left this process's hands."""
+
+    def lost(self, partition: Partition) -> None:
+        """An entry that was pending is gone from the stream."""
+
+
+async def _until(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)

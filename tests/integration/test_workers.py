@@ -1,0 +1,458 @@
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+import pytest
+from redis.asyncio import Redis as AsyncRedis
+
+from consumers.errors import TryAgain
+from consumers.parked import ParkedEvents
+from consumers.work.holds import Holds
+from consumers.work.worker import Worker, WorkerSettings, WorkObserver
+from projections.failures import is_transient
+from streams.entries import RawEntry, decode
+from streams.events import new_event
+from streams.partitions import Partition
+from streams.producer import Producer
+
+NOTES = Partition("notes", 0)
+QUICK = WorkerSettings(concurrency=4, hold=1.0, max_attempts=3, first_delay=0.01, grace=5)
+
+
+class Enrich:
+    """Notes in, enriched notes out; what it does with each is the test's."""
+
+    name = "enrich"
+    streams = ("notes",)
+    types = frozenset({"note.submitted"})
+
+    def __init__(self, work=None):
+        self.seen = []
+        self.attempts = []
+        self._work = work
+
+    async def handle(self, task):
+        self.seen.append(task.cause.event.id)
+        self.attempts.append(task.attempt)
+        if self._work is not None:
+            await self._work(task)
+        return [task.event("note.enriched", {"of": task.cause.event.id, "attempt": task.attempt})]
+
+    def give_up(self, task, reason):
+        return [task.event("note.enrichment_failed", {"reason": reason, "attempt": task.attempt})]
+
+
+class Losses(WorkObserver):
+    def __init__(self):
+        self.count = 0
+
+    def lost(self, partition):
+        self.count += 1
+
+
+@pytest.fixture
+def producer(redis_server):
+    with Producer(redis_server.url) as producer:
+        yield producer
+
+
+@pytest.fixture
+def submit(producer):
+    def submit(count, type="note.submitted"):
+        producer.append_events(
+            [new_event(type, subject=f"note/{number}", data={}, id=f"{type}-{number}") for number in range(count)]
+        )
+
+    return submit
+
+
+@asynccontextmanager
+async def working(url, handler, settings=QUICK, observer=None, owner="one"):
+    """A worker at work; when the block ends it has stopped as a process does on SIGTERM."""
+    with Producer(url) as producer:
+        async with AsyncRedis.from_url(url) as client:
+            client.set_response_callback("XREAD", lambda reply, **_: reply)
+
+            async def append(events):
+                await asyncio.to_thread(producer.append_events, events)
+
+            holds = Holds(client, handler.name, NOTES, handler.types, owner=owner, hold=settings.hold)
+            worker = Worker(handler, [holds], settings, append, is_transient, observer or WorkObserver())
+            running = asyncio.create_task(worker.run())
+            try:
+                yield worker
+            finally:
+                worker.stop()
+                await running
+
+
+async def until(condition, seconds=20):
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  # the condition is in Redis
+            await asyncio.sleep(0.01)
+
+
+def outcomes(redis, type="note.enriched"):
+    return [
+        decode(RawEntry(entry_id, [part for pair in fields.items() for part in pair])).event
+        for entry_id, fields in redis.xrange(NOTES.key)
+        if fields.get(b"ce_type") == type.encode()
+    ]
+
+
+def causes(redis):
+    return Counter(event.causationid for event in outcomes(redis))
+
+
+def parked(redis):
+    return list(ParkedEvents(redis, "enrich", NOTES))
+
+
+def nothing_left(redis):
+    """Everything appended so far was worked on, or passed over, and nothing is held or put off."""
+    newest = redis.xrevrange(NOTES.key, count=1)[0][0]
+    groups = {group["name"]: group for group in redis.xinfo_groups(NOTES.key)}
+    return (
+        b"enrich" in groups
+        and groups[b"enrich"]["last-delivered-id"] == newest
+        and groups[b"enrich"]["pending"] == 0
+        and not redis.zcard(f"{NOTES.key}:due:enrich")
+    )
+
+
+def test_three_processes_that_compete_work_on_each_event_once(redis_server, redis, submit):
+    submit(200)
+    submit(50, type="note.enriched")
+    handlers = [Enrich() for _ in range(3)]
+
+    async def run():
+        async with (
+            working(redis_server.url, handlers[0], owner="one"),
+            working(redis_server.url, handlers[1], owner="two"),
+            working(redis_server.url, handlers[2], owner="three"),
+        ):
+            await until(lambda: nothing_left(redis) and len(outcomes(redis)) == 250)
+
+    asyncio.run(run())
+
+    seen = [one for handler in handlers for one in handler.seen]
+    assert {f"note.submitted-{number}": 1 for number in range(200)} == Counter(seen)
+    assert 200 == len([cause for cause in causes(redis) if cause])
+    assert [] == redis.xinfo_consumers(NOTES.key, "enrich")
+
+
+def test_what_fails_for_a_while_is_tried_again_with_its_attempts_counted_across_processes(redis_server, redis, submit):
+    submit(1)
+
+    async def fail(task):
+        raise TryAgain("the model is overloaded")
+
+    async def run():
+        first = Enrich(fail)
+        async with working(redis_server.url, first, quick(first_delay=3600)):
+            await until(lambda: first.attempts == [1] and redis.zscore(f"{NOTES.key}:due:enrich", entry_id(redis)))
+        make_due(redis)
+        second = Enrich()
+        async with working(redis_server.url, second, owner="two"):
+            await until(lambda: nothing_left(redis))
+        return second.attempts
+
+    assert [2] == asyncio.run(run())
+    assert {"note.submitted-0": 1} == causes(redis)
+
+
+def test_after_the_last_attempt_the_failure_is_appended_and_the_event_parked(redis_server, redis, submit):
+    submit(1)
+
+    async def fail(task):
+        raise TryAgain("the model is overloaded")
+
+    handler = Enrich(fail)
+
+    async def run():
+        async with working(redis_server.url, handler):
+            await until(lambda: parked(redis))
+            await until(lambda: nothing_left(redis))
+
+    asyncio.run(run())
+
+    assert [1, 2, 3] == handler.attempts
+    assert [b'{"reason":"TryAgain: the model is overloaded","attempt":3}'] == [
+        event.data for event in outcomes(redis, "note.enrichment_failed")
+    ]
+    assert [("note/0", "gave up")] == [(one.subject, one.reason_class) for one in parked(redis)]
+
+
+def test_a_failure_that_no_retry_mends_parks_at_once_and_the_rest_goes_on(redis_server, redis, submit):
+    submit(20)
+
+    async def refuse(task):
+        if task.cause.event.id == "note.submitted-7":
+            raise ValueError("no language")
+
+    handler = Enrich(refuse)
+
+    async def run():
+        async with working(redis_server.url, handler):
+            await until(lambda: nothing_left(redis) and parked(redis))
+
+    asyncio.run(run())
+
+    assert 19 == len(outcomes(redis))
+    assert ["note/7"] == [event.subject for event in outcomes(redis, "note.enrichment_failed")]
+    assert [("refused", "ValueError: no language")] == [(one.reason_class, one.reason) for one in parked(redis)]
+
+
+def test_a_parked_event_given_back_by_an_operator_ends_in_an_outcome_of_its_own(redis_server, redis, submit):
+    submit(1)
+    broken = True
+
+    async def refuse(task):
+        if broken:
+            raise ValueError("no language")
+
+    async def run():
+        nonlocal broken
+        async with working(redis_server.url, Enrich(refuse)):
+            await until(lambda: parked(redis))
+            broken = False
+            ParkedEvents(redis, "enrich", NOTES).request_retry(parked(redis)[0])
+            await until(lambda: outcomes(redis))
+            await until(lambda: not redis.xlen(f"{NOTES.key}:again:enrich"))
+
+    asyncio.run(run())
+
+    assert [] == parked(redis)
+    assert {"note.submitted-0": 1} == causes(redis)
+    assert 1 == len(outcomes(redis, "note.enrichment_failed"))
+
+
+def test_entries_that_are_no_events_are_parked(redis_server, redis, submit):
+    redis.xadd(NOTES.key, {"anything": "else"})
+    redis.xadd(NOTES.key, {"ce_type": "note.submitted", "ce_subject": "note/x", "body": "{"})
+    submit(3)
+
+    async def run():
+        async with working(redis_server.url, Enrich()):
+            await until(lambda: nothing_left(redis) and len(outcomes(redis)) == 3)
+
+    asyncio.run(run())
+
+    assert ["undecodable"] * 2 == [one.reason_class for one in parked(redis)]
+
+
+def test_work_longer_than_the_hold_is_not_taken_over(redis_server, redis, submit):
+    submit(1)
+
+    async def slowly(task):
+        first = redis.zscore(f"{NOTES.key}:due:enrich", entry_id(redis))
+        await until(lambda: redis.zscore(f"{NOTES.key}:due:enrich", entry_id(redis)) > first + 2000)
+
+    long, other = Enrich(slowly), Enrich()
+
+    async def run():
+        async with working(redis_server.url, long):
+            await until(lambda: long.seen)
+            async with working(redis_server.url, other, owner="two"):
+                await until(lambda: nothing_left(redis))
+
+    asyncio.run(run())
+
+    assert ([1], []) == (long.attempts, other.attempts)
+    assert {"note.submitted-0": 1} == causes(redis)
+
+
+def test_work_that_a_stop_interrupts_does_not_count_as_an_attempt(redis_server, redis, submit):
+    submit(1)
+
+    async def forever(task):
+        await asyncio.Event().wait()
+
+    handler, next_one = Enrich(forever), Enrich()
+
+    async def run():
+        async with working(redis_server.url, handler, quick(grace=0.01)):
+            await until(lambda: handler.seen)
+        async with working(redis_server.url, next_one, owner="two"):
+            await until(lambda: nothing_left(redis))
+
+    asyncio.run(run())
+
+    assert [1] == next_one.attempts
+    assert {"note.submitted-0": 1} == causes(redis)
+
+
+def test_a_stop_lets_the_work_in_hand_finish(redis_server, redis, submit):
+    submit(8)
+    stopping = asyncio.Event()
+
+    async def until_stopped(task):
+        await stopping.wait()
+
+    handler = Enrich(until_stopped)
+
+    async def run():
+        async with working(redis_server.url, handler) as worker:
+            await until(lambda: len(handler.seen) == 4)
+            worker.stop()
+            stopping.set()
+
+    asyncio.run(run())
+
+    assert [1] * 4 == handler.attempts
+    assert 4 == len(outcomes(redis))
+
+
+def test_an_entry_deleted_while_it_was_put_off_is_counted_as_lost(redis_server, redis, submit):
+    submit(1)
+    losses = Losses()
+
+    async def fail(task):
+        raise TryAgain("later", after=3600)
+
+    async def run():
+        handler = Enrich(fail)
+        async with working(redis_server.url, handler):
+            await until(lambda: handler.seen)
+            await until(lambda: redis.zscore(f"{NOTES.key}:due:enrich", entry_id(redis)) > far_off(redis))
+        gone = entry_id(redis)
+        redis.xdel(NOTES.key, gone)
+        redis.zadd(f"{NOTES.key}:due:enrich", {gone: 0})
+        async with working(redis_server.url, Enrich(), observer=losses, owner="two"):
+            await until(lambda: losses.count)
+
+    asyncio.run(run())
+
+    assert 1 == losses.count
+    assert 0 == redis.xpending(NOTES.key, "enrich")["pending"]
+
+
+def test_work_put_off_by_a_clock_that_went_back_is_due(redis_server, redis, submit):
+    submit(1)
+
+    async def fail(task):
+        raise TryAgain("later")
+
+    async def run():
+        first = Enrich(fail)
+        async with working(redis_server.url, first, quick(first_delay=3600)):
+            await until(lambda: first.seen)
+        redis.zadd(f"{NOTES.key}:due:enrich", {entry_id(redis): 1e15})
+        async with working(redis_server.url, Enrich(), owner="two"):
+            await until(lambda: nothing_left(redis))
+
+    asyncio.run(run())
+
+    assert {"note.submitted-0": 1} == causes(redis)
+
+
+def test_the_outcome_of_finished_work_waits_for_redis(redis_server, redis, submit):
+    submit(1)
+
+    async def kill(task):
+        redis_server.kill()
+
+    handler = Enrich(kill)
+
+    async def run():
+        async with working(redis_server.url, handler):
+            await until(lambda: handler.seen)
+            redis_server.start()
+            await until(lambda: nothing_left(redis), seconds=40)
+
+    asyncio.run(run())
+
+    assert [1] == handler.attempts
+    assert {"note.submitted-0": 1} == causes(redis)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("guarded", 1), ("naive", 2)])
+def test_a_process_stopped_for_longer_than_its_hold_appends_nothing(
+    redis_server, redis, submit, wait_until, tmp_path, kind, expected
+):
+    submit(1)
+    with process(redis_server.url, tmp_path, kind) as zombie:
+        wait_until(zombie.has_started)
+        os.kill(zombie.pid, signal.SIGSTOP)
+        with process(redis_server.url, tmp_path, "guarded") as other:
+            wait_until(other.has_started)
+            (tmp_path / "go").touch()
+            wait_until(lambda: nothing_left(redis))
+            os.kill(zombie.pid, signal.SIGCONT)
+            wait_until(lambda: "taken the entry over" in zombie.log())
+
+    assert expected == causes(redis)["note.submitted-0"]
+
+
+def test_an_event_that_kills_its_process_again_and_again_is_parked(redis_server, redis, submit, wait_until, tmp_path):
+    submit(1)
+    (tmp_path / "die").touch()
+    for _ in range(3):
+        with process(redis_server.url, tmp_path, "guarded") as dying:
+            wait_until(dying.has_ended)
+
+    (tmp_path / "die").unlink()
+    with process(redis_server.url, tmp_path, "guarded"):
+        wait_until(lambda: parked(redis))
+
+    assert [("killed", "the process died 3 times while working on it")] == [
+        (one.reason_class, one.reason) for one in parked(redis)
+    ]
+    assert ["note/0"] == [event.subject for event in outcomes(redis, "note.enrichment_failed")]
+
+
+class Process:
+    def __init__(self, url, directory, kind):
+        self._log = directory / f"{uuid4()}.log"
+        self._directory = directory
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.integration.worker_program", url, str(directory), kind],
+                stdout=log,
+                stderr=log,
+                cwd=Path(__file__).parents[2],
+            )
+        self.pid = self._process.pid
+
+    def has_started(self):
+        assert self._process.poll() is None, self.log()
+        return (self._directory / f"started-{self.pid}").exists()
+
+    def has_ended(self):
+        return self._process.poll() is not None
+
+    def log(self):
+        return self._log.read_text()
+
+
+@contextmanager
+def process(url, directory, kind):
+    running = Process(url, directory, kind)
+    try:
+        yield running
+    finally:
+        running._process.kill()
+        running._process.wait()
+
+
+def quick(**changes):
+    return msgspec.structs.replace(QUICK, **changes)
+
+
+def entry_id(redis):
+    return redis.xrange(NOTES.key, count=1)[0][0]
+
+
+def far_off(redis):
+    return redis.time()[0] * 1000 + 1_000_000
+
+
+def make_due(redis):
+    redis.zadd(f"{NOTES.key}:due:enrich", {entry_id(redis): 0})
