@@ -15,18 +15,19 @@ import structlog
 import uvicorn
 from faststream.asgi import AsgiFastStream, AsgiResponse, get
 from faststream.redis import RedisBroker, RedisClusterBroker, RedisSentinelBroker
-from prometheus_client import CollectorRegistry
 from prometheus_client import make_asgi_app as _make_asgi_app  # pyright: ignore[reportUnknownVariableType]  # untyped
 from redis.asyncio import Redis
 
 from consumers.group import Group
-from consumers.metrics import PrometheusObserver
-from consumers.reader import Observer, Reader, ReaderSettings
+from consumers.lag import keep_known
+from consumers.metrics import PrometheusObserver, TrimMetrics, make_registry
+from consumers.reader import Reader, ReaderSettings
 from consumers.tasks import end
 from consumers.trimming import keep_trimmed
 from streams.connections import DEFAULT_TIMEOUT, RedisAddress
 from streams.partitions import Partition
-from streams.sinks import Sink
+from streams.sinks import OnDisk, Sink
+from streams.telemetry import plain
 
 
 class ProcessSettings(msgspec.Struct, frozen=True):
@@ -54,9 +55,11 @@ async def run_consumer(sink: Sink, settings: ProcessSettings, is_transient: Call
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    registry = CollectorRegistry()
+    directory = sink.directory if isinstance(sink, OnDisk) else None
+    registry = make_registry(sink.name, directory)
     broker = make_broker(settings.redis_url, settings.redis_timeout)
-    serving = _Serving(sink, settings, is_transient, PrometheusObserver(sink.name, registry))
+    trims = TrimMetrics(registry) if settings.trim else None
+    serving = _Serving(sink, settings, is_transient, PrometheusObserver(sink.name, registry), trims)
 
     @get
     async def live(_: dict[str, Any]) -> AsgiResponse:
@@ -64,7 +67,8 @@ async def run_consumer(sink: Sink, settings: ProcessSettings, is_transient: Call
 
     @get
     async def ready(_: dict[str, Any]) -> AsgiResponse:
-        return AsgiResponse(b"ok", 200) if serving.ready else AsgiResponse(b"not ready", 503)
+        problems = await asyncio.to_thread(serving.problems)
+        return AsgiResponse("\n".join(problems).encode() or b"ok", 503 if problems else 200)
 
     app = AsgiFastStream(
         broker,
@@ -92,17 +96,26 @@ class _Serving:
         sink: Sink,
         settings: ProcessSettings,
         is_transient: Callable[[BaseException], bool],
-        observer: Observer,
+        observer: PrometheusObserver,
+        trims: TrimMetrics | None,
     ) -> None:
         self.failure: BaseException | None = None
         self._sink, self._settings, self._is_transient, self._observer = sink, settings, is_transient, observer
+        self._trims = trims
         self._readers: list[Reader] = []
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=sink.name)
         self._tasks: list[asyncio.Task[None]] = []
 
-    @property
-    def ready(self) -> bool:
-        return self.failure is None and bool(self._readers) and all(reader.healthy for reader in self._readers)
+    def problems(self) -> list[str]:
+        """Why this process is not ready: a line for each partition that is not served as it should be."""
+        if self.failure is not None:
+            return [plain(self.failure)]
+        if not self._readers:
+            return ["not started yet"]
+        found = [f"{reader.partition}: {reader.problem}" for reader in self._readers if reader.problem is not None]
+        if isinstance(self._sink, OnDisk) and any(reader.serving for reader in self._readers):
+            found += filter(None, [self._sink.health()])
+        return found
 
     def start(self, client: Redis, on_failure: Callable[[], None]) -> None:
         client.set_response_callback("XREAD", cast("Any", _as_it_comes))
@@ -120,13 +133,14 @@ class _Serving:
             )
         reading = asyncio.create_task(_serve_all(self._readers))
         self._tasks.append(reading)
-        if self._settings.trim:
+        self._tasks.append(asyncio.create_task(keep_known(client, self._readers, self._observer.lag)))
+        if self._trims is not None:
             groups = {
                 Partition(stream, number): names
                 for stream, names in self._settings.trim.items()
                 for number in range(self._settings.partitions)
             }
-            self._tasks.append(asyncio.create_task(keep_trimmed(client, groups)))
+            self._tasks.append(asyncio.create_task(keep_trimmed(client, groups, self._trims.trimmed)))
 
         def ended(task: "asyncio.Task[None]") -> None:
             if not task.cancelled() and (error := task.exception()) is not None:
@@ -149,6 +163,12 @@ class _Serving:
 
 class _Server(uvicorn.Server):
     """Uvicorn without its signal handlers, which would end the process by the signal instead of with exit code 0."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening in self.servers[0].sockets if self.started else ():
+            host, port, *_ = listening.getsockname()
+            structlog.get_logger().info("listening", url=f"http://{host}:{port}")
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -20,13 +20,13 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from consumers.errors import LeaseLost, SinkNotReady
 from consumers.group import Group, Report
 from consumers.tasks import end
-from streams.entries import RawEntry, decode
+from streams.entries import RawEntry, decode, sequence_of
 from streams.errors import InvalidEvent, PlayheadError
 from streams.events import Recorded
 from streams.partitions import Partition
 from streams.positions import START, Position
 from streams.sinks import Batch, Sink, Source
-from streams.telemetry import about
+from streams.telemetry import about, plain
 
 _Result = TypeVar("_Result")
 
@@ -36,6 +36,17 @@ _LONGEST_REDIS_DELAY = 3.0
 _REST = 20
 _CAREFUL_AFTER = 3
 """Starts at one position after which entries are handled one by one, to find the one that kills the process."""
+
+
+REASONS = ("undecodable", "refused", "behind", "killed")
+"""Classes of reasons for which an event is parked."""
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """The last position durable in the sink, and its sequence number where it has one."""
+
+    position: Position
+    sequence: int | None
 
 
 class ReaderSettings(msgspec.Struct, frozen=True):
@@ -65,7 +76,10 @@ class Reader:
         self._leader = leader
         self._sink, self._group, self._settings = sink, group, settings
         self._executor, self._is_transient, self._observe = executor, is_transient, observe
+        self.name = sink.name
+        self.partition = group.partition
         self._partition: Partition = group.partition
+        self._sequence: int | None = None
         self._live = group.partition.key
         self._cursors: dict[str, Position] = {}
         self._parked: set[str] = set()
@@ -76,6 +90,16 @@ class Reader:
         self._rest_until = 0.0
         self._problem: str | None = None
         self._log = structlog.get_logger().bind(projection=sink.name, partition=str(group.partition))
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the partition is durable in the sink; None while another process serves it."""
+        return Progress(self._cursors[self._live], self._sequence) if self.serving else None
+
+    @property
+    def problem(self) -> str | None:
+        """Why it is not healthy: the class and the first line of the last failure, which quote no payload."""
+        return None if self.healthy else self._problem or "not started yet"
 
     def stop(self) -> None:
         """Finish the batch in hand, then return from `run`."""
@@ -88,6 +112,7 @@ class Reader:
             Exception: what no retry can mend, such as a failed fsync.
         """
         delay = _FIRST_DELAY
+        self._observe.standing_by(self._partition)
         while not self._stopping.is_set():
             try:
                 await self._group.create()
@@ -101,7 +126,8 @@ class Reader:
                 self._log.warning("lease lost")
             except SinkNotReady as error:
                 self.healthy = False
-                self._log.warning("sink not ready", error=str(error), retry_in_seconds=round(delay, 1))
+                self._problem = str(error)
+                self._log.warning("sink not ready", error=self._problem, retry_in_seconds=round(delay, 1))
                 await self._pause(delay * random.uniform(0.5, 1.0))
                 delay = min(delay * 2, _LONGEST_DELAY)
             except (RedisConnectionError, RedisTimeoutError, OSError, ResponseError) as error:
@@ -110,7 +136,8 @@ class Reader:
                 ):
                     raise
                 self.healthy = False
-                self._log.warning("redis unavailable", error=str(error), retry_in_seconds=round(delay, 1))
+                self._problem = plain(error)
+                self._log.warning("redis unavailable", error=self._problem, retry_in_seconds=round(delay, 1))
                 await self._pause(delay * random.uniform(0.5, 1.0))
                 delay = min(delay * 2, _LONGEST_REDIS_DELAY)
 
@@ -122,6 +149,7 @@ class Reader:
         self._parked = await self._group.parked_subjects()
         previous = await self._group.sequence_at(cursor)
         self._expected = None if previous is None else previous + 1
+        self._sequence = previous
         careful = self._settings.batch if await self._group.note_attempt(cursor) >= _CAREFUL_AFTER else 0
         self._log.info("serving", position=str(cursor), epoch=self._group.epoch, careful=bool(careful))
         self.healthy = self.serving = True
@@ -153,7 +181,7 @@ class Reader:
             if getattr(error, "fatal", False) or not (isinstance(error, PlayheadError) or self._is_transient(error)):
                 raise
             await self._group.release()
-            raise SinkNotReady(str(error)) from error
+            raise SinkNotReady(plain(error)) from error
 
     async def _read_on(self, careful: int) -> None:
         looked_for_replays = 0.0
@@ -244,7 +272,7 @@ class Reader:
                     return
                 self._retries += 1
                 self.healthy = False
-                self._problem = f"{type(error).__name__}: {error}"
+                self._problem = plain(error)
                 self._observe.retried(self._partition)
                 self._log.warning(
                     "retrying", error=self._problem, retry_in_seconds=round(delay, 1), **about(batch.events[0])
@@ -260,6 +288,8 @@ class Reader:
         self._observe.applied(batch, (settling := time.perf_counter()) - started)
         await self._group.advance(key, last)
         self._cursors[key] = last
+        if key == self._live:
+            self._sequence = pairs[-1][1].sequence
         self._observe.settled(batch, time.perf_counter() - settling)
 
     async def _split(self, key: str, pairs: Sequence[tuple[RawEntry, Recorded]], error: Exception) -> None:
@@ -283,11 +313,11 @@ class Reader:
         await self._group.park(key, entry, reason, reason_class=reason_class, block=live)
         self._cursors[key] = Position.parse(entry.entry_id)
         if live:
+            self._sequence = sequence_of(entry)
             self._parked = await self._group.parked_subjects()
         self._observe.parked(self._partition, reason_class)
-        said = (
-            reason.partition(":")[0] if reason_class == "refused" else reason
-        )  # a sink's message may quote the payload
+        # A sink's message may quote the payload.
+        said = reason.partition(":")[0] if reason_class == "refused" else reason
         self._log.error("parked", reason=said, reason_class=reason_class, **about(entry))
 
     async def _retry_parked(self) -> None:
@@ -304,16 +334,14 @@ class Reader:
                 outcome = await self._call(partial(self._sink.apply, batch))
             except Exception as error:  # noqa: BLE001  # whatever it is, the event stays parked and the operator is told
                 failed.add(subject)
-                self._log.error(
-                    "still parked", position=entry.entry_id.decode(), error=f"{type(error).__name__}: {error}"
-                )
+                self._log.error("still parked", error=type(error).__name__, **about(entry))
                 continue
             if outcome == "fenced":
                 raise LeaseLost(str(self._partition))
             await self._group.unpark(parked_id, subject)
             self._parked = await self._group.parked_subjects()
             self._settled = None
-            self._log.info("no longer parked", position=entry.entry_id.decode())
+            self._log.info("no longer parked", **about(entry))
 
     def _check_sequence(self, recorded: Recorded) -> None:
         if recorded.sequence is None:
@@ -384,6 +412,9 @@ class Reader:
 
 class Observer:
     """What the outside sees of a reader; the default sees nothing."""
+
+    def standing_by(self, partition: Partition) -> None:
+        """A reader has started, and holds nothing yet."""
 
     def applied(self, batch: Batch, seconds: float) -> None:
         """A batch is durable in the sink, which took so long."""

@@ -1,7 +1,7 @@
 """Trim a partition below what every registered group has made durable, the event log among them."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -36,22 +36,25 @@ async def find_floor(client: Redis, partition: Partition, groups: Sequence[str])
     return Floor(positions[held_by], held_by)
 
 
-async def trim(client: Redis, partition: Partition, groups: Sequence[str]) -> Floor:
-    """Remove what lies below the floor; the entry at the floor stays, so that the next gap can be seen."""
+async def trim(client: Redis, partition: Partition, groups: Sequence[str]) -> tuple[Floor, int]:
+    """Remove and count what lies below the floor; the entry at it stays, so that the next gap can be seen."""
     floor = await find_floor(client, partition, groups)
+    removed = 0
     if floor.position > START:
-        await client.xtrim(partition.key, minid=str(floor.position), approximate=True)
-    return floor
+        removed = await client.xtrim(partition.key, minid=str(floor.position), approximate=True)
+    return floor, removed
 
 
-async def keep_trimmed(client: Redis, groups: Mapping[Partition, Sequence[str]]) -> None:
+async def keep_trimmed(
+    client: Redis, groups: Mapping[Partition, Sequence[str]], observe: Callable[[Partition, Floor, int], None]
+) -> None:
     """Trim every partition again and again, until cancelled."""
     log = structlog.get_logger()
     while True:
         await asyncio.sleep(INTERVAL)
         for partition, names in groups.items():
             try:
-                await trim(client, partition, names)
+                observe(partition, *await trim(client, partition, names))
             except ResponseError as error:
                 if "no such key" not in str(error):
                     log.warning("not trimmed", partition=str(partition), error=str(error))

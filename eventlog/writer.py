@@ -12,6 +12,7 @@ from eventlog.lines import encode_line
 from eventlog.recovery import recover
 from eventlog.seals import seal, sync_directory
 from eventlog.segments import PLAIN, Segment, partition_directory, stem_of
+from streams import disk
 from streams.errors import InvalidEvent
 from streams.events import Recorded, parse_time
 from streams.partitions import CATALOGUE, Partition
@@ -44,7 +45,7 @@ class EventLog:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.streams: tuple[str, ...] = tuple(CATALOGUE)
-        self._root = root
+        self.directory = root
         self._segment_bytes = segment_bytes
         self._segment_seconds = segment_seconds
         self._clock = clock
@@ -61,7 +62,7 @@ class EventLog:
         """
         self._refuse_after_failure()
         if partition not in self._writers:
-            directory = partition_directory(self._root, partition)
+            directory = partition_directory(self.directory, partition)
             try:
                 self._writers[partition] = _PartitionWriter(directory, self._clock)
             except LogWriteFailed as error:
@@ -108,6 +109,10 @@ class EventLog:
         for writer in self._writers.values():
             writer.close()
         self._writers.clear()
+
+    def health(self) -> str | None:
+        """What an operator must mend, or None."""
+        return disk.problem(self.directory)
 
     def _seal_when_due(self, writer: "_PartitionWriter") -> None:
         writer.seal_when_due(self._segment_bytes, self._segment_seconds)

@@ -14,7 +14,10 @@ def configure(form: LogFormat = "auto") -> None:
     """Set the form of every message of this process, those of libraries included (theirs from warnings up)."""
     console = sys.stderr.isatty() if form == "auto" else form == "console"
     renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,  # the pretty ones show variables, and so payloads
+        )
         if console
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )

@@ -96,6 +96,14 @@ def subject_of(entry: RawEntry) -> str | None:
     return None
 
 
+def sequence_of(entry: RawEntry) -> int | None:
+    """The sequence number of an entry that may be undecodable otherwise."""
+    for name, value in zip(entry.fields[::2], entry.fields[1::2], strict=False):
+        if name == b"ce_sequence":
+            return int(value) if value.isdigit() else None
+    return None
+
+
 def _names(names: Iterable[bytes]) -> Iterable[str]:
     return (name.decode("utf-8", "backslashreplace") for name in names)
 

@@ -21,6 +21,7 @@ class OpenTelemetryVariable(StrEnum):
 class Metric(StrEnum):
     """Prometheus metrics; base units, counters end in `_total`."""
 
+    BUILD = "playhead_build_info"
     EVENTS_APPLIED = "playhead_events_applied_total"
     EVENTS_PARKED = "playhead_events_parked_total"
     EVENTS_SKIPPED = "playhead_events_skipped_total"
@@ -30,8 +31,15 @@ class Metric(StrEnum):
     LAST_APPLIED = "playhead_last_applied_timestamp_seconds"
     LAST_POSITION = "playhead_position_timestamp_seconds"
     CAUGHT_UP = "playhead_caught_up"
+    LAG_EVENTS = "playhead_lag_events"
+    STREAM_LAST = "playhead_stream_last_timestamp_seconds"
+    PARKED_EVENTS = "playhead_parked_events"
     PARKED_SUBJECTS = "playhead_parked_subjects"
     LEASE_HELD = "playhead_lease_held"
+    FREE_BYTES = "playhead_sink_free_bytes"
+    TRIMMED = "playhead_entries_trimmed_total"
+    TRIM_FLOOR = "playhead_trim_floor_timestamp_seconds"
+    TRIM_HELD_BY = "playhead_trim_held_by"
     RECORDER_JOBS = "recorder_jobs_total"
 
 

@@ -1,7 +1,8 @@
 """What a consumer process asks of the place that events take effect in."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -60,4 +61,15 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Give up locks and connections."""
+        ...
+
+
+@runtime_checkable
+class OnDisk(Protocol):
+    """A sink that writes files."""
+
+    directory: Path
+
+    def health(self) -> str | None:
+        """What an operator must mend, such as a disk that is nearly full; None where nothing is wrong."""
         ...

@@ -207,6 +207,11 @@ def about(event: Recorded | RawEntry) -> dict[str, str]:
     return said
 
 
+def plain(error: BaseException) -> str:
+    """The class and the first line of a failure: what follows in Postgres' messages quotes the row it failed on."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
 def _text(values: Mapping[bytes, bytes], name: bytes) -> str | None:
     value = values.get(name)
     return None if value is None else value.decode("utf-8", "backslashreplace")

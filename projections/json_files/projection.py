@@ -10,12 +10,12 @@ from projections.json_files.directories import identity, opened, read_regular, s
 from projections.json_files.documents import STATUSES, Document, make_document, read_event_id
 from projections.json_files.index import DAILY, SUMMARY, Day, Fact, Index, is_day, list_days, render
 from projections.json_files.staging import Staging
+from streams import disk
 from streams.partitions import Partition
 from streams.sinks import Batch, Outcome
 
 _ATTEMPTS = 3
 _LATEST = "latest"
-_FREE_BYTES = 100 * 1024 * 1024
 _JOURNAL_BYTES = 64 * 1024
 
 
@@ -30,7 +30,7 @@ class JsonFiles:
     exclusive: bool = True
 
     def __init__(self, root: Path) -> None:
-        self._path = root
+        self.directory = root
         self._staging = Staging(root)
         self._index = Index()
         self._journal_bytes = 0
@@ -45,7 +45,7 @@ class JsonFiles:
         try:
             taken = self._staging.take(str(partition), epoch)
         except PermissionError as error:
-            raise PermissionError(error.errno, "the output directory is not writable", str(self._path)) from error
+            raise PermissionError(error.errno, "the output directory is not writable", str(self.directory)) from error
         if taken:
             self._recover()
 
@@ -95,18 +95,7 @@ class JsonFiles:
 
     def health(self) -> str | None:
         """What an operator must mend, or None."""
-        try:
-            space = os.statvfs(self._path)
-        except OSError as error:
-            return f"{self._path}: {error.strerror}"
-        if not os.access(self._path, os.W_OK | os.X_OK):
-            return f"{self._path} is not writable"
-        free = space.f_bavail * space.f_frsize
-        if free < _FREE_BYTES:
-            return (
-                f"{self._path} has {free // 1024 // 1024} MiB left; at least {_FREE_BYTES // 1024 // 1024} are needed"
-            )
-        return None
+        return disk.problem(self.directory)
 
     def _still_ours(self) -> bool:
         created = self._staging.confirm()

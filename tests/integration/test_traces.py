@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -15,8 +14,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from playhead.embedded.servers import embedded_servers
 from streams.partitions import Partition
-
-JOB = '{"job_id": "%s", "job": {}, "result": "ok"}'
+from tests.integration.processes import JOB, Playhead
+from tests.integration.servers import plain_client
 
 
 class Collector:
@@ -61,41 +60,6 @@ def attributes_of(span) -> dict[str, str | int]:
     return {one.key: one.value.int_value or one.value.string_value for one in span.attributes}
 
 
-class Playhead:
-    """Commands against one Redis; the collector's address goes to each."""
-
-    def __init__(self, directory, redis_url: str, endpoint: str | None) -> None:
-        self.environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "PLAYHEAD_"))
-        } | {
-            "REDIS_URL": redis_url,
-            "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
-            "PLAYHEAD_DATA_DIR": str(directory),
-            "OTEL_BSP_SCHEDULE_DELAY": "50",
-        }
-        if endpoint:
-            self.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
-
-    def __call__(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            self._command(*arguments), env=self.environment, input=stdin, capture_output=True, check=True, timeout=60
-        )
-
-    @contextmanager
-    def running(self, name: str):
-        """A consumer; leaving the block stops it, as a supervisor does."""
-        process = subprocess.Popen(self._command("run", name), env=self.environment, stderr=subprocess.PIPE)
-        try:
-            yield process
-        finally:
-            process.terminate()
-            messages = process.communicate(timeout=30)[1]
-        assert process.returncode == 0, messages.decode()
-
-    def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "playhead", *arguments]
-
-
 @pytest.fixture(scope="module")
 def valkey(tmp_path_factory):
     with embedded_servers(tmp_path_factory.mktemp("valkey"), postgres=False) as running:
@@ -104,8 +68,6 @@ def valkey(tmp_path_factory):
 
 @pytest.fixture
 def redis(valkey):
-    from tests.integration.servers import plain_client
-
     with plain_client(valkey) as client:
         client.flushall()
         yield client
@@ -120,7 +82,7 @@ def collector():
 
 @pytest.fixture
 def playhead(tmp_path, redis, valkey, collector):
-    return Playhead(tmp_path / "data", valkey, collector.url)
+    return Playhead(tmp_path / "data", valkey, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
 
 
 def test_one_trace_goes_from_append_through_every_projection(playhead, collector, wait_until):
@@ -199,9 +161,8 @@ def test_a_batch_that_fails_says_what_kind_of_error_it_was_and_nothing_of_its_pa
     playhead, collector, wait_until, redis
 ):
     playhead("append", "job.completed", "--subject", "job/1", "--data", '{"canary": "xyzzy-1742"}')
-    with playhead.running("json-files") as process:
+    with playhead.running("json-files"):
         wait_until(lambda: redis.xlen(f"{Partition('jobs', 0).key}:parked:json-files") == 1)
-        assert process.poll() is None
 
     (failed,) = collector.named("playhead-json-files", "process jobs")
 
@@ -214,18 +175,20 @@ def test_while_the_collector_is_away_work_goes_on_and_ends_in_time(tmp_path, red
     with socket.socket() as silent:  # takes connections and never answers
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        playhead = Playhead(tmp_path / "data", valkey, f"http://127.0.0.1:{silent.getsockname()[1]}")
-        playhead.environment["OTEL_EXPORTER_OTLP_TIMEOUT"] = "600"
+        playhead = Playhead(
+            tmp_path / "data",
+            valkey,
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}",
+            OTEL_EXPORTER_OTLP_TIMEOUT="600",
+        )
         key = Partition("jobs", 0).key
-        with playhead.running("log") as process:
+        with playhead.running("log") as consumer:
             lines = [f'{{"type": "job.completed", "subject": "job/{n}", "data": {JOB % n}}}' for n in range(50)]
             playhead("append", stdin="\n".join(lines).encode())
             last = redis.xinfo_stream(key)["last-generated-id"]
             wait_until(lambda: redis.xinfo_groups(key)[0]["last-delivered-id"] == last)
-            process.terminate()
-            process.wait(25)  # OpenTelemetry alone would wait for 30 seconds
-
-    assert 0 == process.returncode
+            consumer.process.terminate()
+            consumer.process.wait(25)  # OpenTelemetry alone would wait for 30 seconds
 
 
 def test_without_an_endpoint_nothing_of_the_exporter_is_loaded(valkey, redis):

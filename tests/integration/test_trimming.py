@@ -57,7 +57,7 @@ def test_a_group_that_does_not_exist_yet_holds_everything(redis, url):
     redis.xgroup_setid(JOBS.key, "log", "1000-1000")
     redis.xgroup_setid(JOBS.key, "jobs", "1000-1000")
 
-    floor = ask(url, trim, ["log", "jobs", "json-files"])
+    floor, _ = ask(url, trim, ["log", "jobs", "json-files"])
 
     assert (floor.position, floor.held_by) == (START, "json-files")
     assert redis.xlen(JOBS.key) == 1000

@@ -1,0 +1,78 @@
+"""Commands and consumers as real processes."""
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from uuid import uuid4
+
+from playhead.embedded.processes import free_port
+
+JOB = '{"job_id": "%s", "job": {}, "result": "ok"}'
+
+
+class Consumer:
+    """A process of `playhead run`."""
+
+    exit_code = 0
+
+    def __init__(self, command: list[str], environment: dict[str, str], messages: Path) -> None:
+        self._messages = messages
+        self._port = free_port()
+        with messages.open("ab") as stderr:
+            self.process = subprocess.Popen(
+                command, env=environment | {"PLAYHEAD_HTTP_PORT": str(self._port)}, stderr=stderr
+            )
+
+    def messages(self) -> str:
+        return self._messages.read_text()
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body; 0 while nobody answers."""
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=10)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        except OSError:
+            return 0, ""
+        finally:
+            connection.close()
+
+
+class Playhead:
+    """Commands against one Redis, and a Postgres that is not there unless DATABASE_URL says so."""
+
+    def __init__(self, directory: Path, redis_url: str, **environment: str) -> None:
+        self._messages = directory.parent
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "PLAYHEAD_"))
+        } | {
+            "REDIS_URL": redis_url,
+            "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+            "PLAYHEAD_DATA_DIR": str(directory),
+            "OTEL_BSP_SCHEDULE_DELAY": "50",
+            **environment,
+        }
+
+    def __call__(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            self._command(*arguments), env=self.environment, input=stdin, capture_output=True, check=True, timeout=60
+        )
+
+    @contextmanager
+    def running(self, name: str, **environment: str):
+        """A consumer; leaving the block stops it, as a supervisor does."""
+        messages = self._messages / f"{name}-{uuid4()}"
+        consumer = Consumer(self._command("run", name), self.environment | environment, messages)
+        try:
+            yield consumer
+        finally:
+            consumer.process.terminate()
+            consumer.process.wait(30)
+        assert consumer.process.returncode == consumer.exit_code, consumer.messages()
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "playhead", *arguments]
