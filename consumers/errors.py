@@ -5,6 +5,7 @@
     - HoldLost      another process works on the entry now
     - SinkNotReady  the sink cannot be opened for now
     - TryAgain      a worker asks for another attempt later
+    - AddressTaken  the address for health and metrics cannot be had
 """
 
 from streams.errors import PlayheadError
@@ -29,3 +30,10 @@ class TryAgain(PlayheadError):
         super().__init__(problem)
         self.after = after
         """Seconds to wait, where the other side said so."""
+
+
+class AddressTaken(PlayheadError):
+    """The address for health and metrics cannot be had: set PLAYHEAD_HTTP_HOST and PLAYHEAD_HTTP_PORT to a free one."""
+
+    def __init__(self, host: str, port: int, problem: str) -> None:
+        super().__init__(f"{host}:{port}: {problem}. {type(self).__doc__}")

@@ -18,6 +18,7 @@ from faststream.redis import RedisBroker, RedisClusterBroker, RedisSentinelBroke
 from prometheus_client import make_asgi_app as _make_asgi_app  # pyright: ignore[reportUnknownVariableType]  # untyped
 from redis.asyncio import Redis
 
+from consumers.errors import AddressTaken
 from consumers.group import Group
 from consumers.lag import keep_known
 from consumers.metrics import PrometheusObserver, TrimMetrics, make_registry
@@ -52,7 +53,11 @@ async def run_consumer(sink: Sink, settings: ProcessSettings, is_transient: Call
     """Serve a sink until SIGTERM or SIGINT; returns the exit code.
 
     0 after a stop that was asked for, with the batch in hand finished; 1 after a failure that a restart may mend.
+
+    Raises:
+        AddressTaken: another program listens there.
     """
+    listening = _listen(settings.http_host, settings.http_port)
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     directory = sink.directory if isinstance(sink, OnDisk) else None
@@ -75,7 +80,7 @@ async def run_consumer(sink: Sink, settings: ProcessSettings, is_transient: Call
         logger=None,
         asgi_routes=[("/healthz", live), ("/readyz", ready), ("/metrics", cast("Any", _make_asgi_app)(registry))],
     )
-    server = _Server(uvicorn.Config(app, settings.http_host, settings.http_port, log_config=None, lifespan="on"))
+    server = _Server(uvicorn.Config(app, log_config=None, lifespan="on"))
 
     async def start() -> None:
         serving.start(await broker.connect(), on_failure=server.ask_to_stop)
@@ -84,7 +89,7 @@ async def run_consumer(sink: Sink, settings: ProcessSettings, is_transient: Call
     app.on_shutdown(serving.stop)
     for sign in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sign, server.ask_to_stop)
-    await server.serve()
+    await server.serve([listening])
     return 1 if serving.failure or not server.started else 0
 
 
@@ -188,6 +193,13 @@ def make_broker(url: str, timeout: float = DEFAULT_TIMEOUT) -> RedisBroker:
             sentinels=list(address.hosts), sentinel_master_name=address.service, **address.options
         )
     return RedisBroker(url, socket_timeout=timeout, socket_connect_timeout=timeout, socket_keepalive=True)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise AddressTaken(host, port, error.strerror or str(error)) from error
 
 
 async def _serve_all(readers: Sequence[Reader]) -> None:

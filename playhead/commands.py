@@ -16,14 +16,14 @@ from playhead.configuring import config_app
 from playhead.database import db_app
 from playhead.demo import run_demo
 from playhead.doctor import doctor
-from playhead.embedded.servers import embedded_servers
+from playhead.embedded.servers import embedded_servers, ended_server
 from playhead.logs import log_app
 from playhead.options import DataDir, Json
 from playhead.output import print_json, say
 from playhead.parking import parked_app
 from playhead.registry import CONSUMERS, readers_by_stream
 from playhead.replaying import replay_app
-from playhead.settings import Servers, load, servers
+from playhead.settings import DEFAULT_DATA_DIR, Servers, Settings, load, mask, servers
 from playhead.spooling import spool
 from playhead.status import consumers, status
 from playhead.supervisor import Supervisor
@@ -53,7 +53,7 @@ for group in (log_app, replay_app, parked_app, config_app, db_app):
 
 @app.command
 def up(*, data_dir: DataDir = None) -> int:
-    """Start the embedded servers and every consumer, until Ctrl-C.
+    """Start the embedded servers and every consumer, until Ctrl-C; a second Ctrl-C does not wait for them.
 
     Example:
         playhead up --data-dir playhead-data
@@ -65,8 +65,25 @@ def up(*, data_dir: DataDir = None) -> int:
     ) as running:
         reached = Servers(settings.redis_url or running.redis_url, settings.database_url or running.database_url)
         upgrade(reached.database_url)
-        say(f"up in {settings.data_dir}; Ctrl-C stops it")
-        return Supervisor(settings, reached).run()
+        say(f"servers are up; starting {', '.join(CONSUMERS)}; Ctrl-C stops everything")
+        return Supervisor(settings, reached).run(
+            on_ready=lambda addresses: _say_where(settings, reached, addresses),
+            trouble=lambda: ended_server(settings.data_dir),
+        )
+
+
+def _say_where(settings: Settings, reached: Servers, addresses: dict[str, str]) -> None:
+    here = "" if settings.data_dir == DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(settings.data_dir))}"
+    lines = [
+        "every consumer is ready",
+        f"  event log    {settings.event_log_dir}",
+        f"  JSON files   {settings.output_dir}",
+        f"  Redis        {mask(reached.redis_url)}",
+        f"  Postgres     {mask(reached.database_url)}",
+        *(f"  {name:<12} {address}/metrics" for name, address in addresses.items()),
+        f"next, in another terminal: playhead status{here}, playhead append --help, playhead env{here} for passwords",
+    ]
+    say("\n".join(lines))
 
 
 @app.command

@@ -1,20 +1,24 @@
 """`playhead up`: the embedded servers and a process for every consumer, restarted when one dies."""
 
+import http.client
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from types import FrameType
 
 import structlog
 
+from playhead.embedded.processes import free_port
 from playhead.registry import CONSUMERS
 from playhead.settings import Servers, Settings
 
 _RESTARTS, _WITHIN_SECONDS = 5, 60.0
 _POLL_SECONDS = 0.1
+_ANSWER_SECONDS = 1.0
 _STOP_SECONDS = 30.0
 
 
@@ -23,20 +27,35 @@ class Supervisor:
 
     def __init__(self, settings: Settings, servers: Servers, *, quiet: bool = False) -> None:
         self._quiet = quiet
+        self._host, self._first_port = settings.http_host, settings.http_port
         self._environment = environment(settings, servers)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._ports: dict[str, int] = {}
+        self._waited_for: set[str] = set()
         self._starts: dict[str, deque[float]] = {}
-        self._stopping = False
+        self._signals = 0
         self._log = structlog.get_logger()
 
-    def run(self) -> int:
-        """Serve until SIGINT or SIGTERM; 1 where a consumer kept dying."""
+    def run(self, on_ready: Callable[[dict[str, str]], None], trouble: Callable[[], str | None]) -> int:
+        """Serve until SIGINT or SIGTERM, or until `trouble` says why it cannot go on; 1 then.
+
+        `on_ready` gets the address of each consumer once all of them serve, or stand by.
+        """
         self.start()
-        while not self._stopping:
+        told = False
+        while not self._signals:
             for name, child in list(self._children.items()):
                 if child.poll() is not None and not self._revive(name, child.returncode):
                     self.stop()
                     return 1
+            if (problem := trouble()) is not None:
+                self._log.critical(problem)
+                self.stop()
+                return 1
+            self._waited_for = {name for name in self._waited_for if not self._is_ready(name)}
+            if not self._waited_for and not told:
+                told = True
+                on_ready({name: f"http://{self._host}:{port}" for name, port in self._ports.items()})
             time.sleep(_POLL_SECONDS)
         self.stop()
         return 0
@@ -49,23 +68,29 @@ class Supervisor:
             self._start(name)
 
     def stop(self) -> None:
-        """Let every consumer finish its batch, then end."""
+        """Let every consumer finish its batch, then end; a second signal ends them at once, which loses nothing."""
         for child in self._children.values():
             child.terminate()
         deadline = time.monotonic() + _STOP_SECONDS
-        for name, child in self._children.items():
-            try:
-                child.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                self._log.error("killed: it did not stop in time", consumer=name)
-                child.kill()
-                child.wait()
+        while alive := [name for name, child in self._children.items() if child.poll() is None]:
+            if time.monotonic() > deadline or self._signals > 1:
+                for name in alive:
+                    self._log.error("killed before it stopped by itself", consumer=name)
+                    self._children[name].kill()
+                    self._children[name].wait()
+            time.sleep(_POLL_SECONDS / 10)
 
     def _start(self, name: str) -> None:
         self._starts.setdefault(name, deque(maxlen=_RESTARTS)).append(time.monotonic())
-        command = [sys.executable, "-m", "playhead", "run", name]
+        index = list(CONSUMERS).index(name)
+        port = self._first_port + index if self._first_port else free_port(self._ports.get(name, 0))
+        self._ports[name] = port
+        self._waited_for.add(name)
         self._children[name] = subprocess.Popen(
-            command, env=self._environment, start_new_session=True, stderr=subprocess.DEVNULL if self._quiet else None
+            [sys.executable, "-m", "playhead", "run", name],
+            env=self._environment | {"PLAYHEAD_HTTP_PORT": str(port)},
+            start_new_session=True,
+            stderr=subprocess.DEVNULL if self._quiet else None,
         )
 
     def _revive(self, name: str, code: int) -> bool:
@@ -77,8 +102,19 @@ class Supervisor:
         self._start(name)
         return True
 
+    def _is_ready(self, name: str) -> bool:
+        host = "127.0.0.1" if self._host in {"0.0.0.0", "::", ""} else self._host  # noqa: S104  # asked, not bound
+        connection = http.client.HTTPConnection(host, self._ports[name], timeout=_ANSWER_SECONDS)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
     def _on_signal(self, _: int, __: FrameType | None) -> None:
-        self._stopping = True
+        self._signals += 1
 
 
 def environment(settings: Settings, servers: Servers) -> dict[str, str]:

@@ -65,6 +65,16 @@ def running_servers(data_dir: Path) -> Servers | None:
     return _servers(valkey, postgres) if valkey or postgres else None
 
 
+def ended_server(data_dir: Path) -> str | None:
+    """Which server of this process has ended, and where its log is; None while they run."""
+    found = load_running(data_dir)
+    for name in ("valkey", "postgres"):
+        server: Running | None = getattr(found, name) if found else None
+        if server is not None and os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return f"the embedded {name} ended; see {data_dir / name / name}.log, then start again"
+    return None
+
+
 def _start(data_dir: Path, running: ExitStack, *, redis: bool, postgres: bool) -> Servers:
     forget_running(data_dir)  # an owner that was killed could not
     access = load_access(data_dir)

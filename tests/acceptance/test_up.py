@@ -1,0 +1,80 @@
+"""`playhead up` when something goes wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from playhead.embedded.directory import load_running
+from playhead.settings import DEFAULTS
+
+PLAYHEAD = [sys.executable, "-m", "playhead"]
+CLEAN = {name: value for name, value in os.environ.items() if name not in DEFAULTS}
+
+
+class Up:
+    def __init__(self, directory: Path, wait_until) -> None:
+        self.directory = directory
+        self._wait_until = wait_until
+        self._messages = directory.with_suffix(".messages")
+        with self._messages.open("wb") as messages:
+            self.process = subprocess.Popen(
+                [*PLAYHEAD, "up", "--data-dir", str(directory)], cwd=directory.parent, env=CLEAN, stderr=messages
+            )
+
+    def said(self, text: str) -> bool:
+        assert self.process.poll() is None or text in self._messages.read_text(), self._messages.read_text()
+        return text in self._messages.read_text()
+
+    def wait_for(self, text: str) -> None:
+        self._wait_until(lambda: self.said(text))
+
+    def consumer(self, name: str) -> psutil.Process:
+        children = psutil.Process(self.process.pid).children()
+        return next(child for child in children if child.cmdline()[-2:] == ["run", name])
+
+
+@pytest.fixture
+def up(tmp_path, wait_until):
+    up = Up(tmp_path / "data", wait_until)
+    up.wait_for("every consumer is ready")
+    yield up
+    if up.process.poll() is None:
+        up.process.send_signal(signal.SIGINT)
+        up.process.wait(60)
+
+
+def test_a_dead_consumer_is_started_again_and_a_dead_server_ends_it(up, wait_until):
+    def states() -> dict[str, str]:
+        done = subprocess.run(
+            [*PLAYHEAD, "status", "--json", "--data-dir", str(up.directory)], capture_output=True, check=False
+        )
+        return {one["name"]: one["state"] for one in json.loads(done.stdout)["consumers"]}
+
+    second = subprocess.run([*PLAYHEAD, "up", "--data-dir", str(up.directory)], capture_output=True, check=False)
+    up.consumer("jobs").kill()
+    up.wait_for("started again")
+    wait_until(lambda: states()["jobs"] == "running")
+    os.kill(load_running(up.directory).valkey.pid, signal.SIGKILL)
+
+    assert second.returncode == 1
+    assert f"in use by process {up.process.pid}".encode() in second.stderr
+    assert up.process.wait(60) == 1
+    assert up.said("the embedded valkey ended")
+
+
+def test_a_second_ctrl_c_does_not_wait(up):
+    consumer, jobs = up.consumer("json-files"), up.consumer("jobs")
+    consumer.suspend()
+    up.process.send_signal(signal.SIGINT)
+    psutil.wait_procs([jobs], timeout=60)
+    up.process.send_signal(signal.SIGINT)
+
+    assert up.process.wait(60) == 0
+    assert up.said("killed before it stopped by itself")
+    assert not consumer.is_running()
