@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import msgspec
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from consumers.errors import LeaseLost
 from consumers.parked import UNPARK, original, parked_key, retry_key, subjects_key
@@ -151,7 +152,13 @@ class Group:
 
     async def position(self, stream_key: str) -> Position:
         """The group's position, the beginning where it has none."""
-        for group in await self._client.xinfo_groups(stream_key):
+        try:
+            groups = await self._client.xinfo_groups(stream_key)
+        except ResponseError as error:
+            if "no such key" not in str(error):
+                raise
+            return START  # a replay run that ended, or was forgotten
+        for group in groups:
             if group["name"] == self.name.encode():
                 return Position.parse(group["last-delivered-id"])
         return START

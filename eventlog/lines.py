@@ -18,6 +18,7 @@ LINE_LIMIT = 256 * 1024 * 1024
 _HEAD = b'{"position":"'
 _CHECKSUM = b'","crc32c":"'
 _EVENT = b'","event":'
+_ID = _EVENT + b'{"specversion":"1.0","id":"'
 _DATA = b',"data":'
 _FOOT = b"}\n"
 _HEX_DIGITS = 8
@@ -121,6 +122,25 @@ def position_of(line: bytes) -> Position:
         raise BadLine(str(error)) from error
 
 
+def event_id_of(line: bytes) -> str:
+    """Read the event's id alone, without the checksum.
+
+    Raises:
+        BadLine: the line does not begin as `encode_line` begins one.
+    """
+    start = line.find(b'"', len(_HEAD)) + len(_CHECKSUM) + _HEX_DIGITS
+    if not line.startswith(_ID, start):
+        raise BadLine("it does not begin with position, crc32c and the id of its event")
+    start += len(_ID)
+    end = line.find(b'"', start)
+    if b"\\" not in line[start:end]:
+        return line[start:end].decode("utf-8", "replace")
+    try:
+        return msgspec.json.decode(line[start - 1 : _string_end(line, start)], type=str)
+    except msgspec.DecodeError as error:
+        raise BadLine(f"its event has no id that can be read: {error}") from error
+
+
 def position_if_readable(line: bytes) -> Position | None:
     """The position of a line that may be damaged."""
     try:
@@ -162,6 +182,13 @@ def _recorded(attributes: bytes, data: bytes, position: Position) -> Recorded:
     if any(value is not None for value in optional):
         event = msgspec.structs.replace(event, **dict(zip(_OPTIONAL, optional, strict=True)))
     return Recorded(event, position, None if sequence is None else int(sequence))
+
+
+def _string_end(line: bytes, start: int) -> int:
+    """Where the JSON string ends whose content starts here, its quote included."""
+    while line[start : start + 1] not in {b'"', b""}:
+        start += 2 if line[start : start + 1] == b"\\" else 1
+    return start + 1
 
 
 def _escaped(name: str) -> str:

@@ -1,7 +1,7 @@
 """Readers: events of the log by stream, type, subject, time and position, and what is wrong with it."""
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from eventlog.errors import BadLine, LogCorrupt
-from eventlog.lines import decode_line, position_if_readable, position_of
+from eventlog.lines import decode_line, event_id_of, position_if_readable, position_of
 from eventlog.segments import Segment, list_segments, partition_directory, partitions, read_lines
 from eventlog.segments import read_manifest as _read_manifest
 from eventlog.verification import Fault, Verification, verify
@@ -50,6 +50,7 @@ class _Selection(msgspec.Struct, frozen=True):
     subject: str | None
     since: datetime | None
     until: datetime | None
+    wanted: Callable[[str], bool] | None
 
     def takes(self, recorded: Recorded) -> bool:
         event = recorded.event
@@ -80,17 +81,18 @@ def read(
     since: datetime | None = None,
     until: datetime | None = None,
     after: Mapping[Partition, Position] | None = None,
+    wanted: Callable[[str], bool] | None = None,
     strict: bool = True,
 ) -> Iterator[tuple[Partition, Recorded]]:
     """Events in position order, one partition after the other, in bounded memory.
 
-    `since` (inclusive) and `until` (exclusive) are aware datetimes of the event time. Without `strict`, what is damaged
-    is passed over.
+    `since` (inclusive) and `until` (exclusive) are aware datetimes of the event time. `wanted` chooses by event id,
+    before a line is decoded or its checksum looked at. Without `strict`, what is damaged is passed over.
 
     Raises:
         LogCorrupt: damage, when strict.
     """
-    selection = _selection(types, subject, since, until)
+    selection = _selection(types, subject, since, until, wanted)
     for partition in _selected(root, streams):
         yield from _read_partition(root, partition, selection, (after or {}).get(partition), strict=strict)
 
@@ -104,13 +106,14 @@ def read_ordered(
     since: datetime | None = None,
     until: datetime | None = None,
     after: Mapping[Partition, Position] | None = None,
+    wanted: Callable[[str], bool] | None = None,
     strict: bool = True,
 ) -> Iterator[tuple[Partition, Recorded]]:
     """Like `read`, but merged over partitions by event time, position and id: the same order every time.
 
     Within a partition the order of positions is kept, also where an imported event is older than the one before it.
     """
-    selection = _selection(types, subject, since, until)
+    selection = _selection(types, subject, since, until, wanted)
     return heapq.merge(
         *(
             _read_partition(root, partition, selection, (after or {}).get(partition), strict=strict)
@@ -130,9 +133,13 @@ def stat(root: Path) -> LogStat:
 
 
 def _selection(
-    types: Iterable[str] | None, subject: str | None, since: datetime | None, until: datetime | None
+    types: Iterable[str] | None,
+    subject: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    wanted: Callable[[str], bool] | None,
 ) -> _Selection:
-    return _Selection(None if types is None else frozenset(types), subject, since, until)
+    return _Selection(None if types is None else frozenset(types), subject, since, until, wanted)
 
 
 def _selected(root: Path, streams: Iterable[str] | None) -> list[Partition]:
@@ -150,44 +157,47 @@ def _read_partition(
         except LogCorrupt:
             if strict:
                 raise
-        for recorded in _read_segment(segment, strict=strict):
+        for recorded in _read_segment(segment, selection.wanted, strict=strict):
             if (after is None or recorded.position > after) and selection.takes(recorded):
                 yield partition, recorded
 
 
-def _read_segment(segment: Segment, *, strict: bool) -> Iterator[Recorded]:
+def _read_segment(segment: Segment, wanted: Callable[[str], bool] | None, *, strict: bool) -> Iterator[Recorded]:
     try:
-        yield from _read_strictly(segment) if strict else _read_leniently(segment)
+        yield from _read_strictly(segment, wanted) if strict else _read_leniently(segment, wanted)
     except FileNotFoundError as error:
         if strict:
             raise LogCorrupt(segment.file, None, segment.first, "the segment is missing") from error
 
 
-def _read_strictly(segment: Segment) -> Iterator[Recorded]:
+def _read_strictly(segment: Segment, wanted: Callable[[str], bool] | None) -> Iterator[Recorded]:
     count = 0
     last: Position | None = None
     for number, line in read_lines(segment):
         if segment.is_active and not line.endswith(b"\n"):
             return
         try:
-            recorded = decode_line(line)
+            recorded = decode_line(line) if wanted is None or wanted(event_id_of(line)) else None
+            position = recorded.position if recorded else position_of(line)
         except BadLine as error:
             raise LogCorrupt(segment.file, number, position_if_readable(line) or last, str(error)) from error
-        if last is not None and recorded.position <= last:
-            raise LogCorrupt(segment.file, number, recorded.position, f"the position is not after {last}")
-        count, last = count + 1, recorded.position
-        yield recorded
+        if last is not None and position <= last:
+            raise LogCorrupt(segment.file, number, position, f"the position is not after {last}")
+        count, last = count + 1, position
+        if recorded is not None:
+            yield recorded
     if not segment.is_active and _read_manifest(segment).count != count:
         raise LogCorrupt(segment.file, None, last, f"the segment has {count} events, its manifest another number")
 
 
-def _read_leniently(segment: Segment) -> Iterator[Recorded]:
+def _read_leniently(segment: Segment, wanted: Callable[[str], bool] | None) -> Iterator[Recorded]:
     with suppress(LogCorrupt):
         for _, line in read_lines(segment):
             if segment.is_active and not line.endswith(b"\n"):
                 return
             with suppress(BadLine):
-                yield decode_line(line)
+                if wanted is None or wanted(event_id_of(line)):
+                    yield decode_line(line)
 
 
 def _stat_partition(root: Path, partition: Partition) -> PartitionStat:

@@ -1,14 +1,16 @@
-"""The recorder's JSON files as a source of events: one finished job a file."""
+"""The recorder's JSON files as a source of events: one finished job a file, read safely below one directory."""
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import msgspec
 
@@ -18,22 +20,27 @@ from streams.events import Event, check, format_time, parse_time
 SIZE_LIMIT = 100 * 1024 * 1024
 """Bytes a file may have; a larger one is reported and skipped."""
 
+DEPTH_LIMIT = 32
+"""Directories that may lie in one another."""
+
 _NAMESPACE = uuid.UUID("6f1d2a54-5f0e-5c5c-9a58-0b1f6f6f2a10")
-_RESULT_MEMBERS = {"job_id", "job"}
+_SUMMARY = "summary.json"
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # non-blocking: opening a FIFO must not wait
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """A file that gives no event, and why; `broken` where it should have given one."""
+    """A name that gives no event, and why; `broken` where it should have given one."""
 
-    path: Path
+    name: str
     reason: str
     broken: bool = False
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A file that holds a job result."""
+    """A file that holds a job result; its name is relative to the directory."""
 
-    path: Path
+    name: str
     event_id: str
     type: str
     subject: str
@@ -41,82 +48,134 @@ class Found(msgspec.Struct, frozen=True):
     time: datetime
 
 
-def files_under(directory: Path, pattern: str | None) -> Iterator[Path]:
-    """Regular files below a directory in sorted order; links are not followed.
-
-    Raises:
-        OSError: the directory cannot be read.
-    """
-    for root, directories, names in os.walk(directory, onerror=_raise):
-        directories[:] = sorted(name for name in directories if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(root) / name
-            if not name.endswith(".json") or path.is_symlink():
-                continue
-            if pattern is None or fnmatchcase(str(path.relative_to(directory)), pattern) or fnmatchcase(name, pattern):
-                yield path
-
-
-def examine(path: Path) -> Found | Skipped:
-    """Say what a file holds, without keeping its content."""
-    try:
-        event = read_event(path)
-    except NotAResult as error:
-        return Skipped(path, str(error))
-    except (InvalidEvent, OSError) as error:
-        return Skipped(path, str(error), broken=True)
-    return Found(path, event.id, event.type, event.subject, scraper_of(event.data), event.timestamp)
-
-
 class NotAResult(ValueError):
     """The file is not a job result, a summary for instance."""
 
 
-def read_event(path: Path, imported: str | None = None) -> Event:
-    """Read a file as the event that it records; its id is in the file, or follows from the content.
+class RecorderFiles:
+    """The files below a directory. Every component of a path is opened by itself and no link is followed, so whatever
+    changes meanwhile, nothing outside is read.
 
     Raises:
-        NotAResult: it is some other JSON file.
-        InvalidEvent: it is too large, not JSON, or lacks a time.
+        OSError: the directory cannot be opened.
     """
-    content = _read(path)
-    try:
-        loaded: object = json.loads(content, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise InvalidEvent("file", f"not JSON: {error}") from error
-    members = cast("dict[str, object]", loaded) if isinstance(loaded, dict) else {}
-    if path.name == "summary.json" or not members.keys() >= _RESULT_MEMBERS:
-        raise NotAResult("summary" if path.name == "summary.json" else "not a job result")
-    job_id, job = members["job_id"], members["job"]
-    if not isinstance(job_id, str) or not isinstance(job, dict):
-        raise NotAResult("not a job result")
-    event_id = members.pop("event_id", None)
-    try:
-        data = _compact(members)
-    except ValueError as error:
-        raise InvalidEvent("file", f"a number in it has no JSON form: {error}") from error
-    failed = members.get("error") is not None or members.get("status") == "failed"
-    type_ = "job.failed" if failed else "job.completed"
-    event = Event(
-        id=event_id if isinstance(event_id, str) else _derived_id(job_id, data),
-        source="recorder",
-        type=type_,
-        time=format_time(_time(members, cast("dict[str, object]", job))),
-        subject=f"job/{job_id}",
-        data=data,
-        dataschema=f"{type_}/1",
-        imported=imported,
-    )
-    check(event)
-    return event
+
+    def __init__(self, directory: Path) -> None:
+        self._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._root)
+
+    def names(self, pattern: str | None = None) -> Iterator[str | Skipped]:
+        """Names of `.json` files in a fixed order, relative to the directory; hidden ones are passed over.
+
+        The pattern is a shell's, tried on the relative name and on the file's own; its `*` also matches `/`.
+        """
+        waiting = [""]
+        while waiting:
+            directory = waiting.pop()
+            if directory.count("/") >= DEPTH_LIMIT:
+                yield Skipped(directory, f"deeper than {DEPTH_LIMIT} directories", broken=True)
+                continue
+            try:
+                entries = self._entries(directory)
+            except OSError as error:
+                yield Skipped(directory or ".", error.strerror or str(error), broken=True)
+                continue
+            below: list[str] = []
+            for name, mode in entries:
+                relative = f"{directory}{name}"
+                if stat.S_ISDIR(mode):
+                    below.append(relative + "/")
+                elif stat.S_ISLNK(mode):
+                    yield Skipped(relative, "symbolic link")
+                elif name.endswith(".json") and _matches(relative, name, pattern):
+                    yield relative if stat.S_ISREG(mode) else Skipped(relative, "not a regular file")
+            waiting += reversed(below)
+
+    def examine(self, name: str) -> Found | Skipped:
+        """Say what a file holds, without keeping its content."""
+        try:
+            event, scraper = _read(self._content(name), name, None)
+        except NotAResult as error:
+            return Skipped(name, str(error))
+        except InvalidEvent as error:
+            return Skipped(name, str(error), broken=True)
+        except OSError as error:
+            return Skipped(name, error.strerror or str(error), broken=True)
+        return Found(name, event.id, event.type, event.subject, scraper, event.timestamp)
+
+    def event(self, name: str, imported: str | None = None) -> Event:
+        """Read a file as the event that it records; its id is in the file, or follows from the content.
+
+        Raises:
+            NotAResult: it is some other JSON file.
+            InvalidEvent: it is too large, not JSON, or lacks a time.
+            OSError: it cannot be read, or a component of its name is a link.
+        """
+        return _read(self._content(name), name, imported)[0]
+
+    def _entries(self, directory: str) -> list[tuple[str, int]]:
+        descriptor = self._open_directory(directory.split("/")[:-1])
+        try:
+            with os.scandir(descriptor) as entries:
+                return sorted(
+                    (entry.name, entry.stat(follow_symlinks=False).st_mode)
+                    for entry in entries
+                    if not entry.name.startswith(".")
+                )
+        finally:
+            os.close(descriptor)
+
+    def _content(self, name: str) -> bytes:
+        *directories, last = name.split("/")
+        directory = self._open_directory(directories)
+        try:
+            descriptor = os.open(last, _FILE, dir_fd=directory)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise InvalidEvent("file", "it is a symbolic link; name the file itself") from error
+            raise
+        finally:
+            os.close(directory)
+        with os.fdopen(descriptor, "rb") as file:
+            about = os.fstat(descriptor)
+            if not stat.S_ISREG(about.st_mode):
+                raise InvalidEvent("file", "it is not a regular file")
+            if about.st_size > SIZE_LIMIT:
+                raise InvalidEvent("file", f"{about.st_size} bytes is over the limit of {SIZE_LIMIT}")
+            return file.read(SIZE_LIMIT + 1)
+
+    def _open_directory(self, components: list[str]) -> int:
+        descriptor = os.dup(self._root)
+        for component in components:
+            if component in {"", ".", ".."}:
+                os.close(descriptor)
+                raise InvalidEvent("file", "its name leads out of the directory")
+            try:
+                below = os.open(component, _DIRECTORY, dir_fd=descriptor)
+            finally:
+                os.close(descriptor)
+            descriptor = below
+        return descriptor
 
 
 def scraper_of(data: bytes) -> str | None:
     """The scraper that a job result belongs to."""
     try:
-        return msgspec.json.decode(data, type=_Payload).job.metadata.scraper_id
+        job = bytes(_decode_payload(data).job)
     except msgspec.DecodeError:
-        return None
+        job = _members(data).get("job", b"null")
+    return _scraper(bytes(_job(job).metadata))
+
+
+def shown(name: str) -> str:
+    """A file name as text for a terminal: bytes that are not UTF-8, and characters that are not printable, escaped."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 class _Metadata(msgspec.Struct):
@@ -124,44 +183,130 @@ class _Metadata(msgspec.Struct):
 
 
 class _Job(msgspec.Struct):
-    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+    created_at: msgspec.Raw = msgspec.Raw(b"null")
+    metadata: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Payload(msgspec.Struct):
-    job: _Job = msgspec.field(default_factory=_Job)
+    job: msgspec.Raw = msgspec.Raw(b"null")
 
 
-def _read(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    with os.fdopen(descriptor, "rb") as file:
-        if (size := os.fstat(descriptor).st_size) > SIZE_LIMIT:
-            raise InvalidEvent("file", f"{size} bytes is over the limit of {SIZE_LIMIT}")
-        return file.read(SIZE_LIMIT + 1)
+_decode_payload = msgspec.json.Decoder(_Payload).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_job = msgspec.json.Decoder(_Job).decode
+_decode_metadata = msgspec.json.Decoder(_Metadata).decode
 
 
-def _compact(members: dict[str, object]) -> bytes:
+class _About(msgspec.Struct, frozen=True):
+    """What a job result says of itself, beside its content."""
+
+    job_id: str
+    scraper: str | None
+    failed: bool
+    time: datetime
+
+    @classmethod
+    def of(cls, members: dict[str, bytes]) -> Self:
+        job_id = _plain(members.get("job_id"))
+        if not isinstance(job_id, str) or not members.get("job", b"").startswith(b"{"):
+            raise NotAResult("not a job result")
+        job = _job(members["job"])
+        failed = members.get("error", b"null") != b"null" or _plain(members.get("status")) == "failed"
+        return cls(job_id, _scraper(bytes(job.metadata)), failed, _time(members.get("completed_at"), job.created_at))
+
+
+def _read(content: bytes, name: str, imported: str | None) -> tuple[Event, str | None]:
+    """The event, its numbers and strings as they are written in the file, and its scraper."""
+    if len(content) > SIZE_LIMIT:
+        raise InvalidEvent("file", f"it is over the limit of {SIZE_LIMIT} bytes")
+    members = _members(content)
+    if name.rpartition("/")[2] == _SUMMARY:
+        raise NotAResult("summary")
+    about = _About.of(members)
+    event_id = _plain(members.pop("event_id", None))
+    data = b"{%b}" % b",".join(b"%b:%b" % (json.dumps(member).encode(), value) for member, value in members.items())
+    type_ = "job.failed" if about.failed else "job.completed"
+    event = Event(
+        id=event_id if isinstance(event_id, str) else _derived_id(data),
+        source="recorder",
+        type=type_,
+        time=format_time(about.time),
+        subject=f"job/{about.job_id}",
+        data=data,
+        dataschema=f"{type_}/1",
+        imported=imported,
+    )
+    check(event)
+    return event, about.scraper
+
+
+def _members(content: bytes) -> dict[str, bytes]:
+    """The members of a JSON object, each compact and otherwise as it stands; empty where it is no object."""
     try:
-        return json.dumps(members, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:
-        return json.dumps(members, allow_nan=False, separators=(",", ":")).encode()
+        content.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidEvent("file", f"not UTF-8: {error.reason} at byte {error.start}") from error
+    try:
+        compact = msgspec.json.format(content, indent=-1)
+        return {name: bytes(value) for name, value in _decode_members(compact).items()}
+    except RecursionError as error:
+        raise InvalidEvent("file", "not JSON that can be read: it is nested too deeply") from error
+    except msgspec.ValidationError:
+        return {}
+    except msgspec.DecodeError:
+        return _members_slowly(content)
 
 
-def _time(members: dict[str, object], job: dict[str, object]) -> datetime:
-    for value in (members.get("completed_at"), job.get("created_at")):
-        if isinstance(value, str):
-            return parse_time(value)
+def _members_slowly(content: bytes) -> dict[str, bytes]:
+    r"""Read what msgspec refuses although it is JSON: a lone surrogate such as `\ud800`."""
+    try:
+        loaded: object = json.loads(content, parse_constant=_refuse)
+        if not isinstance(loaded, dict):
+            return {}
+        members = cast("dict[str, object]", loaded)
+        return {
+            name: json.dumps(value, allow_nan=False, separators=(",", ":")).encode() for name, value in members.items()
+        }
+    except RecursionError as error:
+        raise InvalidEvent("file", "not JSON that can be read: it is nested too deeply") from error
+    except ValueError as error:
+        raise InvalidEvent("file", f"not JSON that can be read: {error}") from error
+
+
+def _time(*candidates: bytes | msgspec.Raw | None) -> datetime:
+    for value in candidates:
+        if value is not None and isinstance(text := _plain(bytes(value)), str):
+            return parse_time(text)
     raise InvalidEvent("time", "the file has neither completed_at nor job.created_at")
 
 
-def _derived_id(job_id: str, data: bytes) -> str:
-    return str(
-        uuid.uuid5(_NAMESPACE, f"{job_id.encode('utf-8', 'backslashreplace')!r} {hashlib.sha256(data).hexdigest()}")
-    )
+def _job(job: bytes) -> _Job:
+    try:
+        return _decode_job(job)
+    except msgspec.DecodeError:
+        members = _members_slowly(job)
+        return _Job(*(msgspec.Raw(members.get(name, b"null")) for name in _Job.__struct_fields__))
+
+
+def _scraper(metadata: bytes) -> str | None:
+    try:
+        return _decode_metadata(metadata).scraper_id
+    except msgspec.DecodeError:
+        return None
+
+
+def _plain(value: bytes | None) -> object:
+    """A string's text; None for anything else."""
+    return cast("object", json.loads(value)) if value is not None and value.startswith(b'"') else None
+
+
+def _derived_id(data: bytes) -> str:
+    return str(uuid.uuid5(_NAMESPACE, hashlib.sha256(data).hexdigest()))
+
+
+def _matches(relative: str, name: str, pattern: str | None) -> bool:
+    return pattern is None or fnmatchcase(relative, pattern) or fnmatchcase(name, pattern)
 
 
 def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
-
-
-def _raise(error: OSError) -> None:
-    raise error

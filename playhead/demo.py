@@ -50,7 +50,7 @@ def run_demo() -> int:
             _wait_until_caught_up(client)
             before = _show(settings.output_dir, settings.event_log_dir, servers.database_url)
             _say("\nReplaying the log into the projections ...")
-            replay = Replay(client, new_run(), PROJECTIONS, progress=lambda _: None)
+            replay = Replay(client, new_run(), {"jobs": PROJECTIONS})
             count = replay.send(read_ordered(settings.event_log_dir))
             replay.finish()
             _wait_until_caught_up(client)

@@ -76,3 +76,22 @@ def partition_key(stream: str, partition: int) -> str:
 def presence_key(stream_key: str, group: str) -> str:
     """Name the key that lives while a process serves a group: the lease of a projection, a sign of life of a worker."""
     return f"{stream_key}:lease:{group}"
+
+
+REPLAYS = "playhead:replays"
+"""The hash of unfinished replay runs, each with the options that it goes on with."""
+
+
+def replays_key(partition: str) -> str:
+    """Name the hash of replay runs that a partition's projections are to read, each with their names."""
+    return f"{partition}:replays"
+
+
+def replay_key(partition: str, run: str) -> str:
+    """Name the private stream of a replay run in the partition with this key."""
+    return f"{partition}:replay:{run}"
+
+
+def reports_key(partition: str) -> str:
+    """Name the hash of what each consumer of a partition says of itself."""
+    return f"{partition}:consumers"

@@ -3,19 +3,16 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 from redis import Redis, RedisCluster
-from redis.commands.core import Script
 
-from streams.appender import SCRIPT, Appender, AppendSettings, replicas_of
+from streams.appender import Appender, AppendSettings, replicas_of
 from streams.connections import DEFAULT_TIMEOUT, RedisAddress, connect
-from streams.entries import encode
 from streams.errors import RedisUnavailable
-from streams.events import DEFAULT_SIZE_LIMIT, Event, Recorded, check, new_event
+from streams.events import DEFAULT_SIZE_LIMIT, Event, check, new_event
 from streams.flusher import Flusher
 from streams.partitions import Partition, partition_of, stream_of
 from streams.positions import Position
@@ -149,23 +146,6 @@ class Producer:
                 with sending(partition, [events[index] for index in batch]) as traced:
                     found = self._appender.append(partition, traced)
                 positions.update(zip(batch, found, strict=True))
-
-
-def load_script(client: Redis) -> Script:
-    """Register the append script with a client."""
-    return client.register_script(SCRIPT)
-
-
-def append_replayed(script: Script, key: str, events: Sequence[Recorded], run: str) -> list[Position]:
-    """Append recorded events to the private stream of a replay run, with their original positions."""
-    values = chain.from_iterable(
-        (f"{recorded.event.id}@{recorded.position}", len(fields), *fields)
-        for recorded in events
-        if (fields := encode(recorded.event, replay=run, position=recorded.position))
-    )
-    keys = [key, f"{key}:meta", f"{key}:ids:0", f"{key}:ids:1"]
-    reply = cast("list[bytes]", script(keys=keys, args=[1, DEFAULT_WINDOW, *values]))
-    return [Position.parse(position) for position in reply]
 
 
 def _batches(events: Sequence[Event], indexes: Sequence[int]) -> Iterator[list[int]]:
