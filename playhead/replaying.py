@@ -29,7 +29,7 @@ from streams.errors import InvalidEvent, InvalidSetting
 from streams.events import Event, Recorded
 from streams.names import REPLAYS, TRACER
 from streams.partitions import Partition, partition_of
-from streams.positions import Position
+from streams.positions import START, Position
 from streams.producer import Producer
 
 replay_app = App(name="replay")
@@ -349,6 +349,8 @@ class _Run:
             if not redis.exists(partition.key):
                 continue
             last = Position.parse(redis.xinfo_stream(partition.key)["last-generated-id"])
+            if last == START:
+                continue
             backlog = Backlog(client, self._terminal)
             backlog.add(partition, partition.key, ["log"], last, 0, trim=False)
             backlog.wait(0)
