@@ -9,7 +9,7 @@ from playhead.options import DataDir, Json
 from playhead.output import print_json
 from playhead.settings import Settings, load, servers
 from streams.errors import InvalidSetting
-from streams.names import ENVIRONMENT_PREFIX
+from streams.names import ProducerVariable
 from streams.producer import Producer
 from streams.spool import Spool
 
@@ -17,7 +17,6 @@ IN_SPOOL = "spooled"
 """What `append` prints where an event has no position yet."""
 
 _CORRUPT = 4
-_VARIABLE = f"{ENVIRONMENT_PREFIX}SPOOL_DIR"
 
 
 def open_producer(settings: Settings) -> Producer:
@@ -46,7 +45,7 @@ def spool(
     messages.configure(settings.log_format)
     chosen = directory or settings.spool_dir
     if chosen is None:
-        raise InvalidSetting(f"there is no spool: name its directory, or set {_VARIABLE}")
+        raise InvalidSetting(f"there is no spool: name its directory, or set {ProducerVariable.SPOOL_DIR}")
     if not chosen.is_dir():
         raise InvalidSetting(f"there is no spool in {chosen}: it is no directory")
     if flush:

@@ -18,6 +18,14 @@ class OpenTelemetryVariable(StrEnum):
     EXPORT_SIZE = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
 
 
+class ProducerVariable(StrEnum):
+    """What `Producer.from_environment` reads, named as the settings of the command line."""
+
+    REDIS_URL = "REDIS_URL"
+    PARTITIONS = f"{ENVIRONMENT_PREFIX}PARTITIONS"
+    SPOOL_DIR = f"{ENVIRONMENT_PREFIX}SPOOL_DIR"
+
+
 class Metric(StrEnum):
     """Prometheus metrics; base units, counters end in `_total`."""
 

@@ -1,5 +1,6 @@
 """Append events: durably, idempotently, in one round trip a batch."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -10,10 +11,11 @@ from typing import Self
 from redis import Redis, RedisCluster
 
 from streams.appender import Appender, AppendSettings, replicas_of
-from streams.connections import DEFAULT_TIMEOUT, RedisAddress, connect
-from streams.errors import RedisUnavailable
+from streams.connections import DEFAULT_TIMEOUT, FORMS, RedisAddress, connect
+from streams.errors import InvalidSetting, RedisUnavailable
 from streams.events import DEFAULT_SIZE_LIMIT, Event, check, new_event
 from streams.flusher import Flusher
+from streams.names import ProducerVariable
 from streams.partitions import Partition, partition_of, stream_of
 from streams.positions import Position
 from streams.spool import Spool
@@ -63,6 +65,22 @@ class Producer:
         self._appender = Appender(client, AppendSettings(partitions, window, replicas_of(durability)))
         self._spool = None if spool is None else Spool(spool)
         self._flusher = None if self._spool is None else Flusher(self._spool, self._send_all)
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Make one from REDIS_URL, PLAYHEAD_PARTITIONS and PLAYHEAD_SPOOL_DIR.
+
+        Raises:
+            InvalidSetting: a variable is missing or wrong.
+            SpoolFailed: the spool directory cannot be used.
+        """
+        url = os.environ.get(ProducerVariable.REDIS_URL)
+        if not url:
+            raise InvalidSetting(f"{ProducerVariable.REDIS_URL} is not set; it must be {FORMS}")
+        partitions = os.environ.get(ProducerVariable.PARTITIONS) or "1"
+        if not partitions.isdecimal() or int(partitions) == 0:
+            raise InvalidSetting(f"{ProducerVariable.PARTITIONS} is {partitions!r}; it must be a number from 1 up")
+        return cls(url, partitions=int(partitions), spool=os.environ.get(ProducerVariable.SPOOL_DIR) or None)
 
     def append(
         self,
