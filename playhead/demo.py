@@ -1,12 +1,14 @@
 """`playhead demo`: the whole product on embedded servers, in a fresh directory."""
 
 import hashlib
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psycopg
 from redis import Redis
 
@@ -14,7 +16,7 @@ from eventlog.reader import read_ordered
 from eventlog.replay import Replay, new_run
 from playhead.embedded.servers import embedded_servers
 from playhead.registry import PROJECTIONS
-from playhead.settings import Servers, load
+from playhead.settings import Servers, Settings, load
 from playhead.status import read_status
 from playhead.supervisor import Supervisor
 from projections.migrations import upgrade
@@ -24,44 +26,67 @@ from streams.producer import Producer
 
 _POLL_SECONDS = 0.05
 _DEADLINE_SECONDS = 60.0
+_MESSAGES = "consumers.log"
 
 
 class DemoFailed(PlayheadError):
-    """The demo did not end as it should: see the messages above."""
+    """The demo did not end as it should."""
+
+    def __init__(self, problem: str, directory: Path) -> None:
+        super().__init__(f"{problem}; see {directory / _MESSAGES}")
 
 
 def run_demo() -> int:
-    """Append sample jobs, show what each sink holds, replay the log and prove that nothing changes."""
+    """Append sample jobs, show what each sink holds, lose the sinks, and have them back from the log."""
     directory = Path(tempfile.mkdtemp(prefix="playhead-demo-"))
-    settings = load(directory)
-    with embedded_servers(directory) as running:
-        servers = Servers(str(running.redis_url), str(running.database_url))
+    settings = msgspec.structs.replace(  # whatever is set: the demo deletes what lies there
+        load(directory), output_dir=directory / "outputs", event_log_dir=directory / "eventlog"
+    )
+    with embedded_servers(directory) as running, (directory / _MESSAGES).open("wb") as messages:
+        servers = Servers(running.redis_url, running.database_url)
         upgrade(servers.database_url)
         client = connect(servers.redis_url)
-        if not isinstance(client, Redis):
-            raise DemoFailed
-        supervisor = Supervisor(settings, servers, quiet=True)
+        assert isinstance(client, Redis), "the embedded server is no cluster"
+        supervisor = Supervisor(settings, servers, messages=messages)
         supervisor.start()
         try:
-            _say(f"Started Valkey, Postgres and one process a consumer in {directory}")
-            with Producer(servers.redis_url) as producer:
-                for number, (type_, subject, payload) in enumerate(_sample()):
-                    producer.append(type_, subject=subject, data=payload, id=f"demo-{number}")
-            _wait_until_caught_up(client)
-            before = _show(settings.output_dir, settings.event_log_dir, servers.database_url)
-            _say("\nReplaying the log into the projections ...")
+            _play(client, settings, servers)
+        finally:
+            supervisor.stop()
+    at = f"--data-dir {directory}"
+    command = "playhead" if shutil.which("playhead") else sys.argv[0]
+    _say(
+        "\nLook next:\n"
+        f"  ls -R {directory}/outputs\n"
+        f"  {command} log cat {at}\n"
+        f"  {command} up {at}    # then, in another terminal:\n"
+        f"  {command} status {at}\n"
+        f'  eval "$({command} env {at})" && psql "$DATABASE_URL" -c "TABLE jobs"\n'
+        f"Everything is in {directory}; delete it when you are done."
+    )
+    return 0
+
+
+def _play(client: Redis, settings: Settings, servers: Servers) -> None:
+    _say(f"1. Valkey, Postgres and a process for each consumer run in {settings.data_dir}")
+    with Producer(client, partitions=settings.partitions) as producer:
+        for number, (type_, subject, payload) in enumerate(_sample()):
+            producer.append(type_, subject=subject, data=payload, id=f"demo-{number}")
+        _say("2. A program appended what became of its jobs; each outcome is an event, and is on disk")
+        _wait_until_caught_up(client, settings)
+        before = _show(settings.output_dir, settings.event_log_dir, servers.database_url)
+        _say("\n3. Now the worst: every JSON file deleted, the table emptied")
+        shutil.rmtree(settings.output_dir)
+        with psycopg.connect(servers.database_url) as connection:
+            connection.execute("TRUNCATE jobs")
+        for step in ("4. The log is replayed, no job runs again", "5. Replayed once more: twice is the same as once"):
             replay = Replay(client, new_run(), {"jobs": PROJECTIONS})
             count = replay.send(read_ordered(settings.event_log_dir))
             replay.finish()
-            _wait_until_caught_up(client)
-            after = _fingerprint(settings.output_dir, servers.database_url)
-            if after != before:
-                raise DemoFailed
-            _say(f"{count} events replayed; every file and row is as it was before: {after[:16]}")
-        finally:
-            supervisor.stop()
-    _say(f"\nLook next:\n  find {directory}/outputs -type f\n  playhead up --data-dir {directory}")
-    return 0
+            _wait_until_caught_up(client, settings)
+            if _fingerprint(settings.output_dir, servers.database_url) != before:
+                raise DemoFailed("the replay did not bring back what was there", settings.data_dir)
+            _say(f"{step}: {count} events, and every file and row is as it was ({before[:12]})")
 
 
 def _sample() -> Iterator[tuple[str, str, object]]:
@@ -108,17 +133,19 @@ def _sample() -> Iterator[tuple[str, str, object]]:
 def _show(outputs: Path, event_log: Path, database_url: str) -> str:
     files = sorted(path for path in outputs.glob("daily/**/*.json"))
     events = [recorded.event for _, recorded in read_ordered(event_log)]
-    _say(f"\nEvent log:   {len(events)} events in {event_log}")
+    _say(f"\nThe event log has them for ever ({event_log}):")
     for event in events:
-        _say(f"  {event.time}  {event.type:<14} {event.subject}")
-    _say(f"JSON files:  {len(files)}")
+        _say(f"  {event.time[:19]}Z  {event.type:<14} {event.subject}")
+    _say(f"JSON files, one a job and a summary of the day ({outputs}):")
     for path in files:
         _say(f"  {path.relative_to(outputs)}")
     with psycopg.connect(database_url) as connection:
-        rows = connection.execute("SELECT job_id, scraper_id, status, model FROM jobs ORDER BY job_id").fetchall()
-    _say(f"Table jobs:  {len(rows)} rows")
+        rows = connection.execute(
+            "SELECT job_id, status, scraper_id, model, total_tokens FROM jobs ORDER BY job_id"
+        ).fetchall()
+    _say("Table jobs in Postgres (job, status, scraper, model, tokens):")
     for row in rows:
-        _say("  " + "  ".join(str(value) for value in row))
+        _say("  " + "  ".join("-" if value is None else str(value) for value in row))
     return _fingerprint(outputs, database_url)
 
 
@@ -132,11 +159,11 @@ def _fingerprint(outputs: Path, database_url: str) -> str:
     return digest.hexdigest()
 
 
-def _wait_until_caught_up(client: Redis) -> None:
+def _wait_until_caught_up(client: Redis, settings: Settings) -> None:
     deadline = time.monotonic() + _DEADLINE_SECONDS
-    while not read_status(client, 1).caught_up:
+    while not read_status(client, settings.partitions).caught_up:
         if time.monotonic() > deadline:
-            raise DemoFailed("the consumers did not catch up within a minute")
+            raise DemoFailed("the consumers did not catch up within a minute", settings.data_dir)
         time.sleep(_POLL_SECONDS)
 
 

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
+from typing import IO
 
 import structlog
 
@@ -20,18 +21,20 @@ _RESTARTS, _WITHIN_SECONDS = 5, 60.0
 _POLL_SECONDS = 0.1
 _ANSWER_SECONDS = 1.0
 _STOP_SECONDS = 30.0
+_PATIENCE_SECONDS = 10.0
+"""After which it is said why a consumer is not ready, and again after as long."""
 
 
 class Supervisor:
     """Starts consumers as processes of their own, and starts one again that ends, five times a minute at most."""
 
-    def __init__(self, settings: Settings, servers: Servers, *, quiet: bool = False) -> None:
-        self._quiet = quiet
+    def __init__(self, settings: Settings, servers: Servers, *, messages: IO[bytes] | None = None) -> None:
+        self._messages = messages
         self._host, self._first_port = settings.http_host, settings.http_port
         self._environment = environment(settings, servers)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._ports: dict[str, int] = {}
-        self._waited_for: set[str] = set()
+        self._waited_for: dict[str, str] = {}
         self._starts: dict[str, deque[float]] = {}
         self._signals = 0
         self._log = structlog.get_logger()
@@ -41,8 +44,11 @@ class Supervisor:
 
         `on_ready` gets the address of each consumer once all of them serve, or stand by.
         """
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sign, self._on_signal)
         self.start()
         told = False
+        complain_at = time.monotonic() + _PATIENCE_SECONDS
         while not self._signals:
             for name, child in list(self._children.items()):
                 if child.poll() is not None and not self._revive(name, child.returncode):
@@ -52,7 +58,11 @@ class Supervisor:
                 self._log.critical(problem)
                 self.stop()
                 return 1
-            self._waited_for = {name for name in self._waited_for if not self._is_ready(name)}
+            self._waited_for = {name: problem for name in self._waited_for if (problem := self._problem(name))}
+            if self._waited_for and time.monotonic() > complain_at:
+                complain_at = time.monotonic() + _PATIENCE_SECONDS
+                for name, problem in self._waited_for.items():
+                    self._log.warning("a consumer is not ready", consumer=name, problem=problem)
             if not self._waited_for and not told:
                 told = True
                 on_ready({name: f"http://{self._host}:{port}" for name, port in self._ports.items()})
@@ -62,8 +72,6 @@ class Supervisor:
 
     def start(self) -> None:
         """Start every consumer."""
-        for sign in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(sign, self._on_signal)
         for name in CONSUMERS:
             self._start(name)
 
@@ -85,12 +93,12 @@ class Supervisor:
         index = list(CONSUMERS).index(name)
         port = self._first_port + index if self._first_port else free_port(self._ports.get(name, 0))
         self._ports[name] = port
-        self._waited_for.add(name)
+        self._waited_for[name] = "starting"
         self._children[name] = subprocess.Popen(
             [sys.executable, "-m", "playhead", "run", name],
             env=self._environment | {"PLAYHEAD_HTTP_PORT": str(port)},
             start_new_session=True,
-            stderr=subprocess.DEVNULL if self._quiet else None,
+            stderr=self._messages,
         )
 
     def _revive(self, name: str, code: int) -> bool:
@@ -102,14 +110,18 @@ class Supervisor:
         self._start(name)
         return True
 
-    def _is_ready(self, name: str) -> bool:
+    def _problem(self, name: str) -> str | None:
+        """What the consumer says is wrong, None when it is ready."""
         host = "127.0.0.1" if self._host in {"0.0.0.0", "::", ""} else self._host  # noqa: S104  # asked, not bound
         connection = http.client.HTTPConnection(host, self._ports[name], timeout=_ANSWER_SECONDS)
         try:
             connection.request("GET", "/readyz")
-            return connection.getresponse().status == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
+            response = connection.getresponse()
+            said = response.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            return f"it does not answer: {error}"
+        else:
+            return None if response.status == http.HTTPStatus.OK else said or "not ready"
         finally:
             connection.close()
 

@@ -1,4 +1,4 @@
-"""`playhead up` when something goes wrong."""
+"""`playhead up` when something goes wrong, and `playhead demo`."""
 
 import json
 import os
@@ -78,3 +78,15 @@ def test_a_second_ctrl_c_does_not_wait(up):
     assert up.process.wait(60) == 0
     assert up.said("killed before it stopped by itself")
     assert not consumer.is_running()
+
+
+def test_the_demo_brings_everything_back_and_touches_nothing_of_ours(tmp_path):
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "ours.json").write_text("{}")
+    environment = CLEAN | {"OUTPUT_DIR": str(tmp_path / "outputs"), "TMPDIR": str(tmp_path)}
+    done = subprocess.run([*PLAYHEAD, "demo"], cwd=tmp_path, env=environment, capture_output=True, check=False)
+
+    assert (0, b"") == (done.returncode, done.stderr)
+    assert done.stdout.count(b"5 events, and every file and row is as it was") == 2
+    assert b"Look next" in done.stdout
+    assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["ours.json"]
