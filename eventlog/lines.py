@@ -23,14 +23,17 @@ _DATA = b',"data":'
 _FOOT = b"}\n"
 _HEX_DIGITS = 8
 
-_REQUIRED = ("id", "source", "type", "time", "subject")
-_OPTIONAL = ("dataschema", "correlationid", "causationid", "traceparent", "tracestate", "imported")
-_KNOWN = frozenset({"specversion", *_REQUIRED, *_OPTIONAL, "sequence", "data"})
+_KNOWN = frozenset(
+    {
+        *("specversion", "id", "source", "type", "time", "subject"),
+        *("dataschema", "correlationid", "causationid", "traceparent", "tracestate", "imported", "sequence", "data"),
+    }
+)
 _ESCAPE = "ext_"
 """Prefix of an extension whose own name would read as a known member, or as an escaped one."""
 
 
-class _Attributes(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class _Attributes(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True):
     specversion: str
     id: str
     source: str
@@ -43,10 +46,12 @@ class _Attributes(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     traceparent: str | None = None
     tracestate: str | None = None
     imported: str | None = None
+    sequence: str | None = None
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(dict[str, str]).decode
+_decode = msgspec.json.Decoder(_Attributes).decode
+_decode_any = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def encode_line(recorded: Recorded) -> bytes:
@@ -163,24 +168,31 @@ def holds_whole_line(torn: bytes) -> bool:
 
 
 def _recorded(attributes: bytes, data: bytes, position: Position) -> Recorded:
+    extensions: dict[str, str] = {}
     try:
-        members = _decode(attributes)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadLine(f"its event cannot be read: {error}") from error
-    if members.pop("specversion", None) != "1.0":
+        known = _decode(attributes)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        known, extensions = _recorded_with_extensions(attributes)
+    if known.specversion != "1.0":
         raise BadLine("its event is not CloudEvents 1.0")
-    sequence = members.pop("sequence", None)
+    sequence = known.sequence
     if sequence is not None and not (sequence.isascii() and sequence.isdecimal()):
         raise BadLine(f"its sequence {sequence!r} is not a number")
-    try:
-        required = [members.pop(name) for name in _REQUIRED]
-    except KeyError as error:
-        raise BadLine(f"its event has no {error}") from error
-    optional = [members.pop(name, None) for name in _OPTIONAL]
-    extensions = {name.removeprefix(_ESCAPE): value for name, value in members.items()}
-    event = Event(**dict(zip(_REQUIRED, required, strict=True)), data=data, extensions=extensions)
-    if any(value is not None for value in optional):
-        event = msgspec.structs.replace(event, **dict(zip(_OPTIONAL, optional, strict=True)))
+    event = Event(
+        id=known.id,
+        source=known.source,
+        type=known.type,
+        time=known.time,
+        subject=known.subject,
+        data=data,
+        dataschema=known.dataschema,
+        correlationid=known.correlationid,
+        causationid=known.causationid,
+        traceparent=known.traceparent,
+        tracestate=known.tracestate,
+        imported=known.imported,
+        extensions=extensions,
+    )
     return Recorded(event, position, None if sequence is None else int(sequence))
 
 
@@ -189,6 +201,15 @@ def _string_end(line: bytes, start: int) -> int:
     while line[start : start + 1] not in {b'"', b""}:
         start += 2 if line[start : start + 1] == b"\\" else 1
     return start + 1
+
+
+def _recorded_with_extensions(attributes: bytes) -> tuple[_Attributes, dict[str, str]]:
+    try:
+        members = _decode_any(attributes)
+        known = msgspec.convert({name: members.pop(name) for name in _KNOWN & members.keys()}, _Attributes)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadLine(f"its event cannot be read: {error}") from error
+    return known, {name.removeprefix(_ESCAPE): value for name, value in members.items()}
 
 
 def _escaped(name: str) -> str:

@@ -1,6 +1,6 @@
 """The entry codec: an event as the fields of a Redis Stream entry, and back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import crc32c
 import msgspec
@@ -48,14 +48,18 @@ def decode(entry: RawEntry) -> Recorded:
     Raises:
         InvalidEvent: names the field that is missing, malformed or damaged.
     """
-    values = dict(zip(_names(entry.fields[::2]), entry.fields[1::2], strict=True))
-    body = values.pop("body", None)
-    if body is None:
-        raise InvalidEvent("body", "is missing")
+    body: bytes | None = None
+    attributes: dict[str, str] = {}
     try:
-        attributes = {name: value.decode() for name, value in values.items()}
+        for name, value in zip(entry.fields[::2], entry.fields[1::2], strict=True):
+            if name == b"body":
+                body = value
+            else:
+                attributes[_NAMES.get(name) or name.decode("utf-8", "backslashreplace")] = value.decode()
     except UnicodeDecodeError as error:
         raise InvalidEvent("entry", f"a field is not UTF-8: {error}") from error
+    if body is None:
+        raise InvalidEvent("body", "is missing")
     if (checksum := attributes.get("ce_crc32c")) is None:
         check_json(body)
     elif checksum != f"{crc32c.crc32c(body):08x}":
@@ -104,14 +108,13 @@ def sequence_of(entry: RawEntry) -> int | None:
     return None
 
 
-def _names(names: Iterable[bytes]) -> Iterable[str]:
-    return (name.decode("utf-8", "backslashreplace") for name in names)
-
-
 _PREFIXED = frozenset(_PREFIX + name for name in _KNOWN)
+_NAMES = {name.encode(): name for name in _PREFIXED}
 
 
 def _extensions(attributes: dict[str, str]) -> dict[str, str]:
+    if attributes.keys() <= _PREFIXED:
+        return {}
     return {
         name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else _FIELD + name: value
         for name, value in attributes.items()

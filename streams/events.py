@@ -173,6 +173,8 @@ def parse_time(text: str) -> datetime:
         raise InvalidEvent("time", f"{text!r} is not an RFC 3339 time like 2025-08-09T06:36:58.200226Z")
     try:
         moment = datetime.fromisoformat(text)
+        if moment.tzinfo is UTC:
+            return moment
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise InvalidEvent("time", f"{text!r} is not a time: {error}") from error

@@ -1,11 +1,10 @@
 """Positions in a partition, and the order of events of one subject."""
 
-import re
 from typing import NamedTuple
 
 from streams.errors import InvalidEvent
 
-_FORM = re.compile(r"(\d{1,19})-(\d{1,19})", re.ASCII)
+_DIGITS = 19
 
 
 class Position(NamedTuple):
@@ -21,10 +20,10 @@ class Position(NamedTuple):
         Raises:
             InvalidEvent: it has another form.
         """
-        found = _FORM.fullmatch(text if isinstance(text, str) else text.decode("ascii", "replace"))
-        if found is None:
+        first, _, second = (text.encode("ascii", "replace") if isinstance(text, str) else text).partition(b"-")
+        if not (first.isdigit() and second.isdigit() and len(first) <= _DIGITS and len(second) <= _DIGITS):
             raise InvalidEvent("position", f"{text!r} is not a position like 1754541721120-0")
-        return cls(int(found[1]), int(found[2]))
+        return cls(int(first), int(second))
 
     def __str__(self) -> str:
         return f"{self.milliseconds}-{self.counter}"
