@@ -18,8 +18,9 @@ _SPACE = b" \t\r\n"
 class JobResult(msgspec.Struct, frozen=True):
     """What a job came to.
 
-    Raw members are JSON null where the payload has none. `members` has every member, known or not, in order.
-    `scraper_id` to `model` are parsed from `job`, and None where it does not hold them as non-empty strings.
+    Raw members are JSON null where the payload has none. `scraper_id` to `model` are parsed from `job`, and None where
+    it does not hold them as non-empty strings. `strict` is False where msgspec refuses the JSON: then it may hold lone
+    surrogates, NaN or deep nesting.
     """
 
     job_id: str
@@ -34,7 +35,38 @@ class JobResult(msgspec.Struct, frozen=True):
     created_at: str | None
     source_url: str | None
     model: str | None
-    members: dict[str, msgspec.Raw]
+    strict: bool
+
+
+class _Metadata(msgspec.Struct, gc=False):
+    scraper_id: str | None = None
+    source_url: str | None = None
+
+
+class _Provider(msgspec.Struct, gc=False):
+    model: str | None = None
+
+
+class _Job(msgspec.Struct, gc=False):
+    created_at: str | None = None
+    metadata: _Metadata | None = None
+    provider_config: _Provider | None = None
+
+
+class _Payload(msgspec.Struct, gc=False):
+    job_id: str
+    status: str | None = None
+    job: msgspec.Raw = NULL
+    result: msgspec.Raw = NULL
+    error: msgspec.Raw = NULL
+    retry_count: msgspec.Raw = NULL
+    completed_at: msgspec.Raw = NULL
+    processing_time: msgspec.Raw = NULL
+
+
+_PAYLOAD = msgspec.json.Decoder(_Payload)
+_JOB = msgspec.json.Decoder(_Job | None)
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decode_job_result(data: bytes) -> JobResult:
@@ -43,6 +75,32 @@ def decode_job_result(data: bytes) -> JobResult:
     Raises:
         InvalidEvent: it is not a JSON object, or has no job_id.
     """
+    try:
+        payload = _PAYLOAD.decode(data)
+        job = _JOB.decode(payload.job) or _NO_JOB
+    except (ValueError, RecursionError):  # another shape, or JSON that msgspec refuses
+        return _decode_leniently(data)
+    if not payload.job_id:
+        return _decode_leniently(data)
+    metadata, provider = job.metadata or _NO_METADATA, job.provider_config or _NO_PROVIDER
+    return JobResult(
+        payload.job_id,
+        payload.status or _status(payload.error),
+        payload.job,
+        payload.result,
+        payload.error,
+        payload.retry_count,
+        payload.completed_at,
+        payload.processing_time,
+        metadata.scraper_id or None,
+        job.created_at or None,
+        metadata.source_url or None,
+        provider.model or None,
+        strict=True,
+    )
+
+
+def _decode_leniently(data: bytes) -> JobResult:
     members = decode_members(data)
     if members is None:
         raise InvalidEvent("data", "is not a JSON object")
@@ -56,7 +114,7 @@ def decode_job_result(data: bytes) -> JobResult:
     error = members.get("error", NULL)
     return JobResult(
         job_id=job_id,
-        status=text_or_none(members.get("status", NULL)) or ("completed" if bytes(error) == b"null" else "failed"),
+        status=text_or_none(members.get("status", NULL)) or _status(error),
         job=job,
         result=members.get("result", NULL),
         error=error,
@@ -67,11 +125,15 @@ def decode_job_result(data: bytes) -> JobResult:
         created_at=text_or_none(about.get("created_at", NULL)),
         source_url=text_or_none(metadata.get("source_url", NULL)),
         model=text_or_none(provider.get("model", NULL)),
-        members=members,
+        strict=False,
     )
 
 
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+def _status(error: msgspec.Raw) -> str:
+    return "completed" if bytes(error) == b"null" else "failed"
+
+
+_NO_JOB, _NO_METADATA, _NO_PROVIDER = _Job(), _Metadata(), _Provider()
 _STRING = msgspec.json.Decoder(str)
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 

@@ -1,17 +1,20 @@
 """The projection `jobs`: one row a job in Postgres, as its latest event says."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
 
-from projections.jobs.rows import Row, row
+from projections.jobs.rows import Row, copy_lines, row
 from projections.migrations import require_upgraded
 from projections.postgres import Checkpoints, Connection, Database
 from streams.events import Recorded
 from streams.partitions import Partition
 from streams.positions import Position
 from streams.sinks import Batch, Outcome
+
+_PART = 25
+"""Rows handed over at once."""
 
 _HERE = Path(__file__).parent
 _STANDING = (_HERE / "standing.sql").read_bytes()
@@ -51,15 +54,16 @@ class Jobs:
             InvalidEvent: an event has no job_id that Postgres can store.
             psycopg.Error: `projections.failures` tells whether it passes.
         """
+        rows = self._rows(batch.events)
         try:
-            return self._write(batch, self._rows(batch.events))
+            return self._write(batch, rows)
         except psycopg.errors.UniqueViolation:
             # A job whose events have different subjects: another partition wrote its row after we looked.
-            return self._write(batch, self._rows(batch.events))
+            return self._write(batch, rows)
         except (psycopg.DataError, psycopg.errors.StatementTooComplex):
             if len(batch.events) > 1:
                 raise
-            return self._write(batch, self._rows(batch.events, plain=True))
+            return self._write(batch, rows, plain=True)
 
     def settle(self) -> None:
         """Nothing is put off."""
@@ -68,36 +72,37 @@ class Jobs:
         """Close the connection."""
         self._database.close()
 
-    def _rows(self, events: Sequence[Recorded], *, plain: bool = False) -> list[Row]:
+    def _rows(self, events: Sequence[Recorded]) -> list[Row]:
         latest: dict[str, Row] = {}
         for recorded in events:
             if recorded.event.type in self.types:
-                made = row(recorded, plain=plain)
+                made = row(recorded)
                 standing = latest.get(made.job_id)
                 if standing is None or standing.order < made.order:
                     latest[made.job_id] = made
         return list(latest.values())
 
-    def _write(self, batch: Batch, rows: Sequence[Row]) -> Outcome:
+    def _write(self, batch: Batch, rows: Sequence[Row], *, plain: bool = False) -> Outcome:
         with self._database.transaction() as connection:
             outcome = self._checkpoints.advance(connection, batch)
             if outcome == "applied" and rows:
-                _store(connection, rows)
+                _store(connection, rows, plain=plain)
             return outcome
 
 
-def _store(connection: Connection, rows: Sequence[Row]) -> None:
+def _store(connection: Connection, rows: Sequence[Row], *, plain: bool) -> None:
     standing: dict[str, str] = dict(connection.execute(_STANDING, ([row.job_id for row in rows],)).fetchall())
-    _copy(connection, _COPY, (row for row in rows if row.job_id not in standing))
+    _copy(connection, _COPY, [row for row in rows if row.job_id not in standing], plain=plain)
     newer = [row for row in rows if row.order > standing.get(row.job_id, row.order)]
     if newer:
         connection.execute(_INCOMING)
-        _copy(connection, _COPY_INCOMING, newer)
+        _copy(connection, _COPY_INCOMING, newer, plain=plain)
         connection.execute(_UPSERT)
 
 
-def _copy(connection: Connection, statement: bytes, rows: Iterable[Row]) -> None:
-    lines = b"".join(row.line for row in rows)
-    if lines:
+def _copy(connection: Connection, statement: bytes, rows: Sequence[Row], *, plain: bool) -> None:
+    """A part at a time, so that Postgres reads one while we prepare the next."""
+    if rows:
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(lines)
+            for start in range(0, len(rows), _PART):
+                copy.write(copy_lines(rows[start : start + _PART], plain=plain))

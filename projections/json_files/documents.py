@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from projections.job_result import JobResult, decode_job_result
+from projections.job_result import JobResult, decode_job_result, decode_members
 from projections.json_files.encoding import decode, encode, indent
 from projections.json_files.summaries import Entry
 from streams.errors import InvalidEvent
@@ -73,6 +73,7 @@ def _content(recorded: Recorded, result: JobResult) -> bytes:
         "completed_at": b"null",
         "processing_time": b"null",
     }
-    members.update((name, bytes(raw)) for name, raw in result.members.items() if name != "event_id")
+    members.update((name, bytes(raw)) for name, raw in (decode_members(recorded.event.data) or {}).items())
+    members.pop("event_id", None)  # it stands last
     members["event_id"] = encode(recorded.event.id)
     return indent(b"{" + b",".join(encode(name) + b":" + raw for name, raw in members.items()) + b"}")

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import psycopg
 import pytest
 
@@ -293,3 +294,15 @@ def test_an_altered_migration_is_refused(database, tmp_path):
 def test_a_database_of_a_newer_version_is_refused(database, tmp_path):
     with pytest.raises(DatabaseNewer, match="0002_jobs"):
         upgrade(database, tmp_path)
+
+
+def test_a_result_that_is_not_utf_8_is_kept_as_text(database, jobs):
+    data = b'{"job_id":"a","job":{"x":"\xff"},"result":{"x":"\xff\xfe"}}'
+    event = msgspec.structs.replace(job(1).event, data=data)
+
+    outcome = jobs.apply(batch(Recorded(event, Position(1754800000001, 0)), job(2, "b")))
+
+    assert outcome == "applied"
+    assert query(database, "SELECT result, result_text, job FROM jobs WHERE job_id = 'a'") == [
+        (None, r'{"x":"\xff\xfe"}', None)
+    ]
