@@ -183,7 +183,7 @@ def parse_time(text: str) -> datetime:
 def format_time(moment: datetime) -> str:
     """Write RFC 3339 in UTC with microseconds; a naive time is UTC."""
     aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return aware.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if aware.year >= 1000 else aware.isoformat()  # noqa: PLR2004
+    return aware.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def _check_attribute(field: str, value: object) -> None:

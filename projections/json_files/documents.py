@@ -4,17 +4,23 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from projections.job_result import JobResult, decode_job_result, decode_members
+from projections.job_result import NULL, JobResult, decode_job_result, decode_members
 from projections.json_files.encoding import decode, encode, indent
 from projections.json_files.summaries import Entry
 from streams.errors import InvalidEvent
 from streams.events import Recorded, format_time, parse_time
 
-STATUSES = {"job.completed": b'"completed"', "job.failed": b'"failed"'}
+STATUSES = {"job.completed": "completed", "job.failed": "failed"}
 """The event types this projection takes, and the status of a payload without one."""
 
 
 _EVENT_ID = b'"event_id":'
+_MEMBERS: dict[str, msgspec.Raw | str] = {
+    **dict.fromkeys(("job_id", "job", "status", "result", "error"), NULL),
+    "retry_count": msgspec.Raw(b"0"),
+    **dict.fromkeys(("completed_at", "processing_time"), NULL),
+}
+"""What a file holds where the payload does not, in this order."""
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -63,17 +69,15 @@ def _created(result: JobResult) -> datetime | None:
 
 
 def _content(recorded: Recorded, result: JobResult) -> bytes:
-    members: dict[str, bytes] = {
-        "job_id": encode(result.job_id),
-        "job": b"null",
-        "status": STATUSES[recorded.event.type],
-        "result": b"null",
-        "error": b"null",
-        "retry_count": b"0",
-        "completed_at": b"null",
-        "processing_time": b"null",
-    }
-    members.update((name, bytes(raw)) for name, raw in (decode_members(recorded.event.data) or {}).items())
-    members.pop("event_id", None)  # it stands last
-    members["event_id"] = encode(recorded.event.id)
-    return indent(b"{" + b",".join(encode(name) + b":" + raw for name, raw in members.items()) + b"}")
+    own = decode_members(recorded.event.data) or {}
+    own.pop("event_id", None)  # ours stands last
+    members = _MEMBERS | {"job_id": result.job_id, "status": STATUSES[recorded.event.type]} | own
+    try:
+        return indent(msgspec.json.encode(members | {"event_id": recorded.event.id}))
+    except UnicodeEncodeError:  # a name holds a lone surrogate, which only the standard library writes
+        written = {name: _written(value) for name, value in members.items()} | {"event_id": encode(recorded.event.id)}
+        return indent(b"{" + b",".join(encode(name) + b":" + value for name, value in written.items()) + b"}")
+
+
+def _written(value: msgspec.Raw | str) -> bytes:
+    return encode(value) if isinstance(value, str) else bytes(value)
