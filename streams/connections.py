@@ -1,5 +1,6 @@
 """Connections from every URL form: redis://, rediss://, unix://, redis+sentinel://, redis+cluster://."""
 
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -20,6 +21,9 @@ _SENTINEL_PORT = 26379
 _REDIS_PORT = 6379
 _TRUE = {"1", "true", "yes", "on"}
 _RETRY_BASE, _RETRY_CAP = 0.01, 1.0  # seconds, as redis-py's own
+_CLUSTER_RETRIES = 3  # to learn which node has a slot now
+_VERIFICATIONS = {"none", "optional", "required"}
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 FORMS = (
     "redis://host:6379/0, rediss://host:6379/0, unix:///path/of.sock, "
@@ -86,12 +90,10 @@ class RedisAddress(msgspec.Struct, frozen=True):
         return cls(parts.scheme, url, hosts, options, unquote(service), tls | own)
 
 
-def connect(
-    url: str | RedisAddress, timeout: float = DEFAULT_TIMEOUT, *, retries: int | None = None
-) -> "Redis | RedisCluster":
+def connect(url: str | RedisAddress, timeout: float = DEFAULT_TIMEOUT, *, retries: int = 0) -> "Redis | RedisCluster":
     """Make a client; nothing is sent yet but for a Cluster, whose slots are asked for.
 
-    A command whose connection broke is sent again `retries` times, 10 where not given.
+    A command whose connection broke is sent again `retries` times, which is safe only where twice is the same as once.
 
     Raises:
         InvalidSetting: the URL has an unknown form.
@@ -101,14 +103,14 @@ def connect(
     limits: dict[str, Any] = {"socket_timeout": timeout}
     if address.scheme != "unix":
         limits |= {"socket_connect_timeout": timeout, "socket_keepalive": True}
-    if retries is not None:
-        limits["retry"] = Retry(ExponentialWithJitterBackoff(base=_RETRY_BASE, cap=_RETRY_CAP), retries)
-    options = limits | address.options
+    options: dict[str, Any] = limits | {"retry": _retry(retries)} | address.options
     try:
         if address.scheme == "redis+cluster":
+            options["retry"] = _retry(max(retries, _CLUSTER_RETRIES))
             return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.hosts], **options)
         if address.service is not None:
-            sentinel = Sentinel(list(address.hosts), sentinel_kwargs=limits | address.sentinel_options, **options)
+            own = limits | {"retry": _retry(0)} | address.sentinel_options  # the next Sentinel is the retry
+            sentinel = Sentinel(list(address.hosts), sentinel_kwargs=own, **options)
             return sentinel.master_for(address.service)  # pyright: ignore[reportUnknownMemberType]  # untyped in redis-py
         if address.scheme == "unix":
             return Redis(unix_socket_path=options.pop("path"), **options)
@@ -120,12 +122,21 @@ def connect(
         raise _unreadable(f"an option after the ? is wrong: {error}") from error
 
 
+def _retry(retries: int) -> Retry:
+    return Retry(ExponentialWithJitterBackoff(base=_RETRY_BASE, cap=_RETRY_CAP), retries)
+
+
 def _options(parts: SplitResult, credentials: str) -> dict[str, Any]:
     """What stands before the @ and after the ?, as redis-py's keyword arguments of the right type."""
     try:
         options = cast("dict[str, Any]", parse_url(f"redis://?{parts.query}"))
     except ValueError as error:
         raise _unreadable(f"an option after the ? is wrong: {error}") from error
+    if options.get("ssl_cert_reqs", "required") not in _VERIFICATIONS:
+        raise _unreadable(f"ssl_cert_reqs after the ? must be one of {', '.join(sorted(_VERIFICATIONS))}")
+    for name in _FILES:
+        if name in options and not Path(options[name]).is_file():
+            raise _unreadable(f"{name} after the ? names no file: {options[name]}")
     username, _, password = credentials.partition(":")
     if username:
         options["username"] = unquote(username)

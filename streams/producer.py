@@ -26,7 +26,7 @@ DEFAULT_WINDOW = 24 * 3600
 
 _BATCH_BYTES = 8 * 1024 * 1024
 _BATCH_EVENTS = 500
-_SPOOL_RETRIES = 1
+_RETRIES, _SPOOL_RETRIES = 5, 1
 
 
 class Producer:
@@ -58,7 +58,7 @@ class Producer:
         self.partitions = partitions
         self._size_limit = size_limit
         if isinstance(redis, str):
-            address, retries = RedisAddress.parse(redis), None if spool is None else _SPOOL_RETRIES
+            address, retries = RedisAddress.parse(redis), _RETRIES if spool is None else _SPOOL_RETRIES
             client = lambda: connect(address, timeout, retries=retries)  # noqa: E731
         else:
             client = lambda: redis  # noqa: E731
