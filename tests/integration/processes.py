@@ -62,6 +62,12 @@ class Playhead:
             self._command(*arguments), env=self.environment, input=stdin, capture_output=True, check=True, timeout=60
         )
 
+    def attempt(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+        """A command that may fail."""
+        return subprocess.run(
+            self._command(*arguments), env=self.environment | environment, capture_output=True, check=False, timeout=60
+        )
+
     @contextmanager
     def running(self, name: str, **environment: str):
         """A consumer; leaving the block stops it, as a supervisor does."""

@@ -199,6 +199,10 @@ def test_neither_payloads_nor_passwords_are_seen_from_outside(playhead, servers,
             wait_until(lambda c=consumer: c.get("/readyz")[0] == 503 and "Error" in c.get("/readyz")[1])
             seen += [consumer.get("/metrics")[1], consumer.get("/readyz")[1]]
         seen.append(consumer.messages())
+    both = wrong["wrong password of Redis"] | wrong["wrong password of Postgres"]
+    for command in (["config", "show"], ["doctor"], ["append", "job.completed", "--subject", "job/9"]):
+        done = playhead.attempt(*command, **both)
+        seen += [done.stdout.decode(), done.stderr.decode()]
     everything = "\n".join(seen)
 
     assert PAYLOAD not in everything
