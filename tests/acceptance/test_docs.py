@@ -1,0 +1,74 @@
+"""Every example of a page runs, in the order of the page and in one fresh directory.
+
+A block of Python is a program, a block of console lines a shell script. A comment `<!-- not run: why -->` on the line
+before a block leaves it out.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streams.partitions import Partition
+from tests.integration.servers import make_server, plain_client
+
+DOCS = Path(__file__).parents[2] / "docs"
+_BLOCK = re.compile(r"^(<!-- not run: .+ -->\n)?```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = make_server("valkey", tmp_path_factory.mktemp("valkey"))
+    server.start()
+    yield server
+    server.stop()
+
+
+def examples(page):
+    return [(language, code) for skipped, language, code in _BLOCK.findall((DOCS / page).read_text()) if not skipped]
+
+
+def run_examples(page, url, directory):
+    programs = Path(sys.executable).parent
+    environment = os.environ | {
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "REDIS_URL": url,
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+    }
+    for language, code in examples(page):
+        if "redis-cli" in code and not shutil.which("redis-cli"):
+            continue
+        command = [sys.executable, "-W", "error"] if language == "python" else ["bash", "-eo", "pipefail"]
+        done = subprocess.run(
+            [*command, "-c", code.replace("redis://localhost:6379", url)],
+            cwd=directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, f"{page}:\n{code}\n{done.stdout}{done.stderr}"
+
+
+def test_the_examples_of_producers_run_and_record(server, tmp_path):
+    run_examples("producers.md", server.url, tmp_path)
+
+    with plain_client(server.url) as client:
+        entries = client.xrange(Partition("jobs", 0).key)
+    subjects = {fields[b"ce_subject"].decode() for _, fields in entries}
+    expected = {"job/1", "job/7", "job/8", "job/9", "job/999", "job/summary-front"}
+    assert expected <= subjects
+    assert any(b'"scraper_id":"maths"' in fields[b"body"] for _, fields in entries)
+
+
+def test_an_example_that_fails_is_noticed(server, tmp_path, monkeypatch):
+    (tmp_path / "page.md").write_text("```python\nimport nothing_of_this_name\n```\n")
+    monkeypatch.setattr(sys.modules[__name__], "DOCS", tmp_path)
+
+    with pytest.raises(AssertionError, match="nothing_of_this_name"):
+        run_examples("page.md", server.url, tmp_path)
