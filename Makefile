@@ -3,13 +3,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint types bench lock clean
+.PHONY: demo test faults lint types bench lock clean
 
 demo: $(INSTALLED)  ## The whole product on embedded servers, in a fresh directory
 	$(BIN)/playhead demo
 
 test: $(INSTALLED)  ## Every test that needs no Docker, on embedded servers
 	$(BIN)/pytest -n auto
+
+faults: $(INSTALLED)  ## Every fault as often as it takes, on every server there is, written to docs/reliability.md
+	$(BIN)/pytest tests/faults --full-faults -q --timeout 3600
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -17,7 +17,10 @@ from consumers.parked import UNPARK, original, parked_key, retry_key, subjects_k
 from streams.entries import RawEntry, subject_of
 from streams.partitions import Partition
 from streams.positions import START, Position
+from streams.producer import DEFAULT_WINDOW
 
+_LOOK_BACK = 20
+"""Entries among which the last sequence number is looked for; other clients may have added some without."""
 DEFAULT_LEASE = 5.0
 """Seconds after which the partition of a silent process is taken over."""
 
@@ -60,6 +63,7 @@ class Group:
         self._park = client.register_script(_script("park.lua"))
         self._release = client.register_script(_script("release.lua"))
         self._unpark = client.register_script(UNPARK)
+        self._first = client.register_script(_script("first.lua"))
         self._create = client.register_script(_script("create.lua"))
         self._attempt = client.register_script(_script("attempt.lua"))
         self._report = client.register_script(_script("report.lua"))
@@ -168,15 +172,24 @@ class Group:
         return cast("int", await self._attempt(keys=[self._attempts], args=[str(cursor)]))
 
     async def sequence_at(self, position: Position) -> int | None:
-        """The sequence number of the entry at a position, None where it is gone or has none."""
+        """The highest sequence number up to the entry at a position, None where that entry is gone or none has one."""
         if position == START:
             return 0
         reply = cast(
             "list[tuple[bytes, dict[bytes, bytes]]]",
-            await self._client.xrange(self.partition.key, str(position), str(position)),
+            await self._client.xrevrange(self.partition.key, str(position), "-", count=_LOOK_BACK),
         )
-        value = reply[0][1].get(b"ce_sequence") if reply else None
-        return int(value) if value else None
+        if not reply or Position.parse(reply[0][0]) != position:
+            return None
+        numbers = (fields.get(b"ce_sequence", b"") for _, fields in reply)
+        return max((int(number) for number in numbers if number.isdigit()), default=None)
+
+    async def first_positions(self, entries: Sequence[tuple[str, bytes]]) -> list[Position]:
+        """Where each event, given by its id and the id of its entry, stands first in the stream."""
+        ids = f"{self.partition.key}:ids:"
+        pairs = [part for entry in entries for part in entry]
+        reply = await self._first(keys=[f"{ids}0", f"{ids}1"], args=[DEFAULT_WINDOW, *pairs])
+        return [Position.parse(position) for position in cast("list[bytes]", reply)]
 
     async def replays(self) -> list[str]:
         """Replay runs that this group is to read."""

@@ -229,13 +229,16 @@ class Reader:
         """Decode, set bad entries aside in their place, apply the good ones between them."""
         good: list[tuple[RawEntry, Recorded]] = []
         size = 0
-        for entry in entries:
-            try:
-                recorded = decode(entry)
-            except InvalidEvent as error:
+        decoded = [(entry, _decoded(entry)) for entry in entries]
+        repeated = await self._repeated(decoded) if key == self._live else frozenset[bytes]()
+        for entry, recorded in decoded:
+            if isinstance(recorded, InvalidEvent):
                 await self._apply(key, good)
                 good, size = [], 0
-                await self._set_aside(key, entry, str(error), "undecodable")
+                await self._set_aside(key, entry, str(recorded), "undecodable")
+                continue
+            if entry.entry_id in repeated:
+                self._log.warning("the same event again, passed over", **about(recorded))
                 continue
             if key == self._live:
                 self._check_sequence(recorded)
@@ -250,6 +253,29 @@ class Reader:
                 await self._apply(key, good)
                 good, size = [], 0
         await self._apply(key, good)
+        if entries[-1].entry_id in repeated:
+            last = Position.parse(entries[-1].entry_id)
+            await self._group.advance(key, last)
+            self._cursors[key] = last
+
+    async def _repeated(self, decoded: "Sequence[tuple[RawEntry, Recorded | InvalidEvent]]") -> frozenset[bytes]:
+        """Entries whose event stands in the stream already. Only what `append` has not numbered next is looked up."""
+        doubtful: list[tuple[str, bytes]] = []
+        expected = self._expected or 0
+        for entry, recorded in decoded:
+            if isinstance(recorded, Recorded):
+                if recorded.sequence is None or recorded.sequence < expected:
+                    doubtful.append((recorded.event.id, entry.entry_id))
+                else:
+                    expected = recorded.sequence + 1
+        if not doubtful:
+            return frozenset()
+        first = await self._group.first_positions(doubtful)
+        return frozenset(
+            entry_id
+            for (_, entry_id), position in zip(doubtful, first, strict=True)
+            if position < Position.parse(entry_id)
+        )
 
     async def _apply(self, key: str, pairs: Sequence[tuple[RawEntry, Recorded]]) -> None:
         """Apply a batch; one that fails for good is split until the bad event stands alone."""
@@ -408,6 +434,13 @@ class Reader:
 
     def _source(self, key: str) -> Source:
         return Source(self._partition, None if key == self._live else key.rpartition(":")[2])
+
+
+def _decoded(entry: RawEntry) -> Recorded | InvalidEvent:
+    try:
+        return decode(entry)
+    except InvalidEvent as error:
+        return error
 
 
 class Observer:

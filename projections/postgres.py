@@ -20,6 +20,7 @@ IDLE_TIMEOUT = 120_000
 
 _OPEN = (SQL / "checkpoint_open.sql").read_bytes()
 _LOCK = (SQL / "checkpoint_lock.sql").read_bytes()
+_END_FROZEN = (SQL / "frozen_end.sql").read_bytes()
 _MOVE = (SQL / "checkpoint_move.sql").read_bytes()
 
 Connection = psycopg.Connection[TupleRow]
@@ -77,6 +78,11 @@ class Database:
             self.close()
             raise
 
+    def end_frozen(self) -> None:
+        """Free what a process of the same name froze with: a transaction it cannot end, and the locks in it."""
+        with self.transaction() as connection:
+            connection.execute(_END_FROZEN, (self._application_name,))
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -95,7 +101,9 @@ class Checkpoints:
 
         Raises:
             Fenced: a higher epoch stands there.
+            psycopg.errors.LockNotAvailable: its former owner is in a transaction, which `end_frozen` may end.
         """
+        connection.execute("SET LOCAL lock_timeout = '1s'")
         row = connection.execute(_OPEN, (self._projection, str(partition), epoch)).fetchone()
         if row is None:
             raise Fenced(f"{self._projection} {partition}: a process with an epoch above {epoch} owns it")

@@ -19,5 +19,9 @@ def wait_until():
     return wait
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full-faults", action="store_true", help="run faults as often as docs/reliability.md says")
+
+
 def pytest_report_header() -> str:
     return report_header()

@@ -43,9 +43,13 @@ class Jobs:
             Fenced: a higher epoch stands there.
             DatabaseNotUpgraded: its tables are not there yet.
         """
-        with self._database.transaction() as connection:
-            require_upgraded(connection)
-            return self._checkpoints.open(connection, partition, epoch)
+        try:
+            with self._database.transaction() as connection:
+                require_upgraded(connection)
+                return self._checkpoints.open(connection, partition, epoch)
+        except psycopg.errors.LockNotAvailable:
+            self._database.end_frozen()
+            raise
 
     def apply(self, batch: Batch) -> Outcome:
         """Write rows and checkpoint in one transaction.

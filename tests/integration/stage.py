@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import psycopg
+from prometheus_client import CollectorRegistry
 
+from consumers.metrics import PrometheusObserver
 from consumers.parked import Parked, ParkedEvents
 from consumers.process import ProcessSettings, _Serving, make_broker
-from consumers.reader import Observer, ReaderSettings
+from consumers.reader import ReaderSettings
 from eventlog.reader import read
 from eventlog.writer import EventLog
 from projections.failures import is_transient
@@ -66,22 +68,21 @@ def fields(event: Event, **changes: str | bytes | None) -> dict[str, str | bytes
     return {name: value for name, value in (plain | changes).items() if value is not None}
 
 
-class Watch(Observer):
-    """Counts what an operator would be told."""
+class Watch(PrometheusObserver):
+    """Counts what an operator is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, projection: str) -> None:
+        super().__init__(projection, CollectorRegistry())
         self.lost_events = 0
         self.parked_events: Counter[str] = Counter()
-        self.retries = 0
 
     def lost(self, partition: Partition, count: int) -> None:
+        super().lost(partition, count)
         self.lost_events += count
 
     def parked(self, partition: Partition, reason_class: str) -> None:
+        super().parked(partition, reason_class)
         self.parked_events[reason_class] += 1
-
-    def retried(self, partition: Partition) -> None:
-        self.retries += 1
 
 
 class Consumer(threading.Thread):
@@ -89,7 +90,7 @@ class Consumer(threading.Thread):
 
     def __init__(self, sink: Sink, settings: ProcessSettings) -> None:
         super().__init__(name=f"consumer-{sink.name}", daemon=True)
-        self.sink, self.watch = sink, Watch()
+        self.sink, self.watch = sink, Watch(sink.name)
         self.failure: BaseException | None = None
         self.serving: _Serving | None = None
         self._settings = settings
@@ -115,11 +116,11 @@ class Consumer(threading.Thread):
 
     @property
     def healthy(self) -> bool:
-        return self.serving is not None and self.serving.ready
+        return self.serving is not None and not self.serving.problems()
 
     async def _serve(self) -> None:
         broker = make_broker(self._settings.redis_url)
-        serving = _Serving(self.sink, self._settings, is_transient, self.watch)
+        serving = _Serving(self.sink, self._settings, is_transient, self.watch, None)
         serving.start(await broker.connect(), on_failure=self._stopping.set)
         self.serving = serving
         await self._stopping.wait()

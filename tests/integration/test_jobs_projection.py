@@ -306,3 +306,23 @@ def test_a_result_that_is_not_utf_8_is_kept_as_text(database, jobs):
     assert query(database, "SELECT result, result_text, job FROM jobs WHERE job_id = 'a'") == [
         (None, r'{"x":"\xff\xfe"}', None)
     ]
+
+
+def test_a_process_that_froze_in_its_transaction_does_not_keep_its_successor_out(database, jobs, wait_until):
+    successor = Jobs(database)
+    with jobs._database.transaction() as connection:
+        jobs._checkpoints.advance(connection, batch(job(1)))
+
+        def is_open():
+            try:
+                return successor.open(PARTITION, 2) == Position(0, 0)
+            except psycopg.errors.LockNotAvailable:
+                return False
+
+        wait_until(is_open)
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
+    assert query(database) == []
+    assert jobs.apply(batch(job(1))) == "fenced"
+    assert successor.apply(batch(job(1))) == "applied"
+    successor.close()

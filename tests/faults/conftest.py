@@ -1,0 +1,176 @@
+"""Faults on real servers. `--full-faults` runs the full counts on every server and writes docs/reliability.md."""
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.audits import audit, prepare
+from tests.faults.nursery import Nursery, Spec
+from tests.faults.reports import Report, render
+from tests.integration.conftest import postgres  # noqa: F401  # the same fixture
+from tests.integration.servers import SERVERS, make_server, plain_client
+from tests.integration.stage import JOBS, Stage
+
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+_REPORTS = pytest.StashKey[list[Report]]()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "fault_server" in metafunc.fixturenames:
+        names = SERVERS if metafunc.config.getoption("--full-faults") else ["valkey"]
+        metafunc.parametrize("fault_server", names, indirect=True, scope="session")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reports = session.config.stash.get(_REPORTS, [])
+    if session.config.getoption("--full-faults") and reports and not hasattr(session.config, "workerinput"):
+        PAGE.write_text(render(sorted(reports, key=lambda one: (one.fault, one.sink, one.server))))
+
+
+@pytest.fixture
+def full(request) -> bool:
+    return request.config.getoption("--full-faults")
+
+
+@pytest.fixture(scope="session")
+def fault_server(request, tmp_path_factory):
+    server = make_server(request.param, tmp_path_factory.mktemp("fault-redis"))
+    server.start()
+    server.name = request.param
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def nursery(tmp_path_factory):
+    nursery = Nursery(tmp_path_factory.mktemp("nursery") / "log")
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture
+def report(request, full):
+    """Keep a report, print it, and fail where the promise was broken or the control was not."""
+    reports = request.config.stash.setdefault(_REPORTS, [])
+
+    def keep(one: Report) -> None:
+        sys.stdout.write(
+            f"{one.fault}, {one.sink}: {one.runs} runs, {one.harm}; seed {one.seed}\n"
+            f"  {one.control}: {one.control_harm}\n"
+        )
+        reports.append(one)
+        assert not one.harm, one
+        assert one.control_harm, "the control must fail"
+
+    return keep
+
+
+@pytest.fixture
+def seed() -> int:
+    return random.SystemRandom().randrange(1 << 32)
+
+
+class Theatre:
+    """A stage whose consumers are processes that can be killed, frozen and started again."""
+
+    def __init__(self, server, postgres_url, root, wait_until, nursery) -> None:
+        self.server, self.name = server, server.name
+        self._postgres, self._root, self.wait_until, self.nursery = postgres_url, root, wait_until, nursery
+        self._number = 0
+        self._alive: set[int] = set()
+        self.stage: Stage
+
+    def begin(self, partitions: int = 1) -> Stage:
+        """Empty Redis, a new database and new directories."""
+        self.end()
+        with plain_client(self.server.url) as client:
+            client.flushall()
+        self._number += 1
+        directory = self._root / str(self._number)
+        directory.mkdir()
+        self.stage = Stage(self.server, self._postgres, directory, self.wait_until, partitions)
+        prepare(self.stage)
+        return self.stage
+
+    def spawn(self, sink: str, **spec: object) -> int:
+        stage = self.stage
+        pid = self.nursery.spawn(
+            Spec(
+                sink=sink,
+                redis=self.server.url,
+                database=stage.database,
+                directory=str(stage.directory),
+                partitions=stage.partitions,
+                **spec,
+            )
+        )
+        self._alive.add(pid)
+        return pid
+
+    def ended(self, pid: int) -> int | None:
+        """The exit code of a process, None while it runs."""
+        code = self.nursery.poll(pid)
+        if code is not None:
+            self._alive.discard(pid)
+        return code
+
+    def send(self, pid: int, sign: int) -> None:
+        os.kill(pid, sign)
+
+    def stop(self, *pids: int) -> None:
+        """Stop processes as SIGTERM does; one that has hardly begun may not know yet what to do with it."""
+        for pid in pids:
+            assert self.finish(pid, signal.SIGTERM) in (0, -signal.SIGTERM)
+
+    def finish(self, pid: int, sign: int) -> int:
+        """Send a signal and wait for the end it brings."""
+        self.send(pid, sign)
+        codes: list[int] = []
+        self.wait_until(lambda: (code := self.ended(pid)) is not None and not codes.append(code))
+        return codes[0]
+
+    def drain(self, sink: str, **spec: object) -> None:
+        """Let one process finish the work, and stop it as SIGTERM does."""
+        pid = self.spawn(sink, **spec)
+        self.wait_until(lambda: self.is_held(sink))
+        self.stage.caught_up(sink)
+        assert self.finish(pid, signal.SIGTERM) == 0
+
+    def is_held(self, sink: str) -> bool:
+        """Whether a process holds the lease of the first partition."""
+        return bool(self.stage.redis.exists(f"{JOBS.key}:lease:{sink}"))
+
+    def audit(self, sink, events, *, naive=False):
+        return audit(self.stage, sink, events, naive=naive)
+
+    def end(self) -> None:
+        for pid in list(self._alive):
+            self.finish(pid, 9)
+        if hasattr(self, "stage"):
+            self.stage.close()
+
+
+@pytest.fixture
+def theatre(fault_server, postgres, tmp_path, wait_until, nursery):  # noqa: F811
+    theatre = Theatre(fault_server, postgres, tmp_path, wait_until, nursery)
+    yield theatre
+    theatre.end()
+
+
+class Stopwatch:
+    """The longest of several times, in seconds."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._since = 0.0
+
+    def start(self) -> None:
+        self._since = time.monotonic()
+
+    def stop(self) -> None:
+        self.longest = max(self.longest, time.monotonic() - self._since)

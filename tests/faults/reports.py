@@ -1,0 +1,61 @@
+"""What a fault did to the promise: a row of docs/reliability.md each."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+
+class Harm(msgspec.Struct, frozen=True):
+    """Events without an effect, effects that happened twice, and effects that are wrong or went back in time."""
+
+    lost: int = 0
+    duplicated: int = 0
+    wrong: int = 0
+
+    def __add__(self, other: "Harm") -> "Harm":
+        return Harm(self.lost + other.lost, self.duplicated + other.duplicated, self.wrong + other.wrong)
+
+    def __bool__(self) -> bool:
+        return bool(self.lost or self.duplicated or self.wrong)
+
+    def __str__(self) -> str:
+        return f"{self.lost} lost, {self.duplicated} duplicated, {self.wrong} wrong"
+
+
+class Report(msgspec.Struct, frozen=True):
+    """A fault that was caused `runs` times; the control is the same harness without the safeguard it names."""
+
+    fault: str
+    sink: str
+    promise: str
+    runs: int
+    harm: Harm
+    control: str
+    control_harm: Harm
+    recovery: float | None
+    """Seconds, at worst, until the effects went on; None where nothing had to recover."""
+    seed: int
+    server: str
+
+
+_HEAD = """# What Playhead promises, and how it is tested
+
+Every appended event takes effect in every projection exactly once, in order per subject, or is visibly parked.
+
+Each row causes a fault on real servers, again and again, and then compares every effect with what was appended. The
+control is the same harness without the safeguard; it has to fail, or the row would prove nothing. `make faults` runs
+all of it and writes this page; `make test` runs a short form. Recovery is the longest time from a fault until the
+effects were complete again, a lease of 0.3 s included.
+
+| fault | sink | server | promise | runs | lost | duplicated | wrong | without the safeguard | recovery | seed |
+|---|---|---|---|--:|--:|--:|--:|---|--:|--:|
+"""
+
+
+def render(reports: Iterable[Report]) -> str:
+    return _HEAD + "".join(
+        f"| {one.fault} | {one.sink} | {one.server} | {one.promise} | {one.runs} | {one.harm.lost} | "
+        f"{one.harm.duplicated} | {one.harm.wrong} | {one.control}: {one.control_harm} | "
+        f"{'' if one.recovery is None else f'{one.recovery:.1f} s'} | {one.seed} |\n"
+        for one in reports
+    )
