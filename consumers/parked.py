@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
-from redis import Redis
+from redis import Redis, RedisCluster
 
 from streams.entries import RawEntry
 from streams.partitions import Partition
@@ -31,7 +31,7 @@ class Parked(msgspec.Struct, frozen=True):
 class ParkedEvents:
     """The parked events of a consumer on a partition, as an operator sees them."""
 
-    def __init__(self, client: Redis, consumer: str, partition: Partition) -> None:
+    def __init__(self, client: "Redis | RedisCluster", consumer: str, partition: Partition) -> None:
         self._client, self._consumer, self._partition = client, consumer, partition
         self._stream = parked_key(partition, consumer)
         self._subjects = subjects_key(partition, consumer)

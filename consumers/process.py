@@ -186,13 +186,19 @@ class _Server(uvicorn.Server):
 def make_broker(url: str, timeout: float = DEFAULT_TIMEOUT) -> RedisBroker:
     """FastStream's broker for every URL form that `streams.connections` reads; `timeout` in seconds."""
     address = RedisAddress.parse(url)
+    limits: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "socket_keepalive": True}
     if address.scheme == "redis+cluster":
-        return cast("RedisBroker", RedisClusterBroker(startup_nodes=list(address.hosts), **address.options))
+        (host, port), *others = address.hosts  # without a URL, FastStream would ask localhost too
+        options: dict[str, Any] = {"host": host, "port": port, "startup_nodes": others} | limits | address.options
+        return cast("RedisBroker", RedisClusterBroker(**options))
     if address.service is not None:
         return RedisSentinelBroker(
-            sentinels=list(address.hosts), sentinel_master_name=address.service, **address.options
+            sentinels=list(address.hosts),
+            sentinel_master_name=address.service,
+            sentinel_kwargs=limits | address.sentinel_options,
+            **limits | address.options,
         )
-    return RedisBroker(url, socket_timeout=timeout, socket_connect_timeout=timeout, socket_keepalive=True)
+    return RedisBroker(url, **limits)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -85,16 +85,6 @@ class Backlog:
             self._wait_for(part)
             self._size -= part.size
 
-    def expect(self, partition: Partition, readers: Sequence[str]) -> None:
-        """Wait until every reader is there.
-
-        Raises:
-            NoReaders: one does not come.
-        """
-        waited = self._begin(partition)
-        while away := [name for name in readers if not _is_there(self._redis, partition, name)]:
-            waited.check(away)
-
     def wait_until_settled(self, partition: Partition, readers: Sequence[str], run: str) -> None:
         """Wait until no reader follows a run any more: it stops to when nothing of it is put off.
 

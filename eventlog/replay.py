@@ -10,18 +10,16 @@ import uuid_utils
 from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
-from eventlog.backlog import Backlog, NoReaders, Watch
+from eventlog.backlog import PATIENCE, Backlog, NoReaders, Watch
+from eventlog.runs import KEPT_SECONDS, forget
 from streams.entries import encode
 from streams.errors import PlayheadError
 from streams.events import Recorded
-from streams.names import REPLAYS, replay_key, replays_key
+from streams.names import replay_key, replays_key
 from streams.partitions import Partition
 from streams.positions import Position
 
-__all__ = ["NoReaders", "Pace", "Replay", "Report", "RunElsewhere", "forget_old_runs", "new_run"]
-
-KEPT_SECONDS = 7 * 24 * 3600
-"""Seconds after its last step for which an unfinished run can be resumed."""
+__all__ = ["NoReaders", "Pace", "Replay", "Report", "RunElsewhere", "new_run"]
 
 _SCRIPT = Path(__file__).with_name("replay.lua").read_text()
 _BATCH = 500
@@ -97,12 +95,14 @@ class Replay:
         *,
         watch: Watch | None = None,
         pace: Pace | None = None,
+        patience: float = PATIENCE,
     ) -> None:
+        self._client = client
         self._redis: Any = client
         self._run, self._readers = run, readers
         self._watch = watch or Watch()
         self._pace = pace or Pace()
-        self._backlog = Backlog(client, self._watch)
+        self._backlog = Backlog(client, self._watch, patience)
         self._script = client.register_script(_SCRIPT)
         self._batches: dict[Partition, list[Recorded]] = {}
         self._buffered = 0
@@ -156,7 +156,7 @@ class Replay:
         )
         for partition in self._sent:
             self._redis.unlink(replay_key(partition.key, self._run), self._progress(partition))
-        self._redis.hdel(REPLAYS, self._run)
+        forget(self._client, self._run)
         return parked
 
     def _flush_all(self) -> None:
@@ -191,7 +191,6 @@ class Replay:
 
     def _open(self, partition: Partition) -> None:
         names = self._readers[partition.stream]
-        self._backlog.expect(partition, names)
         key, progress = replay_key(partition.key, self._run), self._progress(partition)
         for name in names:
             try:
@@ -238,24 +237,3 @@ class Replay:
 
     def _progress(self, partition: Partition) -> str:
         return f"{replay_key(partition.key, self._run)}:progress"
-
-
-def forget_old_runs(client: "Redis | RedisCluster", partitions: Iterable[Partition]) -> None:
-    """Unregister runs whose streams have expired, so that nobody goes on looking for them."""
-    redis: Any = client
-    for partition in partitions:
-        for field in redis.hkeys(replays_key(partition.key)):
-            run = field.decode()
-            if _age(run) > KEPT_SECONDS and not redis.exists(replay_key(partition.key, run)):
-                redis.hdel(replays_key(partition.key), run)
-    for field in redis.hkeys(REPLAYS):
-        if _age(field.decode()) > 2 * KEPT_SECONDS:
-            redis.hdel(REPLAYS, field)
-
-
-def _age(run: str) -> float:
-    """Seconds since a run was named; 0 where the name is not one of ours."""
-    try:
-        return time.time() - int(run.replace("-", "")[:12], 16) / 1000
-    except ValueError:
-        return 0.0

@@ -13,11 +13,12 @@ from redis import Redis, RedisCluster
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from eventlog import runs
 from eventlog.backlog import Backlog, Watch
 from eventlog.chosen_files import ChosenFiles
 from eventlog.reader import partitions, read, read_ordered, stat
 from eventlog.recorder_files import Found, NotAResult, RecorderFiles, Skipped, scraper_of, shown
-from eventlog.replay import Pace, Replay, Report, forget_old_runs, new_run
+from eventlog.replay import Pace, Replay, Report, new_run
 from playhead import messages
 from playhead.options import DataDir, Json, moment
 from playhead.output import print_json
@@ -27,7 +28,7 @@ from streams import telemetry
 from streams.connections import connect
 from streams.errors import InvalidEvent, InvalidSetting
 from streams.events import Event, Recorded
-from streams.names import REPLAYS, TRACER
+from streams.names import TRACER
 from streams.partitions import Partition, partition_of
 from streams.positions import START, Position
 from streams.producer import Producer
@@ -234,19 +235,26 @@ class _Run:
     def go(self, *, resume: bool, hint: str) -> None:
         """Do it; where it is cut short, say how to go on."""
         client = connect(servers(self._settings).redis_url, self._settings.redis_timeout)
-        forget_old_runs(client, self._partitions)
+        runs.forget_old(client, self._partitions)
         if resume:
             self._plan = _recall(client, self.report.run)
-        redis: Any = client
-        redis.hset(REPLAYS, self.report.run, msgspec.json.encode(self._plan))
+        runs.remember(client, self.report.run, msgspec.json.encode(self._plan))
         try:
-            self._go(client)
+            with runs.Beating(client, self.report.run):
+                self._go(client)
         except BaseException:
             self._terminal.say(f"not finished; `playhead replay --resume {self.report.run}{hint}` goes on")
             raise
 
     def _go(self, client: "Redis | RedisCluster") -> None:
-        run = Replay(client, self.report.run, self._plan.readers, watch=self._terminal, pace=self._pace)
+        run = Replay(
+            client,
+            self.report.run,
+            self._plan.readers,
+            watch=self._terminal,
+            pace=self._pace,
+            patience=self._patience,
+        )
         after = run.resume(self._partitions)
         if not self._reads_files:
             self._terminal.begin("replaying", None if self._plan.filters or after else self._log_size())
@@ -263,6 +271,11 @@ class _Run:
             self.report.replayed = run.send(self._replayed(chosen, imported, after))
         self._terminal.begin("waiting for the projections", None)
         self.report.failed += run.finish()
+
+    @property
+    def _patience(self) -> float:
+        """How long a consumer may be away: its lease must end, and another process take it."""
+        return 3 * self._settings.lease_seconds
 
     @property
     def _reads_files(self) -> bool:
@@ -351,7 +364,7 @@ class _Run:
             last = Position.parse(redis.xinfo_stream(partition.key)["last-generated-id"])
             if last == START:
                 continue
-            backlog = Backlog(client, self._terminal)
+            backlog = Backlog(client, self._terminal, self._patience)
             backlog.add(partition, partition.key, ["log"], last, 0, trim=False)
             backlog.wait(0)
             if partition not in partitions(self._log_dir):
@@ -361,7 +374,7 @@ class _Run:
 
     def _import(self, client: "Redis | RedisCluster", files: RecorderFiles, chosen: ChosenFiles) -> None:
         producer = Producer(client, source="recorder", partitions=self._settings.partitions)
-        backlog = Backlog(client, self._terminal)
+        backlog = Backlog(client, self._terminal, self._patience)
         readers = readers_by_stream()[_FILES_STREAM]
         for batch in self._batches(files, chosen):
             self._pace.take(len(batch))
@@ -407,10 +420,9 @@ class _Run:
 
 
 def _recall(client: "Redis | RedisCluster", run: str) -> Plan:
-    redis: Any = client
-    kept = redis.hget(REPLAYS, run)
+    kept = runs.recall(client, run)
     if kept is None:
-        others = ", ".join(sorted(name.decode() for name in redis.hkeys(REPLAYS))) or "none"
+        others = ", ".join(one.run for one in runs.unfinished(client, ())) or "none"
         raise InvalidSetting(f"there is no unfinished run {run!r}; unfinished: {others}")
     return msgspec.json.decode(kept, type=Plan)
 

@@ -5,17 +5,17 @@ import time
 from typing import Any, Literal, cast
 
 import msgspec
-from redis import Redis
+from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
 from consumers.group import Report
+from eventlog.runs import Unfinished, unfinished
 from playhead.options import DataDir, Json
 from playhead.outcome import BEHIND, DONE
 from playhead.output import print_json, print_table
 from playhead.registry import STREAMS
 from playhead.settings import load, servers
 from streams.connections import connect
-from streams.errors import InvalidSetting
 from streams.partitions import Partition
 from streams.positions import START, Position
 
@@ -47,10 +47,14 @@ class ConsumerStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """All consumers; caught up means that every event took effect everywhere and no replay is under way."""
+    """All consumers; caught up means that every event took effect everywhere and no replay is under way.
+
+    A replay that was cut short is under way until what it sent is applied.
+    """
 
     caught_up: bool
     consumers: list[ConsumerStatus]
+    replays: list[Unfinished]
 
 
 _CLEAR = "\033[H\033[J"
@@ -81,8 +85,6 @@ def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False)
     """
     settings = load(data_dir)
     client = connect(servers(settings).redis_url, settings.redis_timeout)
-    if not isinstance(client, Redis):
-        raise InvalidSetting("this command does not read from Redis Cluster yet")
     while True:
         found = read_status(client, settings.partitions)
         if not watch:
@@ -97,7 +99,7 @@ def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False)
         time.sleep(_WATCH_SECONDS)
 
 
-def read_status(client: Redis, partitions: int) -> Status:
+def read_status(client: "Redis | RedisCluster", partitions: int) -> Status:
     """Ask Redis, a few commands a partition."""
     consumers: list[ConsumerStatus] = []
     caught_up = True
@@ -109,8 +111,12 @@ def read_status(client: Redis, partitions: int) -> Status:
                 if status is not None:
                     consumers.append(status)
                     caught_up = caught_up and settled
-                    caught_up = caught_up and not cast("Any", client.hlen(f"{partition.key}:replays"))
-    return Status(caught_up and bool(consumers), consumers)
+    everywhere = {
+        Partition(stream, number) for streams in STREAMS.values() for stream in streams for number in range(partitions)
+    }
+    replays = unfinished(client, everywhere)
+    caught_up = caught_up and all(one.applied and one.state == "interrupted" for one in replays)
+    return Status(caught_up and bool(consumers), consumers, replays)
 
 
 def _kind(name: str) -> Kind:
@@ -140,10 +146,13 @@ def _print(found: Status, *, json: bool) -> None:
     for one in found.consumers:
         if one.problem:
             print(f"{one.name} {one.partition}: {one.problem}")
+    for replay in found.replays:
+        how = "" if replay.state == "running" else f"; `playhead replay --resume {replay.run}` goes on"
+        print(f"replay {replay.run}: {replay.state}{how}")
     print("caught up" if found.caught_up else "not caught up")
 
 
-def _consumer(client: Redis, name: str, partition: Partition) -> tuple[ConsumerStatus | None, bool]:
+def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -> tuple[ConsumerStatus | None, bool]:
     redis = cast("Any", client)
     key = partition.key
     try:

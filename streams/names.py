@@ -100,6 +100,11 @@ def replay_key(partition: str, run: str) -> str:
     return f"{partition}:replay:{run}"
 
 
+def replay_alive_key(run: str) -> str:
+    """Name the key that lives while a process sends a replay run."""
+    return f"playhead:replay:{run}:alive"
+
+
 def reports_key(partition: str) -> str:
     """Name the hash of what each consumer of a partition says of itself."""
     return f"{partition}:consumers"

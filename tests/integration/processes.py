@@ -57,9 +57,15 @@ class Playhead:
             **environment,
         }
 
-    def __call__(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    def __call__(self, *arguments: str, stdin: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            self._command(*arguments), env=self.environment, input=stdin, capture_output=True, check=True, timeout=60
+            self._command(*arguments), env=self.environment, input=stdin, capture_output=True, check=check, timeout=60
+        )
+
+    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """A command that goes on."""
+        return subprocess.Popen(
+            self._command(*arguments), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
 
     def attempt(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:

@@ -1,0 +1,156 @@
+"""Replays that are slowed, interrupted, killed, run side by side, and that nobody reads."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from playhead.embedded.servers import embedded_servers
+from tests.integration.processes import JOB, Playhead
+
+COUNT = 60
+
+
+class Stage:
+    """The log and the recorder's files of some jobs, on one Redis."""
+
+    def __init__(self, directory: Path, url: str, wait_until) -> None:
+        self.redis = Redis.from_url(url)
+        self.playhead = Playhead(directory, url, PLAYHEAD_LEASE_SECONDS="2")
+        self.patient = Playhead(directory, url, PLAYHEAD_LEASE_SECONDS="40")
+        self.outputs = directory / "outputs"
+        self.wait_until = wait_until
+
+    def fill(self) -> None:
+        lines = (
+            json.dumps({"type": "job.completed", "subject": f"job/{n}", "data": json.loads(JOB % n)})
+            for n in range(COUNT)
+        )
+        self.playhead("append", stdin="\n".join(lines).encode())
+        self.wait_until(lambda: len(self.files()) == COUNT)
+        self.outputs.rename(self.outputs.with_name("lost"))
+
+    def files(self) -> set[str]:
+        return {path.name for path in self.outputs.glob("daily/*/processed/*.json")}
+
+    def summary(self) -> int:
+        (path,) = self.outputs.glob("daily/*/summary.json")
+        return json.loads(path.read_bytes())["total_jobs"]
+
+    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        return self.patient.start("replay", "--to", "json-files", *arguments, "--json")
+
+    def run(self, *arguments: str, patient: bool = True) -> subprocess.CompletedProcess[bytes]:
+        playhead = self.patient if patient else self.playhead
+        return playhead("replay", *arguments, "--json", check=False)
+
+    def status(self) -> dict:
+        return json.loads(self.playhead("status", "--json", check=False).stdout)
+
+    def sent(self) -> int:
+        keys = [key for key in self.redis.keys("*:replay:*") if self.redis.type(key) == b"stream"]
+        return sum(self.redis.xinfo_stream(key)["entries-added"] for key in keys)
+
+
+@pytest.fixture
+def stage(tmp_path, wait_until) -> Iterator[Stage]:
+    with embedded_servers(tmp_path / "data", postgres=False) as servers:
+        stage = Stage(tmp_path / "data", servers.redis_url, wait_until)
+        yield stage
+        stage.redis.close()
+
+
+@pytest.fixture(scope="module")
+def module_stage(tmp_path_factory) -> Iterator[Stage]:
+    directory = tmp_path_factory.mktemp("module") / "data"
+    with embedded_servers(directory, postgres=False) as servers:
+        yield Stage(directory, servers.redis_url, None)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+def test_a_replay_cut_short_goes_on_behind_what_was_sent(stage, sign):
+    with stage.playhead.running("log"), stage.playhead.running("json-files"):
+        stage.fill()
+        process = stage.start("--log", "--rate", "40")
+        stage.wait_until(lambda: stage.sent() > 0)
+        process.send_signal(sign)
+        _, messages = process.communicate(timeout=60)
+        if sign == signal.SIGKILL:
+            stage.wait_until(lambda: [one["state"] for one in stage.status()["replays"]] == ["interrupted"])
+        (unfinished,) = stage.status()["replays"]
+        done = stage.run("--resume", unfinished["run"])
+        report = json.loads(done.stdout)
+
+        assert COUNT == len(stage.files())
+        assert COUNT == stage.summary()
+        assert [] == stage.status()["replays"]
+
+    assert 0 == done.returncode
+    assert 0 < report["replayed"] < COUNT
+    if sign == signal.SIGINT:
+        assert 130 == process.returncode
+        assert f"playhead replay --resume {unfinished['run']}" in messages.decode()
+    assert [] == stage.redis.keys("*replay*")
+
+
+def test_a_consumer_killed_in_the_middle_of_two_replays_loses_nothing(stage):
+    with stage.playhead.running("log"):
+        with stage.playhead.running("json-files") as killed:
+            stage.fill()
+            both = [stage.start("--log", "--rate", "100"), stage.start("--log")]
+            stage.wait_until(lambda: len(stage.files()) > 0)
+            killed.process.kill()
+            killed.exit_code = -signal.SIGKILL
+        with stage.playhead.running("json-files"):
+            reports = [json.loads(process.communicate(timeout=60)[0]) for process in both]
+
+            assert COUNT == len(stage.files())
+            assert COUNT == stage.summary()
+
+    assert [(COUNT, 0), (COUNT, 0)] == [(one["replayed"], one["failed"]) for one in reports]
+    assert [0, 0] == [process.returncode for process in both]
+
+
+def test_a_replay_that_nobody_reads_says_whom_to_start(stage):
+    with stage.playhead.running("log"):
+        with stage.playhead.running("json-files"):
+            stage.fill()
+        lonely = stage.run("--log", "--to", "json-files", patient=False)
+        (unfinished,) = stage.status()["replays"]
+        with stage.playhead.running("json-files"):
+            stage.run("--resume", unfinished["run"])
+
+            assert COUNT == len(stage.files())
+
+    assert 1 == lonely.returncode
+    assert b"`playhead run json-files`" in lonely.stderr
+    assert f"--resume {unfinished['run']}".encode() in lonely.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--resume", "nonsense"], "no unfinished run"),
+        (["--resume", "nonsense", "--log"], "leave the others away"),
+        (["--resume", "nonsense", "--type", "job.failed"], "leave the others away"),
+        (["--rate", "0"], "--rate"),
+        (["--rate", "-1"], "--rate"),
+        (["--rate", "nan"], "--rate"),
+        (["--log", "--directory", "."], "exclude each other"),
+        (["--pattern", "*"], "--pattern"),
+        (["--file", "nowhere.json"], "not a file"),
+        (["--directory", "nowhere"], "not a directory"),
+        (["--since", "yesterday"], "--since"),
+        (["--to", "log"], "no projection"),
+    ],
+)
+def test_wrong_arguments_get_one_line(module_stage, arguments, message):
+    done = module_stage.run(*arguments)
+
+    assert 2 == done.returncode
+    assert message in done.stderr.decode()
+    assert 1 == done.stderr.count(b"\n")
