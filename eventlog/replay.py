@@ -18,6 +18,7 @@ from streams.events import Recorded
 from streams.names import replay_key, replays_key
 from streams.partitions import Partition
 from streams.positions import Position
+from streams.telemetry import replaying
 
 __all__ = ["NoReaders", "Pace", "Replay", "Report", "RunElsewhere", "new_run"]
 
@@ -181,7 +182,10 @@ class Replay:
             fields = encode(recorded.event, replay=self._run, position=recorded.position)
             values += (len(fields), *fields)
         try:
-            reply = self._script(keys=[replay_key(partition.key, self._run), self._progress(partition)], args=values)
+            with replaying(partition, self._run, len(batch)):
+                reply = self._script(
+                    keys=[replay_key(partition.key, self._run), self._progress(partition)], args=values
+                )
         except ResponseError as error:
             if str(error).startswith("ELSEWHERE"):
                 raise RunElsewhere(f"{RunElsewhere.__doc__} ({self._run}, {partition})") from error
