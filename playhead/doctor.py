@@ -15,6 +15,7 @@ from playhead.checks.postgres import REACHABLE as POSTGRES_REACHABLE
 from playhead.checks.postgres import check_postgres
 from playhead.checks.redis import REACHABLE as REDIS_REACHABLE
 from playhead.checks.redis import check_redis
+from playhead.embedded.errors import EmbeddedServerError
 from playhead.options import DataDir, Json
 from playhead.outcome import DONE, FAILED, UNREACHABLE
 from playhead.output import print_json
@@ -83,7 +84,11 @@ def _checks(data_dir: DataDir) -> Iterator[Check]:
 
 
 def _check_servers(settings: Settings) -> Iterator[Check]:
-    found = servers(settings)
+    try:
+        found = servers(settings)
+    except EmbeddedServerError as error:
+        yield Check(REDIS_REACHABLE, "fail", "no server", str(error))
+        return
     try:
         url = found.redis_url
     except ServersNotRunning as error:

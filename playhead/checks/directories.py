@@ -12,9 +12,11 @@ _PROBE = ".playhead-doctor"
 
 def check_directory(name: str, setting: str, directory: Path) -> Iterator[Check]:
     """Write, sync and rename a file there; where the directory is not there yet, in what it will be made in."""
-    existing = next(parent for parent in (directory.absolute(), *directory.absolute().parents) if parent.exists())
-    found = str(directory) if existing == directory.absolute() else f"{directory}, to be made in {existing}"
+    found = str(directory)
     try:
+        existing = next(parent for parent in (directory.absolute(), *directory.absolute().parents) if parent.exists())
+        if existing != directory.absolute():
+            found = f"{directory}, to be made in {existing}"
         _write(existing)
     except OSError as error:
         yield Check(name, "fail", f"{found}: {error.strerror}", f"make it writable for this user, or set {setting}")

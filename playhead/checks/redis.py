@@ -1,5 +1,6 @@
 """Whether Redis keeps what it acknowledges."""
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any, cast
@@ -92,10 +93,10 @@ def _version(info: dict[str, Any]) -> Check:
     name, version, lowest = (
         ("Valkey", str(valkey), _LOWEST_VALKEY) if valkey else ("Redis", str(info["redis_version"]), _LOWEST_REDIS)
     )
-    major, minor, *_ = (int(part) for part in version.split("."))
+    numbers = [int(part) for part in re.findall(r"\d+", version)]
     wanted = ".".join(map(str, lowest))
     return judge(
-        "redis version", f"{name} {version}", good=(major, minor) >= lowest, advice=f"use {name} {wanted} or later"
+        "redis version", f"{name} {version}", good=tuple(numbers[:2]) >= lowest, advice=f"use {name} {wanted} or later"
     )
 
 
