@@ -7,8 +7,6 @@ import shlex
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from consumers.process import ProcessSettings, run_consumer
-from consumers.reader import ReaderSettings
 from playhead import messages
 from playhead.appending import append
 from playhead.checks.redis import warn_of_weakness
@@ -107,6 +105,9 @@ def run(name: str, /, *, data_dir: DataDir = None) -> int:
     Example:
         playhead run json-files
     """
+    from consumers.process import ProcessSettings, run_consumer  # FastStream takes half a second to import
+    from consumers.reader import ReaderSettings
+
     if name not in CONSUMERS:
         raise InvalidSetting(f"there is no consumer {name!r}; there are {', '.join(CONSUMERS)}")
     settings = load(data_dir)
