@@ -28,7 +28,7 @@ without either* is `append` with a script that only adds. redis-benchmark, writt
 def append(stack: Stack, quick: bool) -> Section:
     """Batches, and one at a time."""
     section = Section("Append", _NOTE)
-    rounds = 1 if quick else 7
+    rounds = 1 if quick else 5
     for size, count in ((SMALL, 2_000 if quick else 20_000), (LARGE, 200 if quick else 1_000)):
         found = hold(size_name(size), rounds, _batched(stack, count, size))
         section.rates += found.rates()

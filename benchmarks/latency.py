@@ -21,7 +21,7 @@ _SMALL = "1.5 KB"
 
 def latency(stack: Stack, quick: bool) -> Section:
     """Append to effect, with every consumer running, as in `playhead up`."""
-    seconds = 3 if quick else 20
+    seconds = 3 if quick else 10
     section = Section(
         "Append to effect",
         f"{_RATE} events/s, each appended by itself and awaited, for {seconds} s, while the processes of all three "
@@ -50,7 +50,7 @@ def startup(stack: Stack, quick: bool) -> Section:
         "playhead run --help": ("run", "--help"),
     }
     for name, command in commands.items():
-        spent = [_cpu(stack, command) for _ in range(3 if quick else 7)]
+        spent = [_cpu(stack, command) for _ in range(1 if quick else 5)]
         section.results.append(Result(name, "", median(spent), "s CPU", 0.4, at_most=True))
     return section
 

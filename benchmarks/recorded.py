@@ -64,7 +64,7 @@ def log_read(stack: Stack, quick: bool) -> Section:
                 return turn
 
             name = f"read, {kind}"
-            found = hold(size_name(size), 1 if quick else 5, {name: ours, f"decode lines, {kind}": theirs})
+            found = hold(size_name(size), 1 if quick else 3, {name: ours, f"decode lines, {kind}": theirs})
             section.rates += found.rates()
             section.results.append(found.ratio(f"log read / decode lines, {kind}", name, f"decode lines, {kind}"))
     return section
@@ -81,7 +81,7 @@ def replay(stack: Stack, quick: bool) -> Section:
     for size, count in ((SMALL, 3_000 if quick else 20_000), (LARGE, 300 if quick else 1_000)):
         rounds: list[dict[str, Turn]] = []
         with Consumer(stack, "log") as log, Consumer(stack, "jobs") as jobs:
-            for _ in range(1 if quick else 5):
+            for _ in range(1 if quick else 3):
                 stack.empty_stream()
                 since = format_time(datetime.now(UTC))
                 with log.held(), jobs.held():

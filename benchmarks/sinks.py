@@ -7,7 +7,7 @@ from benchmarks.contest import Contest, Section, Turn
 from benchmarks.samples import LARGE, SMALL, size_name
 from benchmarks.stack import JOBS, Consumer, Stack, fresh_directory, limit
 
-_ROUNDS = 5
+_ROUNDS = 3
 _COPY_BATCH = 500
 
 

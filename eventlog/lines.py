@@ -81,10 +81,13 @@ def encode_line(recorded: Recorded) -> bytes:
         attributes += b"," + _encode({_escaped(name): value for name, value in event.extensions.items()})[1:-1]
     if recorded.sequence is not None:
         attributes += b',"sequence":"%016d"' % recorded.sequence
-    body = b"%b%b%b}" % (attributes, _DATA, one_line(event.data))
+    attributes += _DATA
+    data = one_line(event.data)
     position = b"%d-%d" % recorded.position
-    checksum = crc32c.crc32c(body, crc32c.crc32c(position))
-    return b"%b%b%b%08x%b%b%b" % (_HEAD, position, _CHECKSUM, checksum, _EVENT, body, _FOOT)
+    checksum = crc32c.crc32c(position)
+    for part in (attributes, data, b"}"):
+        checksum = crc32c.crc32c(part, checksum)
+    return b"%b%b%b%08x%b%b%b}%b" % (_HEAD, position, _CHECKSUM, checksum, _EVENT, attributes, data, _FOOT)
 
 
 def decode_line(line: bytes) -> Recorded:

@@ -290,6 +290,7 @@ def test_a_full_disk_leaves_the_log_as_it_was(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
+        patch.setattr(os, "writev", lambda descriptor, lines: full(descriptor, b"".join(lines)))
         with pytest.raises(OSError, match="space"):
             log.apply(batch(2, 3))
     assert numbers(tmp_path) == [1]
