@@ -128,6 +128,36 @@ def replaying(partition: Partition, run: str, count: int) -> Generator[None, Non
         yield
 
 
+@contextmanager
+def working(worker: str, partition: Partition, cause: Recorded) -> Generator[None, None, None]:
+    """Open a `process` span of a worker's work on one event, below the trace in which the event happened."""
+    if (tracer := _tracer()) is None:
+        yield
+        return
+    from opentelemetry.trace import SpanKind, Status, StatusCode
+
+    links, parent = _origins(Batch(Source(partition, cause.replay), [cause], cause.position))
+    attributes = _attributes(Span.PROCESS, partition, 1)
+    attributes[Attribute.GROUP] = attributes[Attribute.PROJECTION] = worker
+    attributes[Attribute.POSITION] = str(cause.position)
+    attributes[Attribute.MESSAGE_ID] = cause.event.id
+    with tracer.start_as_current_span(
+        _name(Span.PROCESS, partition),
+        context=parent,
+        kind=SpanKind.CONSUMER,
+        attributes=attributes,
+        links=links,
+        record_exception=False,  # its message may quote the payload
+        set_status_on_exception=False,
+    ) as span:
+        try:
+            yield
+        except BaseException as error:
+            span.set_attribute(Attribute.ERROR, type(error).__qualname__)
+            span.set_status(Status(StatusCode.ERROR))
+            raise
+
+
 class BatchSpans:
     """The spans of a consumer, written when their work is done, so that the read loop knows nothing of them."""
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime
@@ -123,7 +122,7 @@ class Worker:
         is_transient: Callable[[BaseException], bool],
         observe: "WorkObserver",
     ) -> None:
-        self.healthy = False
+        self.problem: str | None = "not started yet"
         self._handler, self._settings, self._append = handler, settings, append
         self._holds = [one for partition in holds for one in (partition, partition.again())]
         self._is_transient, self._observe = is_transient, observe
@@ -132,7 +131,7 @@ class Worker:
         self._ending: set[bytes] = set()
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
-        self._log = structlog.get_logger().bind(worker=handler.name)
+        self._log = structlog.get_logger().bind(projection=handler.name)
 
     def stop(self) -> None:
         """Take nothing more, and return from `run` when the work in hand is done or its grace is over."""
@@ -167,7 +166,7 @@ class Worker:
         while not self._stopping.is_set():
             with suppress(RedisUnavailable):  # stopped meanwhile
                 newest = await self._once_redis_answers(partial(self._take_one, holds, group), holds, taking=True)
-                self.healthy = True
+                self.problem = None
                 if newest is not None and not self._stopping.is_set():
                     await self._once_redis_answers(partial(holds.wait, newest, _WAIT), holds, taking=True)
 
@@ -238,7 +237,6 @@ class Worker:
             await append_patiently(self._handler.give_up(task, reason))
             await self._park(holds, held, reason, "killed", log)
             return
-        started = time.perf_counter()
         try:
             with self._observe.working(holds.partition, recorded):
                 outcome = await self._handler.handle(task)
@@ -249,7 +247,7 @@ class Worker:
             return
         await append_patiently(outcome)
         await self._end(holds, entry, partial(holds.finish, entry))
-        self._observe.ended(holds.partition, "done", time.perf_counter() - started)
+        self._observe.ended(holds.partition, "done")
 
     async def _failed(self, holds: Holds, held: Held, task: Task, error: Exception, log: Any) -> None:
         passing = isinstance(error, TryAgain | RedisUnavailable) or self._is_transient(error)
@@ -315,7 +313,7 @@ class Worker:
                         continue
             if taking and self._stopping.is_set():
                 raise RedisUnavailable(problem)
-            self.healthy = False
+            self.problem = f"redis unavailable: {problem}"
             self._log.warning("redis unavailable", error=problem, retry_in_seconds=round(delay, 1))
             pause = delay * random.uniform(0.5, 1.0)
             await (_until(self._stopping, pause) if taking else asyncio.sleep(pause))
@@ -329,7 +327,7 @@ class WorkObserver:
         """Surround the work on an event."""
         return nullcontext()
 
-    def ended(self, partition: Partition, how: Ending, seconds: float | None = None) -> None:
+    def ended(self, partition: Partition, how: Ending) -> None:
         """An entry left this process's hands."""
 
     def lost(self, partition: Partition) -> None:

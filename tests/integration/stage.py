@@ -14,8 +14,9 @@ from prometheus_client import CollectorRegistry
 
 from consumers.metrics import PrometheusObserver
 from consumers.parked import Parked, ParkedEvents
-from consumers.process import ProcessSettings, _Serving, make_broker
+from consumers.process import ProcessSettings, _Serving
 from consumers.reader import ReaderSettings
+from consumers.service import connect, make_broker
 from eventlog.reader import read
 from eventlog.writer import EventLog
 from projections.failures import is_transient
@@ -121,7 +122,7 @@ class Consumer(threading.Thread):
     async def _serve(self) -> None:
         broker = make_broker(self._settings.redis_url)
         serving = _Serving(self.sink, self._settings, is_transient, self.watch, None)
-        serving.start(await broker.connect(), on_failure=self._stopping.set)
+        serving.start(await connect(broker), on_failure=self._stopping.set)
         self.serving = serving
         await self._stopping.wait()
         await serving.stop()

@@ -10,15 +10,18 @@ from uuid import uuid4
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis as AsyncRedis
 
 from consumers.errors import TryAgain
 from consumers.parked import ParkedEvents
 from consumers.work.holds import Holds
+from consumers.work.metrics import PrometheusWorkObserver
 from consumers.work.worker import Worker, WorkerSettings, WorkObserver
 from projections.failures import is_transient
 from streams.entries import RawEntry, decode
 from streams.events import new_event
+from streams.names import Metric
 from streams.partitions import Partition
 from streams.producer import Producer
 
@@ -232,6 +235,28 @@ def test_a_parked_event_given_back_by_an_operator_ends_in_an_outcome_of_its_own(
     assert [] == parked(redis)
     assert {"note.submitted-0": 1} == causes(redis)
     assert 1 == len(outcomes(redis, "note.enrichment_failed"))
+
+
+def test_a_worker_counts_what_became_of_its_work(redis_server, redis, submit):
+    submit(5)
+    registry = CollectorRegistry()
+
+    async def refuse(task):
+        if task.cause.event.id == "note.submitted-3":
+            raise ValueError("no language")
+
+    async def run():
+        async with working(redis_server.url, Enrich(refuse), observer=PrometheusWorkObserver("enrich", registry)):
+            await until(lambda: nothing_left(redis))
+
+    asyncio.run(run())
+
+    def value(name, **labels):
+        return registry.get_sample_value(name, {"projection": "enrich", "partition": "notes/0", **labels})
+
+    assert (4, 1) == (value(Metric.WORK, outcome="done"), value(Metric.WORK, outcome="parked"))
+    assert 5 == value(f"{Metric.WORK_SECONDS}_count")
+    assert 0 == value(Metric.WORK_IN_HAND)
 
 
 def test_entries_that_are_no_events_are_parked(redis_server, redis, submit):

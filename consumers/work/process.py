@@ -1,0 +1,96 @@
+"""The process of a worker."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+from redis.asyncio import Redis
+
+from consumers.metrics import make_registry
+from consumers.service import ServiceSettings, owner_name, run_service
+from consumers.work.holds import Holds
+from consumers.work.metrics import PrometheusWorkObserver
+from consumers.work.worker import Handler, Worker, WorkerSettings
+from streams.events import Event
+from streams.partitions import Partition
+from streams.producer import Producer
+from streams.telemetry import plain
+
+
+class WorkerProcessSettings(ServiceSettings, frozen=True, kw_only=True):
+    """How a worker process works."""
+
+    work: WorkerSettings = WorkerSettings()
+
+
+async def run_worker(
+    handler: Handler, settings: WorkerProcessSettings, is_transient: Callable[[BaseException], bool]
+) -> int:
+    """Work until SIGTERM or SIGINT; returns the exit code, as `run_service`.
+
+    Raises:
+        AddressTaken: another program listens there.
+    """
+    registry = make_registry(handler.name, None)
+    observer = PrometheusWorkObserver(handler.name, registry)
+    return await run_service(_Working(handler, settings, is_transient, observer), settings, registry)
+
+
+class _Working:
+    def __init__(
+        self,
+        handler: Handler,
+        settings: WorkerProcessSettings,
+        is_transient: Callable[[BaseException], bool],
+        observer: PrometheusWorkObserver,
+    ) -> None:
+        self.failure: BaseException | None = None
+        self._handler, self._settings, self._is_transient, self._observer = handler, settings, is_transient, observer
+        self._producer = Producer(settings.redis_url, partitions=settings.partitions, timeout=settings.redis_timeout)
+        self._worker: Worker | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    def problems(self) -> list[str]:
+        """Why this process is not ready."""
+        if self.failure is not None:
+            return [plain(self.failure)]
+        if self._worker is None:
+            return ["not started yet"]
+        return [self._worker.problem] if self._worker.problem else []
+
+    def start(self, client: Redis, on_failure: Callable[[], None]) -> None:
+        owner = owner_name()
+        holds = [
+            Holds(
+                client,
+                self._handler.name,
+                Partition(stream, number),
+                self._handler.types,
+                owner=owner,
+                hold=self._settings.work.hold,
+            )
+            for stream in self._handler.streams
+            for number in range(self._settings.partitions)
+        ]
+        self._worker = Worker(
+            self._handler, holds, self._settings.work, self._append, self._is_transient, self._observer
+        )
+        self._running = asyncio.create_task(self._worker.run())
+
+        def ended(task: "asyncio.Task[None]") -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                structlog.get_logger().critical("consumer failed", projection=self._handler.name, exc_info=error)
+                self.failure = error
+                on_failure()
+
+        self._running.add_done_callback(ended)
+
+    async def stop(self) -> None:
+        """Let the work in hand finish, within its grace."""
+        if self._worker is not None and self._running is not None:
+            self._worker.stop()
+            await asyncio.wait([self._running])
+        self._producer.close()
+
+    async def _append(self, events: Sequence[Event]) -> None:
+        await asyncio.to_thread(self._producer.append_events, events)
