@@ -43,6 +43,7 @@ def main() -> int:
     sections: list[Section] = []
     try:
         machine = describe(directory)
+        print(f"load before: {machine['load before']}; the less else runs, the truer the ratios", flush=True)
         for name in options.only or BENCHMARKS:
             with started(fresh_directory(directory, name)) as stack:
                 sections.append(BENCHMARKS[name](stack, options.quick))
