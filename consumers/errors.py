@@ -3,6 +3,7 @@
 - PlayheadError
     - LeaseLost     another process owns the partition now
     - HoldLost      another process works on the entry now
+    - StateLost     the stream is not the one this process was reading
     - SinkNotReady  the sink cannot be opened for now
     - TryAgain      a worker asks for another attempt later
     - AddressTaken  the address for health and metrics cannot be had
@@ -17,6 +18,10 @@ class LeaseLost(PlayheadError):
 
 class HoldLost(PlayheadError):
     """Another process works on the entry now: what this one made of it does not count."""
+
+
+class StateLost(PlayheadError):
+    """Redis lost the group or the stream, or was set back: the partition is opened again from the checkpoint."""
 
 
 class SinkNotReady(PlayheadError):

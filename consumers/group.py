@@ -4,7 +4,8 @@ A projection reads with XREAD from a cursor, and the group in Redis only records
 pending, so nothing can be stranded with a dead consumer (docs/decisions/0002-cursor-not-pending-list.md).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from consumers.errors import LeaseLost
+from consumers.errors import LeaseLost, StateLost
 from consumers.parked import UNPARK, original, parked_key, retry_key, subjects_key
 from streams.entries import RawEntry, subject_of
 from streams.partitions import Partition
@@ -40,6 +41,20 @@ class Report(msgspec.Struct, frozen=True):
     replays: tuple[str, ...] = ()
 
 
+_GONE = ("NOGROUP", "no such key", "requires the key to exist")
+"""What Redis says of a group or stream that is no longer there; its wordings have no error code in common."""
+
+
+@contextmanager
+def _state_lost(partition: Partition) -> Generator[None, None, None]:
+    try:
+        yield
+    except ResponseError as error:
+        if any(words in str(error) for words in _GONE):
+            raise StateLost(f"{partition}: {error}") from error
+        raise
+
+
 def _script(name: str) -> str:
     return Path(__file__).with_name(name).read_text()
 
@@ -51,11 +66,11 @@ class Group:
         self.name = name
         self.partition = partition
         self.epoch = 0
-        self._client = client
+        self.client = client
         self.owner = owner
         self._lease_ms = int(lease * 1000)
         key = partition.key
-        self._lease, self._attempts = f"{key}:lease:{name}", f"{key}:attempts:{name}"
+        self.lease_key, self._attempts = f"{key}:lease:{name}", f"{key}:attempts:{name}"
         self._parked, self._subjects = parked_key(partition, name), subjects_key(partition, name)
         self._retries = retry_key(partition, name)
         self._acquire = client.register_script(_script("acquire.lua"))
@@ -72,11 +87,10 @@ class Group:
         """Create the group at the beginning of the stream, unless it is there."""
         await self._create(keys=[stream_key or self.partition.key], args=[self.name])
 
-    async def acquire(self) -> bool:
-        """Take the lease if it is free."""
-        epoch = cast(
-            "int", await self._acquire(keys=[self._lease, f"{self._lease}:epoch"], args=[self.owner, self._lease_ms])
-        )
+    async def acquire(self, above: int = 0) -> bool:
+        """Take the lease if it is free, with an epoch above every one before, whatever Redis remembers of them."""
+        keys = [self.lease_key, f"{self.lease_key}:epoch"]
+        epoch = cast("int", await self._acquire(keys=keys, args=[self.owner, self._lease_ms, above]))
         self.epoch = epoch
         return epoch > 0
 
@@ -93,11 +107,13 @@ class Group:
 
         Raises:
             LeaseLost: another process has the partition; its own position counts.
+            StateLost: the group or its stream is gone.
         """
-        moved = await self._advance(
-            keys=[self._lease, stream_key],
-            args=[self._holder, self._lease_ms, self.name, "" if position is None else str(position)],
-        )
+        with _state_lost(self.partition):
+            moved = await self._advance(
+                keys=[self.lease_key, stream_key],
+                args=[self.holder, self._lease_ms, self.name, "" if position is None else str(position)],
+            )
         if not moved:
             raise LeaseLost(str(self.partition))
 
@@ -106,6 +122,7 @@ class Group:
 
         Raises:
             LeaseLost: another process has the partition.
+            StateLost: the group or its stream is gone.
         """
         subject = subject_of(entry) or ""
         about: list[str | bytes] = [
@@ -118,27 +135,26 @@ class Group:
             "parked_blocks",
             "1" if block and subject else "0",
         ]
-        done = await self._park(
-            keys=[self._lease, stream_key, self._parked, self._subjects],
-            args=[self._holder, self.name, entry.entry_id, subject if block else "", *about, *entry.fields],
-        )
+        with _state_lost(self.partition):
+            done = await self._park(
+                keys=[self.lease_key, stream_key, self._parked, self._subjects],
+                args=[self.holder, self.name, entry.entry_id, subject if block else "", *about, *entry.fields],
+            )
         if not done:
             raise LeaseLost(str(self.partition))
 
     async def retries(self) -> list[tuple[str, RawEntry, str]]:
         """Parked entries that an operator wants tried again, in order, with its parked id and the subject it blocks."""
-        wanted = {name.decode() for name in cast("set[bytes]", await cast("Any", self._client.smembers(self._retries)))}
+        wanted = {name.decode() for name in cast("set[bytes]", await cast("Any", self.client.smembers(self._retries)))}
         if not wanted:
             return []
         found: list[tuple[str, RawEntry, str]] = []
-        for parked_id, fields in cast(
-            "list[tuple[bytes, dict[bytes, bytes]]]", await self._client.xrange(self._parked)
-        ):
+        for parked_id, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", await self.client.xrange(self._parked)):
             entry = original(fields)
             if f"={parked_id.decode()}" in wanted or subject_of(entry) in wanted:
                 subject = (subject_of(entry) or "") if fields.get(b"parked_blocks") == b"1" else ""
                 found.append((parked_id.decode(), entry, subject))
-        await cast("Any", self._client.srem(self._retries, *wanted))
+        await cast("Any", self.client.srem(self._retries, *wanted))
         return found
 
     async def unpark(self, parked_id: str, subject: str) -> None:
@@ -147,23 +163,27 @@ class Group:
 
     async def release(self) -> None:
         """Give the lease back, so that another process need not wait for its end."""
-        await self._release(keys=[self._lease, self._attempts], args=[self._holder])
+        await self._release(keys=[self.lease_key, self._attempts], args=[self.holder])
 
     async def parked_subjects(self) -> set[str]:
         """Subjects with a parked event; their later events wait behind it."""
-        reply = cast("list[bytes]", await cast("Any", self._client.hkeys(self._subjects)))
+        reply = cast("list[bytes]", await cast("Any", self.client.hkeys(self._subjects)))
         return {subject.decode() for subject in reply}
 
     async def position(self, stream_key: str) -> Position:
         """The group's position, the beginning where it has none."""
+        return await self.position_of(self.name, stream_key)
+
+    async def position_of(self, name: str, stream_key: str) -> Position:
+        """The position of any group of a stream, the beginning where there is no such group or stream."""
         try:
-            groups = await self._client.xinfo_groups(stream_key)
+            groups = await self.client.xinfo_groups(stream_key)
         except ResponseError as error:
             if "no such key" not in str(error):
                 raise
             return START  # a replay run that ended, or was forgotten
         for group in groups:
-            if group["name"] == self.name.encode():
+            if group["name"] == name.encode():
                 return Position.parse(group["last-delivered-id"])
         return START
 
@@ -177,7 +197,7 @@ class Group:
             return 0
         reply = cast(
             "list[tuple[bytes, dict[bytes, bytes]]]",
-            await self._client.xrevrange(self.partition.key, str(position), "-", count=_LOOK_BACK),
+            await self.client.xrevrange(self.partition.key, str(position), "-", count=_LOOK_BACK),
         )
         if not reply or Position.parse(reply[0][0]) != position:
             return None
@@ -193,7 +213,7 @@ class Group:
 
     async def replays(self) -> list[str]:
         """Replay runs that this group is to read."""
-        reply = cast("Mapping[bytes, bytes]", await cast("Any", self._client.hgetall(f"{self.partition.key}:replays")))
+        reply = cast("Mapping[bytes, bytes]", await cast("Any", self.client.hgetall(f"{self.partition.key}:replays")))
         return [run.decode() for run, to in reply.items() if self.name in to.decode().split(",")]
 
     async def read(
@@ -204,7 +224,7 @@ class Group:
         if block is not None:
             arguments += ["BLOCK", block]
         arguments += ["STREAMS", *cursors, *map(str, cursors.values())]
-        reply = await cast("Any", self._client).execute_command(*arguments)
+        reply = await cast("Any", self.client).execute_command(*arguments)
         pairs = cast("Any", reply.items() if isinstance(reply, dict) else reply or ())
         return {key.decode(): [RawEntry(*entry) for entry in entries] for key, entries in pairs}
 
@@ -214,5 +234,6 @@ class Group:
         await self._report(keys=[f"{self.partition.key}:consumers"], args=[self.name, content])
 
     @property
-    def _holder(self) -> str:
+    def holder(self) -> str:
+        """What the lease holds while it is ours."""
         return f"{self.owner}/{self.epoch}"

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -15,6 +16,7 @@ from consumers.reader import Reader, ReaderSettings
 from consumers.service import ServiceSettings, owner_name, run_service
 from consumers.tasks import end
 from consumers.trimming import keep_trimmed
+from eventlog.history import History
 from streams.partitions import Partition
 from streams.sinks import OnDisk, Sink
 from streams.telemetry import plain
@@ -26,6 +28,8 @@ class ProcessSettings(ServiceSettings, frozen=True, kw_only=True):
     reader: ReaderSettings = ReaderSettings()
     trim: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict[str, tuple[str, ...]])
     """Streams that this process trims, each with every group that must have read an entry first."""
+    event_log_dir: Path | None = None
+    """Where what the stream no longer has can be read, None where this process has no log to read."""
 
 
 async def run_consumer(sink: Sink, settings: ProcessSettings, is_transient: Callable[[BaseException], bool]) -> int:
@@ -50,7 +54,7 @@ class _Serving:
         settings: ProcessSettings,
         is_transient: Callable[[BaseException], bool],
         observer: PrometheusObserver,
-        trims: TrimMetrics | None,
+        trims: TrimMetrics | None = None,
     ) -> None:
         self.failure: BaseException | None = None
         self._sink, self._settings, self._is_transient, self._observer = sink, settings, is_transient, observer
@@ -72,17 +76,24 @@ class _Serving:
 
     def start(self, client: Redis, on_failure: Callable[[], None]) -> None:
         owner = owner_name()
+        history = None if self._settings.event_log_dir is None else History(self._settings.event_log_dir)
         partitions = [
             Partition(stream, number) for stream in self._sink.streams for number in range(self._settings.partitions)
         ]
         for partition in partitions:
             group = Group(client, self._sink.name, partition, owner=owner, lease=self._settings.reader.lease)
             leader = self._readers[0] if self._sink.exclusive and self._readers else None
-            self._readers.append(
-                Reader(
-                    self._sink, group, self._settings.reader, self._executor, self._is_transient, self._observer, leader
-                )
+            reader = Reader(
+                self._sink,
+                group,
+                self._settings.reader,
+                self._executor,
+                self._is_transient,
+                self._observer,
+                leader,
+                history,
             )
+            self._readers.append(reader)
         reading = asyncio.create_task(_serve_all(self._readers))
         self._tasks.append(reading)
         self._tasks.append(asyncio.create_task(keep_known(client, self._readers, self._observer.lag)))

@@ -14,12 +14,15 @@ from typing import TypeVar
 import msgspec
 import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from consumers.errors import LeaseLost, SinkNotReady
+from consumers.continuity import Continuity
+from consumers.errors import LeaseLost, SinkNotReady, StateLost
 from consumers.group import Group, Report
 from consumers.tasks import end
+from eventlog.errors import LogCorrupt
+from eventlog.history import History
 from streams.entries import RawEntry, decode, sequence_of
 from streams.errors import InvalidEvent, PlayheadError
 from streams.events import Recorded
@@ -33,6 +36,8 @@ _Result = TypeVar("_Result")
 _BLOCK_MS = 250
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0
 _LONGEST_REDIS_DELAY = 3.0
+_PASSING = ("NOGROUP", "READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "BUSY", "MISCONF", "OOM")
+"""Beginnings of errors that end by themselves, or once somebody has mended the server."""
 _REST = 20
 _CAREFUL_AFTER = 3
 """Starts at one position after which entries are handled one by one, to find the one that kills the process."""
@@ -70,6 +75,7 @@ class Reader:
         is_transient: Callable[[BaseException], bool],
         observe: "Observer",
         leader: "Reader | None" = None,
+        history: History | None = None,
     ) -> None:
         self.healthy = False
         self.serving = False
@@ -77,18 +83,20 @@ class Reader:
         self._sink, self._group, self._settings = sink, group, settings
         self._executor, self._is_transient, self._observe = executor, is_transient, observe
         self.name = sink.name
-        self.partition = group.partition
-        self._partition: Partition = group.partition
+        self.partition: Partition = group.partition
         self._sequence: int | None = None
         self._live = group.partition.key
         self._cursors: dict[str, Position] = {}
         self._parked: set[str] = set()
-        self._expected: int | None = None
         self._stopping = asyncio.Event()
         self._retries = 0
         self._settled: Position | None = None
         self._rest_until = 0.0
         self._problem: str | None = None
+        self._epoch_seen = 0
+        self._continuity = Continuity(
+            sink, group, history, self, on_lost=lambda count: observe.lost(group.partition, count)
+        )
         self._log = structlog.get_logger().bind(projection=sink.name, partition=str(group.partition))
 
     @property
@@ -99,7 +107,16 @@ class Reader:
     @property
     def problem(self) -> str | None:
         """Why it is not healthy: the class and the first line of the last failure, which quote no payload."""
-        return None if self.healthy else self._problem or "not started yet"
+        return self._continuity.advice if self.healthy else self._problem or "not started yet"
+
+    @property
+    def cursor(self) -> Position:
+        """Up to where the sink has everything of the live stream."""
+        return self._cursors.get(self._live, START)
+
+    def is_transient(self, error: BaseException) -> bool:
+        """Whether the same call may succeed later."""
+        return self._is_transient(error)
 
     def stop(self) -> None:
         """Finish the batch in hand, then return from `run`."""
@@ -112,11 +129,11 @@ class Reader:
             Exception: what no retry can mend, such as a failed fsync.
         """
         delay = _FIRST_DELAY
-        self._observe.standing_by(self._partition)
+        self._observe.standing_by(self.partition)
         while not self._stopping.is_set():
             try:
                 await self._group.create()
-                if not self._may_serve or not await self._group.acquire():
+                if not self._may_serve or not await self._group.acquire(self._epoch_seen):
                     self.healthy = True  # standing by is what this process is for
                     await self._pause(self._settings.lease / 5)
                     continue
@@ -124,16 +141,15 @@ class Reader:
                 delay = _FIRST_DELAY
             except LeaseLost:
                 self._log.warning("lease lost")
-            except SinkNotReady as error:
-                self.healthy = False
-                self._problem = str(error)
-                self._log.warning("sink not ready", error=self._problem, retry_in_seconds=round(delay, 1))
-                await self._pause(delay * random.uniform(0.5, 1.0))
-                delay = min(delay * 2, _LONGEST_DELAY)
+            except StateLost as error:
+                self._log.warning("state lost", error=str(error))
+                with suppress(RedisError):
+                    await self._group.release()
+                await self._pause(_FIRST_DELAY)
+            except (SinkNotReady, LogCorrupt) as error:
+                delay = await self._not_ready(error, delay)
             except (RedisConnectionError, RedisTimeoutError, OSError, ResponseError) as error:
-                if isinstance(error, ResponseError) and not str(error).startswith(
-                    ("NOGROUP", "READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN")
-                ):
+                if isinstance(error, ResponseError) and not str(error).startswith(_PASSING):
                     raise
                 self.healthy = False
                 self._problem = plain(error)
@@ -141,31 +157,47 @@ class Reader:
                 await self._pause(delay * random.uniform(0.5, 1.0))
                 delay = min(delay * 2, _LONGEST_REDIS_DELAY)
 
+    async def _not_ready(self, error: PlayheadError, delay: float) -> float:
+        """Wait, long at once for what only a person can mend; gives the next delay."""
+        lasting = getattr(error.__cause__ or error, "lasting", False)
+        wait = _LONGEST_DELAY if lasting else delay * random.uniform(0.5, 1.0)
+        self.healthy = False
+        self._problem = str(error)
+        say = self._log.error if lasting else self._log.warning
+        say("sink not ready", error=self._problem, retry_in_seconds=round(wait, 1))
+        with suppress(RedisError):
+            await self._report("not ready", settled=False)
+            await self._group.release()
+        await self._pause(wait)
+        return min(delay * 2, _LONGEST_DELAY)
+
     async def _serve(self) -> None:
         checkpoint = await self._open()
-        cursor = await self._group.position(self._live) if checkpoint is None else checkpoint
+        # Where the sink has no checkpoint, what this process applied is one, should Redis know an older one or none.
+        cursor = max(await self._group.position(self._live), self.cursor) if checkpoint is None else checkpoint
+        known = self._sequence if cursor == self.cursor else None
         self._cursors = {self._live: cursor}
         self._settled = None
         self._parked = await self._group.parked_subjects()
-        previous = await self._group.sequence_at(cursor)
-        self._expected = None if previous is None else previous + 1
-        self._sequence = previous
         careful = self._settings.batch if await self._group.note_attempt(cursor) >= _CAREFUL_AFTER else 0
         self._log.info("serving", position=str(cursor), epoch=self._group.epoch, careful=bool(careful))
         self.healthy = self.serving = True
-        self._observe.holding(self._partition, len(self._parked))
+        self._observe.holding(self.partition, len(self._parked))
         renewal = asyncio.create_task(self._keep_lease(asyncio.current_task()))
         try:
+            await self._continuity.begin(known)
+            self._sequence = self._continuity.sequence
+            self.healthy = True
             await self._read_on(careful)
         except asyncio.CancelledError:
             if renewal.done() and not renewal.cancelled():
-                raise LeaseLost(str(self._partition)) from renewal.exception()
+                raise LeaseLost(str(self.partition)) from renewal.exception()
             raise
         finally:
             self.healthy = self.serving = False
-            self._observe.let_go(self._partition)
+            self._observe.let_go(self.partition)
             await end(renewal)
-        await self._call(self._sink.settle)
+        await self.call(self._sink.settle)
         await self._report("stopped", settled=True)
         await self._group.release()
 
@@ -176,11 +208,11 @@ class Reader:
 
     async def _open(self) -> Position | None:
         try:
-            return await self._call(lambda: self._sink.open(self._partition, self._group.epoch))
+            return await self.call(lambda: self._sink.open(self.partition, self._group.epoch))
         except Exception as error:
             if getattr(error, "fatal", False) or not (isinstance(error, PlayheadError) or self._is_transient(error)):
                 raise
-            await self._group.release()
+            self._epoch_seen = getattr(error, "standing", 0)
             raise SinkNotReady(plain(error)) from error
 
     async def _read_on(self, careful: int) -> None:
@@ -189,15 +221,16 @@ class Reader:
         while not self._stopping.is_set():
             if not self._may_serve:
                 await self._group.release()
-                raise LeaseLost(str(self._partition))
+                raise LeaseLost(str(self.partition))
             if (now := time.monotonic()) - looked_for_replays > _BLOCK_MS / 1000:
+                await self._continuity.check()
                 await self._follow_replays()
                 await self._retry_parked()
                 looked_for_replays = now
             count = 1 if careful else self._settings.batch
             found = await self._group.read(self._cursors, count=count, block=_BLOCK_MS if idle else None)
             idle = not found
-            self._observe.caught_up(self._partition, caught_up=idle)
+            self._observe.caught_up(self.partition, caught_up=idle)
             if idle:
                 await self._settle()
             for key, entries in found.items():
@@ -212,7 +245,7 @@ class Reader:
         position = self._cursors[self._live]
         if (position != self._settled or self._problem is not None) and time.monotonic() >= self._rest_until:
             started = time.monotonic()
-            await self._call(self._sink.settle)
+            await self.call(self._sink.settle)
             self._rest_until = time.monotonic() + _REST * (time.monotonic() - started)
             self._settled = position
             self._problem = None
@@ -225,34 +258,64 @@ class Reader:
         else:
             await self._handle(key, [entry])
 
-    async def _handle(self, key: str, entries: Sequence[RawEntry]) -> None:
+    async def feed(self, entries: Sequence[RawEntry]) -> None:
+        """Handle logged events as if the stream still had them.
+
+        Raises:
+            LeaseLost: the reader is to stop.
+        """
+        if self._stopping.is_set():
+            raise LeaseLost("stopped while reading the log")
+        await self._handle(self._live, entries, logged=True)
+
+    async def wait(self, why: str) -> None:
+        """Be unhealthy for a moment.
+
+        Raises:
+            LeaseLost: the reader is to stop.
+        """
+        self.healthy = False
+        if self._problem != why:
+            self._problem = why
+            self._log.warning("waiting", reason=why)
+            await self._report("waiting", settled=False)
+        await self._pause(_BLOCK_MS / 1000)
+        if self._stopping.is_set():
+            raise LeaseLost("stopped while waiting")
+
+    async def _handle(self, key: str, entries: Sequence[RawEntry], *, logged: bool = False) -> None:
         """Decode, set bad entries aside in their place, apply the good ones between them."""
         good: list[tuple[RawEntry, Recorded]] = []
         size = 0
+
+        async def apply_good() -> None:
+            nonlocal good, size
+            pairs, good, size = good, [], 0
+            await self._apply(key, pairs)
+
         decoded = [(entry, _decoded(entry)) for entry in entries]
-        repeated = await self._repeated(decoded) if key == self._live else frozenset[bytes]()
+        live = key == self._live
+        repeated = await self._repeated(decoded) if live and not logged else frozenset[bytes]()
         for entry, recorded in decoded:
+            if entry.entry_id in repeated:
+                self._log.warning("the same event again, passed over", **about(entry))
+                continue
+            sequence = recorded.sequence if isinstance(recorded, Recorded) else sequence_of(entry)
+            if live and sequence is not None:
+                await self._continuity.follow(entry, sequence, apply_good, logged=logged)
             if isinstance(recorded, InvalidEvent):
-                await self._apply(key, good)
-                good, size = [], 0
+                await apply_good()
                 await self._set_aside(key, entry, str(recorded), "undecodable")
                 continue
-            if entry.entry_id in repeated:
-                self._log.warning("the same event again, passed over", **about(recorded))
+            if live and recorded.event.subject in self._parked:
+                await apply_good()
+                await self._set_aside(key, entry, "an earlier event of its subject is parked", "behind")
                 continue
-            if key == self._live:
-                self._check_sequence(recorded)
-                if recorded.event.subject in self._parked:
-                    await self._apply(key, good)
-                    good, size = [], 0
-                    await self._set_aside(key, entry, "an earlier event of its subject is parked", "behind")
-                    continue
             good.append((entry, recorded))
             size += len(recorded.event.data)
             if size >= self._settings.batch_bytes:
-                await self._apply(key, good)
-                good, size = [], 0
-        await self._apply(key, good)
+                await apply_good()
+        await apply_good()
         if entries[-1].entry_id in repeated:
             last = Position.parse(entries[-1].entry_id)
             await self._group.advance(key, last)
@@ -261,7 +324,7 @@ class Reader:
     async def _repeated(self, decoded: "Sequence[tuple[RawEntry, Recorded | InvalidEvent]]") -> frozenset[bytes]:
         """Entries whose event stands in the stream already. Only what `append` has not numbered next is looked up."""
         doubtful: list[tuple[str, bytes]] = []
-        expected = self._expected or 0
+        expected = (self._continuity.sequence or 0) + 1
         for entry, recorded in decoded:
             if isinstance(recorded, Recorded):
                 if recorded.sequence is None or recorded.sequence < expected:
@@ -287,7 +350,7 @@ class Reader:
         while True:
             started = time.perf_counter()
             try:
-                outcome = await self._call(lambda: self._sink.apply(batch))
+                outcome = await self.call(lambda: self._sink.apply(batch))
                 break
             except Exception as error:
                 self._observe.failed(batch, time.perf_counter() - started, error)
@@ -299,7 +362,7 @@ class Reader:
                 self._retries += 1
                 self.healthy = False
                 self._problem = plain(error)
-                self._observe.retried(self._partition)
+                self._observe.retried(self.partition)
                 self._log.warning(
                     "retrying", error=self._problem, retry_in_seconds=round(delay, 1), **about(batch.events[0])
                 )
@@ -309,7 +372,7 @@ class Reader:
                 if self._stopping.is_set():
                     raise LeaseLost("stopped while retrying") from error
         if outcome == "fenced":
-            raise LeaseLost(str(self._partition))
+            raise LeaseLost(str(self.partition))
         self.healthy = True
         self._observe.applied(batch, (settling := time.perf_counter()) - started)
         await self._group.advance(key, last)
@@ -341,7 +404,7 @@ class Reader:
         if live:
             self._sequence = sequence_of(entry)
             self._parked = await self._group.parked_subjects()
-        self._observe.parked(self._partition, reason_class)
+        self._observe.parked(self.partition, reason_class)
         # A sink's message may quote the payload.
         said = reason.partition(":")[0] if reason_class == "refused" else reason
         self._log.error("parked", reason=said, reason_class=reason_class, **about(entry))
@@ -356,27 +419,18 @@ class Reader:
                 recorded = decode(entry)
                 if subject and subject in failed:
                     continue
-                batch = Batch(Source(self._partition, "parked"), [recorded], recorded.position)
-                outcome = await self._call(partial(self._sink.apply, batch))
+                batch = Batch(Source(self.partition, "parked"), [recorded], recorded.position)
+                outcome = await self.call(partial(self._sink.apply, batch))
             except Exception as error:  # noqa: BLE001  # whatever it is, the event stays parked and the operator is told
                 failed.add(subject)
                 self._log.error("still parked", error=type(error).__name__, **about(entry))
                 continue
             if outcome == "fenced":
-                raise LeaseLost(str(self._partition))
+                raise LeaseLost(str(self.partition))
             await self._group.unpark(parked_id, subject)
             self._parked = await self._group.parked_subjects()
             self._settled = None
             self._log.info("no longer parked", **about(entry))
-
-    def _check_sequence(self, recorded: Recorded) -> None:
-        if recorded.sequence is None:
-            return
-        if self._expected is not None and recorded.sequence > self._expected:
-            lost = recorded.sequence - self._expected
-            self._observe.lost(self._partition, lost)
-            self._log.error("events are gone before this one", count=lost, **about(recorded))
-        self._expected = recorded.sequence + 1
 
     async def _follow_replays(self) -> None:
         runs = {f"{self._live}:replay:{run}" for run in await self._group.replays()}
@@ -387,7 +441,8 @@ class Reader:
             del self._cursors[key]
         if runs != followed:
             if followed - runs:
-                await self._call(self._sink.settle)
+                await self.call(self._sink.settle)
+                await self._continuity.replayed()
             await self._report("running", settled=False)
 
     async def _keep_lease(self, serving: "asyncio.Task[None] | None") -> None:
@@ -396,7 +451,7 @@ class Reader:
             await asyncio.sleep(self._settings.lease / 4)
             try:
                 await self._group.renew()
-                self._observe.holding(self._partition, len(self._parked))
+                self._observe.holding(self.partition, len(self._parked))
                 held_until = time.monotonic() + self._settings.lease
             except (RedisConnectionError, RedisTimeoutError):
                 if time.monotonic() < held_until:
@@ -412,7 +467,7 @@ class Reader:
                 raise
 
     async def _report(self, state: str, *, settled: bool) -> None:
-        position = self._cursors[self._live]
+        position = self.cursor
         report = Report(
             state,
             str(position),
@@ -420,12 +475,13 @@ class Reader:
             self._group.owner,
             time.time(),
             self._retries,
-            self._problem,
+            self._problem or self._continuity.advice,
             tuple(key.rpartition(":")[2] for key in self._cursors if key != self._live),
         )
         await self._group.report(report)
 
-    async def _call(self, function: Callable[[], _Result]) -> _Result:
+    async def call(self, function: Callable[[], _Result]) -> _Result:
+        """Run what blocks in the sink's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, function)
 
     async def _pause(self, seconds: float) -> None:
@@ -433,7 +489,7 @@ class Reader:
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
     def _source(self, key: str) -> Source:
-        return Source(self._partition, None if key == self._live else key.rpartition(":")[2])
+        return Source(self.partition, None if key == self._live else key.rpartition(":")[2])
 
 
 def _decoded(entry: RawEntry) -> Recorded | InvalidEvent:

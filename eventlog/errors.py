@@ -17,6 +17,8 @@ from streams.positions import Position
 class LogCorrupt(PlayheadError):
     """The log is damaged: run `playhead log verify`, and restore the file from a backup; nothing was changed."""
 
+    lasting = True
+
     def __init__(self, file: Path, line: int | None, position: Position | None, problem: str) -> None:
         place = f"{file}" if line is None else f"{file}, line {line}"
         after = "" if position is None else f" (position {position})"

@@ -17,7 +17,18 @@ from streams.events import Recorded, parse_time
 from streams.partitions import Partition
 from streams.positions import Position
 
-__all__ = ["Fault", "LogStat", "PartitionStat", "Verification", "partitions", "read", "read_ordered", "stat", "verify"]
+__all__ = [
+    "Fault",
+    "LogStat",
+    "PartitionStat",
+    "Verification",
+    "partitions",
+    "read",
+    "read_ordered",
+    "read_partition",
+    "stat",
+    "verify",
+]
 
 
 class PartitionStat(msgspec.Struct, frozen=True):
@@ -121,6 +132,14 @@ def read_ordered(
         ),
         key=lambda item: (item[1].event.timestamp, item[1].position, item[1].event.id, item[0]),
     )
+
+
+def read_partition(
+    root: Path, partition: Partition, after: Position | None, *, strict: bool = True
+) -> Iterator[Recorded]:
+    """Events of one partition behind a position, as `read` gives them."""
+    selection = _selection(None, None, None, None, None)
+    return (recorded for _, recorded in _read_partition(root, partition, selection, after, strict=strict))
 
 
 def stat(root: Path) -> LogStat:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from eventlog.errors import LogInUse, LogWriteFailed
+from eventlog.history import History
 from eventlog.lines import encode_line
 from eventlog.recovery import recover
 from eventlog.seals import seal, sync_directory
@@ -16,7 +17,7 @@ from streams import disk
 from streams.errors import InvalidEvent
 from streams.events import Recorded, parse_time
 from streams.partitions import CATALOGUE, Partition
-from streams.positions import Position
+from streams.positions import START, Position
 from streams.sinks import Batch, Outcome
 
 SEGMENT_BYTES = 64 * 1024 * 1024
@@ -54,8 +55,13 @@ class EventLog:
         self._writers: dict[Partition, _PartitionWriter] = {}
         self._failed: LogWriteFailed | None = None
 
-    def open(self, partition: Partition, epoch: int) -> Position | None:  # noqa: ARG002  # the lock is the fence
-        """Lock a partition, recover it, and give the position of its last event.
+    @property
+    def history(self) -> History:
+        """What is written, to read."""
+        return History(self.directory)
+
+    def open(self, partition: Partition, epoch: int) -> Position:  # noqa: ARG002  # the lock is the fence
+        """Lock a partition, recover it, and give the position of its last event, the beginning where it has none.
 
         Raises:
             LogInUse: another process has it.
@@ -70,7 +76,7 @@ class EventLog:
             except LogWriteFailed as error:
                 self._failed = error
                 raise
-        return self._writers[partition].tail
+        return self._writers[partition].tail or START
 
     def apply(self, batch: Batch) -> Outcome:
         """Append the events after the tail and make them durable with one fdatasync; replays are passed over.

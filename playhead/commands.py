@@ -123,6 +123,7 @@ def run(name: str, /, *, data_dir: DataDir = None) -> int:
         http_port=settings.http_port,
         reader=ReaderSettings(batch=settings.batch, lease=settings.lease_seconds),
         trim=readers_by_stream() if name == "log" else {},
+        event_log_dir=settings.event_log_dir,
     )
     return asyncio.run(run_consumer(CONSUMERS[name](settings, reached), process, is_transient))
 

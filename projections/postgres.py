@@ -29,6 +29,10 @@ Connection = psycopg.Connection[TupleRow]
 class Fenced(PlayheadError):
     """Another process owns this partition with a higher epoch: stop writing to it."""
 
+    def __init__(self, message: str, standing: int) -> None:
+        super().__init__(message)
+        self.standing = standing
+
 
 def connect(
     database_url: str, application_name: str = "playhead", statement_timeout: int = STATEMENT_TIMEOUT
@@ -106,7 +110,9 @@ class Checkpoints:
         connection.execute("SET LOCAL lock_timeout = '1s'")
         row = connection.execute(_OPEN, (self._projection, str(partition), epoch)).fetchone()
         if row is None:
-            raise Fenced(f"{self._projection} {partition}: a process with an epoch above {epoch} owns it")
+            standing = connection.execute(_LOCK, (self._projection, str(partition))).fetchone()
+            message = f"{self._projection} {partition}: a process with an epoch above {epoch} owns it"
+            raise Fenced(message, standing[0] if standing else epoch)
         self._epochs[partition] = epoch
         return Position(*row)
 

@@ -12,6 +12,10 @@ from streams.errors import PlayheadError
 class Fenced(PlayheadError):
     """A newer owner has opened the tree: this process must stop writing."""
 
+    def __init__(self, message: str, standing: int) -> None:
+        super().__init__(message)
+        self.standing = standing
+
 
 class UnsafePath(PlayheadError, OSError):
     """A symbolic link or a file stands where a directory belongs: remove it, nothing is written through it."""
@@ -19,3 +23,5 @@ class UnsafePath(PlayheadError, OSError):
 
 class UnreadableSummary(PlayheadError):
     """A day's summary.json cannot be read: delete the day's directory and replay it."""
+
+    lasting = True

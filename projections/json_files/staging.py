@@ -37,11 +37,13 @@ class Staging:
         if self.fd >= 0:
             created = self.confirm()
             if created is None:
-                raise Fenced(f"{self._path} was taken over by another process")
+                raise Fenced(f"{self._path} was taken over by another process", epoch)
         with self._locked():
             epochs = self._read_epochs()
             if epochs.get(partition, -1) > epoch:
-                raise Fenced(f"{self._path} is owned with epoch {epochs[partition]}, later than {epoch}")
+                raise Fenced(
+                    f"{self._path} is owned with epoch {epochs[partition]}, later than {epoch}", epochs[partition]
+                )
             self._epochs = epochs | self._epochs | {partition: epoch}
             if self.fd >= 0:
                 self._write_epochs(self.fd)

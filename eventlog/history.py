@@ -1,0 +1,77 @@
+"""History: what the log holds of a partition, for whoever must fill a gap in the stream from it."""
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from eventlog.errors import BadLine, LogCorrupt
+from eventlog.lines import decode_line, position_if_readable
+from eventlog.reader import read_partition
+from eventlog.segments import list_segments, partition_directory, read_lines
+from streams.events import Recorded
+from streams.partitions import Partition
+from streams.positions import Position
+
+_LAST_LINES = 1000
+
+
+class Tail(msgspec.Struct, frozen=True):
+    """The newest event of a partition, and the sequence number that the log has come to, 0 where it knows none."""
+
+    recorded: Recorded
+    sequence: int
+
+
+class History:
+    """Reads the log beside its writer; nothing is locked and nothing changed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def readable(self, partition: Partition) -> bool:
+        """Whether this process can read the partition's directory."""
+        return os.access(partition_directory(self._root, partition), os.R_OK | os.X_OK)
+
+    def first(self, partition: Partition) -> Recorded | None:
+        """The oldest event, None where the log has none of the partition.
+
+        Raises:
+            LogCorrupt: it cannot be read.
+        """
+        return next(self.between(partition, None, None), None)
+
+    def tail(self, partition: Partition) -> Tail | None:
+        """The newest event, None where the log has none of the partition.
+
+        Raises:
+            LogCorrupt: it cannot be read.
+        """
+        newest: Recorded | None = None
+        for segment in reversed(list_segments(partition_directory(self._root, partition))):
+            lines = deque(read_lines(segment), _LAST_LINES)
+            while lines:
+                number, line = lines.pop()
+                if segment.is_active and not line.endswith(b"\n"):
+                    continue
+                try:
+                    recorded = decode_line(line)
+                except BadLine as error:
+                    raise LogCorrupt(segment.file, number, position_if_readable(line), str(error)) from error
+                newest = newest or recorded
+                if recorded.sequence is not None:
+                    return Tail(newest, recorded.sequence)
+        return None if newest is None else Tail(newest, 0)
+
+    def between(self, partition: Partition, after: Position | None, until: Position | None) -> Iterator[Recorded]:
+        """Events behind `after`, up to and with `until`, in order and bounded memory.
+
+        Raises:
+            LogCorrupt: damage; what comes behind it is not given.
+        """
+        for recorded in read_partition(self._root, partition, after):
+            if until is not None and recorded.position > until:
+                return
+            yield recorded

@@ -1,0 +1,331 @@
+"""Lost Redis state: every event that the log has takes effect in every projection, and what nobody has is counted."""
+
+import json
+import threading
+from contextlib import suppress
+
+import psycopg
+import pytest
+from redis import Redis
+
+from consumers.process import ProcessSettings
+from consumers.reader import ReaderSettings
+from eventlog.history import History
+from eventlog.reader import read, verify
+from eventlog.writer import EventLog
+from playhead.embedded.servers import embedded_servers
+from projections.jobs.projection import Jobs
+from projections.json_files.projection import JsonFiles
+from projections.migrations import upgrade
+from streams.errors import RedisUnavailable
+from streams.events import new_event
+from streams.partitions import Partition
+from streams.producer import Producer
+from tests.integration.stage import Consumer
+
+JOBS = Partition("jobs", 0)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    with embedded_servers(tmp_path_factory.mktemp("servers")) as servers:
+        upgrade(servers.database_url)
+        yield servers
+
+
+class System:
+    """Log, files and table on one Redis and one Postgres."""
+
+    def __init__(self, servers, directory, wait_until) -> None:
+        self.url, self.database = servers.redis_url, servers.database_url
+        self.directory = directory
+        self.wait_until = wait_until
+        self.redis = Redis.from_url(self.url)
+        self.producer = Producer(self.url)
+        self.consumers: dict[str, Consumer] = {}
+        self.log_dir, self.output_dir = directory / "eventlog", directory / "outputs"
+        self.redis.flushall()
+        with psycopg.connect(self.database) as connection:
+            connection.execute("TRUNCATE jobs, playhead_checkpoints")
+
+    def start(self, *names, history=True):
+        for name in names:
+            sink = {
+                "log": lambda: EventLog(self.log_dir),
+                "jobs": lambda: Jobs(self.database),
+                "json-files": lambda: JsonFiles(self.output_dir),
+            }[name]()
+            log_dir = self.log_dir if history else None
+            settings = ProcessSettings(redis_url=self.url, reader=ReaderSettings(lease=1), event_log_dir=log_dir)
+            self.consumers[name] = Consumer(sink, settings)
+            self.consumers[name].start()
+
+    def stop(self, *names):
+        for name in names or list(self.consumers):
+            self.consumers.pop(name).stop()
+
+    def close(self):
+        for consumer in self.consumers.values():
+            assert consumer.failure is None
+        self.stop()
+        self.producer.close()
+        self.redis.close()
+
+    def append(self, *numbers, result="ok"):
+        return self.producer.append_events([job(number, result) for number in numbers])
+
+    def log(self):
+        if not self.log_dir.exists():
+            return []
+        return [int(recorded.event.id) for _, recorded in read(self.log_dir)]
+
+    def rows(self):
+        with psycopg.connect(self.database) as connection:
+            found = connection.execute("SELECT event_id FROM jobs").fetchall()
+        return sorted(int(event_id) for (event_id,) in found)
+
+    def files(self):
+        paths = self.output_dir.glob("daily/*/processed/*.json")
+        return sorted(int(json.loads(path.read_bytes())["event_id"]) for path in paths)
+
+    def all_have(self, count):
+        self.wait_until(lambda: self.log()[-1:] and len(set(self.log())) >= count)
+        self.wait_until(lambda: len(self.rows()) >= count)
+        self.wait_until(lambda: len(self.files()) >= count)
+        expected = list(range(1, count + 1))
+        assert expected == sorted(self.log())
+        assert expected == self.rows()
+        assert expected == self.files()
+
+
+def job(number, result="ok"):
+    data = {"job_id": str(number), "job": {"created_at": "2025-08-09T06:36:58Z"}, "result": result}
+    return new_event("job.completed", subject=f"job/{number}", data=data, id=str(number))
+
+
+@pytest.fixture
+def system(servers, tmp_path, wait_until):
+    system = System(servers, tmp_path, wait_until)
+    yield system
+    system.close()
+
+
+def test_a_flush_under_load_loses_and_doubles_nothing_that_the_log_has(system):
+    system.start("log", "jobs", "json-files")
+    system.append(*range(1, 101))
+    system.all_have(100)
+    stop, appended = threading.Event(), []
+
+    def produce():
+        number = 100
+        while not stop.is_set():
+            number += 1
+            with suppress(RedisUnavailable):
+                system.producer.append_events([job(number)])
+                appended.append(number)
+
+    producing = threading.Thread(target=produce)
+    producing.start()
+    system.wait_until(lambda: len(appended) > 200)
+    system.redis.flushall()
+    after = len(appended)
+    system.wait_until(lambda: len(appended) > after + 500)
+    stop.set()
+    producing.join()
+    system.wait_until(lambda: appended[-1] in system.log())
+    system.wait_until(lambda: appended[-1] in system.rows())
+    system.wait_until(lambda: appended[-1] in system.files())
+
+    log = system.log()
+    gone = set(range(1, appended[-1] + 1)) - set(log)
+    faults = [fault for fault in verify(system.log_dir).faults if fault.kind != "gap"]
+
+    assert [] == faults
+    assert len(log) == len(set(log))
+    for applied in (system.rows(), system.files()):
+        assert set(log) <= set(applied)
+        assert set(applied) - set(log) <= gone  # applied, and flushed before the log read them
+    assert gone <= set(range(appended[0], appended[after] + 50))
+
+
+def test_a_projection_that_lagged_at_the_flush_gets_the_rest_from_the_log(system):
+    system.start("log", "jobs", "json-files")
+    system.append(*range(1, 51))
+    system.all_have(50)
+    system.stop("jobs", "json-files")
+    system.append(*range(51, 101))
+    system.wait_until(lambda: len(system.log()) == 100)
+    system.redis.flushall()
+    system.append(*range(101, 151))
+    system.start("jobs", "json-files")
+
+    system.all_have(150)
+    assert {0} == {consumer.watch.lost_events for consumer in system.consumers.values()}
+    assert [] == verify(system.log_dir).faults
+
+
+def test_without_the_log_the_same_flush_shows_as_a_loss(system):
+    system.start("log", "jobs")
+    system.append(*range(1, 51))
+    system.wait_until(lambda: len(system.log()) == 50 == len(system.rows()))
+    system.stop("jobs")
+    system.append(*range(51, 101))
+    system.wait_until(lambda: len(system.log()) == 100)
+    system.redis.flushall()
+    system.append(*range(101, 151))
+    system.wait_until(lambda: len(system.log()) == 150)
+    system.start("jobs", history=False)
+    system.wait_until(lambda: len(system.rows()) == 100)
+    jobs = system.consumers["jobs"]
+
+    assert jobs.watch.lost_events > 0
+    assert not jobs.healthy
+    assert "playhead replay --log --to jobs" in "".join(jobs.serving.problems())
+
+
+def test_sequence_and_positions_go_on_behind_the_log_after_a_flush(system):
+    system.start("log")
+    *_, last = system.append(*range(1, 11))
+    system.wait_until(lambda: len(system.log()) == 10)
+    system.stop("log")
+    system.redis.flushall()
+    system.redis.xadd(JOBS.key, {"ce_id": "early"}, id="1-1")
+    system.redis.xtrim(JOBS.key, maxlen=0)
+    system.redis.delete(JOBS.key)
+    system.start("log")
+    system.wait_until(lambda: system.redis.hget(f"{JOBS.key}:meta", "compared") is not None)
+    info = system.redis.xinfo_stream(JOBS.key)
+    (position,) = system.append(11)
+
+    assert str(last) == info["last-generated-id"].decode()
+    assert position > last
+    system.wait_until(lambda: len(system.log()) == 11)
+    tail = History(system.log_dir).tail(JOBS)
+    assert tail is not None
+    assert 11 == tail.sequence
+
+
+def test_events_below_the_logs_tail_go_behind_it_and_none_is_doubled(system):
+    system.start("log", "jobs")
+    system.append(*range(1, 11))
+    system.wait_until(lambda: len(system.log()) == 10 == len(system.rows()))
+    system.stop()
+    system.redis.flushall()
+    # A server whose clock is behind: its ids are below the log's tail. One event is appended a second time.
+    for number in (10, 11, 12):
+        system.append(number)
+    for entry_id, fields in system.redis.xrange(JOBS.key):
+        system.redis.xdel(JOBS.key, entry_id)
+        low = dict(fields)
+        system.redis.rpush("low", json.dumps([[k.decode(), v.decode()] for k, v in low.items()]))
+    system.redis.delete(JOBS.key)
+    for number, raw in enumerate(system.redis.lrange("low", 0, -1), 1):
+        system.redis.xadd(JOBS.key, dict(json.loads(raw)), id=f"5-{number}")
+    system.start("log", "jobs")
+    system.wait_until(lambda: len(system.log()) == 12 == len(system.rows()))
+
+    assert list(range(1, 13)) == system.log() == system.rows()
+    assert [] == verify(system.log_dir).faults
+    assert [b"0000000000000011", b"0000000000000012"] == [
+        fields[b"ce_sequence"] for _, fields in system.redis.xrange(JOBS.key)
+    ]
+
+
+def test_an_event_that_the_log_has_is_not_taken_again_after_a_flush(system):
+    system.start("log", "jobs")
+    first = system.append(1, 2, 3)
+    system.wait_until(lambda: len(system.log()) == 3 == len(system.rows()))
+    system.redis.flushall()
+    system.wait_until(lambda: system.redis.hget(f"{JOBS.key}:meta", "compared") is not None)
+
+    assert first == system.append(1, 2, 3)
+    system.append(4)
+    system.wait_until(lambda: system.log() == [1, 2, 3, 4])
+    system.wait_until(lambda: system.rows() == [1, 2, 3, 4])
+
+
+def test_a_foreign_trim_is_healed_from_the_log(system):
+    system.start("log", "jobs", "json-files")
+    system.append(*range(1, 51))
+    system.all_have(50)
+    system.stop("jobs", "json-files")
+    system.append(*range(51, 151))
+    system.wait_until(lambda: len(system.log()) == 150)
+    system.redis.xtrim(JOBS.key, maxlen=20, approximate=False)
+    system.start("jobs", "json-files")
+
+    system.all_have(150)
+    assert {0} == {consumer.watch.lost_events for consumer in system.consumers.values()}
+
+
+def test_a_foreign_trim_before_the_log_read_is_counted_everywhere(system):
+    system.start("log", "jobs")
+    system.append(*range(1, 51))
+    system.wait_until(lambda: len(system.log()) == 50 == len(system.rows()))
+    system.stop()
+    system.append(*range(51, 101))
+    system.redis.xtrim(JOBS.key, maxlen=20, approximate=False)
+    system.start("log", "jobs")
+    system.wait_until(lambda: len(system.log()) == 70 == len(system.rows()))
+
+    assert [30, 30] == [consumer.watch.lost_events for consumer in system.consumers.values()]
+    assert ["gap"] == [fault.kind for fault in verify(system.log_dir).faults]
+    assert 2 == system.redis.llen(f"{JOBS.key}:lost")
+
+
+def test_a_table_emptied_with_its_checkpoint_after_trimming_comes_back_by_itself(system):
+    system.start("log", "jobs")
+    system.append(*range(1, 101))
+    system.wait_until(lambda: len(system.log()) == 100 == len(system.rows()))
+    system.stop("jobs")
+    system.redis.xtrim(JOBS.key, maxlen=0, approximate=False)
+    with psycopg.connect(system.database) as connection:
+        connection.execute("TRUNCATE jobs, playhead_checkpoints")
+    system.start("jobs")
+
+    system.wait_until(lambda: system.rows() == list(range(1, 101)))
+    assert 0 == system.consumers["jobs"].watch.lost_events
+
+
+def test_a_group_or_stream_deleted_under_a_running_consumer_comes_back(system):
+    system.start("log", "jobs", "json-files")
+    system.append(*range(1, 11))
+    system.all_have(10)
+    for group in ("log", "jobs", "json-files"):
+        system.redis.xgroup_destroy(JOBS.key, group)
+    system.append(*range(11, 21))
+    system.all_have(20)
+    system.redis.delete(JOBS.key)
+    system.append(*range(21, 31))
+
+    system.all_have(30)
+    assert {0} == {consumer.watch.lost_events for consumer in system.consumers.values()}
+
+
+def test_two_owners_after_a_flush_do_not_both_write(system):
+    system.start("log", "jobs")
+    system.append(*range(1, 11))
+    system.wait_until(lambda: len(system.log()) == 10 == len(system.rows()))
+    first = Jobs(system.database)
+    first.open(JOBS, 2**62)
+    system.append(11)
+    system.wait_until(lambda: system.rows() == list(range(1, 12)))
+    first.close()
+
+
+def test_a_reader_that_waits_for_the_log_says_so(system):
+    system.start("log", "jobs")
+    system.append(*range(1, 11))
+    system.wait_until(lambda: len(system.log()) == 10 == len(system.rows()))
+    system.stop("log")
+    system.redis.flushall()
+    system.append(11)
+    jobs = system.consumers["jobs"]
+    system.wait_until(lambda: "playhead run log" in "".join(jobs.serving.problems()))
+
+    assert not jobs.healthy
+    assert list(range(1, 11)) == system.rows()
+
+    system.start("log")
+    system.wait_until(lambda: system.rows() == list(range(1, 12)))
+    system.wait_until(lambda: jobs.healthy)
