@@ -11,8 +11,9 @@ demo: $(INSTALLED)  ## The whole product on embedded servers, in a fresh directo
 test: $(INSTALLED)  ## Every test that needs no Docker, on embedded servers
 	$(BIN)/pytest -n auto
 
-faults: $(INSTALLED)  ## Every fault as often as it takes, on every server there is, written to docs/reliability.md
-	$(BIN)/pytest tests/faults --full-faults -q --timeout 3600
+faults: SCALE ?= 1
+faults: $(INSTALLED)  ## Every fault in full counts (SCALE=0.1 a tenth), on every server, into docs/reliability.md
+	$(BIN)/pytest tests/faults --full-faults --fault-scale $(SCALE) -q --timeout 7200
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

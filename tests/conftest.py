@@ -20,7 +20,8 @@ def wait_until():
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full-faults", action="store_true", help="run faults as often as docs/reliability.md says")
+    parser.addoption("--full-faults", action="store_true", help="cause faults on every server, and report them")
+    parser.addoption("--fault-scale", type=float, default=1.0, help="the part of the full counts to run")
 
 
 def pytest_report_header() -> str:

@@ -5,6 +5,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,13 @@ def full(request) -> bool:
     return request.config.getoption("--full-faults")
 
 
+@pytest.fixture
+def count(request) -> Callable[[int, int], int]:
+    """How often to do something: the short count, or the full one, of which `--fault-scale` takes a part."""
+    option = request.config.getoption
+    return lambda short, full: max(short, int(full * option("--fault-scale"))) if option("--full-faults") else short
+
+
 @pytest.fixture(scope="session")
 def fault_server(request, tmp_path_factory):
     server = make_server(request.param, tmp_path_factory.mktemp("fault-redis"))
@@ -54,7 +62,7 @@ def nursery(tmp_path_factory):
 
 
 @pytest.fixture
-def report(request, full):
+def report(request):
     """Keep a report, print it, and fail where the promise was broken or the control was not."""
     reports = request.config.stash.setdefault(_REPORTS, [])
 

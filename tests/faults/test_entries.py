@@ -7,16 +7,17 @@ import pytest
 from consumers.reader import Reader
 from streams.entries import RawEntry, decode, encode
 from streams.positions import Position
+from tests.documents import job
 from tests.faults.reports import Harm, Report
-from tests.integration.stage import JOBS, fields, job
+from tests.integration.stage import JOBS, fields
 
 SINKS = ("log", "json-files", "jobs")
 
 
 @pytest.mark.parametrize("sink", SINKS)
-def test_an_event_that_stands_twice_in_the_stream_takes_effect_once(theatre, report, full, seed, sink):
-    count = 20_000 if full else 400
-    harm = duplicate(theatre, sink, random.Random(seed), count)
+def test_an_event_that_stands_twice_in_the_stream_takes_effect_once(theatre, report, count, seed, sink):
+    total = count(400, 20_000)
+    harm = duplicate(theatre, sink, random.Random(seed), total)
     control_harm = duplicate(theatre, sink, random.Random(seed), 400, "no event ids")
 
     report(
@@ -24,7 +25,7 @@ def test_an_event_that_stands_twice_in_the_stream_takes_effect_once(theatre, rep
             "one entry in five added again, with and without its sequence number, up to 30 entries later",
             sink,
             "the first counts",
-            count,
+            total,
             harm,
             "no memory of event ids",
             control_harm,
@@ -53,11 +54,11 @@ def duplicate(theatre, sink, chance, count, control=None) -> Harm:
 
 
 @pytest.mark.parametrize("sink", ["json-files", "jobs"])
-def test_events_replayed_out_of_order_reverse_nothing(theatre, report, full, seed, sink):
-    count = 20_000 if full else 300
+def test_events_replayed_out_of_order_reverse_nothing(theatre, report, count, seed, sink):
+    total = count(300, 20_000)
     stage = theatre.begin()
     chance = random.Random(seed)
-    events = [job(number, f"job/{chance.randrange(40)}") for number in range(count)]
+    events = [job(number, f"job/{chance.randrange(40)}") for number in range(total)]
     stage.append(*events)
     recorded = [
         decode(RawEntry(key, [part for pair in entry.items() for part in pair]))
@@ -88,7 +89,7 @@ def test_events_replayed_out_of_order_reverse_nothing(theatre, report, full, see
             "every event again, in a random order",
             sink,
             "an older event overwrites no newer one",
-            count,
+            total,
             before + theatre.audit(sink, events),
             "the last to arrive wins",
             Harm(wrong=sum(by_arrival[subject] != latest[subject] for subject in latest)),
@@ -99,9 +100,9 @@ def test_events_replayed_out_of_order_reverse_nothing(theatre, report, full, see
     )
 
 
-def test_every_deleted_entry_is_counted(theatre, report, full, seed, monkeypatch):
-    count = 5000 if full else 300
-    uncounted = delete(theatre, random.Random(seed), count)
+def test_every_deleted_entry_is_counted(theatre, report, count, seed, monkeypatch):
+    total = count(300, 5000)
+    uncounted = delete(theatre, random.Random(seed), total)
     monkeypatch.setattr(Reader, "_check_sequence", lambda self, recorded: None)
     control = delete(theatre, random.Random(seed), 300)
 
@@ -110,7 +111,7 @@ def test_every_deleted_entry_is_counted(theatre, report, full, seed, monkeypatch
             "one unread entry in ten deleted by a foreign client",
             "jobs",
             "each is counted as lost, all others apply",
-            count,
+            total,
             Harm(lost=uncounted),
             "no sequence numbers",
             Harm(lost=control),

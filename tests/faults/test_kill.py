@@ -5,9 +5,9 @@ import signal
 
 import pytest
 
+from tests.documents import job
 from tests.faults.conftest import Stopwatch
 from tests.faults.reports import Harm, Report
-from tests.integration.stage import job
 
 POINTS = ("before apply", "after apply", "after advance")
 CONTROLS = {"log": "no checkpoint", "json-files": "acknowledge first", "jobs": "no checkpoint"}
@@ -15,8 +15,8 @@ PER_RUN = 12
 
 
 @pytest.mark.parametrize("sink", CONTROLS)
-def test_kill_9_of_a_consumer(theatre, report, full, seed, sink):
-    runs = 1000 if full else 12
+def test_kill_9_of_a_consumer(theatre, report, count, seed, sink):
+    runs = count(12, 1000)
     harm, recovery = kill_again_and_again(theatre, sink, random.Random(seed), runs)
     control = CONTROLS[sink]
     control_harm, _ = kill_again_and_again(theatre, sink, random.Random(seed), 9, control)

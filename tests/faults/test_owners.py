@@ -6,16 +6,16 @@ import signal
 import psutil
 import pytest
 
+from tests.documents import job
 from tests.faults.conftest import Stopwatch
 from tests.faults.reports import Harm, Report
-from tests.integration.stage import job
 
 SINKS = ("log", "json-files", "jobs")
 
 
 @pytest.mark.parametrize("sink", SINKS)
-def test_a_frozen_owner_that_wakes_up_changes_nothing(theatre, report, full, seed, sink):
-    runs = 100 if full else 4
+def test_a_frozen_owner_that_wakes_up_changes_nothing(theatre, report, count, seed, sink):
+    runs = count(4, 100)
     harm, recovery = freeze_again_and_again(theatre, sink, random.Random(seed), runs)
     control_harm, _ = freeze_again_and_again(theatre, sink, random.Random(seed), 3, "no checkpoint")
 
@@ -57,8 +57,8 @@ def freeze_again_and_again(theatre, sink, chance, runs, control=None) -> tuple[H
 
 
 @pytest.mark.parametrize("sink", SINKS)
-def test_two_processes_of_one_projection_at_once(theatre, report, full, seed, sink):
-    events = 20_000 if full else 600
+def test_two_processes_of_one_projection_at_once(theatre, report, count, seed, sink):
+    events = count(600, 20_000)
     harm = serve_with_two(theatre, sink, events)
     control_harm = serve_with_two(theatre, sink, 600, "no lease")
 

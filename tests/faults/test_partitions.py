@@ -3,15 +3,15 @@
 import random
 import signal
 
+from tests.documents import job
 from tests.faults.conftest import Stopwatch
 from tests.faults.reports import Harm, Report
-from tests.integration.stage import job
 
 PARTITIONS = 4
 
 
-def test_three_processes_over_four_partitions(theatre, report, full, seed):
-    runs = 100 if full else 3
+def test_three_processes_over_four_partitions(theatre, report, count, seed):
+    runs = count(3, 100)
     harm, recovery = kill_one_of_three(theatre, random.Random(seed), runs)
     control_harm, _ = kill_one_of_three(theatre, random.Random(seed), 2, "no lease")
 

@@ -6,8 +6,9 @@ from collections import Counter
 import pytest
 
 from streams.errors import RedisUnavailable
+from tests.documents import job
 from tests.integration.servers import answers
-from tests.integration.stage import JOBS, SINKS, fields, job
+from tests.integration.stage import JOBS, SINKS, fields
 
 BAD = {
     "id": {"ce_id": None},

@@ -1,0 +1,133 @@
+"""Processes that end, and servers and disks that fail for a while."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+
+import msgspec
+import psycopg
+import pytest
+
+from tests.documents import job
+from tests.faults.reports import Harm, Report
+from tests.integration.stage import JOBS
+
+SINKS = ("log", "json-files", "jobs")
+MAX_DELIVERIES = 4
+
+
+def test_an_event_that_kills_its_process_is_parked_and_the_rest_flows(theatre, report, seed):
+    stage = theatre.begin()
+    events = [job(number, f"job/{number % 40}") for number in range(120)]
+    stage.append(*events)
+    starts = start_until_it_lives(theatre, MAX_DELIVERIES, limit=3 * MAX_DELIVERIES)
+    parked = stage.parked("jobs")
+
+    assert {"job/7"} == {one.subject for one in parked}
+    assert ["killed", "behind"] == [one.reason_class for one in parked][:2]
+    applied = [event for event in events if event.subject != "job/7"]
+    harm = theatre.audit("jobs", applied)
+    theatre.begin().append(*events)
+    limit = 2 * MAX_DELIVERIES
+    lost = len(events) if start_until_it_lives(theatre, 1_000_000, limit) == limit else 0
+    report(
+        Report(
+            "an event that kills the process",
+            "jobs",
+            f"parked after {MAX_DELIVERIES} deliveries, the rest flows",
+            starts,
+            harm,
+            "no delivery limit",
+            Harm(lost=lost),
+            None,
+            seed,
+            theatre.name,
+        )
+    )
+
+
+def start_until_it_lives(theatre, max_deliveries, limit) -> int:
+    """How many processes it took until one had read everything."""
+    stage = theatre.stage
+    for start in range(1, limit + 1):
+        pid = theatre.spawn("jobs", poison="e7", max_deliveries=max_deliveries, batch=50)
+        codes = []
+
+        def is_over(pid=pid, codes=codes):
+            codes.append(theatre.ended(pid))
+            return codes[-1] is not None or stage._is_caught_up("jobs")
+
+        stage.wait_until(is_over)
+        if codes[-1] is None:
+            assert theatre.finish(pid, signal.SIGTERM) == 0
+            return start
+        assert codes[-1] == -signal.SIGKILL
+    return limit
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_sigterm_under_load_finishes_the_batch_and_exits_with_0(theatre, seed, sink):
+    stage, chance = theatre.begin(), random.Random(seed)
+    events = [job(number, f"job/{chance.randrange(100)}") for number in range(600)]
+    stage.append(*events)
+    for _ in range(6):
+        pid = theatre.spawn(sink)
+        stage.wait_until(lambda: theatre.is_held(sink))
+        assert theatre.finish(pid, signal.SIGTERM) == 0
+        assert not theatre.is_held(sink), "the lease is given back"
+    theatre.drain(sink, batch=200)
+
+    assert not theatre.audit(sink, events), f"seed {seed}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="only root can mount a disk that is small")
+@pytest.mark.parametrize(("sink", "directory"), [("log", "eventlog"), ("json-files", "outputs")])
+def test_a_full_disk_is_waited_for(theatre, sink, directory):
+    stage = theatre.begin()
+    disk = stage.directory / directory
+    disk.mkdir()
+    events = [job(number, error="x" * 4000) for number in range(400)]
+    mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", disk)
+    try:
+        stage.append(*events)
+        pid = theatre.spawn(sink, batch=40)
+        stage.wait_until(lambda: state(stage, sink) == "retrying")
+        mount("-o", "remount,size=64m", disk)
+        stage.caught_up(sink)
+
+        assert theatre.finish(pid, signal.SIGTERM) == 0
+        assert not theatre.audit(sink, events)
+    finally:
+        theatre.end()
+        subprocess.run(["umount", disk], check=True)
+
+
+def mount(*arguments) -> None:
+    done = subprocess.run(["mount", *arguments], check=False, capture_output=True)
+    if done.returncode:
+        pytest.skip(f"mount is refused here: {done.stderr.decode().strip()}")
+
+
+def state(stage, sink) -> str:
+    report = stage.redis.hget(f"{JOBS.key}:consumers", sink)
+    return msgspec.json.decode(report)["state"] if report else ""
+
+
+def test_cut_connections_to_postgres_lose_and_double_nothing(theatre, count, seed):
+    stage, chance = theatre.begin(), random.Random(seed)
+    pid = theatre.spawn("jobs")
+    events = []
+    with psycopg.connect(stage.database, autocommit=True) as connection:
+        for _ in range(count(10, 1000)):
+            more = [job(len(events) + n, f"job/{chance.randrange(200)}") for n in range(30)]
+            stage.append(*more)
+            events += more
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'playhead-jobs'"
+            )
+    stage.caught_up("jobs")
+
+    assert theatre.finish(pid, signal.SIGTERM) == 0
+    assert not theatre.audit("jobs", events), f"seed {seed}"
