@@ -30,7 +30,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     reports = session.config.stash.get(_REPORTS, [])
     if session.config.getoption("--full-faults") and reports and not hasattr(session.config, "workerinput"):
-        PAGE.write_text(render(sorted(reports, key=lambda one: (one.fault, one.sink, one.server))))
+        rows = sorted(reports, key=lambda one: (one.fault, one.sink, one.server))
+        PAGE.write_text(render(rows, session.config.getoption("--fault-scale")))
 
 
 @pytest.fixture

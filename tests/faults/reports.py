@@ -45,15 +45,16 @@ Every appended event takes effect in every projection exactly once, in order per
 Each row causes a fault on real servers, again and again, and then compares every effect with what was appended. The
 control is the same harness without the safeguard; it has to fail, or the row would prove nothing. `make faults` runs
 all of it and writes this page; `make test` runs a short form. Recovery is the longest time from a fault until the
-effects were complete again, a lease of 0.3 s included.
+effects were complete again, a lease of 0.3 s included. This page was written with `make faults SCALE={scale}`.
 
 | fault | sink | server | promise | runs | lost | duplicated | wrong | without the safeguard | recovery | seed |
 |---|---|---|---|--:|--:|--:|--:|---|--:|--:|
 """
 
 
-def render(reports: Iterable[Report]) -> str:
-    return _HEAD + "".join(
+def render(reports: Iterable[Report], scale: float) -> str:
+    """The page; `scale` is the part of the full counts that was run."""
+    return _HEAD.replace("{scale}", f"{scale:g}") + "".join(
         f"| {one.fault} | {one.sink} | {one.server} | {one.promise} | {one.runs} | {one.harm.lost} | "
         f"{one.harm.duplicated} | {one.harm.wrong} | {one.control}: {one.control_harm} | "
         f"{'' if one.recovery is None else f'{one.recovery:.1f} s'} | {one.seed} |\n"
