@@ -25,6 +25,7 @@ from playhead.settings import DEFAULT_DATA_DIR, Servers, Settings, load, mask, s
 from playhead.spooling import spool
 from playhead.status import consumers, status
 from playhead.supervisor import Supervisor
+from playhead.verifying import verify
 from projections.failures import is_transient
 from projections.migrations import upgrade
 from streams import telemetry
@@ -45,6 +46,7 @@ app.command(spool)
 app.command(status)
 app.command(consumers)
 app.command(doctor)
+app.command(verify)
 for group in (log_app, replay_app, parked_app, config_app, db_app):
     app.command(group)
 

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from eventlog.writer import EventLog
 from playhead.settings import Servers, Settings
 from projections.jobs.projection import Jobs
+from projections.jobs.verification import JobsVerification
 from projections.json_files.projection import JsonFiles
+from projections.json_files.verification import JsonFilesVerification
+from projections.verification import Verifiable
 from streams.partitions import CATALOGUE
 from streams.sinks import Sink
 
@@ -15,6 +18,12 @@ CONSUMERS: dict[str, Callable[[Settings, Servers], Sink]] = {
     "jobs": lambda _, servers: Jobs(servers.database_url),
 }
 """Consumers by name."""
+
+VERIFICATIONS: dict[str, Callable[[Settings, Servers], Verifiable]] = {
+    "json-files": lambda settings, _: JsonFilesVerification(settings.output_dir),
+    "jobs": lambda _, servers: JobsVerification(servers.database_url),
+}
+"""What compares a projection with the log, by the projection's name."""
 
 STREAMS: dict[str, tuple[str, ...]] = {"log": tuple(CATALOGUE), "json-files": ("jobs",), "jobs": ("jobs",)}
 """The streams that each consumer reads."""

@@ -1,0 +1,229 @@
+"""`playhead verify`: the log against every projection."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+from redis import Redis, RedisCluster
+from redis.exceptions import ResponseError
+
+from consumers.parked import ParkedEvents
+from consumers.recovery import Lost, lost_key
+from eventlog.reader import partitions, read_partition
+from eventlog.reader import verify as verify_log
+from eventlog.replay import Replay, new_run
+from playhead.options import DataDir, Json
+from playhead.outcome import BEHIND, CORRUPT, DONE
+from playhead.output import print_json, say
+from playhead.registry import STREAMS, VERIFICATIONS
+from playhead.settings import Settings, load, servers
+from projections.verification import Lack, Verifiable
+from streams.connections import connect
+from streams.events import Recorded
+from streams.partitions import Partition
+from streams.positions import START, Position
+
+_CHUNK = 500
+_ROUNDS = 3
+
+
+class FaultShown(msgspec.Struct, frozen=True):
+    """Something missing or wrong: of the log itself where `projection` is `log`. `key` is the job's id."""
+
+    kind: str
+    projection: str
+    partition: str | None
+    subject: str | None
+    key: str | None
+    position: str | None
+    file: str | None
+    problem: str
+
+
+class ParkedShown(msgspec.Struct, frozen=True):
+    """An event that a projection set aside, which is why it lacks it."""
+
+    projection: str
+    partition: str
+    subject: str
+    position: str
+
+
+class Verified(msgspec.Struct):
+    """`checked` counts events by projection, `behind` those that it has not come to yet."""
+
+    events: int = 0
+    checked: dict[str, int] = {}
+    behind: dict[str, int] = {}
+    unchecked: list[str] = []
+    faults: list[FaultShown] = []
+    parked: list[ParkedShown] = []
+    lost: list[Lost] = []
+    repaired: int = 0
+
+
+def verify(
+    *, repair: Annotated[bool, Parameter(negative=())] = False, data_dir: DataDir = None, json: Json = False
+) -> int:
+    """Prove that every logged event reached every projection, and name what is missing or wrong.
+
+    Args:
+        repair: Bring what is missing back, by a replay to the projection that lacks it; its consumer must run.
+
+    Exit code 4 where something is missing or wrong, 5 where a projection has not come to every event yet.
+
+    Example:
+        playhead verify --repair
+    """
+    settings = load(data_dir)
+    with closing(connect(servers(settings).redis_url, settings.redis_timeout)) as client:
+        found, lacks = _verify(settings, client)
+        repaired = 0
+        for _ in range(_ROUNDS if repair else 0):
+            if not any(lacks.values()):
+                break
+            repaired += _repair(settings, client, lacks)
+            found, lacks = _verify(settings, client)
+        found.repaired = repaired
+    if json:
+        print_json(found)
+    else:
+        _print(found)
+    return CORRUPT if found.faults else BEHIND if any(found.behind.values()) else DONE
+
+
+_Lacks = dict[str, list[tuple[Partition, Lack]]]
+
+
+def _verify(settings: Settings, client: "Redis | RedisCluster") -> tuple[Verified, _Lacks]:
+    root = settings.event_log_dir
+    log = verify_log(root)
+    found = Verified(events=log.events, unchecked=[name for name in STREAMS if name not in {"log", *VERIFICATIONS}])
+    for fault in log.faults:
+        place = str(fault.file) if fault.line is None else f"{fault.file}:{fault.line}"
+        position = None if fault.position is None else str(fault.position)
+        partition = "/".join(fault.file.parts[-3:-1])
+        found.faults.append(FaultShown(fault.kind, "log", partition, None, None, position, place, fault.problem))
+    lacks: _Lacks = {}
+    for name, make in VERIFICATIONS.items():
+        with closing(make(settings, servers(settings))) as projection:
+            for partition in partitions(root):
+                if partition.stream in STREAMS[name]:
+                    one = _Comparison(root, partition, name, projection, client, found)
+                    lacks.setdefault(name, []).extend((partition, lack) for lack in one.run())
+    redis: Any = client
+    for partition in partitions(root):
+        found.lost += [msgspec.json.decode(raw, type=Lost) for raw in redis.lrange(lost_key(partition), 0, -1)]
+    return found, lacks
+
+
+class _Comparison:
+    """One projection on one partition."""
+
+    def __init__(
+        self,
+        root: Path,
+        partition: Partition,
+        name: str,
+        projection: Verifiable,
+        client: "Redis | RedisCluster",
+        found: Verified,
+    ) -> None:
+        self._root, self._partition, self._name, self._projection = root, partition, name, projection
+        self._client, self._found = client, found
+
+    def run(self) -> list[Lack]:
+        """Compare; gives what can be repaired."""
+        reached = _position(self._client, self._name, self._partition)
+        parked = {one.position: one for one in ParkedEvents(self._client, self._name, self._partition)}
+        doubtful: set[str] = set()
+        checked = behind = 0
+        for chunk in self._chunks():
+            within = [recorded for recorded in chunk if recorded.position <= reached]
+            checked, behind = checked + len(within), behind + len(chunk) - len(within)
+            doubtful.update(lack.key for lack in self._projection.lacks(within))
+        newest: dict[str, Recorded] = {}
+        for chunk in self._chunks() if doubtful else ():
+            for recorded in chunk:
+                key = self._projection.key(recorded)
+                if key in doubtful and recorded.position <= reached and str(recorded.position) not in parked:
+                    other = newest.get(key)
+                    newest[key] = recorded if other is None or other.order < recorded.order else other
+        # A newer event of the same job may have come in since, so what is still wrong now is wrong.
+        lacks = list(self._projection.lacks(list(newest.values())))
+        found = self._found
+        found.checked[self._name] = found.checked.get(self._name, 0) + checked
+        found.behind[self._name] = found.behind.get(self._name, 0) + behind
+        found.parked += [
+            ParkedShown(self._name, str(self._partition), one.subject, one.position) for one in parked.values()
+        ]
+        found.faults += [self._fault(lack) for lack in lacks]
+        return lacks
+
+    def _chunks(self) -> Iterator[list[Recorded]]:
+        events = read_partition(self._root, self._partition, None, strict=False)
+        while chunk := list(islice(events, _CHUNK)):
+            yield chunk
+
+    def _fault(self, lack: Lack) -> FaultShown:
+        return FaultShown(
+            lack.kind,
+            self._name,
+            str(self._partition),
+            lack.recorded.event.subject,
+            lack.key,
+            str(lack.recorded.position),
+            lack.place,
+            lack.problem,
+        )
+
+
+def _repair(settings: Settings, client: "Redis | RedisCluster", lacks: _Lacks) -> int:
+    """Replay what is lacking to the projection that lacks it: its own process applies it, so nothing is fenced."""
+    count = 0
+    for name, each in lacks.items():
+        if not each:
+            continue
+        with closing(VERIFICATIONS[name](settings, servers(settings))) as projection:
+            for _, lack in each:
+                projection.discard(lack)
+        wanted = sorted(
+            ((partition, lack.recorded) for partition, lack in each), key=lambda one: (one[0], one[1].position)
+        )
+        replay = Replay(client, new_run(), dict.fromkeys(STREAMS[name], (name,)))
+        count += replay.send(wanted) - replay.finish()
+    return count
+
+
+def _position(client: "Redis | RedisCluster", name: str, partition: Partition) -> Position:
+    redis: Any = client
+    try:
+        groups = redis.xinfo_groups(partition.key)
+    except ResponseError as error:
+        if "no such key" not in str(error):
+            raise
+        return START
+    found = (Position.parse(group["last-delivered-id"]) for group in groups if group["name"] == name.encode())
+    return next(found, START)
+
+
+def _print(found: Verified) -> None:
+    for fault in found.faults:
+        about = " ".join(part for part in (fault.projection, fault.subject, fault.position) if part)
+        print(f"{fault.kind}: {about}: {fault.problem} ({fault.file})")
+    for parked in found.parked:
+        print(f"parked: {parked.projection} {parked.subject} {parked.position}")
+    for lost in found.lost:
+        print(f"lost: {lost.projection}: {lost.count} events between {lost.after} and {lost.before}, {lost.reason}")
+    for name, count in found.behind.items():
+        if count:
+            say(f"{name} has not come to {count} events yet; see `playhead status`")
+    for name in found.unchecked:
+        say(f"{name} is not compared with the log")
+    checked = ", ".join(f"{name} {count}" for name, count in found.checked.items())
+    repaired = f", {found.repaired} repaired" if found.repaired else ""
+    print(f"{found.events} events; compared: {checked or 'none'}; {len(found.faults)} faults{repaired}")
