@@ -55,6 +55,10 @@ class Feeding(Protocol):
         """Handle logged events as if the stream still had them."""
         ...
 
+    def pass_over(self, position: Position) -> None:
+        """Go on reading behind a position up to which nothing is left."""
+        ...
+
     async def wait(self, why: str) -> None:
         """Be unhealthy for a moment."""
         ...
@@ -91,7 +95,12 @@ class Continuity:
             await self._rejoin()
         else:
             await self._catch_up()
-        await self._group.advance(self._partition.key, self._feeding.cursor)
+        cursor = self._feeding.cursor
+        view = await self._recovery.look(cursor)
+        if view.behind is None and view.last > cursor:  # entries that were trimmed, or dropped as known
+            cursor = view.last
+        await self._group.advance(self._partition.key, cursor)
+        self._feeding.pass_over(cursor)
 
     async def follow(
         self, entry: RawEntry, sequence: int, before: Callable[[], Awaitable[None]], *, logged: bool
@@ -181,8 +190,10 @@ class Continuity:
     async def _honour(self, view: View, cursor: Position) -> None:
         """Take it into account that the stream was set behind the log's tail."""
         newest = view.missed[-1]
-        if cursor > newest.tail and self.sequence is not None and self.sequence > newest.sequence:
-            await self._note_unlogged(self.sequence - newest.sequence, newest.tail, cursor)
+        if cursor > newest.tail:
+            # With nothing in common, nobody can have read on in the new stream: we are ahead of the log.
+            if newest.common == START and self.sequence is not None and self.sequence > newest.sequence:
+                await self._note_unlogged(self.sequence - newest.sequence, newest.tail, cursor)
             self.sequence = newest.sequence
         if self._readable:
             # Whoever read on in a stream that was set back, before anybody noticed, lacks what only the log has.
@@ -203,6 +214,8 @@ class Continuity:
                 raise StateLost(f"{self._partition}: sequence {sequence} at {position} follows {previous}")
             self._log.warning("sequence goes back", sequence=sequence, before=previous, position=str(position))
             return
+        if not logged:
+            await self.check()
         if not logged and not self._keeps_log and await self._first_logged() is not None:
             while await self._group.position_of(EventLog.name, self._partition.key) < position:
                 await self._feeding.wait(

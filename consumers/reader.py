@@ -268,6 +268,10 @@ class Reader:
             raise LeaseLost("stopped while reading the log")
         await self._handle(self._live, entries, logged=True)
 
+    def pass_over(self, position: Position) -> None:
+        """Go on reading behind a position up to which nothing is left."""
+        self._cursors[self._live] = position
+
     async def wait(self, why: str) -> None:
         """Be unhealthy for a moment.
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 import msgspec
@@ -9,6 +10,7 @@ from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
 from consumers.group import Report
+from consumers.recovery import Lost, lost_key
 from eventlog.runs import Unfinished, unfinished
 from playhead.options import DataDir, Json
 from playhead.outcome import BEHIND, DONE
@@ -44,6 +46,15 @@ class ConsumerStatus(msgspec.Struct, frozen=True):
     parked: int
     retries: int
     problem: str | None
+    lost: int
+
+
+class Floor(msgspec.Struct, frozen=True):
+    """A partition is trimmed below `position`, which is as far as the consumer `held_by` has come."""
+
+    partition: str
+    position: str
+    held_by: str
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -55,6 +66,7 @@ class Status(msgspec.Struct, frozen=True):
     caught_up: bool
     consumers: list[ConsumerStatus]
     replays: list[Unfinished]
+    held: list[Floor]
 
 
 _CLEAR = "\033[H\033[J"
@@ -116,7 +128,23 @@ def read_status(client: "Redis | RedisCluster", partitions: int) -> Status:
     }
     replays = unfinished(client, everywhere)
     caught_up = caught_up and all(one.applied and one.state == "interrupted" for one in replays)
-    return Status(caught_up and bool(consumers), consumers, replays)
+    return Status(caught_up and bool(consumers), consumers, replays, _held(consumers))
+
+
+def _held(consumers: Sequence[ConsumerStatus]) -> list[Floor]:
+    """Partitions in which some consumer is further than another, which keeps entries from being trimmed."""
+    found: list[Floor] = []
+    for partition in dict.fromkeys(one.partition for one in consumers):
+        positions = {one.name: Position.parse(one.position) for one in consumers if one.partition == partition}
+        last = min(positions, key=lambda name: positions[name])
+        if positions[last] < max(positions.values()):
+            found.append(Floor(partition, str(positions[last]), last))
+    return found
+
+
+def _lost(redis: Any, name: str, partition: Partition) -> int:
+    noted = (msgspec.json.decode(raw, type=Lost) for raw in redis.lrange(lost_key(partition), 0, -1))
+    return sum(lost.count for lost in noted if lost.projection == name)
 
 
 def _kind(name: str) -> Kind:
@@ -146,6 +174,10 @@ def _print(found: Status, *, json: bool) -> None:
     for one in found.consumers:
         if one.problem:
             print(f"{one.name} {one.partition}: {one.problem}")
+        if one.lost:
+            print(f"{one.name} {one.partition}: {one.lost} events lost; `playhead verify` names them")
+    for floor in found.held:
+        print(f"{floor.partition}: {floor.held_by} holds trimming at {floor.position}")
     for replay in found.replays:
         how = "" if replay.state == "running" else f"; `playhead replay --resume {replay.run}` goes on"
         print(f"replay {replay.run}: {replay.state}{how}")
@@ -186,6 +218,7 @@ def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -
         parked=int(redis.xlen(f"{key}:parked:{name}")),
         retries=report.retries if report else 0,
         problem=report.problem if report else None,
+        lost=_lost(redis, name, partition),
     )
     return status, settled
 

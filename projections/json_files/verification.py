@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from projections.job_result import decode_job_result
@@ -72,7 +72,7 @@ class JsonFilesVerification:
         return (DAILY, document.day, *document.entry.folder)
 
     @contextlib.contextmanager
-    def _root(self) -> Iterator[int]:
+    def _root(self) -> Generator[int]:
         root = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             yield root

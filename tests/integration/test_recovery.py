@@ -244,6 +244,45 @@ def test_an_event_that_the_log_has_is_not_taken_again_after_a_flush(system):
     system.wait_until(lambda: system.rows() == [1, 2, 3, 4])
 
 
+@pytest.mark.parametrize("projection_first", [False, True])
+def test_a_redis_set_back_to_an_old_state_goes_on_and_nothing_is_skipped(system, projection_first):
+    system.start("log", "jobs", "json-files")
+    system.append(*range(1, 31))
+    system.all_have(30)
+    system.stop("jobs")
+    old = {key: system.redis.dump(key) for key in system.redis.scan_iter() if b":lease:" not in key}
+    system.append(*range(31, 61))
+    system.wait_until(lambda: len(system.log()) == 60 == len(system.files()))
+    system.stop()
+    system.redis.flushall()
+    for key, content in old.items():
+        system.redis.restore(key, 0, content)
+    # Producers go on before anybody notices; the numbers of the new events are those of the lost ones.
+    system.append(*range(61, 71))
+    if projection_first:
+        system.start("jobs")  # its own position is in the stream: it reads on, and hears of the rest later
+        system.wait_until(lambda: system.rows()[-1:] == [70])
+    system.start("log", "json-files", *(() if projection_first else ("jobs",)))
+
+    system.all_have(70)
+    assert {0} == {consumer.watch.lost_events for consumer in system.consumers.values()}
+    assert [] == verify(system.log_dir).faults
+
+
+def test_an_event_appended_again_before_the_repair_leaves_everybody_caught_up(system):
+    system.start("log", "jobs")
+    system.append(1, 2)
+    system.wait_until(lambda: len(system.log()) == 2 == len(system.rows()))
+    system.stop()
+    system.redis.flushall()
+    system.append(2)
+    system.start("log", "jobs")
+
+    last = system.redis.xinfo_stream(JOBS.key)["last-generated-id"]
+    system.wait_until(lambda: {last} == {g["last-delivered-id"] for g in system.redis.xinfo_groups(JOBS.key)})
+    assert [1, 2] == system.log() == system.rows()
+
+
 def test_a_foreign_trim_is_healed_from_the_log(system):
     system.start("log", "jobs", "json-files")
     system.append(*range(1, 51))
