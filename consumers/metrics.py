@@ -14,7 +14,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from consumers.lag import Lag
-from consumers.reader import REASONS, Observer
+from consumers.observer import REASONS, Observer
 from consumers.trimming import Floor
 from projections.job_result import decode_job_result
 from streams import disk

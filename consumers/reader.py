@@ -17,9 +17,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from consumers.ahead import Decoded, ReadAhead, decoded
 from consumers.continuity import Continuity
 from consumers.errors import LeaseLost, SinkNotReady, StateLost
 from consumers.group import Group, Report
+from consumers.observer import Observer
 from consumers.tasks import end
 from eventlog.errors import LogCorrupt
 from eventlog.history import History
@@ -41,10 +43,6 @@ _PASSING = ("NOGROUP", "READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "BUSY
 _REST = 20
 _CAREFUL_AFTER = 3
 """Starts at one position after which entries are handled one by one, to find the one that kills the process."""
-
-
-REASONS = ("undecodable", "refused", "behind", "killed")
-"""Classes of reasons for which an event is parked."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -73,7 +71,7 @@ class Reader:
         settings: ReaderSettings,
         executor: Executor,
         is_transient: Callable[[BaseException], bool],
-        observe: "Observer",
+        observe: Observer,
         leader: "Reader | None" = None,
         history: History | None = None,
     ) -> None:
@@ -87,6 +85,7 @@ class Reader:
         self._sequence: int | None = None
         self._live = group.partition.key
         self._cursors: dict[str, Position] = {}
+        self._ahead = ReadAhead(group, settings.batch, settings.batch_bytes)
         self._parked: set[str] = set()
         self._stopping = asyncio.Event()
         self._retries = 0
@@ -196,6 +195,7 @@ class Reader:
         finally:
             self.healthy = self.serving = False
             self._observe.let_go(self.partition)
+            await self._ahead.forget()
             await end(renewal)
         await self.call(self._sink.settle)
         await self._report("stopped", settled=True)
@@ -227,15 +227,18 @@ class Reader:
                 await self._follow_replays()
                 await self._retry_parked()
                 looked_for_replays = now
-            count = 1 if careful else self._settings.batch
-            found = await self._group.read(self._cursors, count=count, block=_BLOCK_MS if idle else None)
+            found = await self._ahead.read(
+                self._cursors, block=_BLOCK_MS if idle else None, count=1 if careful else None
+            )
             idle = not found
             self._observe.caught_up(self.partition, caught_up=idle)
             if idle:
                 await self._settle()
+            elif not careful:
+                self._ahead.begin(self._cursors, found)
             for key, entries in found.items():
                 if careful:
-                    await self._handle_carefully(key, entries[0])
+                    await self._handle_carefully(key, entries[0][0])
                     careful -= 1
                 else:
                     await self._handle(key, entries)
@@ -256,7 +259,7 @@ class Reader:
         if attempts > self._settings.max_deliveries:
             await self._set_aside(key, entry, f"the process died {attempts - 1} times while handling it", "killed")
         else:
-            await self._handle(key, [entry])
+            await self._handle(key, [(entry, decoded(entry))])
 
     async def feed(self, entries: Sequence[RawEntry]) -> None:
         """Handle logged events as if the stream still had them.
@@ -266,7 +269,7 @@ class Reader:
         """
         if self._stopping.is_set():
             raise LeaseLost("stopped while reading the log")
-        await self._handle(self._live, entries, logged=True)
+        await self._handle(self._live, [(entry, decoded(entry)) for entry in entries], logged=True)
 
     def pass_over(self, position: Position) -> None:
         """Go on reading behind a position up to which nothing is left."""
@@ -287,8 +290,8 @@ class Reader:
         if self._stopping.is_set():
             raise LeaseLost("stopped while waiting")
 
-    async def _handle(self, key: str, entries: Sequence[RawEntry], *, logged: bool = False) -> None:
-        """Decode, set bad entries aside in their place, apply the good ones between them."""
+    async def _handle(self, key: str, found: Sequence[Decoded], *, logged: bool = False) -> None:
+        """Set bad entries aside in their place, apply the good ones between them."""
         good: list[tuple[RawEntry, Recorded]] = []
         size = 0
 
@@ -297,10 +300,9 @@ class Reader:
             pairs, good, size = good, [], 0
             await self._apply(key, pairs)
 
-        decoded = [(entry, _decoded(entry)) for entry in entries]
         live = key == self._live
-        repeated = await self._repeated(decoded) if live and not logged else frozenset[bytes]()
-        for entry, recorded in decoded:
+        repeated = await self._repeated(found) if live and not logged else frozenset[bytes]()
+        for entry, recorded in found:
             if entry.entry_id in repeated:
                 self._log.warning("the same event again, passed over", **about(entry))
                 continue
@@ -320,16 +322,16 @@ class Reader:
             if size >= self._settings.batch_bytes:
                 await apply_good()
         await apply_good()
-        if entries[-1].entry_id in repeated:
-            last = Position.parse(entries[-1].entry_id)
+        if found[-1][0].entry_id in repeated:
+            last = Position.parse(found[-1][0].entry_id)
             await self._group.advance(key, last)
             self._cursors[key] = last
 
-    async def _repeated(self, decoded: "Sequence[tuple[RawEntry, Recorded | InvalidEvent]]") -> frozenset[bytes]:
+    async def _repeated(self, found: Sequence[Decoded]) -> frozenset[bytes]:
         """Entries whose event stands in the stream already. Only what `append` has not numbered next is looked up."""
         doubtful: list[tuple[str, bytes]] = []
         expected = (self._continuity.sequence or 0) + 1
-        for entry, recorded in decoded:
+        for entry, recorded in found:
             if isinstance(recorded, Recorded):
                 if recorded.sequence is None or recorded.sequence < expected:
                     doubtful.append((recorded.event.id, entry.entry_id))
@@ -494,44 +496,3 @@ class Reader:
 
     def _source(self, key: str) -> Source:
         return Source(self.partition, None if key == self._live else key.rpartition(":")[2])
-
-
-def _decoded(entry: RawEntry) -> Recorded | InvalidEvent:
-    try:
-        return decode(entry)
-    except InvalidEvent as error:
-        return error
-
-
-class Observer:
-    """What the outside sees of a reader; the default sees nothing."""
-
-    def standing_by(self, partition: Partition) -> None:
-        """A reader has started, and holds nothing yet."""
-
-    def applied(self, batch: Batch, seconds: float) -> None:
-        """A batch is durable in the sink, which took so long."""
-
-    def failed(self, batch: Batch, seconds: float, error: BaseException) -> None:
-        """The sink did not take a batch, after so long."""
-
-    def settled(self, batch: Batch, seconds: float) -> None:
-        """The group was moved past a batch, which took so long."""
-
-    def caught_up(self, partition: Partition, *, caught_up: bool) -> None:
-        """A read found nothing more, or found something."""
-
-    def holding(self, partition: Partition, parked_subjects: int) -> None:
-        """The lease is ours; so many subjects wait behind a parked event."""
-
-    def let_go(self, partition: Partition) -> None:
-        """The lease is no longer ours, or will not be in a moment."""
-
-    def parked(self, partition: Partition, reason_class: str) -> None:
-        """An event was set aside."""
-
-    def retried(self, partition: Partition) -> None:
-        """A batch is tried again after a transient failure."""
-
-    def lost(self, partition: Partition, count: int) -> None:
-        """The sequence has a gap: events are gone from the stream unread."""

@@ -3,7 +3,7 @@
 import asyncio
 
 
-async def end(*tasks: "asyncio.Task[None]") -> None:
+async def end(*tasks: "asyncio.Task[object]") -> None:
     """Cancel tasks until they have ended, whatever they ended with.
 
     Once is not enough: a cancellation that arrives together with the reply that a task waits for can be swallowed on
