@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -17,6 +17,7 @@ from faststream.redis import RedisBroker, RedisClusterBroker, RedisSentinelBroke
 from prometheus_client import CollectorRegistry
 from prometheus_client import make_asgi_app as _make_asgi_app  # pyright: ignore[reportUnknownVariableType]  # untyped
 from redis.asyncio import Redis
+from redis.exceptions import RedisClusterException, RedisError
 
 from consumers.errors import AddressTaken
 from streams.connections import DEFAULT_TIMEOUT, RedisAddress
@@ -134,6 +135,9 @@ def make_broker(url: str, timeout: float = DEFAULT_TIMEOUT) -> RedisBroker:
 async def connect(broker: RedisBroker) -> Redis:
     """Connect, so that entries come as flat lists of bytes; dictionaries would be built twice."""
     client = await broker.connect()
+    # Many first commands at once would each ask a Cluster for its slots, and close one another's connections.
+    with suppress(RedisError, RedisClusterException, OSError):  # the readers go on trying
+        await client.initialize()
     client.set_response_callback("XREAD", cast("Any", _as_it_comes))
     return client
 

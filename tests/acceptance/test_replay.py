@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from eventlog.reader import stat
 from playhead.embedded.servers import embedded_servers
 from tests.integration.processes import JOB, Playhead
+from tests.integration.topologies import is_deleted
 
 COUNT = 60
 
@@ -31,8 +33,8 @@ class Stage:
             for n in range(COUNT)
         )
         self.playhead("append", stdin="\n".join(lines).encode())
-        self.wait_until(lambda: len(self.files()) == COUNT)
-        self.outputs.rename(self.outputs.with_name("lost"))
+        self.wait_until(lambda: len(self.files()) == COUNT and stat(self.outputs.parent / "eventlog").events == COUNT)
+        self.wait_until(lambda: is_deleted(self.outputs))
 
     def files(self) -> set[str]:
         return {path.name for path in self.outputs.glob("daily/*/processed/*.json")}

@@ -1,12 +1,15 @@
 """Append, consumers, status, replay and parked events on Redis Cluster, and behind a Sentinel through a failover."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
+from consumers.service import connect, make_broker
+from eventlog.reader import stat
 from tests.integration.processes import JOB, Playhead
-from tests.integration.topologies import Cluster, Watched
+from tests.integration.topologies import Cluster, Watched, is_deleted
 
 COUNT = 24
 
@@ -19,6 +22,26 @@ def topology(request, tmp_path):
         yield servers
     finally:
         servers.stop()
+
+
+def test_many_readers_start_on_a_cluster_at_once(tmp_path):
+    async def refused(url: str) -> list[object]:
+        broker = make_broker(url)
+        script = (await connect(broker)).register_script("return redis.call('INCR', KEYS[1])")
+        replies = await asyncio.gather(
+            *(script(keys=[f"playhead:{{{number}:0}}"]) for number in range(15)), return_exceptions=True
+        )
+        await broker.stop()
+        return [reply for reply in replies if not isinstance(reply, int)]
+
+    servers = Cluster(tmp_path / "redis")
+    try:
+        servers.start()
+        rounds = [asyncio.run(refused(servers.url)) for _ in range(10)]
+    finally:
+        servers.stop()
+
+    assert [[]] * 10 == rounds
 
 
 def line(number: int) -> str:
@@ -44,11 +67,12 @@ def test_everything_goes_on_many_servers(topology, tmp_path, wait_until):
         playhead("append", stdin="\n".join(map(line, range(COUNT))).encode())
         playhead("append", "job.completed", "--subject", "job/bad", "--data", '{"no": "id"}')
         wait_until(lambda: files() == expected and len(parked()) == 1)
-        outputs.rename(tmp_path / "lost")
+        wait_until(lambda: stat(tmp_path / "data" / "eventlog").events == COUNT + 1)
+        wait_until(lambda: is_deleted(outputs))
         first = replay()
 
-        assert expected == files()
         assert (COUNT + 1, COUNT + 1, 1) == (first["read"], first["replayed"], first["failed"])
+        assert expected == files()
         assert 1 == replay()["failed"]
         assert 1 == len(parked())
 

@@ -24,6 +24,17 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+def is_deleted(directory: Path) -> bool:
+    """Delete a tree in which a summary may be written right now; False where one was. Moving it away would not
+    do: a consumer goes on in the directories that it has open.
+    """
+    try:
+        shutil.rmtree(directory)
+    except OSError:
+        return False
+    return True
+
+
 class Servers:
     """Processes of one program, each in a directory of its own."""
 
