@@ -368,3 +368,21 @@ def test_a_reader_that_waits_for_the_log_says_so(system):
     system.start("log")
     system.wait_until(lambda: system.rows() == list(range(1, 12)))
     system.wait_until(lambda: jobs.healthy)
+
+
+def test_a_damaged_log_is_said_and_nothing_is_read_past_it(system):
+    system.start("log")
+    system.append(*range(1, 11))
+    system.wait_until(lambda: len(system.log()) == 10)
+    system.stop()
+    (segment,) = system.log_dir.glob("jobs/0/*.jsonl")
+    good = segment.read_bytes()
+    segment.write_bytes(good.replace(b'"job_id":"5"', b'"job_id":"6"'))
+    system.append(11)
+    system.start("log", "jobs")
+    log = system.consumers["log"]
+    system.wait_until(lambda: log.serving is not None and "playhead log verify" in "".join(log.serving.problems()))
+
+    assert log.failure is None
+    assert segment.name in "".join(log.serving.problems())
+    assert segment.stat().st_size == len(good)
