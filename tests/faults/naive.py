@@ -1,12 +1,15 @@
 """Controls: sinks and readers as one would write them first, which the faults must break."""
 
 import json
+import os
 from pathlib import Path
 
 import psycopg
 
+from consumers.continuity import Continuity
 from consumers.group import Group
 from consumers.reader import Reader
+from streams.entries import RawEntry
 from streams.partitions import Partition
 from streams.positions import Position
 from streams.sinks import Batch, Outcome, Sink
@@ -75,21 +78,23 @@ class AcknowledgeFirst:
 
 
 def without_lease() -> None:
-    """Every process takes itself for the owner."""
+    """Every process takes itself for the owner: the lease it holds is one of its own."""
+    begin = Group.__init__
 
-    async def acquire(self: Group) -> bool:
-        self.epoch = 1
-        return True
+    def apart(self: Group, *arguments: object, **options: object) -> None:
+        begin(self, *arguments, **options)
+        self.lease_key += f":{os.getpid()}"
 
-    async def advance(self: Group, stream_key: str, position: Position | None) -> None:
-        if position is not None:
-            await self._client.xgroup_setid(stream_key, self.name, str(position))
-
-    Group.acquire, Group.advance = acquire, advance
+    Group.__init__ = apart
 
 
 def without_sequence_check() -> None:
-    Reader._check_sequence = lambda self, recorded: None
+    """A gap in the sequence numbers means nothing."""
+    Continuity.follow = note_only
+
+
+async def note_only(self: Continuity, entry: RawEntry, sequence: int, before: object, *, logged: bool) -> None:
+    self.sequence = sequence
 
 
 def without_event_ids() -> None:
@@ -99,3 +104,4 @@ def without_event_ids() -> None:
         return frozenset()
 
     Reader._repeated = repeated
+    without_sequence_check()
