@@ -141,8 +141,10 @@ def test_what_a_foreign_client_trims_before_a_slow_consumer_read_it_is_counted_a
     stage.caught_up("jobs")
     stage.stop()
 
-    assert 25 == consumer.watch.lost_events
-    assert {str(number) for number in [*range(10), *range(35, 50)]} == stage.rows().keys()
+    applied = stage.rows().keys()
+    assert 50 == consumer.watch.lost_events + len(applied)
+    assert consumer.watch.lost_events >= 15, "a batch of ten may have been read ahead"
+    assert {str(number) for number in [*range(10), *range(35, 50)]} <= applied
 
 
 def test_without_a_loss_none_is_counted(stage):
