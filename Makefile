@@ -28,7 +28,7 @@ bench: $(INSTALLED)  ## Ratios against this machine's limits, written to docs/be
 
 lock:  ## Resolve the dependencies again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-		pyproject.toml -o requirements.lock
+		--extra recordings pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--all-extras pyproject.toml -o requirements-dev.lock
 

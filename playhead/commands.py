@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import shlex
 
+import msgspec
 from cyclopts import App, Parameter
 from rich.console import Console
 
@@ -19,7 +20,7 @@ from playhead.logs import log_app
 from playhead.options import DataDir, Json
 from playhead.output import print_json, say
 from playhead.parking import parked_app
-from playhead.registry import CONSUMERS, readers_by_stream
+from playhead.registry import CONSUMERS, STREAMS, WORKERS, lacking, readers_by_stream, work_settings
 from playhead.replaying import replay_app
 from playhead.settings import DEFAULT_DATA_DIR, Servers, Settings, load, mask, servers
 from playhead.spooling import spool
@@ -65,8 +66,12 @@ def up(*, data_dir: DataDir = None) -> int:
     ) as running:
         reached = Servers(settings.redis_url or running.redis_url, settings.database_url or running.database_url)
         upgrade(reached.database_url)
-        say(f"servers are up; starting {', '.join(CONSUMERS)}; Ctrl-C stops everything")
-        return Supervisor(settings, reached).run(
+        missing = lacking(settings)
+        for name, problem in missing.items():
+            say(f"{name} is not started: {problem}")
+        names = [name for name in STREAMS if name not in missing]
+        say(f"servers are up; starting {', '.join(names)}; Ctrl-C stops everything")
+        return Supervisor(settings, reached, names).run(
             on_ready=lambda addresses: _say_where(settings, reached, addresses),
             trouble=lambda: ended_server(settings.data_dir),
         )
@@ -78,6 +83,7 @@ def _say_where(settings: Settings, reached: Servers, addresses: dict[str, str]) 
         "every consumer is ready",
         f"  event log    {settings.event_log_dir}",
         f"  JSON files   {settings.output_dir}",
+        f"  recordings   {settings.recordings_dir}",
         f"  Redis        {mask(reached.redis_url)}",
         f"  Postgres     {mask(reached.database_url)}",
         *(f"  {name:<12} {address}/metrics" for name, address in addresses.items()),
@@ -99,30 +105,38 @@ def demo() -> int:
 
 @app.command
 def run(name: str, /, *, data_dir: DataDir = None) -> int:
-    """Run one consumer process until it is told to stop.
+    """Run one consumer or worker process until it is told to stop.
 
     Args:
-        name: The consumer; `playhead consumers` lists them.
+        name: The consumer or worker; `playhead consumers` lists them.
 
     Example:
         playhead run json-files
     """
     from consumers.process import ProcessSettings, run_consumer  # FastStream takes half a second to import
     from consumers.reader import ReaderSettings
+    from consumers.service import ServiceSettings
+    from consumers.work.process import WorkerProcessSettings, run_worker
 
-    if name not in CONSUMERS:
-        raise InvalidSetting(f"there is no consumer {name!r}; there are {', '.join(CONSUMERS)}")
+    if name not in STREAMS:
+        raise InvalidSetting(f"there is no consumer {name!r}; there are {', '.join(STREAMS)}")
     settings = load(data_dir)
     messages.configure(settings.log_format)
     telemetry.set_up(f"{TRACER}-{name}")
     reached = servers(settings)
     warn_of_weakness(reached.redis_url)
-    process = ProcessSettings(
+    place = ServiceSettings(
         redis_url=reached.redis_url,
         redis_timeout=settings.redis_timeout,
         partitions=settings.partitions,
         http_host=settings.http_host,
         http_port=settings.http_port,
+    )
+    if name in WORKERS:
+        work = WorkerProcessSettings(**msgspec.structs.asdict(place), work=work_settings(settings))
+        return asyncio.run(run_worker(WORKERS[name](settings, reached), work, is_transient))
+    process = ProcessSettings(
+        **msgspec.structs.asdict(place),
         reader=ReaderSettings(batch=settings.batch, lease=settings.lease_seconds),
         trim=readers_by_stream() if name == "log" else {},
         event_log_dir=settings.event_log_dir,

@@ -15,7 +15,7 @@ from redis import Redis
 from eventlog.reader import read_ordered
 from eventlog.replay import Replay, new_run
 from playhead.embedded.servers import embedded_servers
-from playhead.registry import PROJECTIONS
+from playhead.registry import CONSUMERS, PROJECTIONS
 from playhead.settings import Servers, Settings, load
 from playhead.status import read_status
 from playhead.supervisor import Supervisor
@@ -47,7 +47,7 @@ def run_demo() -> int:
         upgrade(servers.database_url)
         client = connect(servers.redis_url)
         assert isinstance(client, Redis), "the embedded server is no cluster"
-        supervisor = Supervisor(settings, servers, messages=messages)
+        supervisor = Supervisor(settings, servers, CONSUMERS, messages=messages)
         supervisor.start()
         try:
             _play(client, settings, servers)

@@ -2,6 +2,10 @@
 
 from collections.abc import Callable
 
+from consumers.recordings.errors import FfmpegMissing
+from consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
+from consumers.recordings.transcode import Transcode
+from consumers.work.worker import Handler, WorkerSettings
 from eventlog.writer import EventLog
 from playhead.settings import Servers, Settings
 from projections.jobs.projection import Jobs
@@ -10,6 +14,7 @@ from projections.json_files.projection import JsonFiles
 from projections.json_files.verification import JsonFilesVerification
 from projections.verification import Verifiable
 from streams.partitions import CATALOGUE
+from streams.recording_files import RecordingFiles
 from streams.sinks import Sink
 
 CONSUMERS: dict[str, Callable[[Settings, Servers], Sink]] = {
@@ -17,7 +22,7 @@ CONSUMERS: dict[str, Callable[[Settings, Servers], Sink]] = {
     "json-files": lambda settings, _: JsonFiles(settings.output_dir),
     "jobs": lambda _, servers: Jobs(servers.database_url),
 }
-"""Consumers by name."""
+"""The log and the projections, by name."""
 
 VERIFICATIONS: dict[str, Callable[[Settings, Servers], Verifiable]] = {
     "json-files": lambda settings, _: JsonFilesVerification(settings.output_dir),
@@ -25,12 +30,44 @@ VERIFICATIONS: dict[str, Callable[[Settings, Servers], Verifiable]] = {
 }
 """What compares a projection with the log, by the projection's name."""
 
-STREAMS: dict[str, tuple[str, ...]] = {"log": tuple(CATALOGUE), "json-files": ("jobs",), "jobs": ("jobs",)}
-"""The streams that each consumer reads."""
+WORKERS: dict[str, Callable[[Settings, Servers], Handler]] = {
+    "transcode": lambda settings, _: Transcode(RecordingFiles(settings.recordings_dir), _ffmpeg(settings)),
+}
+"""Workers by name."""
+
+STREAMS: dict[str, tuple[str, ...]] = {
+    "log": tuple(CATALOGUE),
+    "json-files": ("jobs",),
+    "jobs": ("jobs",),
+    "transcode": ("recordings",),
+}
+"""The streams that each consumer and worker reads."""
 
 PROJECTIONS = tuple(name for name in CONSUMERS if name != "log")
+
+_NEED_FFMPEG = frozenset({"transcode"})
+
+
+def lacking(settings: Settings) -> dict[str, str]:
+    """The workers that cannot be started here, each with what it lacks."""
+    try:
+        find_ffmpeg(settings.ffmpeg)
+    except FfmpegMissing as error:
+        return dict.fromkeys(sorted(_NEED_FFMPEG), str(error))
+    return {}
+
+
+def work_settings(settings: Settings) -> WorkerSettings:
+    """How every worker works."""
+    return WorkerSettings(
+        hold=settings.lease_seconds, concurrency=settings.concurrency, max_attempts=settings.max_attempts
+    )
 
 
 def readers_by_stream() -> dict[str, tuple[str, ...]]:
     """Every consumer of each stream: an entry may go only when all of them are past it."""
     return {stream: tuple(name for name, read in STREAMS.items() if stream in read) for stream in CATALOGUE}
+
+
+def _ffmpeg(settings: Settings) -> Ffmpeg:
+    return Ffmpeg(find_ffmpeg(settings.ffmpeg), settings.transcode_seconds)

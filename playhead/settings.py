@@ -66,12 +66,17 @@ class Settings(msgspec.Struct, frozen=True):
     database_url: str | None
     output_dir: Path
     event_log_dir: Path
+    recordings_dir: Path
     partitions: int
     http_host: str
     http_port: int
     lease_seconds: float
     redis_timeout: float
     batch: int
+    concurrency: int
+    max_attempts: int
+    ffmpeg: Path | None
+    transcode_seconds: float
     log_format: LogFormat
     spool_dir: Path | None
     origins: tuple[Setting, ...]
@@ -118,17 +123,23 @@ DEFAULTS = {
     "DATABASE_URL": "",
     "OUTPUT_DIR": "",
     "EVENT_LOG_DIR": "",
+    "PLAYHEAD_RECORDINGS_DIR": "",
     "PLAYHEAD_DATA_DIR": str(DEFAULT_DATA_DIR),
     "PLAYHEAD_PARTITIONS": "1",
     "PLAYHEAD_HTTP_HOST": "127.0.0.1",
     "PLAYHEAD_HTTP_PORT": "0",
     "PLAYHEAD_LEASE_SECONDS": "5",
     "PLAYHEAD_BATCH": "500",
+    "PLAYHEAD_CONCURRENCY": str(os.cpu_count() or 1),
+    "PLAYHEAD_MAX_ATTEMPTS": "5",
+    "PLAYHEAD_FFMPEG": "",
+    "PLAYHEAD_TRANSCODE_SECONDS": "60",
     "PLAYHEAD_LOG_FORMAT": "auto",
     "PLAYHEAD_SPOOL_DIR": "",
 }
 """Every setting and its default; an empty one is derived from others."""
 
+_BELOW_DATA_DIR = {"OUTPUT_DIR": "outputs", "EVENT_LOG_DIR": "eventlog", "PLAYHEAD_RECORDINGS_DIR": "recordings"}
 _MASK = "***"
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 _HIGHEST_PORT = 65535
@@ -204,22 +215,25 @@ def _settings(found: Mapping[str, Setting]) -> Settings:
         found["REDIS_URL"] = Setting("REDIS_URL", _redis_url(found), "REDIS_HOST")
     _check_urls(found["REDIS_URL"], found["DATABASE_URL"])
     directory = Path(found["PLAYHEAD_DATA_DIR"].value)
-    output_dir = found["OUTPUT_DIR"].value or str(directory / "outputs")
-    event_log_dir = found["EVENT_LOG_DIR"].value or str(directory / "eventlog")
-    found["OUTPUT_DIR"] = msgspec.structs.replace(found["OUTPUT_DIR"], value=output_dir)
-    found["EVENT_LOG_DIR"] = msgspec.structs.replace(found["EVENT_LOG_DIR"], value=event_log_dir)
+    for name, below in _BELOW_DATA_DIR.items():
+        found[name] = msgspec.structs.replace(found[name], value=found[name].value or str(directory / below))
     return Settings(
         data_dir=directory,
         redis_url=found["REDIS_URL"].value or None,
         database_url=found["DATABASE_URL"].value or None,
-        output_dir=Path(output_dir),
-        event_log_dir=Path(event_log_dir),
+        output_dir=Path(found["OUTPUT_DIR"].value),
+        event_log_dir=Path(found["EVENT_LOG_DIR"].value),
+        recordings_dir=Path(found["PLAYHEAD_RECORDINGS_DIR"].value),
         partitions=_whole(found["PLAYHEAD_PARTITIONS"], 1),
         http_host=found["PLAYHEAD_HTTP_HOST"].value,
         http_port=_whole(found["PLAYHEAD_HTTP_PORT"], 0, _HIGHEST_PORT),
         lease_seconds=_number(found["PLAYHEAD_LEASE_SECONDS"], 1),
         redis_timeout=_number(found["REDIS_TIMEOUT"], 1),
         batch=_whole(found["PLAYHEAD_BATCH"], 1),
+        concurrency=_whole(found["PLAYHEAD_CONCURRENCY"], 1),
+        max_attempts=_whole(found["PLAYHEAD_MAX_ATTEMPTS"], 1),
+        ffmpeg=Path(found["PLAYHEAD_FFMPEG"].value) if found["PLAYHEAD_FFMPEG"].value else None,
+        transcode_seconds=_number(found["PLAYHEAD_TRANSCODE_SECONDS"], 1),
         log_format=_log_format(found["PLAYHEAD_LOG_FORMAT"]),
         spool_dir=Path(found["PLAYHEAD_SPOOL_DIR"].value) if found["PLAYHEAD_SPOOL_DIR"].value else None,
         origins=tuple(found.values()),

@@ -15,13 +15,14 @@ from eventlog.runs import Unfinished, unfinished
 from playhead.options import DataDir, Json
 from playhead.outcome import BEHIND, DONE
 from playhead.output import print_json, print_table
-from playhead.registry import STREAMS
+from playhead.registry import STREAMS, WORKERS
 from playhead.settings import load, servers
 from streams.connections import connect
+from streams.names import again_key, presence_key
 from streams.partitions import Partition
 from streams.positions import START, Position
 
-Kind = Literal["log", "projection"]
+Kind = Literal["log", "projection", "worker"]
 
 
 class Consumer(msgspec.Struct, frozen=True):
@@ -148,7 +149,7 @@ def _lost(redis: Any, name: str, partition: Partition) -> int:
 
 
 def _kind(name: str) -> Kind:
-    return "log" if name == "log" else "projection"
+    return "log" if name == "log" else "worker" if name in WORKERS else "projection"
 
 
 def _print(found: Status, *, json: bool) -> None:
@@ -195,7 +196,7 @@ def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -
         info = None
     raw = redis.hget(f"{key}:consumers", name)
     report = msgspec.json.decode(raw, type=Report) if raw else None
-    held = bool(redis.exists(f"{key}:lease:{name}"))
+    held = bool(redis.exists(presence_key(key, name)))
     last = Position.parse(info["last-generated-id"]) if info else START
     if partition.stream != "jobs" and last == START:
         return None, True
@@ -204,8 +205,14 @@ def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -
     if report is not None:
         position = max(position, Position.parse(report.position))
     lag_events, lag_seconds = _lag(redis, key, position, last)
-    settled = report is not None and Position.parse(report.settled) >= last and lag_events == 0
-    state = (report.state if report else "starting") if held else "stopped"
+    pending = int(group["pending"]) if group else 0
+    if name in WORKERS:
+        pending += int(redis.xlen(again_key(key, name)))
+        settled = lag_events == 0 and pending == 0
+        state = "running" if held else "stopped"
+    else:
+        settled = report is not None and Position.parse(report.settled) >= last and lag_events == 0
+        state = (report.state if report else "starting") if held else "stopped"
     status = ConsumerStatus(
         name=name,
         kind=_kind(name),
@@ -214,7 +221,7 @@ def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -
         position=str(position),
         lag_events=lag_events,
         lag_seconds=lag_seconds,
-        pending=int(group["pending"]) if group else 0,
+        pending=pending,
         parked=int(redis.xlen(f"{key}:parked:{name}")),
         retries=report.retries if report else 0,
         problem=report.problem if report else None,

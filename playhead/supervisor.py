@@ -7,14 +7,14 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import IO
 
 import structlog
 
 from playhead.embedded.processes import free_port
-from playhead.registry import CONSUMERS
+from playhead.registry import STREAMS
 from playhead.settings import Servers, Settings
 
 _RESTARTS, _WITHIN_SECONDS = 5, 60.0
@@ -28,7 +28,10 @@ _PATIENCE_SECONDS = 10.0
 class Supervisor:
     """Starts consumers as processes of their own, and starts one again that ends, five times a minute at most."""
 
-    def __init__(self, settings: Settings, servers: Servers, *, messages: IO[bytes] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, servers: Servers, names: Iterable[str], *, messages: IO[bytes] | None = None
+    ) -> None:
+        self._names = tuple(names)
         self._messages = messages
         self._host, self._first_port = settings.http_host, settings.http_port
         self._environment = environment(settings, servers)
@@ -72,7 +75,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Start every consumer."""
-        for name in CONSUMERS:
+        for name in self._names:
             self._start(name)
 
     def stop(self) -> None:
@@ -90,7 +93,7 @@ class Supervisor:
 
     def _start(self, name: str) -> None:
         self._starts.setdefault(name, deque(maxlen=_RESTARTS)).append(time.monotonic())
-        index = list(CONSUMERS).index(name)
+        index = list(STREAMS).index(name)
         port = self._first_port + index if self._first_port else free_port(self._ports.get(name, 0))
         self._ports[name] = port
         self._waited_for[name] = "starting"
@@ -138,5 +141,6 @@ def environment(settings: Settings, servers: Servers) -> dict[str, str]:
         "DATABASE_URL": servers.database_url,
         "OUTPUT_DIR": str(settings.output_dir.absolute()),
         "EVENT_LOG_DIR": str(settings.event_log_dir.absolute()),
+        "PLAYHEAD_RECORDINGS_DIR": str(settings.recordings_dir.absolute()),
         "PLAYHEAD_DATA_DIR": str(settings.data_dir.absolute()),
     }

@@ -89,6 +89,11 @@ def presence_key(stream_key: str, group: str) -> str:
     return f"{stream_key}:lease:{group}"
 
 
+def again_key(stream_key: str, group: str) -> str:
+    """Name the private stream of the events that an operator gave to a worker again."""
+    return f"{stream_key}:again:{group}"
+
+
 REPLAYS = "playhead:replays"
 """The hash of unfinished replay runs, each with the options that it goes on with."""
 

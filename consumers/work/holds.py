@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 from consumers.errors import HoldLost
 from consumers.parked import parked_key, retry_key
 from streams.entries import RawEntry
-from streams.names import presence_key
+from streams.names import again_key, presence_key
 from streams.partitions import Partition
 
 HORIZON = 24 * 3600
@@ -68,7 +68,7 @@ class Holds:
         private = Holds(
             self._client, self._group, self.partition, frozenset(), owner=self._owner, hold=self._hold_ms / 1000
         )
-        private._stream = f"{self.partition.key}:again:{self._group}"
+        private._stream = again_key(self.partition.key, self._group)
         private._types = self._types
         return private
 
@@ -149,7 +149,7 @@ class Holds:
             moved += cast(
                 "int",
                 await self._again(
-                    keys=[self._parked, f"{self.partition.key}:again:{self._group}", self._retry],
+                    keys=[self._parked, again_key(self.partition.key, self._group), self._retry],
                     args=[member.removeprefix(b"="), member],
                 ),
             )

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from projections.json_files.encoding import decode, encode, indent
-from projections.json_files.names import encode_name
+from streams.filenames import encode_name
 
 UNKNOWN = "unknown"
 

@@ -77,7 +77,7 @@ def submit(producer):
 
 
 @asynccontextmanager
-async def working(url, handler, settings=QUICK, observer=None, owner="one"):
+async def working(url, handler, settings=QUICK, observer=None, owner="one", partition=NOTES):
     """A worker at work; when the block ends it has stopped as a process does on SIGTERM."""
     with Producer(url) as producer:
         async with AsyncRedis.from_url(url) as client:
@@ -86,7 +86,7 @@ async def working(url, handler, settings=QUICK, observer=None, owner="one"):
             async def append(events):
                 await asyncio.to_thread(producer.append_events, events)
 
-            holds = Holds(client, handler.name, NOTES, handler.types, owner=owner, hold=settings.hold)
+            holds = Holds(client, handler.name, partition, handler.types, owner=owner, hold=settings.hold)
             worker = Worker(handler, [holds], settings, append, is_transient, observer or WorkObserver())
             running = asyncio.create_task(worker.run())
             try:

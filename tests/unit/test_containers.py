@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from playhead.registry import CONSUMERS
+from playhead.registry import STREAMS
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -24,7 +24,7 @@ PINNED = re.compile(r"[a-z/]+:\d+\.\d+(\.\d+)?[\w.-]*")
 def test_each_consumer_is_a_service_and_so_is_the_upgrade_of_the_database():
     commands = {name: service["command"] for name, service in SERVICES.items() if service.get("build")}
 
-    assert {name: ["run", name] for name in CONSUMERS} | {"upgrade": ["db", "upgrade"]} == commands
+    assert {name: ["run", name] for name in STREAMS} | {"upgrade": ["db", "upgrade"]} == commands
 
 
 def test_every_image_is_pinned():
@@ -41,7 +41,7 @@ def test_every_port_is_open_on_loopback_only_and_no_two_are_the_same():
 
     assert all(port.startswith("127.0.0.1:") for port in ports)
     assert len(ports) == len({port.split(":")[1] for port in ports})
-    assert {port.split(":")[2] for name in CONSUMERS for port in SERVICES[name]["ports"]} == {"9100"}
+    assert {port.split(":")[2] for name in STREAMS for port in SERVICES[name]["ports"]} == {"9100"}
     assert "PLAYHEAD_HTTP_PORT=9100" in DOCKERFILE
 
 
@@ -62,7 +62,7 @@ def test_servers_have_health_checks_that_consumers_wait_for():
         assert SERVICES[name]["healthcheck"]["test"]
         assert "unless-stopped" == SERVICES[name]["restart"]
     assert {"postgres": {"condition": "service_healthy"}} == SERVICES["upgrade"]["depends_on"]
-    for name in CONSUMERS:
+    for name in STREAMS:
         assert {
             "redis": {"condition": "service_healthy"},
             "upgrade": {"condition": "service_completed_successfully"},

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from projections.json_files import Fenced, JsonFiles, UnsafePath
-from projections.json_files.names import decode_name, encode_name
 from streams.events import Recorded, new_event
+from streams.filenames import decode_name, encode_name
 from streams.partitions import Partition
 from streams.positions import Position
 from streams.sinks import Batch, Source

@@ -1,0 +1,38 @@
+"""Errors of the workers of recordings.
+
+- PlayheadError
+    - FfmpegMissing  no ffmpeg can be executed
+    - InvalidAudio   audio that no attempt can read
+    - Stopped        the work was called off
+    - TryAgain
+        - FfmpegFailed  ffmpeg ended with an error, or took too long
+"""
+
+from pathlib import Path
+
+from consumers.errors import TryAgain
+from streams.errors import InvalidSetting, PlayheadError
+
+
+class FfmpegMissing(InvalidSetting):
+    """No ffmpeg: `pip install 'playhead[recordings]'` brings one, or set PLAYHEAD_FFMPEG to the path of yours."""
+
+
+class InvalidAudio(PlayheadError, ValueError):
+    """The audio cannot be read, however often it is tried."""
+
+    def __init__(self, what: Path | str, problem: str) -> None:
+        super().__init__(f"{what}: {problem}")
+
+
+class Stopped(PlayheadError):
+    """The work was called off: another process has the event, or this one is to end."""
+
+
+class FfmpegFailed(TryAgain):
+    """ffmpeg ended with an error, or took too long: `stderr` is the end of what it said."""
+
+    def __init__(self, problem: str, stderr: str) -> None:
+        last = stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        super().__init__(f"ffmpeg {problem}: {last[0]}")
+        self.stderr = stderr

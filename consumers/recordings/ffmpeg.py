@@ -1,0 +1,236 @@
+"""ffmpeg as a child that reads and writes pipes of ours, so that it opens no file that data names, and ends with us.
+
+When this process dies, whatever way, its pipes close: ffmpeg reads the end of its input, or cannot write, and ends.
+What it wrote so far has a temporary name.
+"""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import IO, TypeVar
+
+import msgspec
+
+from consumers.recordings.errors import FfmpegFailed, FfmpegMissing, Stopped
+
+BIT_RATE = "128k"
+RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
+"""Frames a second that MP3 knows."""
+
+_SAID_BYTES = 2000
+
+_Result = TypeVar("_Result")
+
+
+class Pcm(msgspec.Struct, frozen=True):
+    """The form of PCM, which is signed 16-bit little-endian; a frame has a sample of each channel."""
+
+    rate: int = 48000
+    channels: int = 2
+
+    @property
+    def frame(self) -> int:
+        """Bytes of a frame."""
+        return 2 * self.channels
+
+
+class Children:
+    """The ffmpeg processes of one piece of work, to be ended together."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def start(
+        self, command: Sequence[str], *, stdout: int, stderr: IO[bytes], fds: Sequence[int]
+    ) -> "subprocess.Popen[bytes]":
+        """Start one.
+
+        Raises:
+            Stopped: they were ended.
+        """
+        with self._lock:
+            if self._stopped:
+                raise Stopped
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, pass_fds=fds)
+            self._running.add(child)
+            return child
+
+    def ended(self, child: "subprocess.Popen[bytes]") -> None:
+        """Forget one, killing it if it still runs."""
+        child.kill()
+        child.wait()
+        with self._lock:
+            self._running.discard(child)
+
+    def stop(self) -> None:
+        """Kill all, and let no other start."""
+        with self._lock:
+            self._stopped = True
+            for child in self._running:
+                child.kill()
+
+
+class Ffmpeg:
+    """Runs ffmpeg; each run may take `seconds`, where nothing else is said."""
+
+    def __init__(self, program: Path, seconds: float) -> None:
+        self._program, self._seconds = program, seconds
+
+    def encode(
+        self,
+        sources: Sequence[Iterable[bytes]],
+        form: Pcm,
+        output: Path,
+        children: Children,
+        *,
+        seconds: float | None = None,
+    ) -> None:
+        """Write an MP3 of PCM; several sources are mixed, each from the beginning.
+
+        Raises:
+            FfmpegFailed: with what ffmpeg said.
+            FfmpegMissing: it cannot be executed.
+        """
+        command = [str(self._program), "-hide_banner", "-nostdin", "-loglevel", "error", "-y"]
+        pipes = [os.pipe() for _ in sources]
+        for reading, _ in pipes:
+            command += ["-protocol_whitelist", "pipe", "-f", "s16le", "-ar", str(form.rate), "-ac", str(form.channels)]
+            command += ["-thread_queue_size", "64", "-i", f"pipe:{reading}"]
+        if len(sources) > 1:
+            command += ["-filter_complex", f"amix=inputs={len(sources)}:duration=longest:normalize=0"]
+        command += ["-map_metadata", "-1", "-c:a", "libmp3lame", "-b:a", BIT_RATE, "-ar", str(form.rate)]
+        command += ["-ac", str(form.channels), "-bitexact", "-id3v2_version", "0", "-write_id3v2", "0"]
+        command += ["-f", "mp3", f"file:{output.absolute()}"]
+        with tempfile.TemporaryFile() as said:
+            try:
+                child = self._start(children, command, subprocess.DEVNULL, said, [reading for reading, _ in pipes])
+            except BaseException:
+                for _, writing in pipes:
+                    os.close(writing)
+                raise
+            finally:
+                for reading, _ in pipes:
+                    os.close(reading)
+            feeders = [_Feeder(writing, source, child) for (_, writing), source in zip(pipes, sources, strict=True)]
+            try:
+                for feeder in feeders:
+                    feeder.start()
+                self._wait(child, said, seconds or self._seconds)
+            finally:
+                children.ended(child)
+                for feeder in feeders:
+                    feeder.join()
+            for feeder in feeders:
+                if feeder.failure is not None:
+                    raise feeder.failure
+            self._check(child, said)
+
+    def decode(self, mp3: Path, samples: int, form: Pcm, children: Children) -> bytes:
+        """Read the first samples of an MP3 as PCM; ffmpeg leaves out what the encoder put before them.
+
+        Raises:
+            FfmpegFailed: with what ffmpeg said.
+            FfmpegMissing: it cannot be executed.
+        """
+        command = [str(self._program), "-hide_banner", "-nostdin", "-loglevel", "error"]
+        command += ["-protocol_whitelist", "pipe"]
+        with mp3.open("rb") as file, tempfile.TemporaryFile() as said:
+            command += ["-f", "mp3", "-i", f"pipe:{file.fileno()}"]
+            command += ["-f", "s16le", "-ar", str(form.rate), "-ac", str(form.channels), "pipe:1"]
+            child = self._start(children, command, subprocess.PIPE, said, [file.fileno()])
+            try:
+                content, _ = child.communicate(timeout=self._seconds)
+            except subprocess.TimeoutExpired:
+                raise FfmpegFailed(f"took longer than {self._seconds:g} seconds", _tail(said)) from None
+            finally:
+                children.ended(child)
+            self._check(child, said)
+        wanted = samples * form.frame
+        return content[:wanted].ljust(wanted, b"\0")
+
+    def _start(
+        self, children: Children, command: Sequence[str], stdout: int, said: IO[bytes], fds: Sequence[int]
+    ) -> "subprocess.Popen[bytes]":
+        try:
+            return children.start(command, stdout=stdout, stderr=said, fds=fds)
+        except (FileNotFoundError, PermissionError) as error:
+            raise FfmpegMissing(f"{self._program}: {error.strerror}. {FfmpegMissing.__doc__}") from error
+
+    def _wait(self, child: "subprocess.Popen[bytes]", said: IO[bytes], seconds: float) -> None:
+        try:
+            child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise FfmpegFailed(f"took longer than {seconds:g} seconds", _tail(said)) from None
+
+    def _check(self, child: "subprocess.Popen[bytes]", said: IO[bytes]) -> None:
+        if child.returncode:
+            how = f"was killed by signal {-child.returncode}" if child.returncode < 0 else "failed"
+            raise FfmpegFailed(how, _tail(said))
+
+
+def find_ffmpeg(setting: Path | None) -> Path:
+    """The ffmpeg to run: the one set, or the one that `imageio-ffmpeg` brings.
+
+    Raises:
+        FfmpegMissing: there is none.
+    """
+    if setting is not None:
+        found = shutil.which(setting)
+        if found is None:
+            raise FfmpegMissing(
+                f"PLAYHEAD_FFMPEG is {str(setting)!r}, which cannot be executed. {FfmpegMissing.__doc__}"
+            )
+        return Path(found)
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe  # pyright: ignore[reportMissingTypeStubs]  # it has none
+
+        return Path(get_ffmpeg_exe())
+    except (ImportError, RuntimeError) as error:
+        raise FfmpegMissing(str(FfmpegMissing.__doc__)) from error
+
+
+async def run(work: Callable[[Children], _Result]) -> _Result:
+    """Run work in a thread; a cancellation kills its processes and waits for its end."""
+    children = Children()
+    thread = asyncio.ensure_future(asyncio.to_thread(work, children))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        children.stop()
+        await asyncio.wait([thread])
+        thread.exception()
+        raise
+
+
+class _Feeder(threading.Thread):
+    """Writes PCM into a pipe until there is no more, or nobody reads it."""
+
+    def __init__(self, pipe: int, source: Iterable[bytes], child: "subprocess.Popen[bytes]") -> None:
+        super().__init__(daemon=True)
+        self.failure: Exception | None = None
+        self._pipe, self._source, self._child = pipe, source, child
+
+    def run(self) -> None:
+        try:
+            with os.fdopen(self._pipe, "wb", buffering=0) as pipe:
+                for block in self._source:
+                    rest = memoryview(block)
+                    while rest:
+                        rest = rest[pipe.write(rest) :]
+        except BrokenPipeError:
+            pass  # how ffmpeg ended says why
+        except Exception as error:  # noqa: BLE001  # raised again by the thread that waits
+            self.failure = error
+            self._child.kill()
+
+
+def _tail(said: IO[bytes]) -> str:
+    said.seek(max(0, said.seek(0, os.SEEK_END) - _SAID_BYTES))
+    return said.read().decode("utf-8", "replace").strip()

@@ -1,0 +1,137 @@
+"""The worker `transcode`: an MP3 of each chunk of PCM.
+
+The PCM goes only after the event that says where its MP3 is. What stands under the MP3's name is whole, so an attempt
+that finds it goes on behind it.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from consumers.recordings.errors import FfmpegFailed, InvalidAudio
+from consumers.recordings.ffmpeg import RATES, Children, Ffmpeg, Pcm, run
+from consumers.recordings.mp3 import read_mp3
+from consumers.work.worker import Task
+from streams.errors import InvalidEvent
+from streams.events import Event
+from streams.recording_files import Chunk, InvalidId, RecordingFiles
+from streams.recordings import (
+    ChunkCleaned,
+    ChunkFlushed,
+    TranscodeFailed,
+    TranscodeFinished,
+    TranscodeStarted,
+    read_payload,
+)
+
+_BLOCK_BYTES = 64 * 1024
+
+
+class Transcode:
+    """A handler for `chunk.flushed`."""
+
+    name = "transcode"
+    streams: tuple[str, ...] = ("recordings",)
+    types = frozenset({"chunk.flushed"})
+
+    def __init__(self, files: RecordingFiles, ffmpeg: Ffmpeg) -> None:
+        self._files, self._ffmpeg = files, ffmpeg
+        self._stderr: dict[str, str] = {}
+
+    async def handle(self, task: Task) -> Sequence[Event]:
+        """Make the MP3, say so, then delete the PCM.
+
+        Raises:
+            InvalidEvent: the event names no chunk.
+            InvalidAudio: the PCM is not what the event says.
+            FfmpegFailed: it may work another time.
+        """
+        flushed = read_payload(task.cause.event, ChunkFlushed)
+        chunk = Chunk(flushed.meeting_id, flushed.user_id, flushed.sequence)
+        if flushed.pcm_path != self._files.pcm(chunk):
+            raise InvalidEvent("data.pcm_path", f"is not {self._files.pcm(chunk)}")
+        if not self._is_there(chunk):
+            if self._files.is_promoted(chunk.meeting_id):
+                return []  # said and done, and the event was appended again long after
+            await task.append([self._started(task, flushed)])
+            try:
+                await run(lambda children: self._transcode(chunk, flushed, children))
+            except FfmpegFailed as error:
+                self._stderr[task.cause.event.id] = error.stderr
+                raise
+        self._stderr.pop(task.cause.event.id, None)
+        await task.append([self._finished(task, flushed, chunk)])
+        self._files.remove(flushed.pcm_path)
+        cleaned = ChunkCleaned(**_of(flushed), pcm_path=flushed.pcm_path)
+        return [task.event("chunk.cleaned", cleaned, step="cleaned", dataschema="chunk.cleaned/1")]
+
+    def give_up(self, task: Task, reason: str) -> Sequence[Event]:
+        """Say that no attempt follows; the PCM stays."""
+        stderr = self._stderr.pop(task.cause.event.id, "")
+        try:
+            flushed = read_payload(task.cause.event, ChunkFlushed)
+            chunk = Chunk(flushed.meeting_id, flushed.user_id, flushed.sequence)
+            if self._is_there(chunk):  # what failed came after it
+                return [self._finished(task, flushed, chunk)]
+        except (InvalidEvent, InvalidId):
+            return []  # there is no chunk of which to say it
+        failed = TranscodeFailed(**_of(flushed), error=reason, stderr=stderr, attempt=task.attempt)
+        return [task.event("transcode.failed", failed, step="failed", dataschema="transcode.failed/1")]
+
+    def _is_there(self, chunk: Chunk) -> bool:
+        return self._files.path(self._files.mp3(chunk)).exists()
+
+    def _transcode(self, chunk: Chunk, flushed: ChunkFlushed, children: Children) -> None:
+        path = self._files.path(flushed.pcm_path)
+        form = Pcm(flushed.rate, flushed.channels)
+        _check(path, form)
+        with self._files.new(self._files.mp3(chunk)) as mp3:
+            self._ffmpeg.encode([_blocks(path)], form, mp3, children)
+            read_mp3(mp3.read_bytes(), flushed.pcm_path)
+
+    def _started(self, task: Task, flushed: ChunkFlushed) -> Event:
+        started = TranscodeStarted(**_of(flushed), attempt=task.attempt)
+        return task.event(
+            "transcode.started", started, step=f"started {task.attempt}", dataschema="transcode.started/1"
+        )
+
+    def _finished(self, task: Task, flushed: ChunkFlushed, chunk: Chunk) -> Event:
+        path = self._files.mp3(chunk)
+        content = self._files.path(path).read_bytes()
+        mp3 = read_mp3(content, path)
+        finished = TranscodeFinished(
+            **_of(flushed),
+            mp3_path=path,
+            sha256=hashlib.sha256(content).hexdigest(),
+            duration_ms=mp3.duration_ms,
+            samples=mp3.samples,
+            rate=mp3.rate,
+        )
+        return task.event("transcode.finished", finished, step="finished", dataschema="transcode.finished/1")
+
+
+def _of(flushed: ChunkFlushed) -> dict[str, str]:
+    return {
+        "temp_recording_id": flushed.temp_recording_id,
+        "meeting_id": flushed.meeting_id,
+        "user_id": flushed.user_id,
+    }
+
+
+def _check(path: Path, form: Pcm) -> None:
+    if form.rate not in RATES or form.channels not in {1, 2}:
+        raise InvalidAudio(path.name, f"MP3 has no {form.rate} Hz with {form.channels} channels")
+    try:
+        size = path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        raise InvalidAudio(path.name, "the PCM is not there") from None
+    if size == 0:
+        raise InvalidAudio(path.name, "it is empty")
+    if size % form.frame:
+        raise InvalidAudio(path.name, f"{size} bytes are no whole frames of {form.frame} bytes")
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            yield block

@@ -1,0 +1,139 @@
+"""Where audio lies: `pcm/<meeting>/<user>/<sequence>.pcm`, `mp3/` likewise, and `recordings/<meeting>/`.
+
+Ids come from outside. Encoded, each is one path component that leads nowhere else, and gives the id back.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from streams.errors import InvalidSetting
+from streams.filenames import decode_name, encode_name
+
+_DIGITS = 8
+_NAME_LIMIT = 200
+
+
+class InvalidId(InvalidSetting):
+    """The id is too long to be the name of a directory: use one of at most 200 characters, fewer if not ASCII."""
+
+
+class Chunk(msgspec.Struct, frozen=True, order=True):
+    """A chunk, as its place says."""
+
+    meeting_id: str
+    user_id: str
+    sequence: int
+
+
+class RecordingFiles:
+    """The files below one directory, each written whole and synced before it has its name."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def pcm(self, chunk: Chunk) -> str:
+        """The path of a chunk's PCM, below the directory.
+
+        Raises:
+            InvalidId: it cannot be a path.
+        """
+        return f"pcm/{self._place(chunk)}.pcm"
+
+    def mp3(self, chunk: Chunk) -> str:
+        """The path of a chunk's MP3, below the directory.
+
+        Raises:
+            InvalidId: it cannot be a path.
+        """
+        return f"mp3/{self._place(chunk)}.mp3"
+
+    def recording(self, meeting_id: str, user_id: str | None, recording_id: str) -> str:
+        """The path of a recording, below the directory."""
+        whose = "meeting" if user_id is None else _name(user_id)
+        return f"recordings/{_name(meeting_id)}/{whose}-{recording_id}.mp3"
+
+    def session(self, meeting_id: str) -> str:
+        """The path of what a recorder notes about a session, below the directory."""
+        return f"pcm/{_name(meeting_id)}/session.json"
+
+    def path(self, relative: str) -> Path:
+        """A path to open."""
+        return self.directory / relative
+
+    def is_promoted(self, meeting_id: str) -> bool:
+        """Whether a recording of the meeting is there."""
+        return (self.directory / "recordings" / _name(meeting_id)).is_dir()
+
+    def write(self, relative: str, write: Callable[[BinaryIO], None], *, modified: float | None = None) -> None:
+        """Write a file: all of it, or none. `modified` becomes its time of modification, in seconds."""
+        with self.new(relative) as temporary:
+            with temporary.open("wb") as file:
+                write(file)
+            if modified is not None:
+                os.utime(temporary, (modified, modified))
+
+    @contextlib.contextmanager
+    def new(self, relative: str) -> Generator[Path, None, None]:
+        """A temporary file for the block to write; then it is synced and gets its name."""
+        path = self.path(relative)
+        self._make_directory(path.parent)
+        temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+        try:
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
+            _sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def remove(self, relative: str) -> None:
+        """Remove a file, if it is there, for good."""
+        path = self.path(relative)
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            _sync(path.parent)
+
+    def remove_chunks(self, meeting_id: str) -> None:
+        """Remove all that is temporary of a meeting."""
+        for kind in ("mp3", "pcm"):
+            shutil.rmtree(self.directory / kind / _name(meeting_id), ignore_errors=True)
+
+    def chunks(self, kind: str, meeting_id: str | None = None) -> Iterator[Chunk]:
+        """Every chunk that has a file of the kind, `pcm` or `mp3`; other files are passed over."""
+        pattern = f"{'*' if meeting_id is None else _name(meeting_id)}/*/*.{kind}"
+        for path in sorted((self.directory / kind).glob(pattern)):
+            with contextlib.suppress(ValueError):
+                meeting, user = decode_name(path.parent.parent.name), decode_name(path.parent.name)
+                if not path.is_symlink() and path.is_file():
+                    yield Chunk(meeting, user, int(path.stem))
+
+    def _place(self, chunk: Chunk) -> str:
+        return f"{_name(chunk.meeting_id)}/{_name(chunk.user_id)}/{chunk.sequence:0{_DIGITS}d}"
+
+    def _make_directory(self, path: Path) -> None:
+        if not path.is_dir():
+            self._make_directory(path.parent)
+            path.mkdir(exist_ok=True)
+            _sync(path.parent)
+
+
+def _name(identifier: str) -> str:
+    name = encode_name(identifier)
+    if "~" in name:
+        raise InvalidId(f"{identifier[:40]}...: {InvalidId.__doc__}")
+    return name
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,238 @@
+"""The worker `transcode` with a real ffmpeg: no crash loses audio, no bad input stops the others."""
+
+import asyncio
+import contextlib
+import json
+import signal
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from consumers.parked import ParkedEvents
+from consumers.recordings.errors import FfmpegMissing, InvalidAudio
+from consumers.recordings.ffmpeg import Children, Ffmpeg, Pcm, find_ffmpeg
+from consumers.recordings.mp3 import read_mp3
+from consumers.recordings.transcode import Transcode
+from consumers.work.worker import WorkerSettings
+from streams.producer import Producer
+from streams.recording_files import Chunk, RecordingFiles
+from tests.integration.processes import Playhead
+from tests.integration.servers import make_server, plain_client
+from tests.integration.sound import RECORDINGS, decoded, facts, flush, samples, sha256, tone
+from tests.integration.test_workers import until, working
+
+QUICK = WorkerSettings(concurrency=2, hold=1.0, max_attempts=3, first_delay=0.01, grace=5)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = make_server("valkey", tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis(server):
+    with plain_client(server.url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def producer(server, redis):
+    with Producer(server.url) as producer:
+        yield producer
+
+
+@pytest.fixture
+def files(tmp_path):
+    return RecordingFiles(tmp_path / "recordings")
+
+
+def transcode(files, seconds=60, program=None):
+    return Transcode(files, Ffmpeg(program or find_ffmpeg(None), seconds))
+
+
+async def work(server, handler, done, settings=QUICK):
+    async with working(server.url, handler, settings, partition=RECORDINGS):
+        await until(done)
+
+
+def steps(redis):
+    return Counter(type for type, _ in facts(redis))
+
+
+def parked(redis):
+    return list(ParkedEvents(redis, "transcode", RECORDINGS))
+
+
+def test_a_chunk_becomes_an_mp3_of_its_exact_length_and_its_pcm_goes(server, redis, producer, files):
+    chunk, pcm = Chunk("m", "u", 0), tone(1.234)
+    flush(producer, files, pcm, chunk)
+    asyncio.run(work(server, transcode(files), lambda: steps(redis)["chunk.cleaned"]))
+
+    (finished,) = [payload for _, payload in facts(redis, "transcode.finished")]
+    path = files.path(files.mp3(chunk))
+    assert ["chunk.flushed", "transcode.started", "transcode.finished", "chunk.cleaned"] == [t for t, _ in facts(redis)]
+    assert (files.mp3(chunk), sha256(path)) == (finished["mp3_path"], finished["sha256"])
+    assert (59232, 1234) == (finished["samples"], finished["duration_ms"])
+    assert not files.path(files.pcm(chunk)).exists()
+    assert np.corrcoef(samples(pcm), decoded(path))[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("pcm", "members", "reason"),
+    [
+        (b"", {}, "it is empty"),
+        (b"abc", {}, "3 bytes are no whole frames of 4 bytes"),
+        (tone(0.1), {"rate": 12345}, "MP3 has no 12345 Hz with 2 channels"),
+        (tone(0.1), {"channels": 6}, "MP3 has no 48000 Hz with 6 channels"),
+        (None, {}, "the PCM is not there"),
+        (None, {"pcm_path": "../../etc/passwd"}, "data.pcm_path: is not pcm/m/u/00000000.pcm"),
+    ],
+)
+def test_bad_audio_is_a_failed_event_and_loses_nothing(server, redis, producer, files, pcm, members, reason):
+    flush(producer, files, pcm, Chunk("m", "u", 0), **members)
+    flush(producer, files, tone(0.1), Chunk("m", "u", 1))
+    asyncio.run(work(server, transcode(files), lambda: steps(redis)["chunk.cleaned"] and parked(redis)))
+
+    (failed,) = [payload for _, payload in facts(redis, "transcode.failed")]
+    assert failed["error"].endswith(reason)
+    assert "refused" == parked(redis)[0].reason_class
+    assert (pcm is not None) == files.path(files.pcm(Chunk("m", "u", 0))).exists()
+    assert 1 == steps(redis)["transcode.finished"]
+
+
+def test_a_meeting_named_like_a_path_stays_in_its_directory(server, redis, producer, files):
+    chunk = Chunk("../../etc", "../..", 0)
+    flush(producer, files, tone(0.1), chunk)
+    asyncio.run(work(server, transcode(files), lambda: steps(redis)["chunk.cleaned"]))
+
+    assert [chunk] == list(files.chunks("mp3"))
+    assert [files.directory] == list(files.directory.parent.iterdir())
+
+
+def program(path: Path, script: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_an_ffmpeg_that_fails_is_tried_again_and_then_named_with_what_it_said(server, redis, producer, files, tmp_path):
+    flush(producer, files, tone(0.1), Chunk("m", "u", 0))
+    broken = program(tmp_path / "ffmpeg", "echo no space left >&2; exit 1")
+    asyncio.run(work(server, transcode(files, program=broken), lambda: parked(redis)))
+
+    (failed,) = [payload for _, payload in facts(redis, "transcode.failed")]
+    assert [1, 2, 3] == [payload["attempt"] for _, payload in facts(redis, "transcode.started")]
+    assert (3, "no space left") == (failed["attempt"], failed["stderr"])
+    assert [] == list(files.path("mp3").rglob("*.*"))
+
+    parked_event = parked(redis)[0]
+    ParkedEvents(redis, "transcode", RECORDINGS).request_retry(parked_event)
+    asyncio.run(work(server, transcode(files), lambda: steps(redis)["chunk.cleaned"]))
+    assert 1 == steps(redis)["transcode.finished"]
+
+
+def test_an_ffmpeg_that_takes_too_long_is_killed(server, redis, producer, files, tmp_path):
+    flush(producer, files, tone(0.1), Chunk("m", "u", 0))
+    slow = program(tmp_path / "ffmpeg", f"echo $$ >> {tmp_path}/pids; exec sleep 1000")
+    asyncio.run(work(server, transcode(files, 0.05, slow), lambda: parked(redis)))
+
+    assert "took longer than 0.05 seconds" in facts(redis, "transcode.failed")[0][1]["error"]
+    assert not any(psutil.pid_exists(int(pid)) for pid in (tmp_path / "pids").read_text().split())
+
+
+def test_without_ffmpeg_it_is_said_how_to_get_one(tmp_path):
+    with pytest.raises(FfmpegMissing, match="playhead\\[recordings\\]"):
+        find_ffmpeg(tmp_path / "none")
+
+
+def test_an_event_appended_again_after_all_is_done_makes_nothing_anew(server, redis, producer, files):
+    flush(producer, files, tone(0.1), Chunk("m", "u", 0))
+    asyncio.run(work(server, transcode(files), lambda: steps(redis)["chunk.cleaned"]))
+    before = files.path(files.mp3(Chunk("m", "u", 0))).stat()
+    redis.flushall()
+    flush(producer, files, None, Chunk("m", "u", 0))
+    asyncio.run(work(server, transcode(files), lambda: steps(redis)["chunk.cleaned"]))
+
+    assert 0 == steps(redis)["transcode.started"]
+    assert before == files.path(files.mp3(Chunk("m", "u", 0))).stat()
+
+
+def test_a_cut_mp3_is_not_taken_for_a_whole_one(files, tmp_path):
+    path = tmp_path / "whole.mp3"
+    with files.new("whole.mp3") as temporary:
+        Ffmpeg(find_ffmpeg(None), 60).encode([[tone(0.5, form=Pcm(16000, 1))]], Pcm(16000, 1), temporary, Children())
+    content = files.path("whole.mp3").read_bytes()
+
+    assert (16000, 1, 8000) == (read_mp3(content).rate, read_mp3(content).channels, read_mp3(content).samples)
+    for broken in (b"", content[:-1], content[1:], b"RIFF" + content):
+        with pytest.raises(InvalidAudio):
+            read_mp3(broken, str(path))
+
+
+def ffmpegs(worker: psutil.Process) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return worker.children()
+    return []
+
+
+@pytest.mark.parametrize("victim", ["ffmpeg", "worker"])
+def test_a_kill_at_any_point_ends_in_one_mp3_and_one_finished_event(
+    server, redis, producer, tmp_path, wait_until, victim
+):
+    files = RecordingFiles(tmp_path / "data" / "recordings")
+    chunks = [Chunk("m", "u", number) for number in range(8)]
+    for chunk in chunks:
+        flush(producer, files, tone(5), chunk)
+    playhead = Playhead(tmp_path / "data", server.url, PLAYHEAD_MAX_ATTEMPTS="50", PLAYHEAD_LEASE_SECONDS="1")
+
+    def done():
+        return steps(redis)["chunk.cleaned"] == len(chunks)
+
+    kills = 0
+    for _ in range(3):
+        with playhead.running("transcode") as consumer:
+            worker = psutil.Process(consumer.process.pid)
+            wait_until(lambda consumer=consumer: consumer.get("/readyz")[0] == 200)
+            wait_until(lambda worker=worker: ffmpegs(worker) or done())
+            found = ffmpegs(worker)
+            kills += len(found)
+            for one in [worker] if found and victim == "worker" else found:
+                one.kill()
+            if found and victim == "worker":
+                consumer.exit_code = -signal.SIGKILL
+    with playhead.running("transcode"):
+        wait_until(done)
+
+    assert kills >= 1
+    assert [] == list(files.chunks("pcm"))
+    assert chunks == list(files.chunks("mp3"))
+    finished = [payload for _, payload in facts(redis, "transcode.finished")]
+    assert {files.mp3(chunk): 1 for chunk in chunks} == Counter(payload["mp3_path"] for payload in finished)
+    for payload in finished:
+        assert (sha256(files.path(payload["mp3_path"])), 5000) == (payload["sha256"], payload["duration_ms"])
+
+
+def test_status_knows_a_worker(server, redis, producer, tmp_path, wait_until):
+
+    files = RecordingFiles(tmp_path / "data" / "recordings")
+    flush(producer, files, tone(0.1), Chunk("m", "u", 0))
+    playhead = Playhead(tmp_path / "data", server.url)
+
+    def look():
+        found = json.loads(playhead.attempt("status", "--json").stdout)["consumers"]
+        return next(one for one in found if one["name"] == "transcode")
+
+    before = look()
+    with playhead.running("transcode"):
+        wait_until(lambda: steps(redis)["chunk.cleaned"] == 1)
+        during = look()
+
+    assert ("worker", "stopped", 1) == (before["kind"], before["state"], before["lag_events"])
+    assert ("running", 0) == (during["state"], during["parked"])
