@@ -18,6 +18,7 @@ from playhead.doctor import doctor
 from playhead.embedded.servers import embedded_servers, ended_server
 from playhead.logs import log_app
 from playhead.options import DataDir, Json
+from playhead.organizations import organizations_app
 from playhead.output import print_json, say
 from playhead.parking import parked_app
 from playhead.registry import CONSUMERS, STREAMS, WORKERS, lacking, readers_by_stream, work_settings
@@ -48,7 +49,7 @@ app.command(status)
 app.command(consumers)
 app.command(doctor)
 app.command(verify)
-for group in (log_app, replay_app, parked_app, config_app, db_app):
+for group in (log_app, replay_app, parked_app, organizations_app, config_app, db_app):
     app.command(group)
 
 

@@ -12,6 +12,7 @@ from projections.jobs.projection import Jobs
 from projections.jobs.verification import JobsVerification
 from projections.json_files.projection import JsonFiles
 from projections.json_files.verification import JsonFilesVerification
+from projections.organizations.projection import Organizations
 from projections.verification import Verifiable
 from streams.partitions import CATALOGUE
 from streams.recording_files import RecordingFiles
@@ -21,6 +22,7 @@ CONSUMERS: dict[str, Callable[[Settings, Servers], Sink]] = {
     "log": lambda settings, _: EventLog(settings.event_log_dir),
     "json-files": lambda settings, _: JsonFiles(settings.output_dir),
     "jobs": lambda _, servers: Jobs(servers.database_url),
+    "organizations": lambda _, servers: Organizations(servers.database_url),
 }
 """The log and the projections, by name."""
 
@@ -39,6 +41,7 @@ STREAMS: dict[str, tuple[str, ...]] = {
     "log": tuple(CATALOGUE),
     "json-files": ("jobs",),
     "jobs": ("jobs",),
+    "organizations": ("jobs",),
     "transcode": ("recordings",),
 }
 """The streams that each consumer and worker reads."""

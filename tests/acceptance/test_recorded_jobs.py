@@ -185,7 +185,7 @@ def test_a_bad_event_is_parked_and_the_rest_flows(stack):
     parked = {one["name"]: one["parked"] for one in stack.json("status")["consumers"]}
 
     assert [0, 0, 0, 0] == [one.returncode for one in (good, bad, behind, last)]
-    assert {"log": 0, "json-files": 2, "jobs": 2} == parked
+    assert {"log": 0, "json-files": 2, "jobs": 2, "organizations": 2} == parked
     assert len(stack.rows()) == 2
 
     bad_one, waiting = stack.json("parked", "list", "jobs")

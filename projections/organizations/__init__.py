@@ -1,0 +1,1 @@
+"""Organizations in Postgres: what results say about them, each once, with where it came from."""

@@ -1,0 +1,1 @@
+SELECT signature, organization_id, profile FROM organization_matches WHERE keys && %s::text[]

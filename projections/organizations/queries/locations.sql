@@ -1,0 +1,1 @@
+SELECT * FROM locations WHERE organization_id = %(id)s::uuid ORDER BY id

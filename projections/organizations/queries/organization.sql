@@ -1,0 +1,1 @@
+SELECT * FROM organizations WHERE id = %(id)s::uuid

@@ -1,0 +1,1 @@
+DELETE FROM sources WHERE job_id = ANY(%s) RETURNING organization_id, signature
