@@ -13,6 +13,7 @@ from projections.jobs.verification import JobsVerification
 from projections.json_files.projection import JsonFiles
 from projections.json_files.verification import JsonFilesVerification
 from projections.organizations.projection import Organizations
+from projections.recordings.projection import Recordings
 from projections.verification import Verifiable
 from streams.partitions import CATALOGUE
 from streams.recording_files import RecordingFiles
@@ -23,6 +24,7 @@ CONSUMERS: dict[str, Callable[[Settings, Servers], Sink]] = {
     "json-files": lambda settings, _: JsonFiles(settings.output_dir),
     "jobs": lambda _, servers: Jobs(servers.database_url),
     "organizations": lambda _, servers: Organizations(servers.database_url),
+    "recordings": lambda settings, servers: Recordings(servers.database_url, keep=settings.keep_chunks),
 }
 """The log and the projections, by name."""
 
@@ -42,6 +44,7 @@ STREAMS: dict[str, tuple[str, ...]] = {
     "json-files": ("jobs",),
     "jobs": ("jobs",),
     "organizations": ("jobs",),
+    "recordings": ("recordings",),
     "transcode": ("recordings",),
 }
 """The streams that each consumer and worker reads."""

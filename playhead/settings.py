@@ -77,6 +77,7 @@ class Settings(msgspec.Struct, frozen=True):
     max_attempts: int
     ffmpeg: Path | None
     transcode_seconds: float
+    keep_chunks: bool
     log_format: LogFormat
     spool_dir: Path | None
     origins: tuple[Setting, ...]
@@ -134,6 +135,7 @@ DEFAULTS = {
     "PLAYHEAD_MAX_ATTEMPTS": "5",
     "PLAYHEAD_FFMPEG": "",
     "PLAYHEAD_TRANSCODE_SECONDS": "60",
+    "PLAYHEAD_KEEP_CHUNKS": "false",
     "PLAYHEAD_LOG_FORMAT": "auto",
     "PLAYHEAD_SPOOL_DIR": "",
 }
@@ -234,6 +236,7 @@ def _settings(found: Mapping[str, Setting]) -> Settings:
         max_attempts=_whole(found["PLAYHEAD_MAX_ATTEMPTS"], 1),
         ffmpeg=Path(found["PLAYHEAD_FFMPEG"].value) if found["PLAYHEAD_FFMPEG"].value else None,
         transcode_seconds=_number(found["PLAYHEAD_TRANSCODE_SECONDS"], 1),
+        keep_chunks=_yes(found["PLAYHEAD_KEEP_CHUNKS"]),
         log_format=_log_format(found["PLAYHEAD_LOG_FORMAT"]),
         spool_dir=Path(found["PLAYHEAD_SPOOL_DIR"].value) if found["PLAYHEAD_SPOOL_DIR"].value else None,
         origins=tuple(found.values()),
@@ -306,6 +309,13 @@ def _whole(setting: Setting, lowest: int, highest: int | None = None) -> int:
     return value
 
 
+def _yes(setting: Setting) -> bool:
+    value = setting.value.lower()
+    if value not in _TRUE | _FALSE:
+        raise _invalid(setting, "true or false")
+    return value in _TRUE
+
+
 def _log_format(setting: Setting) -> LogFormat:
     choices = cast("tuple[LogFormat, ...]", get_args(LogFormat))
     for choice in choices:
@@ -319,10 +329,7 @@ def _invalid(setting: Setting, wanted: str) -> InvalidValue:
 
 
 def _redis_url(found: Mapping[str, Setting]) -> str:
-    ssl = found["REDIS_SSL"].value.lower()
-    if ssl not in _TRUE | _FALSE:
-        raise _invalid(found["REDIS_SSL"], "true or false")
-    scheme = "rediss" if ssl in _TRUE else "redis"
+    scheme = "rediss" if _yes(found["REDIS_SSL"]) else "redis"
     password = found["REDIS_PASSWORD"].value
     credentials = f":{quote(password, safe='')}@" if password else ""
     host, port = found["REDIS_HOST"].value, _whole(found["REDIS_PORT"], 1, _HIGHEST_PORT)

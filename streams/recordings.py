@@ -15,14 +15,16 @@ Strategy = Literal["per-user", "meeting", "hybrid"]
 
 _NAMESPACE = UUID("0b8f3c0e-0c55-5d0b-8a07-3f6c9a1d7e52")
 
-_Payload = TypeVar("_Payload", bound="_OfMeeting")
+_Payload = TypeVar("_Payload", bound="OfMeeting")
 
 
-class _OfMeeting(msgspec.Struct, frozen=True, kw_only=True):
+class OfMeeting(msgspec.Struct, frozen=True, kw_only=True):
+    """What every payload has."""
+
     meeting_id: str
 
 
-class MeetingStarted(_OfMeeting, frozen=True, kw_only=True):
+class MeetingStarted(OfMeeting, frozen=True, kw_only=True):
     """A session began; `started_at` is RFC 3339, as every time here."""
 
     guild_id: str
@@ -31,7 +33,7 @@ class MeetingStarted(_OfMeeting, frozen=True, kw_only=True):
     started_at: str
 
 
-class MeetingStopped(_OfMeeting, frozen=True, kw_only=True):
+class MeetingStopped(OfMeeting, frozen=True, kw_only=True):
     """No chunk of the session comes any more; `reason` says who ended it, where that was not the recorder."""
 
     user_ids: list[str]
@@ -39,11 +41,16 @@ class MeetingStopped(_OfMeeting, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class ChunkFlushed(_OfMeeting, frozen=True, kw_only=True):
-    """PCM is on disk: signed 16-bit little-endian, `rate` frames a second, the first of them at `started_at`."""
+class OfChunk(OfMeeting, frozen=True, kw_only=True):
+    """What every payload about a chunk has."""
 
     temp_recording_id: str
     user_id: str
+
+
+class ChunkFlushed(OfChunk, frozen=True, kw_only=True):
+    """PCM is on disk: signed 16-bit little-endian, `rate` frames a second, the first of them at `started_at`."""
+
     guild_id: str
     sequence: int
     pcm_path: str
@@ -52,18 +59,13 @@ class ChunkFlushed(_OfMeeting, frozen=True, kw_only=True):
     started_at: str
 
 
-class _OfChunk(_OfMeeting, frozen=True, kw_only=True):
-    temp_recording_id: str
-    user_id: str
-
-
-class TranscodeStarted(_OfChunk, frozen=True, kw_only=True):
+class TranscodeStarted(OfChunk, frozen=True, kw_only=True):
     """An attempt began."""
 
     attempt: int
 
 
-class TranscodeFinished(_OfChunk, frozen=True, kw_only=True):
+class TranscodeFinished(OfChunk, frozen=True, kw_only=True):
     """The MP3 is on disk; `samples` is its length without the encoder's delay and padding."""
 
     mp3_path: str
@@ -73,7 +75,7 @@ class TranscodeFinished(_OfChunk, frozen=True, kw_only=True):
     rate: int
 
 
-class TranscodeFailed(_OfChunk, frozen=True, kw_only=True):
+class TranscodeFailed(OfChunk, frozen=True, kw_only=True):
     """No attempt follows by itself; `stderr` is the end of what ffmpeg said."""
 
     error: str
@@ -81,17 +83,17 @@ class TranscodeFailed(_OfChunk, frozen=True, kw_only=True):
     attempt: int
 
 
-class ChunkCleaned(_OfChunk, frozen=True, kw_only=True):
+class ChunkCleaned(OfChunk, frozen=True, kw_only=True):
     """The PCM of a finished chunk is deleted."""
 
     pcm_path: str
 
 
-class ChunkExpired(_OfChunk, frozen=True, kw_only=True):
+class ChunkExpired(OfChunk, frozen=True, kw_only=True):
     """A chunk of a session that never ended, and of which nothing was finished, is deleted."""
 
 
-class RecordingPromoted(_OfMeeting, frozen=True, kw_only=True):
+class RecordingPromoted(OfMeeting, frozen=True, kw_only=True):
     """A persistent recording is on disk; without `user_id` it is of all participants."""
 
     recording_id: str
@@ -105,7 +107,7 @@ class RecordingPromoted(_OfMeeting, frozen=True, kw_only=True):
     created_at: str
 
 
-class PromotionFailed(_OfMeeting, frozen=True, kw_only=True):
+class PromotionFailed(OfMeeting, frozen=True, kw_only=True):
     """No recording was made."""
 
     strategy: Strategy

@@ -1,0 +1,1 @@
+"""Meetings, their chunks and their recordings in Postgres."""

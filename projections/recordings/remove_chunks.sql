@@ -1,0 +1,1 @@
+DELETE FROM temp_recordings WHERE id = ANY(%s)
