@@ -140,7 +140,13 @@ def _connection(data_dir: Any) -> Connection:
 def _rows(connection: Connection, statement: bytes, parameters: dict[str, object]) -> list[dict[str, Any]]:
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(statement, parameters).fetchall()
-    return [{name: str(value) if isinstance(value, UUID) else value for name, value in row.items()} for row in rows]
+    return [{name: _plain(value) for name, value in row.items()} for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(one) for one in cast("list[Any]", value)]
+    return str(value) if isinstance(value, UUID) else value
 
 
 def _print(found: dict[str, Any]) -> None:

@@ -14,6 +14,8 @@ Reason = Literal["empty", "text", "not about an organization", "not readable"]
 REPAIR_LIMIT = 200_000
 """Characters of text that a repair is tried on: it takes seconds where a model wrote megabytes."""
 
+_UNCLOSED = 100
+"""Brackets that a text to be repaired may leave open: the time a repair takes grows with their square."""
 _ANY = msgspec.json.Decoder()
 _FENCE = re.compile(r"```[a-zA-Z]*\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _OPENERS = ("{", "[")
@@ -71,7 +73,8 @@ def _value(text: str, *, repair: bool) -> Answer:
 
 
 def _repaired(text: str) -> Answer:
-    if len(text) > REPAIR_LIMIT:
+    unclosed = text.count("{") - text.count("}") + text.count("[") - text.count("]")
+    if len(text) > REPAIR_LIMIT or unclosed > _UNCLOSED:
         return Answer(None, "not readable")
     from json_repair import repair_json
 

@@ -33,6 +33,8 @@ class Profile(msgspec.Struct, frozen=True):
     """What the rule looks at; records with one profile are one node of the graph. `points` are degrees."""
 
     name: str
+    short: str
+    """The name without words in brackets."""
     scraper: str
     phones: tuple[str, ...]
     addresses: tuple[str, ...]
@@ -47,7 +49,7 @@ class Profile(msgspec.Struct, frozen=True):
     def own_keys(self) -> list[str]:
         """Keys it is found by."""
         squares = {cell(latitude, longitude) for latitude, longitude, _ in self.points}
-        return sorted({*self._exact(), *(self._square(*square) for square in squares)})
+        return sorted({*self._exact(), *self._squares(squares)})
 
     def lookups(self) -> list[str]:
         """Keys that any record of the same organization has at least one of."""
@@ -57,19 +59,28 @@ class Profile(msgspec.Struct, frozen=True):
             for (row, column) in [cell(latitude, longitude)]
             for down, right in product((-1, 0, 1), (-1, 0, 1))
         }
-        return sorted({*self._exact(), *(self._square(*square) for square in squares)})
+        return sorted({*self._exact(), *self._squares(squares)})
 
     def _exact(self) -> Iterator[str]:
         for kind, values in (("phone", self.phones), ("address", self.addresses)):
-            for value in values:
-                yield _hash(f"{self.name}\n{kind}\n{value}")
+            for name, value in product(self._names, values):
+                yield _hash(f"{name}\n{kind}\n{value}")
         for value in self.towns:
             yield _hash(f"{self.name}\ntown\n{self.scraper}\n{value}")
         if not self.addresses:
             yield _hash(f"{self.name}\nno street\n{self.scraper}")
 
-    def _square(self, row: int, column: int) -> str:
-        return _hash(f"{self.name}\nsquare\n{row}\n{column}")
+    def _squares(self, squares: set[tuple[int, int]]) -> Iterator[str]:
+        for name, (row, column) in product(self._names, squares):
+            yield _hash(f"{name}\nsquare\n{row}\n{column}")
+
+    @property
+    def _names(self) -> set[str]:
+        return {self.name, self.short}
+
+    def has_name_of(self, other: "Profile") -> bool:
+        """Whether a name of one is a name of the other."""
+        return not {self.name, self.short}.isdisjoint((other.name, other.short))
 
 
 def profile(record: Record, scraper: str | None) -> Profile:
@@ -77,6 +88,7 @@ def profile(record: Record, scraper: str | None) -> Profile:
     locations = record.locations
     return Profile(
         name=name_key(record.name),
+        short=name_key(re.sub(r"\([^)]*\)", " ", record.name)) or name_key(record.name),
         scraper=scraper or "",
         phones=tuple(sorted({key for phone in record.phones if (key := phone_key(phone.number))})),
         addresses=tuple(sorted({key for location in locations for key in address_keys(location)})),
@@ -95,7 +107,7 @@ def profile(record: Record, scraper: str | None) -> Profile:
 
 def same(one: Profile, other: Profile) -> bool:
     """Whether two profiles are directly of one organization; the answer depends on nothing else."""
-    if one.name != other.name:
+    if not one.has_name_of(other):
         return False
     if not set(one.phones).isdisjoint(other.phones) or not set(one.addresses).isdisjoint(other.addresses):
         return True
@@ -104,7 +116,7 @@ def same(one: Profile, other: Profile) -> bool:
         street = here[2] and there[2]
         if (street or not contradicted) and distance(here[:2], there[:2]) <= NEAR:
             return True
-    if one.scraper != other.scraper:
+    if one.scraper != other.scraper or one.name != other.name:
         return False
     if not set(one.towns).isdisjoint(other.towns):
         return not contradicted or not (one.addresses or other.addresses)
@@ -113,7 +125,7 @@ def same(one: Profile, other: Profile) -> bool:
 
 def name_key(name: str) -> str:
     """A name without case, accents, punctuation, article, legal form, and what is offered, where more remains."""
-    whole = folded(re.sub(r"\([^)]*\)", " ", name)) or folded(name)
+    whole = folded(name)
     for phrase, short in _PHRASES:
         whole = whole.replace(phrase, short)
     words = [_WORDS.get(word, word) for word in whole.split()]

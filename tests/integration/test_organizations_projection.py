@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -336,6 +337,22 @@ def test_a_hostile_result_neither_fails_nor_stays(database, sink, result, plain)
 
     assert "applied" == sink.apply(batch(recorded))
     assert [(1,)] == query(database, "SELECT count(*) FROM organization_results")
+
+
+def test_the_documented_query_finds_what_is_near_and_open_on_tuesday(database, sink):
+    def site(street, latitude, days):
+        services = [{"name": "Pantry", "schedules": [{"byday": days, "opens_at": "09:00"}]}]
+        return organization(
+            f"{street} Pantry", addresses=[place(f"1 {street} St", latitude=latitude, longitude=-81.52)]
+        ) | {"services": services}
+
+    sites = [("Near", 41.09, "MO,TU"), ("Far", 41.18, "TU"), ("Shut", 41.08, "WE"), ("Nearest", 41.081, "TU")]
+    sink.apply(batch(*(job(number, site(*one)) for number, one in enumerate(sites))))
+    page = (Path(__file__).parents[2] / "docs" / "organizations.md").read_text()
+
+    found = query(database, page.split("```sql\n")[1].split("```")[0])
+
+    assert ["Nearest Pantry", "Near Pantry"] == [name for name, *_ in found]
 
 
 @pytest.mark.parametrize("job_id", ["\0", "\ud800"])

@@ -96,6 +96,7 @@ def test_every_shape_gives_the_same_record(value):
         ("12", "text"),
         ("[" * 5000 + "]" * 5000, "not readable"),
         (json.dumps("{" + "x" * REPAIR_LIMIT), "not readable"),
+        (json.dumps("{" * 50_000), "not readable"),
     ],
 )
 def test_a_result_that_is_no_data_has_a_reason(result, reason):
@@ -227,6 +228,11 @@ OTHER_PHONE = {"number": "330-555-0199"}
         pytest.param(known(phones=[PHONE]), known(scraper="b", phones=[PHONE, OTHER_PHONE]), True, id="a phone"),
         pytest.param(known("Elm", phones=[PHONE]), known("Oak", phones=[PHONE]), False, id="a phone, other names"),
         pytest.param(known(addresses=[ADDRESS]), known(scraper="b", addresses=[ADDRESS]), True, id="an address"),
+        pytest.param(
+            known("Elm (Ash)", phones=[PHONE]), known("Elm", phones=[PHONE]), True, id="a phone, with brackets"
+        ),
+        pytest.param(known("Elm (Ash)", phones=[PHONE]), known("Elm Ash", phones=[PHONE]), True, id="brackets or none"),
+        pytest.param(known("Elm (Ash)"), known("Elm (Oak)"), False, id="nothing but names with brackets"),
         pytest.param(known(**at(0)), known(scraper="b", **at(240)), True, id="240 m"),
         pytest.param(known(**at(0)), known(scraper="b", **at(260)), False, id="260 m"),
         pytest.param(
