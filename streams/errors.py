@@ -7,6 +7,9 @@
     - RedisUnavailable        Redis cannot be reached, or refuses writes for now
         - NotReplicated       fewer replicas than asked for have the event
     - PartitionsChanged       the number of partitions differs from the one recorded in Redis
+    - InvalidPcm              audio that is no whole frames, or out of order
+    - MeetingOver             a session that ended cannot go on
+    - AudioNotWritten         the disk does not take audio
     - SpoolFailed             the spool directory did not take the events
 """
 
@@ -46,3 +49,15 @@ class NotReplicated(RedisUnavailable):
 
 class SpoolFailed(PlayheadError):
     """The spool did not take the events, and they are nowhere else: free space or mend permissions, append again."""
+
+
+class InvalidPcm(PlayheadError, ValueError):
+    """The audio is not PCM of the recorder's form, or stands before audio that came earlier: none of it was taken."""
+
+
+class MeetingOver(PlayheadError):
+    """The session ended, or was promoted: start another one, with a meeting_id of its own."""
+
+
+class AudioNotWritten(PlayheadError):
+    """Audio cannot be written to disk: free space or mend permissions; what is in memory is tried again."""

@@ -7,9 +7,8 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -71,13 +70,12 @@ class RecordingFiles:
         """Whether a recording of the meeting is there."""
         return (self.directory / "recordings" / _name(meeting_id)).is_dir()
 
-    def write(self, relative: str, write: Callable[[BinaryIO], None], *, modified: float | None = None) -> None:
-        """Write a file: all of it, or none. `modified` becomes its time of modification, in seconds."""
+    def write(self, relative: str, content: bytes, *, modified: int | None = None) -> None:
+        """Write a file: all of it, or none. `modified` becomes its time of modification, in microseconds."""
         with self.new(relative) as temporary:
-            with temporary.open("wb") as file:
-                write(file)
+            temporary.write_bytes(content)
             if modified is not None:
-                os.utime(temporary, (modified, modified))
+                os.utime(temporary, ns=(modified * 1000, modified * 1000))
 
     @contextlib.contextmanager
     def new(self, relative: str) -> Generator[Path, None, None]:

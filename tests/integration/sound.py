@@ -38,7 +38,7 @@ def decoded(path: Path, form: Pcm = STEREO):
 def flush(producer, files: RecordingFiles, pcm: bytes | None, chunk: Chunk, **members: object):
     """What a recorder does with a chunk; `pcm` None leaves the file out."""
     if pcm is not None:
-        files.write(files.pcm(chunk), lambda file: file.write(pcm))
+        files.write(files.pcm(chunk), pcm)
     flushed = ChunkFlushed(
         temp_recording_id=make_chunk_id(chunk.meeting_id, chunk.user_id, chunk.sequence),
         meeting_id=chunk.meeting_id,
