@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import accumulate
 from typing import Any, Literal, cast
 
 import msgspec
@@ -11,14 +12,15 @@ from projections.job_result import text_or_none
 Reason = Literal["empty", "text", "not about an organization", "not readable"]
 """Why a result gives no organization: it is null or blank, prose, about something else, or broken beyond repair."""
 
-REPAIR_LIMIT = 200_000
+REPAIR_LIMIT = 50_000
 """Characters of text that a repair is tried on: it takes seconds where a model wrote megabytes."""
 
-_UNCLOSED = 100
-"""Brackets that a text to be repaired may leave open: the time a repair takes grows with their square."""
+_DEPTH = 30
+"""Brackets that may be open at once in a text to be repaired: the time a repair takes grows with their square."""
 _ANY = msgspec.json.Decoder()
 _FENCE = re.compile(r"```[a-zA-Z]*\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _OPENERS = ("{", "[")
+_BRACKET = re.compile(r"[{}\[\]]")
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -73,8 +75,7 @@ def _value(text: str, *, repair: bool) -> Answer:
 
 
 def _repaired(text: str) -> Answer:
-    unclosed = text.count("{") - text.count("}") + text.count("[") - text.count("]")
-    if len(text) > REPAIR_LIMIT or unclosed > _UNCLOSED:
+    if len(text) > REPAIR_LIMIT or _depth(text) > _DEPTH:
         return Answer(None, "not readable")
     from json_repair import repair_json
 
@@ -85,6 +86,12 @@ def _repaired(text: str) -> Answer:
     if not isinstance(value, dict | list) or not value:
         return Answer(None, "not readable")
     return Answer(value, repaired=True)
+
+
+def _depth(text: str) -> int:
+    """How many brackets are open at once; those in strings count."""
+    steps = (1 if mark in _OPENERS else -1 for mark in _BRACKET.findall(text))
+    return max(accumulate(steps), default=0)
 
 
 def _none(_: str) -> None:
