@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -117,7 +117,7 @@ class Recorder:
     @contextlib.asynccontextmanager
     async def session(
         self, meeting_id: str, guild_id: str, channel_id: str, strategy: Strategy = "hybrid", *, again: bool = False
-    ) -> AsyncIterator["Session"]:
+    ) -> AsyncGenerator["Session", None]:
         """Record a meeting; when the block ends, all of it is on disk and said.
 
         After a crash the same meeting goes on where it was. With `again` the caller gives the same audio from the
