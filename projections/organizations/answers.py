@@ -2,7 +2,6 @@
 
 import json
 import re
-from itertools import accumulate
 from typing import Any, Literal, cast
 
 import msgspec
@@ -89,9 +88,16 @@ def _repaired(text: str) -> Answer:
 
 
 def _depth(text: str) -> int:
-    """How many brackets are open at once; those in strings count."""
-    steps = (1 if mark in _OPENERS else -1 for mark in _BRACKET.findall(text))
-    return max(accumulate(steps), default=0)
+    """How many brackets are open at once; those in strings count, and one of the other kind closes none."""
+    deepest, still_open = 0, {"{": 0, "[": 0}
+    for mark in _BRACKET.findall(text):
+        if mark in still_open:
+            still_open[mark] += 1
+            deepest = max(deepest, sum(still_open.values()))
+        else:
+            opener = "{" if mark == "}" else "["
+            still_open[opener] = max(0, still_open[opener] - 1)
+    return deepest
 
 
 def _none(_: str) -> None:
