@@ -15,6 +15,7 @@ from dotenv import dotenv_values
 from psycopg.conninfo import conninfo_to_dict
 
 from playhead.embedded.servers import running_servers
+from playhead.exposure import postgres_exposure, redis_exposure
 from streams.connections import RedisAddress
 from streams.errors import InvalidSetting, PlayheadError
 from streams.names import ENVIRONMENT_PREFIX
@@ -138,6 +139,7 @@ DEFAULTS = {
     "PLAYHEAD_KEEP_CHUNKS": "false",
     "PLAYHEAD_LOG_FORMAT": "auto",
     "PLAYHEAD_SPOOL_DIR": "",
+    "PLAYHEAD_ALLOW_INSECURE": "false",
 }
 """Every setting and its default; an empty one is derived from others."""
 
@@ -166,7 +168,8 @@ def problems(data_dir: Path | None = None) -> list[str]:
             _settings(found)
         except InvalidValue as error:
             said.append(str(error))
-            found[error.name] = Setting(error.name, DEFAULTS[error.name], "default")
+            for name in (error.name, "REDIS_HOST") if error.name == "REDIS_URL" else (error.name,):
+                found[name] = Setting(name, DEFAULTS[name], "default")
         else:
             return said
 
@@ -216,6 +219,8 @@ def _settings(found: Mapping[str, Setting]) -> Settings:
     if not found["REDIS_URL"].value and found["REDIS_HOST"].value:
         found["REDIS_URL"] = Setting("REDIS_URL", _redis_url(found), "REDIS_HOST")
     _check_urls(found["REDIS_URL"], found["DATABASE_URL"])
+    if not _yes(found["PLAYHEAD_ALLOW_INSECURE"]):
+        _check_exposure(found["REDIS_URL"], found["DATABASE_URL"])
     directory = Path(found["PLAYHEAD_DATA_DIR"].value)
     for name, below in _BELOW_DATA_DIR.items():
         found[name] = msgspec.structs.replace(found[name], value=found[name].value or str(directory / below))
@@ -354,3 +359,12 @@ def _check_urls(redis: Setting, database: Setting) -> None:
             raise InvalidValue(database, advice) from None
         if not re.fullmatch(r"[\d,]*", port, re.ASCII):
             raise InvalidValue(database, advice)
+
+
+def _check_exposure(redis: Setting, database: Setting) -> None:
+    for setting, look in ((redis, redis_exposure), (database, postgres_exposure)):
+        problem = look(setting.value) if setting.value else None
+        if problem is not None:
+            raise InvalidValue(
+                setting, f"{problem}, or set PLAYHEAD_ALLOW_INSECURE=true where everybody on the network is trusted"
+            )

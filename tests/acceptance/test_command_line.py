@@ -205,15 +205,19 @@ def test_config_shows_origins_and_check_has_exit_codes(playhead, tmp_path):
     invalid = playhead("config", "check", "--json", REDIS_PASSWORD="hunter2")
     (tmp_path / "playhead.toml").write_text("batch = 10\npartition = 2\n")
     unknown = playhead("config", "check")
-    shown = playhead("config", "show", "--json", REDIS_HOST="db", REDIS_PASSWORD="hunter2")
+    elsewhere = {"REDIS_HOST": "db", "REDIS_PASSWORD": "hunter2"}
+    refused = playhead("status", **elsewhere)
+    shown = playhead("config", "show", "--json", PLAYHEAD_ALLOW_INSECURE="true", **elsewhere)
 
-    assert (2, 1, 0) == (invalid.returncode, unknown.returncode, shown.returncode)
+    assert (2, 1, 2, 0) == (invalid.returncode, unknown.returncode, refused.returncode, shown.returncode)
+    assert refused.stderr.startswith(b"playhead: REDIS_URL (REDIS_HOST) is on another machine and without TLS")
+    assert refused.stderr.count(b"\n") == 1
     assert "PLAYHEAD_BATCH" in json.loads(invalid.stdout)["invalid"][0]
     assert b"partition (playhead.toml) is no setting; did you mean partitions?\n" == unknown.stdout
     values = {one["name"]: (one["value"], one["origin"]) for one in json.loads(shown.stdout)}
     assert values["PLAYHEAD_BATCH"] == ("10", "playhead.toml")
     assert values["REDIS_URL"] == ("redis://:***@db:6379/0", "REDIS_HOST")
-    assert b"hunter2" not in shown.stdout + invalid.stderr
+    assert b"hunter2" not in shown.stdout + invalid.stderr + refused.stderr
 
 
 def test_a_closed_pipe_is_quiet(tmp_path):

@@ -215,7 +215,7 @@ def test_the_command_line_spools_shows_what_waits_and_sends_it(away, tmp_path):
     def playhead(*arguments):
         environment = os.environ | {
             "REDIS_URL": away.url,
-            "DATABASE_URL": "postgresql://nobody@nowhere/none",
+            "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
             "PLAYHEAD_SPOOL_DIR": "spool",
         }
         done = subprocess.run(

@@ -85,6 +85,13 @@ def test_no_password_is_written_down_and_what_must_survive_is_in_a_volume():
     assert all("_PASSWORD:?" in value for value in secret.values())
 
 
+def test_servers_without_tls_are_allowed_on_the_network_of_the_services_only():
+    for name in STREAMS:
+        assert "true" == SERVICES[name]["environment"]["PLAYHEAD_ALLOW_INSECURE"]
+    assert "networks" not in COMPOSE
+    assert not [name for name, service in SERVICES.items() if {"networks", "network_mode"} & service.keys()]
+
+
 def test_the_image_runs_without_rights_on_dependencies_checked_by_hash():
     last_stage = DOCKERFILE.rpartition("\nFROM ")[2]
 

@@ -53,9 +53,9 @@ def test_a_url_is_made_of_host_and_password_where_none_is_set(monkeypatch):
     assert load().redis_url == "rediss://:a%2Fb%40c@db:6379/0"
     assert origin("REDIS_URL")[1] == "REDIS_HOST"
 
-    monkeypatch.setenv("REDIS_URL", "redis://other")
+    monkeypatch.setenv("REDIS_URL", "redis://localhost")
 
-    assert load().redis_url == "redis://other"
+    assert load().redis_url == "redis://localhost"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_url_is_shown_without_its_password(shown, url):
 
 
 def test_a_password_of_its_own_is_never_shown(monkeypatch):
-    monkeypatch.setenv("REDIS_HOST", "db")
+    monkeypatch.setenv("REDIS_HOST", "localhost")
     monkeypatch.setenv("REDIS_PASSWORD", "hunter2")
 
     assert "hunter2" not in str([one.shown for one in load().origins])
@@ -133,3 +133,76 @@ def test_a_toml_file_that_cannot_be_read_is_named(directory, toml):
     (directory / "playhead.toml").write_text(toml)
     with pytest.raises(InvalidSetting, match=r"playhead\.toml"):
         load()
+
+
+NO_TLS, NO_PASSWORD = "without TLS", "without a password"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("REDIS_URL", "redis://:hunter2@db", NO_TLS),
+        ("REDIS_URL", "redis://:hunter2@10.0.0.1:6379/0", NO_TLS),
+        ("REDIS_URL", "redis://:hunter2@[2001:db8::1]", NO_TLS),
+        ("REDIS_URL", "redis://:hunter2@127.0.0.1.example.org", NO_TLS),
+        ("REDIS_URL", "redis+sentinel://:hunter2@localhost,db/mine", NO_TLS),
+        ("REDIS_URL", "redis+cluster://:hunter2@a,b", NO_TLS),
+        ("REDIS_URL", "rediss://db", NO_PASSWORD),
+        ("REDIS_HOST", "db", NO_TLS),
+        ("DATABASE_URL", "postgresql://me:hunter2@db/x", NO_TLS),
+        ("DATABASE_URL", "postgresql://me:hunter2@db/x?sslmode=prefer", NO_TLS),
+        ("DATABASE_URL", "postgresql://me:hunter2@localhost,db/x", NO_TLS),
+        ("DATABASE_URL", "postgresql://me:hunter2@localhost/x?hostaddr=10.0.0.1", NO_TLS),
+        ("DATABASE_URL", "host=db password=hunter2", NO_TLS),
+        ("DATABASE_URL", "postgresql://me@db/x?sslmode=verify-full", NO_PASSWORD),
+    ],
+)
+def test_a_server_elsewhere_without_tls_or_password_is_refused_unless_allowed(
+    monkeypatch, directory, name, value, problem
+):
+    monkeypatch.setenv("HOME", str(directory))
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidValue) as refused:
+        load()
+    said = problems()
+    monkeypatch.setenv("PLAYHEAD_ALLOW_INSECURE", "true")
+    load()
+
+    assert [str(refused.value)] == said
+    assert problem in said[0]
+    assert "PLAYHEAD_ALLOW_INSECURE=true" in said[0]
+    assert "hunter2" not in said[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", "redis://localhost"),
+        ("REDIS_URL", "redis://127.0.0.2:6379"),
+        ("REDIS_URL", "redis://[::1]"),
+        ("REDIS_URL", "unix:///run/redis.sock"),
+        ("REDIS_URL", "rediss://:secret@db"),
+        ("REDIS_URL", "redis+cluster://:secret@a,b?ssl=true"),
+        ("REDIS_URL", "redis+sentinel://:secret@a,b/mine?ssl=true"),
+        ("DATABASE_URL", "postgresql:///x"),
+        ("DATABASE_URL", "postgresql://localhost/x"),
+        ("DATABASE_URL", "postgresql:///x?host=/run/postgresql"),
+        ("DATABASE_URL", "postgresql://me:secret@db/x?sslmode=require"),
+        ("DATABASE_URL", "postgresql://me@db/x?sslmode=verify-full&passfile=/etc/pass"),
+    ],
+)
+def test_a_server_here_or_with_tls_and_password_is_not_refused(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+
+    assert [] == problems()
+
+
+def test_what_libpq_reads_from_the_environment_counts(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql:///x")
+    monkeypatch.setenv("PGHOST", "db")
+    refused = problems()
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    monkeypatch.setenv("PGPASSWORD", "secret")
+
+    assert NO_TLS in refused[0]
+    assert [] == problems()
