@@ -16,7 +16,7 @@ RUN pip install --no-cache-dir --disable-pip-version-check hatchling==1.33.0 \
 
 FROM python:3.13.11-slim-bookworm
 RUN useradd --system --uid 10001 --home-dir /data --create-home playhead \
-    && install --directory --owner playhead /data/eventlog /data/outputs /data/recordings
+    && install --directory --owner playhead /data/eventlog /data/outputs /data/recordings /data/archives /data/blobs
 COPY --from=build /opt/playhead /opt/playhead
 ENV PATH=/opt/playhead/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -99,7 +99,7 @@ class RecorderFiles:
     def examine(self, name: str) -> Found | Skipped:
         """Say what a file holds, without keeping its content."""
         try:
-            event, scraper = _read(self._content(name), name, None)
+            event, scraper = _read(self.content(name), name, None)
         except NotAResult as error:
             return Skipped(name, str(error))
         except InvalidEvent as error:
@@ -116,21 +116,15 @@ class RecorderFiles:
             InvalidEvent: it is too large, not JSON, or lacks a time.
             OSError: it cannot be read, or a component of its name is a link.
         """
-        return _read(self._content(name), name, imported)[0]
+        return _read(self.content(name), name, imported)[0]
 
-    def _entries(self, directory: str) -> list[tuple[str, int]]:
-        descriptor = self._open_directory(directory.split("/")[:-1])
-        try:
-            with os.scandir(descriptor) as entries:
-                return sorted(
-                    (entry.name, entry.stat(follow_symlinks=False).st_mode)
-                    for entry in entries
-                    if not entry.name.startswith(".")
-                )
-        finally:
-            os.close(descriptor)
+    def content(self, name: str) -> bytes:
+        """The bytes of a file.
 
-    def _content(self, name: str) -> bytes:
+        Raises:
+            InvalidEvent: it is too large, or no regular file.
+            OSError: it cannot be read, or a component of its name is a link.
+        """
         *directories, last = name.split("/")
         directory = self._open_directory(directories)
         try:
@@ -148,6 +142,18 @@ class RecorderFiles:
             if about.st_size > SIZE_LIMIT:
                 raise InvalidEvent("file", f"{about.st_size} bytes is over the limit of {SIZE_LIMIT}")
             return file.read(SIZE_LIMIT + 1)
+
+    def _entries(self, directory: str) -> list[tuple[str, int]]:
+        descriptor = self._open_directory(directory.split("/")[:-1])
+        try:
+            with os.scandir(descriptor) as entries:
+                return sorted(
+                    (entry.name, entry.stat(follow_symlinks=False).st_mode)
+                    for entry in entries
+                    if not entry.name.startswith(".")
+                )
+        finally:
+            os.close(descriptor)
 
     def _open_directory(self, components: list[str]) -> int:
         descriptor = os.dup(self._root)

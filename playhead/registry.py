@@ -8,6 +8,7 @@ from consumers.recordings.transcode import Transcode
 from consumers.work.worker import Handler, WorkerSettings
 from eventlog.writer import EventLog
 from playhead.settings import Servers, Settings
+from projections.archives import Archives
 from projections.jobs.projection import Jobs
 from projections.jobs.verification import JobsVerification
 from projections.json_files.projection import JsonFiles
@@ -25,6 +26,7 @@ CONSUMERS: dict[str, Callable[[Settings, Servers], Sink]] = {
     "jobs": lambda _, servers: Jobs(servers.database_url),
     "organizations": lambda _, servers: Organizations(servers.database_url),
     "recordings": lambda settings, servers: Recordings(servers.database_url, keep=settings.keep_chunks),
+    "archives": lambda settings, _: Archives(settings.archive_dir, settings.blob_dir, settings.archive_level),
 }
 """The log and the projections, by name."""
 
@@ -45,6 +47,7 @@ STREAMS: dict[str, tuple[str, ...]] = {
     "jobs": ("jobs",),
     "organizations": ("jobs",),
     "recordings": ("recordings",),
+    "archives": ("content",),
     "transcode": ("recordings",),
 }
 """The streams that each consumer and worker reads."""

@@ -16,9 +16,11 @@ from psycopg.conninfo import conninfo_to_dict
 
 from playhead.embedded.servers import running_servers
 from playhead.exposure import postgres_exposure, redis_exposure
+from projections.archives.archive import DEFAULT_LEVEL, HIGHEST_LEVEL, LOWEST_LEVEL
 from streams.connections import RedisAddress
 from streams.errors import InvalidSetting, PlayheadError
 from streams.names import ENVIRONMENT_PREFIX
+from streams.objects import FORMS, Objects
 
 DEFAULT_DATA_DIR = Path("playhead-data")
 DOTENV, TOML = Path(".env"), Path("playhead.toml")
@@ -68,6 +70,9 @@ class Settings(msgspec.Struct, frozen=True):
     output_dir: Path
     event_log_dir: Path
     recordings_dir: Path
+    archive_dir: str
+    blob_dir: str
+    archive_level: int
     partitions: int
     http_host: str
     http_port: int
@@ -126,6 +131,7 @@ DEFAULTS = {
     "OUTPUT_DIR": "",
     "EVENT_LOG_DIR": "",
     "PLAYHEAD_RECORDINGS_DIR": "",
+    "ARCHIVE_DIR": "",
     "PLAYHEAD_DATA_DIR": str(DEFAULT_DATA_DIR),
     "PLAYHEAD_PARTITIONS": "1",
     "PLAYHEAD_HTTP_HOST": "127.0.0.1",
@@ -140,10 +146,18 @@ DEFAULTS = {
     "PLAYHEAD_LOG_FORMAT": "auto",
     "PLAYHEAD_SPOOL_DIR": "",
     "PLAYHEAD_ALLOW_INSECURE": "false",
+    "PLAYHEAD_BLOB_DIR": "",
+    "PLAYHEAD_ARCHIVE_LEVEL": str(DEFAULT_LEVEL),
 }
 """Every setting and its default; an empty one is derived from others."""
 
-_BELOW_DATA_DIR = {"OUTPUT_DIR": "outputs", "EVENT_LOG_DIR": "eventlog", "PLAYHEAD_RECORDINGS_DIR": "recordings"}
+_BELOW_DATA_DIR = {
+    "OUTPUT_DIR": "outputs",
+    "EVENT_LOG_DIR": "eventlog",
+    "PLAYHEAD_RECORDINGS_DIR": "recordings",
+    "ARCHIVE_DIR": "archives",
+    "PLAYHEAD_BLOB_DIR": "blobs",
+}
 _MASK = "***"
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 _HIGHEST_PORT = 65535
@@ -231,6 +245,9 @@ def _settings(found: Mapping[str, Setting]) -> Settings:
         output_dir=Path(found["OUTPUT_DIR"].value),
         event_log_dir=Path(found["EVENT_LOG_DIR"].value),
         recordings_dir=Path(found["PLAYHEAD_RECORDINGS_DIR"].value),
+        archive_dir=_place(found["ARCHIVE_DIR"]),
+        blob_dir=_place(found["PLAYHEAD_BLOB_DIR"]),
+        archive_level=_whole(found["PLAYHEAD_ARCHIVE_LEVEL"], LOWEST_LEVEL, HIGHEST_LEVEL),
         partitions=_whole(found["PLAYHEAD_PARTITIONS"], 1),
         http_host=found["PLAYHEAD_HTTP_HOST"].value,
         http_port=_whole(found["PLAYHEAD_HTTP_PORT"], 0, _HIGHEST_PORT),
@@ -319,6 +336,14 @@ def _yes(setting: Setting) -> bool:
     if value not in _TRUE | _FALSE:
         raise _invalid(setting, "true or false")
     return value in _TRUE
+
+
+def _place(setting: Setting) -> str:
+    try:
+        Objects(setting.value)
+    except InvalidSetting:
+        raise _invalid(setting, FORMS) from None
+    return setting.value
 
 
 def _log_format(setting: Setting) -> LogFormat:

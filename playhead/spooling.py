@@ -25,6 +25,7 @@ def open_producer(settings: Settings) -> Producer:
         servers(settings).redis_url,
         partitions=settings.partitions,
         spool=settings.spool_dir,
+        blobs=settings.blob_dir,
         timeout=settings.redis_timeout,
     )
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import FrameType
 from typing import IO
 
@@ -142,5 +143,11 @@ def environment(settings: Settings, servers: Servers) -> dict[str, str]:
         "OUTPUT_DIR": str(settings.output_dir.absolute()),
         "EVENT_LOG_DIR": str(settings.event_log_dir.absolute()),
         "PLAYHEAD_RECORDINGS_DIR": str(settings.recordings_dir.absolute()),
+        "ARCHIVE_DIR": _absolute(settings.archive_dir),
+        "PLAYHEAD_BLOB_DIR": _absolute(settings.blob_dir),
         "PLAYHEAD_DATA_DIR": str(settings.data_dir.absolute()),
     }
+
+
+def _absolute(place: str) -> str:
+    return place if "://" in place else str(Path(place).absolute())

@@ -1,9 +1,15 @@
-"""How much room there is where files are written."""
+"""Directories where files are written: how much room there is, and what makes them durable."""
 
+import ctypes
 import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 LEAST_FREE_BYTES = 100 * 1024 * 1024
+_MANY = 8
+_syncfs: Callable[[int], int] | None = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 
 
 def free_bytes(directory: Path) -> int:
@@ -28,3 +34,62 @@ def problem(directory: Path) -> str | None:
         mebibytes, least = free // 1024 // 1024, LEAST_FREE_BYTES // 1024 // 1024
         return f"{directory} has {mebibytes} MiB left; at least {least} are needed"
     return None
+
+
+def at_once(count: int) -> bool:
+    """Whether so many are made durable by one call for the whole file system."""
+    return _syncfs is not None and count > _MANY
+
+
+def sync_many(root: int, descriptors: Sequence[int]) -> None:
+    """Make files or directories durable: with one call for the file system of `root` when they are many.
+
+    Raises:
+        OSError: they may not be durable.
+    """
+    if _syncfs is not None and at_once(len(descriptors)):
+        if _syncfs(root) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"syncfs: {os.strerror(number)}")
+        return
+    for descriptor in descriptors:
+        os.fsync(descriptor)
+
+
+def sync_paths(root: Path, paths: Sequence[Path]) -> None:
+    """Make files or directories durable that lie below `root`, in one file system.
+
+    Raises:
+        OSError: one is not there, or they may not be durable.
+    """
+    with ExitStack() as stack:
+        top = _opened(root, stack)
+        several = [top] * len(paths) if at_once(len(paths)) else [_opened(path, stack) for path in paths]
+        sync_many(top, several)
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory and those above it, durably; fine where it is there already.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        for path in missing:
+            os.fsync(_opened(path.parent, stack))
+
+
+def remove_old(directory: Path, seconds: float) -> None:
+    """Remove the files of a directory that were not changed for so many seconds; what cannot be removed stays."""
+    with suppress(OSError):
+        for path in directory.iterdir():
+            if path.lstat().st_mtime < time.time() - seconds:
+                path.unlink(missing_ok=True)
+
+
+def _opened(path: Path, stack: ExitStack) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    return descriptor

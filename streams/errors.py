@@ -11,6 +11,9 @@
     - MeetingOver             a session that ended cannot go on
     - AudioNotWritten         the disk does not take audio
     - SpoolFailed             the spool directory did not take the events
+    - StoreUnavailable        a directory or bucket did not take or give an object
+    - BlobMissing             content that an event refers to is not in the blob store
+    - BlobAltered             what is there is not that content
 """
 
 
@@ -61,3 +64,26 @@ class MeetingOver(PlayheadError):
 
 class AudioNotWritten(PlayheadError):
     """Audio cannot be written to disk: free space or mend permissions; what is in memory is tried again."""
+
+
+class StoreUnavailable(PlayheadError, ConnectionError):
+    """The directory or bucket did not take or give an object: see that it is there, and check its rights and space."""
+
+
+class BlobMissing(PlayheadError):
+    """The content is not in the blob store: bring the blob back, or capture the content again, then retry the event."""
+
+    def __init__(self, sha256: str, place: str) -> None:
+        super().__init__(
+            f"the content with SHA-256 {sha256} is not at {place}: bring it back, or capture it again, then retry"
+        )
+
+
+class BlobAltered(PlayheadError):
+    """The blob is not the content it was: remove it, bring it back or capture the content again, retry the event."""
+
+    def __init__(self, sha256: str, place: str, problem: str) -> None:
+        super().__init__(
+            f"{place} is not the content with SHA-256 {sha256}: {problem}; "
+            "remove it, capture the content again, then retry"
+        )

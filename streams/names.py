@@ -24,6 +24,14 @@ class ProducerVariable(StrEnum):
     REDIS_URL = "REDIS_URL"
     PARTITIONS = f"{ENVIRONMENT_PREFIX}PARTITIONS"
     SPOOL_DIR = f"{ENVIRONMENT_PREFIX}SPOOL_DIR"
+    BLOB_DIR = f"{ENVIRONMENT_PREFIX}BLOB_DIR"
+
+
+class StorageVariable(StrEnum):
+    """What we look at of the variables that say how S3 is reached."""
+
+    ENDPOINT_S3 = "AWS_ENDPOINT_URL_S3"
+    ENDPOINT = "AWS_ENDPOINT_URL"
 
 
 class Metric(StrEnum):

@@ -11,6 +11,8 @@ from typing import Self
 from redis import Redis, RedisCluster
 
 from streams.appender import Appender, AppendSettings, replicas_of
+from streams.blobs import Blobs
+from streams.captures import capture_event
 from streams.connections import DEFAULT_TIMEOUT, FORMS, RedisAddress, connect
 from streams.errors import InvalidSetting, RedisUnavailable
 from streams.events import DEFAULT_SIZE_LIMIT, Event, check, new_event
@@ -34,8 +36,9 @@ class Producer:
 
     The same event id twice within `window` seconds adds nothing and gives the first position again. `durability` is
     `server`, as durable as the server is set to make it, or `replicas:N`. With `spool`, a directory, events that Redis
-    does not take wait there, on disk, and are sent in order once it does, also by another program with that spool. A
-    connection that is silent for `timeout` seconds counts as dead.
+    does not take wait there, on disk, and are sent in order once it does, also by another program with that spool.
+    `blobs`, a directory or an `s3://` URL, is where `archive` puts large content. A connection that is silent for
+    `timeout` seconds counts as dead.
 
     Raises:
         InvalidSetting: the URL or the durability has an unknown form.
@@ -52,6 +55,7 @@ class Producer:
         size_limit: int = DEFAULT_SIZE_LIMIT,
         durability: str = "server",
         spool: Path | str | None = None,
+        blobs: Path | str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         self.source = source
@@ -63,12 +67,13 @@ class Producer:
         else:
             client = lambda: redis  # noqa: E731
         self._appender = Appender(client, AppendSettings(partitions, window, replicas_of(durability)))
+        self._blobs = None if blobs is None else Blobs(blobs)
         self._spool = None if spool is None else Spool(spool)
         self._flusher = None if self._spool is None else Flusher(self._spool, self._send_all)
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Make one from REDIS_URL, PLAYHEAD_PARTITIONS and PLAYHEAD_SPOOL_DIR.
+        """Make one from REDIS_URL, PLAYHEAD_PARTITIONS, PLAYHEAD_SPOOL_DIR and PLAYHEAD_BLOB_DIR.
 
         Raises:
             InvalidSetting: a variable is missing or wrong.
@@ -80,7 +85,8 @@ class Producer:
         partitions = os.environ.get(ProducerVariable.PARTITIONS) or "1"
         if not partitions.isdecimal() or int(partitions) == 0:
             raise InvalidSetting(f"{ProducerVariable.PARTITIONS} is {partitions!r}; it must be a number from 1 up")
-        return cls(url, partitions=int(partitions), spool=os.environ.get(ProducerVariable.SPOOL_DIR) or None)
+        spool, blobs = (os.environ.get(name) for name in (ProducerVariable.SPOOL_DIR, ProducerVariable.BLOB_DIR))
+        return cls(url, partitions=int(partitions), spool=spool or None, blobs=blobs or None)
 
     def append(
         self,
@@ -102,6 +108,38 @@ class Producer:
             SpoolFailed: neither did the spool.
         """
         event = new_event(type, subject=subject, data=data, source=self.source, id=id, time=time, **attributes)
+        return self.append_events([event])[0]
+
+    def archive(
+        self,
+        content: str | bytes,
+        source_url: str | None,
+        metadata: dict[str, object] | None = None,
+        *,
+        scraper_id: str | None = None,
+        id: str | None = None,
+        time: datetime | str | None = None,
+    ) -> Position | None:
+        """Record scraped content as it is, text or bytes; returns as `append` does.
+
+        Content above 256 KiB goes to the blob store first, each once, and the event refers to it. The scraper may also
+        stand in the metadata, as `scraper_id`.
+
+        Raises:
+            InvalidSetting: the content needs a blob store, and there is none.
+            StoreUnavailable: the blob store did not take it; nothing was appended.
+            PlayheadError: as `append`.
+        """
+        event = capture_event(
+            content,
+            source_url,
+            metadata,
+            blobs=self._blobs,
+            scraper_id=scraper_id,
+            source=self.source,
+            id=id,
+            time=time,
+        )
         return self.append_events([event])[0]
 
     def append_events(self, events: Sequence[Event]) -> list[Position | None]:

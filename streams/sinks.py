@@ -66,9 +66,12 @@ class Sink(Protocol):
 
 @runtime_checkable
 class OnDisk(Protocol):
-    """A sink that writes files."""
+    """A sink that writes files, or objects where it has no directory."""
 
-    directory: Path
+    @property
+    def directory(self) -> Path | None:
+        """Where it writes."""
+        ...
 
     def health(self) -> str | None:
         """What an operator must mend, such as a disk that is nearly full; None where nothing is wrong."""

@@ -1,17 +1,15 @@
 """Directories opened without following a symbolic link, and made durable."""
 
 import contextlib
-import ctypes
 import errno
 import os
 import stat
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 
 from projections.json_files.errors import UnsafePath
+from streams.disk import at_once, sync_many
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_MANY = 8
-_syncfs: Callable[[int], int] | None = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 
 
 @contextlib.contextmanager
@@ -83,21 +81,10 @@ def identity(name: str | os.PathLike[str], parent: int | None = None) -> tuple[i
     return found.st_dev, found.st_ino
 
 
-def sync_many(root: int, descriptors: Sequence[int]) -> None:
-    """Make files or directories durable: with one call for the file system when they are many."""
-    if _syncfs is not None and len(descriptors) > _MANY:
-        if _syncfs(root) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, f"syncfs: {os.strerror(number)}")
-        return
-    for descriptor in descriptors:
-        os.fsync(descriptor)
-
-
 def sync_directories(root: int, paths: set[tuple[str, ...]]) -> None:
     """Make the entries of directories durable."""
     with contextlib.ExitStack() as stack:
-        if _syncfs is not None and len(paths) > _MANY:
+        if at_once(len(paths)):
             return sync_many(root, [root] * len(paths))
         for path in sorted(paths):
             os.fsync(stack.enter_context(opened(root, path)))

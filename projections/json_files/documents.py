@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from projections.encoding import decode, encode, indent
 from projections.job_result import NULL, JobResult, decode_job_result, decode_members
-from projections.json_files.encoding import decode, encode, indent
 from projections.json_files.summaries import Entry
 from streams.errors import InvalidEvent
 from streams.events import Recorded, format_time, parse_time

@@ -6,8 +6,8 @@ import re
 
 import msgspec
 
+from projections.encoding import decode, encode
 from projections.json_files.directories import identity, is_regular, list_names, opened, read_regular
-from projections.json_files.encoding import decode, encode
 from projections.json_files.errors import UnreadableSummary
 from projections.json_files.summaries import UNKNOWN, Entry, decode_summary, encode_summary
 

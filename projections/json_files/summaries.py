@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from projections.json_files.encoding import decode, encode, indent
+from projections.encoding import decode, encode, indent
 from streams.filenames import encode_name
 
 UNKNOWN = "unknown"

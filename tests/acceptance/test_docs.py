@@ -4,6 +4,7 @@ A block of Python is a program, a block of console lines a shell script. A comme
 before a block leaves it out.
 """
 
+import json
 import os
 import re
 import shutil
@@ -64,6 +65,16 @@ def test_the_examples_of_producers_run_and_record(server, tmp_path):
     expected = {"job/1", "job/7", "job/8", "job/9", "job/999", "job/summary-front"}
     assert expected <= subjects
     assert any(b'"scraper_id":"maths"' in fields[b"body"] for _, fields in entries)
+
+
+def test_the_examples_of_content_run_and_record(server, tmp_path):
+    run_examples("content.md", server.url, tmp_path)
+
+    with plain_client(server.url) as client:
+        captured = [json.loads(fields[b"body"]) for _, fields in client.xrange(Partition("content", 0).key)]
+    assert 7 == len(captured), "the imported content is there once"
+    assert 1 == len(list(tmp_path.glob("blobs/??/*.zst")))
+    assert {"city_list", "news"} == {one["scraper_id"] for one in captured}
 
 
 def test_an_example_that_fails_is_noticed(server, tmp_path, monkeypatch):

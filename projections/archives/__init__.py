@@ -1,0 +1,5 @@
+"""One tar.gz a capture."""
+
+from projections.archives.projection import Archives
+
+__all__ = ["Archives"]

@@ -1,0 +1,131 @@
+"""Objects below a prefix of an S3 bucket, with conditional writes where the store has them."""
+
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from streams.errors import StoreUnavailable
+from streams.names import StorageVariable
+
+if TYPE_CHECKING:  # obstore takes 50 ms to import, and few commands need a bucket
+    from obstore.store import S3Store
+
+_ATTEMPTS = 5
+_TIMEOUT, _CONNECT_TIMEOUT = "120s", "5s"
+_RETRIES, _RETRY_SECONDS = 2, 10
+_NO_BUCKET = "NoSuchBucket"
+
+
+class Bucket:
+    """The objects below an `s3://bucket/prefix` URL, reached as the `AWS_` variables of the environment say.
+
+    Every method raises StoreUnavailable where the bucket cannot be reached, is not there, or refuses.
+    """
+
+    _used_by: int | None = None
+    """The process in which obstore's threads run; in one forked from it they do not, and a call would never return."""
+
+    def __init__(self, location: str) -> None:
+        self._location = location
+
+    def put(self, name: str, content: bytes | bytearray) -> None:
+        """Write only where nothing stands, or over what was looked at and is another content.
+
+        So a bucket that keeps versions gets no new one from a replay, and nothing is overwritten unseen.
+        """
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, NotSupportedError, PreconditionError
+
+        with self._trouble():
+            for _ in range(_ATTEMPTS):
+                try:
+                    obstore.put(self._store, name, content, mode="create", use_multipart=False)
+                except AlreadyExistsError:
+                    standing = self._find(name)
+                except (NotImplementedError, NotSupportedError):  # a store without conditional writes
+                    obstore.put(self._store, name, content, use_multipart=False)
+                    return
+                else:
+                    return
+                if standing is None:
+                    continue
+                if standing[0] == content:
+                    return
+                try:
+                    obstore.put(self._store, name, content, mode={"e_tag": standing[1] or ""}, use_multipart=False)
+                except PreconditionError:
+                    continue
+                return
+        raise StoreUnavailable(f"{self._location}/{name} was changed by others {_ATTEMPTS} times while it was written")
+
+    def get(self, name: str) -> bytes | None:
+        """The content of an object, None if there is none of that name."""
+        with self._trouble():
+            found = self._find(name)
+        return None if found is None else found[0]
+
+    def size(self, name: str) -> int | None:
+        """The bytes of an object, None if there is none of that name."""
+        import obstore
+
+        with self._trouble():
+            try:
+                return obstore.head(self._store, name)["size"]
+            except FileNotFoundError:
+                return None
+
+    def list(self) -> Iterator[tuple[str, int]]:
+        """The name and size of every object, but for hidden ones."""
+        import obstore
+
+        with self._trouble():
+            for found in obstore.list(self._store):  # pyright: ignore[reportUnknownMemberType]  # its Arrow overload
+                for one in found:
+                    if not one["path"].startswith("."):
+                        yield one["path"], one["size"]
+
+    @cached_property
+    def _store(self) -> "S3Store":
+        from obstore.store import S3Store
+
+        endpoint = next(filter(None, map(os.environ.get, (StorageVariable.ENDPOINT_S3, StorageVariable.ENDPOINT))), "")
+        return S3Store.from_url(
+            self._location,
+            client_options={
+                "timeout": _TIMEOUT,
+                "connect_timeout": _CONNECT_TIMEOUT,
+                "allow_http": endpoint.startswith("http://"),
+            },
+            retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=_RETRY_SECONDS)},
+        )
+
+    def _find(self, name: str) -> tuple[bytes, str | None] | None:
+        """Content and entity tag of an object."""
+        import obstore
+
+        try:
+            found = obstore.get(self._store, name)
+            return bytes(found.bytes()), found.meta["e_tag"]
+        except FileNotFoundError as error:
+            if _NO_BUCKET in str(error):
+                raise
+            return None
+
+    @contextmanager
+    def _trouble(self) -> Generator[None, None, None]:
+        """Turn what the library raises into one error, in one line."""
+        from obstore.exceptions import BaseError
+
+        if Bucket._used_by is None:
+            Bucket._used_by = os.getpid()
+        elif Bucket._used_by != os.getpid():
+            raise StoreUnavailable(
+                f"{self._location} was used before this process was forked: use it in the forked processes only"
+            )
+        try:
+            yield
+        except (BaseError, FileNotFoundError, PermissionError, NotImplementedError) as error:
+            raise StoreUnavailable(f"{self._location}: {str(error).partition(chr(10))[0]}") from error

@@ -1,0 +1,168 @@
+"""Whole objects by name, in a directory or below a prefix of an S3 bucket."""
+
+import os
+import uuid
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from streams import disk
+from streams.buckets import Bucket
+from streams.errors import InvalidSetting, StoreUnavailable
+
+STAGING = ".staging"
+FORMS = "a directory or s3://bucket/prefix"
+_OLD_SECONDS = 24 * 3600
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """An object that is there; `size` in bytes."""
+
+    name: str
+    size: int
+
+
+class Staged(msgspec.Struct, frozen=True):
+    """An object on its way to its place; `path` is None where it is there already."""
+
+    name: str
+    path: str | None = None
+
+
+class Objects:
+    """Objects below a directory or an `s3://bucket/prefix` URL; safe to share between threads.
+
+    An object is there as a whole or not at all, and durable once `put` or `publish` returns. S3 is reached as the
+    `AWS_` variables of the environment say. A directory may be shared across fork; a bucket may not once it was used.
+
+    Raises:
+        InvalidSetting: the location has another form.
+    """
+
+    def __init__(self, location: Path | str) -> None:
+        self.location = str(location)
+        self.directory = Path(location).absolute() if "://" not in self.location else None
+        url = urlsplit(self.location)
+        if self.directory is None and (url.scheme != "s3" or not url.hostname or url.username or url.query):
+            raise InvalidSetting(f"{self.location!r} is no place for objects; it must be {FORMS}")
+        self._bucket = Bucket(self.location)
+
+    def put(self, name: str, content: bytes | bytearray) -> None:
+        """Write an object, over one of that name.
+
+        Raises:
+            StoreUnavailable: it did not work now.
+        """
+        self.publish([self.stage(name, content)])
+
+    def stage(self, name: str, content: bytes | bytearray) -> Staged:
+        """Write an object that `publish` puts in its place together with others; in a bucket it is there at once.
+
+        Raises:
+            StoreUnavailable: it did not work now.
+        """
+        if self.directory is None:
+            self._bucket.put(name, content)
+            return Staged(name)
+        staged = Staged(name, f"{STAGING}/{uuid.uuid4().hex}")
+        with self._trouble():
+            path = self.directory / f"{staged.path}"
+            disk.make_directory(path.parent)
+            with os.fdopen(os.open(path, _FLAGS, 0o644), "wb", buffering=0) as file:
+                view = memoryview(content)
+                while view:
+                    view = view[file.write(view) :]
+        return staged
+
+    def publish(self, staged: Iterable[Staged]) -> None:
+        """Sync what was staged, move it into its place, and sync that.
+
+        Raises:
+            StoreUnavailable: it did not work now, or what was staged is gone; staging all again is safe.
+        """
+        directory = self.directory
+        if directory is None:
+            return
+        moves = [(directory / one.path, directory / one.name) for one in staged if one.path is not None]
+        with self._trouble():
+            disk.sync_paths(directory, [path for path, _ in moves])
+            for folder in {target.parent for _, target in moves}:
+                disk.make_directory(folder)
+            for path, target in moves:
+                path.replace(target)
+            disk.sync_paths(directory, list({target.parent for _, target in moves}))
+
+    def get(self, name: str) -> bytes | None:
+        """The content of an object, None if there is none of that name.
+
+        Raises:
+            StoreUnavailable: it did not work now; a directory or bucket that is not there counts as that too.
+        """
+        if self.directory is None:
+            return self._bucket.get(name)
+        if not self.directory.is_dir():
+            raise StoreUnavailable(f"{self.directory} is not there: make it, mount it, or change the setting")
+        with self._trouble():
+            try:
+                return (self.directory / name).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def size(self, name: str) -> int | None:
+        """The bytes of an object, None if there is none of that name.
+
+        Raises:
+            StoreUnavailable: it did not work now.
+        """
+        if self.directory is None:
+            return self._bucket.size(name)
+        with self._trouble():
+            try:
+                return (self.directory / name).stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def list(self) -> Iterator[Listed]:
+        """Every object, in no particular order; none where the directory is not there.
+
+        Raises:
+            StoreUnavailable: it did not work now.
+        """
+        if self.directory is None:
+            yield from (Listed(name, size) for name, size in self._bucket.list())
+            return
+        for folder, below, files in os.walk(self.directory):
+            below[:] = [name for name in below if not name.startswith(".")]
+            for file in files:
+                path = Path(folder, file)
+                name = path.relative_to(self.directory).as_posix()
+                if not file.startswith(".") and (size := self.size(name)) is not None:
+                    yield Listed(name, size)
+
+    def url(self, name: str) -> str:
+        """Where people and other tools find an object."""
+        if self.directory is not None:
+            return (self.directory / name).as_uri()
+        return f"{self.location.rstrip('/')}/{name}"
+
+    def prepare(self) -> None:
+        """Make the directory, and remove what processes that were killed left staged, once it is a day old.
+
+        Raises:
+            StoreUnavailable: it cannot be made.
+        """
+        if self.directory is not None:
+            with self._trouble():
+                disk.make_directory(self.directory)
+            disk.remove_old(self.directory / STAGING, _OLD_SECONDS)
+
+    @contextmanager
+    def _trouble(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreUnavailable(f"{self.location}: {error.strerror or error}") from error

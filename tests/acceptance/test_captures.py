@@ -1,0 +1,205 @@
+"""Captured content, from the command line to archives, with a real consumer, log and replay."""
+
+import hashlib
+import json
+import random
+import shutil
+import subprocess
+
+import pytest
+
+from eventlog.reader import stat
+from playhead.commands import app
+from playhead.outcome import exit_code
+from streams.errors import InvalidEvent, InvalidSetting
+from streams.producer import Producer
+from tests.integration.processes import Playhead
+from tests.integration.s3 import s3_server
+from tests.integration.servers import make_server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = make_server("valkey", tmp_path_factory.mktemp("valkey"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def playhead(server, tmp_path):
+    with Producer(server.url) as producer:
+        producer._appender._client.flushall()
+    return Playhead(tmp_path / "data", server.url)
+
+
+def store(directory, count):
+    """A recorder's content store; the captures share three seconds."""
+    contents = {}
+    for number in range(count):
+        text = " ".join(random.Random(number).choices(["pantry", "Überall", "open"], k=40))
+        sha256 = hashlib.sha256(text.encode()).hexdigest()
+        path = directory / "content" / sha256[:2] / f"{sha256}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        metadata = {"scraper_id": f"s{number % 2}", "source": "x"}
+        path.write_text(
+            json.dumps({"content": text, "metadata": metadata, "timestamp": f"2025-08-09 06:36:5{number % 3}.12"})
+        )
+        contents[sha256] = text.encode()
+    (directory / "content" / ".gitkeep").touch()
+    return contents
+
+
+def files(directory):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.glob("*.tar.gz")}
+
+
+def unpacked(directory, name):
+    done = subprocess.run(["tar", "xzOf", directory / name, "content.txt"], capture_output=True, check=True)
+    return done.stdout
+
+
+def test_a_content_store_becomes_archives_that_come_back_from_the_log_byte_for_byte(playhead, tmp_path, wait_until):
+    contents = store(tmp_path / "store", 30)
+    archives = tmp_path / "data" / "archives"
+    imported = json.loads(playhead("capture", "--content-store", str(tmp_path / "store"), "--json").stdout)
+    again = json.loads(playhead("capture", "--content-store", str(tmp_path / "store"), "--json").stdout)
+    with playhead.running("log"), playhead.running("archives"):
+        wait_until(lambda: len(files(archives)) == 30)
+        before = files(archives)
+        wait_until(lambda: stat(tmp_path / "data" / "eventlog").events == 30)
+        shutil.rmtree(archives)
+        playhead("replay", "--log", "--to", "archives")
+        after = files(archives)
+    known = json.loads(playhead("capture", "--content-store", str(tmp_path / "store"), "--json").stdout)
+    verified = playhead("archives", "verify", "--json")
+    listed = json.loads(playhead("archives", "list", "--scraper", "s1", "--json").stdout)
+
+    assert {"read": 30, "captured": 30, "known": 0, "refused": 0} == imported == again
+    assert {"read": 30, "captured": 0, "known": 30, "refused": 0} == known
+    assert before == after
+    assert sorted(contents.values()) == sorted(unpacked(archives, name) for name in after)
+    assert {"archives": 30, "faults": []} == json.loads(verified.stdout)
+    assert 15 == len(listed)
+    assert {"s1"} == {one["scraper_id"] for one in listed}
+
+
+def test_what_is_altered_missing_or_renamed_is_named_by_verify(server, playhead, tmp_path, wait_until):
+    archives = tmp_path / "data" / "archives"
+    large = b"large " * 100_000
+    with Producer(server.url, blobs=tmp_path / "data" / "blobs") as producer:
+        for number, content in enumerate((b"a", b"b", b"c", large)):
+            producer.archive(content, None, scraper_id="s", time=f"2025-08-09T06:36:0{number}Z")
+    with playhead.running("log"), playhead.running("archives"):
+        wait_until(lambda: len(files(archives)) == 4)
+        wait_until(lambda: stat(tmp_path / "data" / "eventlog").events == 4)
+    first, second, third, _ = sorted(files(archives))
+    shown = playhead("archives", "show", first, "--json")
+    content = playhead("archives", "show", first, "--content")
+    (archives / first).write_bytes((archives / first).read_bytes()[:-1])
+    (archives / second).unlink()
+    (archives / third).rename(archives / third.replace("_s.", "_t."))
+    (blob,) = (tmp_path / "data" / "blobs").glob("??/*.zst")
+    blob.unlink()
+    verified = playhead("archives", "verify", "--json", check=False)
+    broken = playhead("archives", "show", first, check=False)
+
+    faults = [(fault["kind"], fault["name"]) for fault in json.loads(verified.stdout)["faults"]]
+    assert 4 == verified.returncode == broken.returncode
+    assert [
+        ("altered", first),
+        ("misnamed", third.replace("_s.", "_t.")),
+        ("missing", second),
+        ("missing", third),
+        ("blob", hashlib.sha256(large).hexdigest()),
+    ] == faults
+    assert ("s", 1) == (json.loads(shown.stdout)["scraper_id"], json.loads(shown.stdout)["size"])
+    assert b"a" == content.stdout
+
+
+def test_a_missing_blob_parks_its_event_with_the_hash_and_the_next_go_on(server, playhead, tmp_path, wait_until):
+    archives = tmp_path / "data" / "archives"
+    large = b"\xff" * 300_000
+    sha256 = hashlib.sha256(large).hexdigest()
+    with Producer(server.url, blobs=tmp_path / "data" / "blobs") as producer:
+        producer.archive(large, None)
+        shutil.rmtree(tmp_path / "data" / "blobs" / sha256[:2])
+        producer.archive("after", None)
+    with playhead.running("archives"):
+        wait_until(lambda: len(files(archives)) == 1)
+        (parked,) = json.loads(playhead("parked", "list", "archives", "--json").stdout)
+        playhead("capture", "-", "--scraper", "s", stdin=large)
+        wait_until(lambda: len(json.loads(playhead("parked", "list", "archives", "--json").stdout)) == 2)
+        playhead("parked", "retry", "archives")
+        wait_until(lambda: len(files(archives)) == 3)
+
+    assert f"content/{sha256}" == parked["subject"]
+    assert sha256 in parked["reason"]
+    assert "BlobMissing" in parked["reason"]
+
+
+def test_a_bucket_takes_archives_and_blobs_of_every_command(server, playhead, tmp_path, wait_until):
+    with s3_server() as environment:
+        places = {"ARCHIVE_DIR": "s3://bucket/archives", "PLAYHEAD_BLOB_DIR": "s3://bucket/blobs"}
+        there = Playhead(tmp_path / "data", server.url, **environment, **places)
+
+        def listed():
+            return json.loads(there("archives", "list", "--json").stdout)
+
+        large = b"\xff\0" * 200_000
+        stored = json.loads(there("capture", "-", "--json", stdin=large).stdout)
+        with there.running("archives"):
+            wait_until(lambda: len(listed()) == 1)
+        content = there("archives", "show", listed()[0]["name"], "--content").stdout
+
+        assert ("blob", len(large)) == (stored["stored"], stored["size"])
+        assert large == content
+        assert b"1 archives, 0 faults" in there("archives", "verify").stdout
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "name a file"),
+        (["page", "--content-store", "."], "name a file"),
+        (["--content-store", "."], "no content store"),
+        (["--content-store", ".", "--scraper", "s"], "leave the other options away"),
+        ([".", "--id", "x"], "a directory has many"),
+        (["page", "--metadata", "[]"], "no JSON object"),
+        (["page", "--time", "noon"], "not an RFC 3339 time"),
+        (["--scrapper"], "no option --scrapper"),
+    ],
+)
+def test_wrong_use_of_capture_says_what_to_do(arguments, problem, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    (tmp_path / "page").touch()
+    with pytest.raises((InvalidSetting, InvalidEvent), match=problem) as caught:
+        app(["capture", *arguments], result_action="return_value", exit_on_error=False)
+
+    assert 2 == exit_code(caught.value)
+    assert "" == capsys.readouterr().out
+
+
+def test_a_directory_is_captured_in_order_without_links_and_hidden_files(playhead, tmp_path):
+    site = tmp_path / "site"
+    (site / "below").mkdir(parents=True)
+    for name in ("b", "a", "below/c", ".hidden"):
+        (site / name).write_text(name)
+    (site / "link").symlink_to("/etc/passwd")
+    done = playhead("capture", str(site), "--scraper", "s", "--json")
+
+    assert ["a", "b", "below/c"] == [json.loads(line)["file"] for line in done.stdout.splitlines()]
+
+
+def test_a_stored_content_that_is_not_what_its_name_says_is_refused_and_the_others_are_taken(playhead, tmp_path):
+    store(tmp_path / "store", 3)
+    first, second, _ = sorted((tmp_path / "store").glob("content/??/*.json"))
+    first.write_bytes(second.read_bytes())
+    second.write_text("{")
+    done = playhead("capture", "--content-store", str(tmp_path / "store"), "--json", check=False)
+
+    assert 1 == done.returncode
+    assert {"read": 3, "captured": 1, "known": 0, "refused": 2} == json.loads(done.stdout)
+    assert first.name in done.stderr.decode() and second.name in done.stderr.decode()
