@@ -138,7 +138,7 @@ def run(name: str, /, *, data_dir: DataDir = None) -> int:
         http_port=settings.http_port,
     )
     if name in WORKERS:
-        work = WorkerProcessSettings(**msgspec.structs.asdict(place), work=work_settings(settings))
+        work = WorkerProcessSettings(**msgspec.structs.asdict(place), work=work_settings(name, settings))
         return asyncio.run(run_worker(WORKERS[name](settings, reached), work, is_transient))
     process = ProcessSettings(
         **msgspec.structs.asdict(place),

@@ -1,9 +1,12 @@
 """What consumers there are, and how to make one."""
 
 from collections.abc import Callable
+from typing import Any, cast
 
 from consumers.recordings.errors import FfmpegMissing
 from consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
+from consumers.recordings.promote import Promote, PromoteSettings
+from consumers.recordings.promotion import Promoter
 from consumers.recordings.transcode import Transcode
 from consumers.work.worker import Handler, WorkerSettings
 from eventlog.writer import EventLog
@@ -16,7 +19,9 @@ from projections.json_files.verification import JsonFilesVerification
 from projections.organizations.projection import Organizations
 from projections.recordings.projection import Recordings
 from projections.verification import Verifiable
-from streams.partitions import CATALOGUE
+from streams.connections import connect
+from streams.partitions import CATALOGUE, Partition
+from streams.positions import START, Position
 from streams.recording_files import RecordingFiles
 from streams.sinks import Sink
 
@@ -38,6 +43,15 @@ VERIFICATIONS: dict[str, Callable[[Settings, Servers], Verifiable]] = {
 
 WORKERS: dict[str, Callable[[Settings, Servers], Handler]] = {
     "transcode": lambda settings, _: Transcode(RecordingFiles(settings.recordings_dir), _ffmpeg(settings)),
+    "promote": lambda settings, servers: Promote(
+        RecordingFiles(settings.recordings_dir),
+        make_promoter(settings),
+        servers.database_url,
+        _newest(servers, settings),
+        PromoteSettings(
+            partitions=settings.partitions, wait_seconds=settings.promote_seconds, keep=settings.keep_chunks
+        ),
+    ),
 }
 """Workers by name."""
 
@@ -49,12 +63,15 @@ STREAMS: dict[str, tuple[str, ...]] = {
     "recordings": ("recordings",),
     "archives": ("content",),
     "transcode": ("recordings",),
+    "promote": ("recordings",),
 }
 """The streams that each consumer and worker reads."""
 
 PROJECTIONS = tuple(name for name in CONSUMERS if name != "log")
 
-_NEED_FFMPEG = frozenset({"transcode"})
+_NEED_FFMPEG = frozenset({"transcode", "promote"})
+_LEAST_ATTEMPTS = {"promote": 20}
+"""Of workers that wait for others by trying again."""
 
 
 def lacking(settings: Settings) -> dict[str, str]:
@@ -66,10 +83,12 @@ def lacking(settings: Settings) -> dict[str, str]:
     return {}
 
 
-def work_settings(settings: Settings) -> WorkerSettings:
-    """How every worker works."""
+def work_settings(name: str, settings: Settings) -> WorkerSettings:
+    """How a worker works."""
     return WorkerSettings(
-        hold=settings.lease_seconds, concurrency=settings.concurrency, max_attempts=settings.max_attempts
+        hold=settings.lease_seconds,
+        concurrency=settings.concurrency,
+        max_attempts=max(settings.max_attempts, _LEAST_ATTEMPTS.get(name, 1)),
     )
 
 
@@ -80,3 +99,22 @@ def readers_by_stream() -> dict[str, tuple[str, ...]]:
 
 def _ffmpeg(settings: Settings) -> Ffmpeg:
     return Ffmpeg(find_ffmpeg(settings.ffmpeg), settings.transcode_seconds)
+
+
+def make_promoter(settings: Settings) -> Promoter:
+    """What makes recordings.
+
+    Raises:
+        FfmpegMissing: there is no ffmpeg.
+    """
+    return Promoter(RecordingFiles(settings.recordings_dir), _ffmpeg(settings))
+
+
+def _newest(servers: Servers, settings: Settings) -> Callable[[Partition], Position]:
+    client = connect(servers.redis_url, settings.redis_timeout)
+
+    def newest(partition: Partition) -> Position:
+        found = cast("list[Any]", client.xrevrange(partition.key, count=1))
+        return Position.parse(found[0][0]) if found else START
+
+    return newest

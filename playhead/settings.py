@@ -84,6 +84,7 @@ class Settings(msgspec.Struct, frozen=True):
     ffmpeg: Path | None
     transcode_seconds: float
     keep_chunks: bool
+    promote_seconds: float
     log_format: LogFormat
     spool_dir: Path | None
     origins: tuple[Setting, ...]
@@ -143,6 +144,7 @@ DEFAULTS = {
     "PLAYHEAD_FFMPEG": "",
     "PLAYHEAD_TRANSCODE_SECONDS": "60",
     "PLAYHEAD_KEEP_CHUNKS": "false",
+    "PLAYHEAD_PROMOTE_SECONDS": "300",
     "PLAYHEAD_LOG_FORMAT": "auto",
     "PLAYHEAD_SPOOL_DIR": "",
     "PLAYHEAD_ALLOW_INSECURE": "false",
@@ -259,6 +261,7 @@ def _settings(found: Mapping[str, Setting]) -> Settings:
         ffmpeg=Path(found["PLAYHEAD_FFMPEG"].value) if found["PLAYHEAD_FFMPEG"].value else None,
         transcode_seconds=_number(found["PLAYHEAD_TRANSCODE_SECONDS"], 1),
         keep_chunks=_yes(found["PLAYHEAD_KEEP_CHUNKS"]),
+        promote_seconds=_number(found["PLAYHEAD_PROMOTE_SECONDS"], 0),
         log_format=_log_format(found["PLAYHEAD_LOG_FORMAT"]),
         spool_dir=Path(found["PLAYHEAD_SPOOL_DIR"].value) if found["PLAYHEAD_SPOOL_DIR"].value else None,
         origins=tuple(found.values()),

@@ -1,0 +1,184 @@
+"""The worker `promote`: recordings of a meeting once it ended and each of its chunks is finished or failed.
+
+Whichever event completes a meeting finds it complete: each waits until the projection shows it, then looks. One process
+promotes a meeting at a time; should a lock be lost, the same chunks still give the same files and the same event ids.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+
+import msgspec
+import psycopg
+
+from consumers.errors import TryAgain
+from consumers.recordings.ffmpeg import run
+from consumers.recordings.promotion import Promoter, strategy_of
+from consumers.work.worker import Task
+from projections.postgres import SQL, Connection, connect
+from projections.recordings.rows import Meeting, Recording, TempRecording, chunks_of, find_meetings, recordings_of
+from streams.errors import InvalidEvent
+from streams.events import Event
+from streams.partitions import Partition, partition_of
+from streams.positions import START, Position
+from streams.recording_files import RecordingFiles
+from streams.recordings import OfMeeting, read_payload
+
+_CHECKPOINT = (SQL / "checkpoint_read.sql").read_bytes()
+_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('playhead promote ' || %s, 0))"
+_PATIENCE_SECONDS = 10.0
+_LOOK_SECONDS = 0.05
+_AGAIN_SECONDS = 2.0
+
+
+class PromoteSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """After `wait_seconds` a meeting is promoted without what is not finished; `keep` keeps its chunks."""
+
+    partitions: int = 1
+    wait_seconds: float = 300.0
+    keep: bool = False
+
+
+class _State(msgspec.Struct, frozen=True):
+    meeting: Meeting
+    chunks: list[TempRecording]
+    recordings: list[Recording]
+
+    @property
+    def is_open(self) -> bool:
+        return any(chunk.transcode_status in {"QUEUED", "IN_PROGRESS"} for chunk in self.chunks)
+
+    @property
+    def is_whole(self) -> bool:
+        return self.meeting.status == "PROMOTED" and not any(one.missing_chunk_ids for one in self.recordings)
+
+
+class Promote:
+    """A handler for what may complete a meeting. `newest` gives the last position of a partition."""
+
+    name = "promote"
+    streams: tuple[str, ...] = ("recordings",)
+    types = frozenset({"meeting.stopped", "transcode.finished", "transcode.failed"})
+
+    def __init__(
+        self,
+        files: RecordingFiles,
+        promoter: Promoter,
+        database_url: str,
+        newest: Callable[[Partition], Position],
+        settings: PromoteSettings,
+    ) -> None:
+        self._files, self._promoter, self._database_url = files, promoter, database_url
+        self._newest, self._settings = newest, settings
+
+    async def handle(self, task: Task) -> Sequence[Event]:
+        """Promote the meeting if it is complete, or if it is over and has waited long enough.
+
+        Raises:
+            InvalidEvent: the event names no meeting.
+            TryAgain: the meeting is over but not complete, or the projection is behind.
+        """
+        event = task.cause.event
+        meeting_id = read_payload(event, OfMeeting).meeting_id
+        partition = partition_of("recordings", event.subject, self._settings.partitions)
+        connection = await asyncio.to_thread(connect, self._database_url, "playhead-promote")
+        with closing(connection):
+            state = await self._look(connection, partition, meeting_id, task.cause.position)
+            if not self._is_due(state, event):
+                return []
+            if not await asyncio.to_thread(lock, connection, meeting_id):
+                if event.type == "meeting.stopped":
+                    raise TryAgain("another process promotes the meeting, perhaps")
+                return []  # should that one die, its event comes again
+            newest = await asyncio.to_thread(self._newest, partition)
+            state = await self._look(connection, partition, meeting_id, newest)
+            if self._is_due(state, event):
+                promotion = await run(
+                    lambda children: self._promoter.promote(state.meeting, state.chunks, children, cause=event)
+                )
+                await task.append(promotion.events)
+                if promotion.complete:
+                    await asyncio.to_thread(self._clean, meeting_id)
+        return []
+
+    def give_up(self, task: Task, reason: str) -> Sequence[Event]:
+        """Say that the meeting is not promoted, where its end was what we were told of."""
+        event = task.cause.event
+        if event.type != "meeting.stopped":
+            return []
+        try:
+            meeting_id = read_payload(event, OfMeeting).meeting_id
+            if self._files.is_promoted(meeting_id):
+                return []
+        except ValueError:
+            return []  # there is no meeting of which to say it
+        return [self._promoter.failed(meeting_id, strategy_of(Meeting(id=meeting_id)), reason, [], event)]
+
+    def _is_due(self, state: _State, event: Event) -> bool:
+        """Whether the meeting is to be promoted now.
+
+        Raises:
+            TryAgain: later, unless its last chunk is finished before.
+        """
+        if state.meeting.status == "PROMOTED":
+            if state.is_whole and not state.chunks:
+                self._clean(state.meeting.id)  # a process may have died before it did
+            return False
+        if state.meeting.status == "ACTIVE":
+            return False
+        if not state.is_open:
+            return True
+        if event.type == "meeting.stopped":
+            waits = self._settings.wait_seconds - (datetime.now(UTC) - event.timestamp).total_seconds()
+            if waits > 0:
+                raise TryAgain("some chunks are not finished", after=waits)
+            return True
+        return False
+
+    async def _look(self, connection: Connection, partition: Partition, meeting_id: str, position: Position) -> _State:
+        """What the projection says of a meeting, once it has come as far as the position.
+
+        Raises:
+            TryAgain: it does not for now.
+            InvalidEvent: it has set the meeting's events aside.
+        """
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while await asyncio.to_thread(_checkpoint, connection, partition) < position:
+            if time.monotonic() > deadline:
+                raise TryAgain("the projection recordings is behind: see that it runs", after=_AGAIN_SECONDS)
+            await asyncio.sleep(_LOOK_SECONDS)
+        state = await asyncio.to_thread(_read, connection, meeting_id)
+        if state is None:
+            raise InvalidEvent(
+                "data.meeting_id", "the projection recordings has no such meeting: see its parked events"
+            )
+        return state
+
+    def _clean(self, meeting_id: str) -> None:
+        if not self._settings.keep:
+            self._files.remove_chunks(meeting_id)
+
+
+def _checkpoint(connection: Connection, partition: Partition) -> Position:
+    row = connection.execute(_CHECKPOINT, ("recordings", str(partition))).fetchone()
+    return START if row is None else Position(*row)
+
+
+def lock(connection: Connection, meeting_id: str) -> bool:
+    """Let nobody else promote the meeting until the connection is closed; False where somebody does."""
+    row = connection.execute(_LOCK, (meeting_id,)).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _read(connection: Connection, meeting_id: str) -> _State | None:
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        try:
+            meetings = find_meetings(connection, [meeting_id])
+        except psycopg.DataError:
+            return None  # an id that Postgres cannot hold
+        if not meetings:
+            return None
+        return _State(meetings[0], chunks_of(connection, meeting_id), recordings_of(connection, meeting_id))

@@ -1,0 +1,266 @@
+"""Whole meetings: recorded, transcoded and promoted by real workers with a real ffmpeg, at their true times."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import numpy as np
+import psycopg
+import pytest
+
+from consumers.process import ProcessSettings
+from consumers.reader import ReaderSettings
+from consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
+from consumers.recordings.promote import Promote, PromoteSettings
+from consumers.recordings.promotion import Promoter
+from consumers.recordings.transcode import Transcode
+from consumers.work.worker import WorkerSettings
+from projections.recordings.projection import Recordings
+from projections.recordings.rows import chunks_of, find_meetings, recordings_of
+from streams.positions import Position
+from streams.producer import Producer
+from streams.recorder import Recorder, RecorderSettings
+from streams.recording_files import Chunk, RecordingFiles
+from tests.integration.servers import make_server, plain_client
+from tests.integration.sound import RECORDINGS, decoded, facts, samples, sha256, tone
+from tests.integration.stage import Consumer, make_database
+from tests.integration.test_workers import until, working
+
+QUICK = WorkerSettings(concurrency=2, hold=2.0, max_attempts=20, first_delay=0.05, grace=5)
+SHORT = RecorderSettings(flush_seconds=0.5)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = make_server("valkey", tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis(server):
+    with plain_client(server.url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def studio(server, redis, postgres, tmp_path):
+    studio = Studio(server, redis, make_database(postgres), RecordingFiles(tmp_path / "recordings"))
+    yield studio
+    studio.close()
+
+
+class Studio:
+    """One directory, one Redis, one database, the projection, and workers while a test wants them."""
+
+    def __init__(self, server, redis, database, files):
+        self.url, self.redis, self.database, self.files = server.url, redis, database, files
+        self.producer = Producer(server.url)
+        settings = ProcessSettings(redis_url=server.url, reader=ReaderSettings(lease=1.0))
+        self.projection = Consumer(Recordings(database), settings)
+        self.projection.start()
+        self.ffmpeg = Ffmpeg(find_ffmpeg(None), 60)
+
+    def close(self):
+        self.projection.stop()
+        self.producer.close()
+
+    def record(self, *writes, meeting="m", strategy="hybrid"):
+        async def run():
+            recorder = Recorder(self.producer, self.files.directory, SHORT)
+            async with recorder.session(meeting, "g", "c", strategy) as session:
+                for user_id, pcm, at in writes:
+                    session.write(user_id, pcm, at=at)
+
+        asyncio.run(run())
+
+    def work(self, *names, done, **settings):
+        async def run():
+            async with AsyncExitStack() as stack:
+                for name in names:
+                    handler = self.transcode() if name == "transcode" else self.promote(**settings)
+                    await stack.enter_async_context(working(self.url, handler, QUICK, partition=RECORDINGS))
+                await until(done, 60)
+
+        asyncio.run(run())
+
+    def transcode(self):
+        return Transcode(self.files, self.ffmpeg)
+
+    def promote(self, **settings):
+        def newest(partition):
+            return Position.parse(self.redis.xrevrange(partition.key, count=1)[0][0])
+
+        promoter = Promoter(self.files, self.ffmpeg)
+        return Promote(self.files, promoter, self.database, newest, PromoteSettings(**settings))
+
+    def rows(self, meeting="m"):
+        with psycopg.connect(self.database) as connection:
+            connection.execute("SET timezone = 'UTC'")
+            (found,) = find_meetings(connection, [meeting]) or [None]
+            return found, chunks_of(connection, meeting), recordings_of(connection, meeting)
+
+    def status(self, meeting="m"):
+        found, _, _ = self.rows(meeting)
+        return found and found.status
+
+    def promoted(self, meeting="m"):
+        return self.status(meeting) == "PROMOTED"
+
+
+def speech(seconds, seed):
+    """Noise in bursts, as unlike itself at any other time as speech is."""
+    random = np.random.default_rng(seed)
+    frames = round(seconds * 48000)
+    loudness = np.repeat(random.uniform(0, 1, frames // 4800 + 1) ** 2, 4800)[:frames]
+    smooth = np.convolve(random.normal(0, 6000, frames), np.ones(16) / 4, "same")
+    wave = np.clip(smooth * loudness, -16000, 16000).astype("<i2")
+    return np.repeat(wave[:, None], 2, axis=1).tobytes()
+
+
+def shift(heard, source):
+    """By how many seconds one is later than the other."""
+    size = 1 << (len(heard) + len(source)).bit_length()
+    product = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(source, size)), size)
+    at = int(np.argmax(product))
+    return (at if at < size // 2 else at - size) / 48000
+
+
+def test_a_meeting_becomes_recordings_of_each_and_of_all_at_their_true_times(studio):
+    ours, theirs = speech(3.3, 1), speech(2.2, 2)
+    studio.record(("us", ours, 0), ("them", theirs, 1.7))
+    studio.work("transcode", "promote", done=studio.promoted)
+    meeting, _, recordings = studio.rows()
+    found = {one.user_id: one for one in recordings}
+    heard = {user: decoded(studio.files.path(one.filename)) for user, one in found.items()}
+    mixed = np.zeros(round(3.9 * 48000), int)
+    mixed[: round(3.3 * 48000)] += samples(ours)
+    mixed[round(1.7 * 48000) :] += samples(theirs)
+
+    assert {"us": 3300, "them": 3900, None: 3900} == {user: one.duration_in_ms for user, one in found.items()}
+    assert {3.3, 3.9} == {len(each) / 48000 for each in heard.values()}
+    assert (0, 1.7, 0) == (
+        shift(heard["us"], samples(ours)),
+        shift(heard["them"], samples(theirs)),
+        shift(heard[None], mixed),
+    )
+    assert np.corrcoef(heard[None], mixed)[0, 1] > 0.95
+    for one in recordings:
+        assert (one.sha256, "hybrid", []) == (
+            sha256(studio.files.path(one.filename)),
+            one.strategy,
+            one.missing_chunk_ids,
+        )
+    assert ["them", "us"] == meeting.user_ids
+
+
+def test_nothing_but_recordings_is_left(studio):
+    studio.record(("u", tone(1.2), 0))
+    studio.work("transcode", "promote", done=lambda: studio.promoted() and not studio.rows()[1])
+    studio.work("promote", done=lambda: not list(studio.files.directory.glob("*p*3/*")))
+
+    assert [] == list(studio.files.directory.glob("pcm/*")) + list(studio.files.directory.glob("mp3/*"))
+    assert 3 == len(facts(studio.redis, "transcode.finished"))
+    assert 2 == len(facts(studio.redis, "recording.promoted"))
+
+
+def test_where_chunks_meet_there_is_no_gap_click_or_drift(studio):
+    studio.record(("u", tone(5), 0), strategy="meeting")
+    studio.work("transcode", "promote", done=studio.promoted)
+    (one,) = studio.rows()[2]
+    error = np.abs(decoded(studio.files.path(one.filename)) - samples(tone(5)))
+    joins = np.concatenate([error[at - 480 : at + 480] for at in range(24000, 240000, 24000)])
+
+    assert 240000 == len(error)
+    assert joins.max() < 1200, "a click in a tone of 8000"
+    assert error[-24000:].mean() < 2 * error[:24000].mean() + 10, "drift"
+
+
+@pytest.mark.parametrize(("strategy", "users"), [("per-user", {"u", "v"}), ("meeting", {None})])
+def test_strategies_other_than_both(studio, strategy, users):
+    studio.record(("u", tone(0.2), 0), ("v", tone(0.2), 0), strategy=strategy)
+    studio.work("transcode", "promote", done=lambda: users == {one.user_id for one in studio.rows()[2]})
+
+    assert {strategy} == {one.strategy for one in studio.rows()[2]}
+
+
+def test_chunks_that_failed_are_named_and_kept(studio):
+    studio.record(("u", tone(1.2), 0))
+    studio.files.write(studio.files.pcm(Chunk("m", "u", 1)), b"abc")
+    studio.work("transcode", "promote", done=studio.promoted)
+    _, chunks, recordings = studio.rows()
+    (failed,) = [chunk.id for chunk in chunks if chunk.transcode_status == "FAILED"]
+
+    assert [[failed], [failed]] == [one.missing_chunk_ids for one in recordings]
+    assert {1200} == {one.duration_in_ms for one in recordings}
+    assert [1] == [chunk.sequence for chunk in studio.files.chunks("pcm")]
+    assert [0, 2] == [chunk.sequence for chunk in studio.files.chunks("mp3")]
+
+
+def test_chunks_that_never_finish_are_waited_for_and_then_named(studio):
+    studio.record(("u", tone(0.4), 0), ("v", tone(0.4), 0))
+    v = studio.files.path(studio.files.pcm(Chunk("m", "v", 0)))
+    first = studio.transcode()
+    handle = first.handle
+
+    async def only_u(task):
+        if b'"user_id":"u"' not in task.cause.event.data:
+            await asyncio.Event().wait()
+        return await handle(task)
+
+    first.handle = only_u
+    studio.transcode = lambda: first
+    studio.work("transcode", "promote", done=studio.promoted, wait_seconds=1.0)
+
+    assert {1} == {len(one.missing_chunk_ids) for one in studio.rows()[2]}
+    assert v.exists()
+
+
+def test_a_meeting_without_a_finished_chunk_is_not_promoted_and_can_be_later(studio):
+    studio.record(("u", tone(0.2), 0))
+    pcm = studio.files.path(studio.files.pcm(Chunk("m", "u", 0)))
+    content = pcm.read_bytes()
+    pcm.write_bytes(b"")
+    studio.work("transcode", "promote", done=lambda: studio.status() == "PROMOTION_FAILED")
+    problem = studio.rows()[0].problem
+    pcm.write_bytes(content)
+    studio.redis.sadd(
+        f"{RECORDINGS.key}:retry:transcode",
+        *(b"=" + entry_id for entry_id, _ in studio.redis.xrange(f"{RECORDINGS.key}:parked:transcode")),
+    )
+    studio.work("transcode", "promote", done=studio.promoted)
+
+    assert "none of 1 chunks is finished" == problem
+    assert 200 == studio.rows()[2][0].duration_in_ms
+
+
+def test_promoters_that_compete_make_one_recording_each(studio):
+    for number in range(4):
+        studio.record(("u", tone(0.6), 0), ("v", tone(0.6), 0.1), meeting=f"m{number}")
+    meetings = [f"m{number}" for number in range(4)]
+    studio.work(
+        "transcode", "promote", "promote", "promote", done=lambda: all(studio.promoted(meeting) for meeting in meetings)
+    )
+    promoted = [payload["recording_id"] for _, payload in facts(studio.redis, "recording.promoted")]
+
+    assert 12 == len(promoted) == len(set(promoted))
+
+
+def test_a_replay_into_an_empty_database_gives_the_same_rows_and_starts_no_ffmpeg(studio, postgres):
+    studio.record(("u", tone(0.6), 0))
+    studio.work("transcode", "promote", done=lambda: studio.promoted() and not studio.rows()[1])
+    files = {path: path.stat() for path in studio.files.directory.rglob("*.mp3")}
+    before, events = studio.rows(), len(facts(studio.redis))
+    studio.projection.stop()
+    with psycopg.connect(studio.database) as connection:
+        connection.execute("TRUNCATE meetings, temp_recordings, recordings, playhead_checkpoints")
+    studio.redis.xgroup_setid(RECORDINGS.key, "recordings", "0")
+    settings = ProcessSettings(redis_url=studio.url, reader=ReaderSettings(lease=1.0))
+    studio.projection = Consumer(Recordings(studio.database), settings)
+    studio.projection.start()
+    studio.work("transcode", "promote", done=studio.promoted)
+
+    assert before == studio.rows()
+    assert events == len(facts(studio.redis))
+    assert files == {path: path.stat() for path in studio.files.directory.rglob("*.mp3")}
