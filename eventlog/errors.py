@@ -3,6 +3,7 @@
 - PlayheadError
     - LogCorrupt              a line, file or manifest is damaged where no crash can have torn it
     - LogInUse                another process writes this partition
+    - LinkInLog               a symbolic link stands where the log would be written
     - LogWriteFailed          the disk did not take what was written
 - ValueError
     - BadLine                 bytes that are no line of the log
@@ -35,6 +36,14 @@ class LogInUse(PlayheadError):
     def __init__(self, directory: Path) -> None:
         super().__init__(f"{directory}: {type(self).__doc__}")
         self.directory = directory
+
+
+class LinkInLog(PlayheadError):
+    """A symbolic link stands where the log would be written: remove it; nothing is written through it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: {type(self).__doc__}")
+        self.path = path
 
 
 class LogWriteFailed(PlayheadError):

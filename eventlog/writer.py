@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from eventlog.errors import LogInUse, LogWriteFailed
+from eventlog.errors import LinkInLog, LogInUse, LogWriteFailed
 from eventlog.history import History
 from eventlog.lines import encode_line
 from eventlog.recovery import recover
 from eventlog.seals import seal, sync_directory
-from eventlog.segments import PLAIN, Segment, partition_directory, stem_of
+from eventlog.segments import MANIFEST, PLAIN, SEALED, Segment, partition_directory, stem_of
 from streams import disk
 from streams.errors import InvalidEvent
 from streams.events import Recorded, parse_time
@@ -65,6 +65,7 @@ class EventLog:
 
         Raises:
             LogInUse: another process has it.
+            LinkInLog: a link in its place leads elsewhere.
             LogCorrupt: it is damaged, and no crash can have done it.
             InvalidSetting: the stream's name is not fit for a path.
         """
@@ -72,7 +73,7 @@ class EventLog:
         if partition not in self._writers:
             directory = partition_directory(self.directory, partition)
             try:
-                self._writers[partition] = _PartitionWriter(directory, self._clock)
+                self._writers[partition] = _PartitionWriter(self.directory, directory, self._clock)
             except LogWriteFailed as error:
                 self._failed = error
                 raise
@@ -131,7 +132,7 @@ class EventLog:
 
 
 class _PartitionWriter:
-    def __init__(self, directory: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, root: Path, directory: Path, clock: Callable[[], float]) -> None:
         self._directory = directory
         self._clock = clock
         self._segment: Segment | None = None
@@ -139,7 +140,8 @@ class _PartitionWriter:
         self._size = 0
         self._since = 0.0
         self._no_seal_before = 0.0
-        _make_directory(directory)
+        _make_directory(root, directory)
+        _refuse_links(directory)
         self._lock = _locked(directory)
         try:
             recovered = recover(directory)
@@ -246,11 +248,22 @@ def _refuse_unreadable(recorded: Recorded) -> None:
         raise InvalidEvent("data", "is empty, which is not JSON")
 
 
-def _make_directory(directory: Path) -> None:
+def _make_directory(root: Path, directory: Path) -> None:
+    for path in (directory.parent, directory):
+        if path.is_symlink():
+            raise LinkInLog(path)
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    root.mkdir(mode=disk.PRIVATE, parents=True, exist_ok=True)
     directory.mkdir(parents=True, exist_ok=True)
     for path in missing:
         sync_directory(path.parent)
+
+
+def _refuse_links(directory: Path) -> None:
+    """Only sealed files, which are never written again, may lie elsewhere."""
+    for path in directory.iterdir():
+        if path.is_symlink() and not path.name.endswith((SEALED, MANIFEST)):
+            raise LinkInLog(path)
 
 
 def _locked(directory: Path) -> int:

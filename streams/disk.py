@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+PRIVATE = 0o700
+"""Mode of a directory that holds payloads, when Playhead makes it: whoever shares it changes this one mode."""
 LEAST_FREE_BYTES = 100 * 1024 * 1024
 _MANY = 8
 _syncfs: Callable[[int], int] | None = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from streams.disk import PRIVATE
 from streams.errors import InvalidSetting
 from streams.filenames import decode_name, encode_name
 
@@ -118,7 +119,7 @@ class RecordingFiles:
     def _make_directory(self, path: Path) -> None:
         if not path.is_dir():
             self._make_directory(path.parent)
-            path.mkdir(exist_ok=True)
+            path.mkdir(mode=PRIVATE if path == self.directory else 0o777, exist_ok=True)
             _sync(path.parent)
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from projections.json_files.directories import identity, list_names, open_directory, opened, read_regular
 from projections.json_files.errors import Fenced
+from streams.disk import PRIVATE
 
 STAGING = ".staging"
 _EPOCH = "epoch"
@@ -157,7 +158,7 @@ class Staging:
     @contextlib.contextmanager
     def _locked(self) -> Generator[None, None, None]:
         """Hold the root, opened anew where it was deleted, against another process that takes it too."""
-        self._path.mkdir(parents=True, exist_ok=True)
+        self._path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         if self.root >= 0 and identity(self._path) != _identity(self.root):
             os.close(self.root)
             self.root = -1
