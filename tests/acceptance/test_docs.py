@@ -8,17 +8,21 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from playhead.embedded.directory import load_running
+from playhead.embedded.servers import running_servers
+from playhead.settings import DEFAULTS
 from streams.partitions import Partition
 from tests.integration.servers import make_server, plain_client
 
 DOCS = Path(__file__).parents[2] / "docs"
-_BLOCK = re.compile(r"^(<!-- not run: .+ -->\n)?```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^(<!-- not run: [^\n]+ -->\n)?```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +37,12 @@ def examples(page):
     return [(language, code) for skipped, language, code in _BLOCK.findall((DOCS / page).read_text()) if not skipped]
 
 
-def run_examples(page, url, directory):
+def run_examples(page, url, directory, database="postgresql://nobody@127.0.0.1:1/none"):
     programs = Path(sys.executable).parent
     environment = os.environ | {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "REDIS_URL": url,
-        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "DATABASE_URL": database,
     }
     for language, code in examples(page):
         if "redis-cli" in code and not shutil.which("redis-cli"):
@@ -75,6 +79,23 @@ def test_the_examples_of_content_run_and_record(server, tmp_path):
     assert 7 == len(captured), "the imported content is there once"
     assert 1 == len(list(tmp_path.glob("blobs/??/*.zst")))
     assert {"city_list", "news"} == {one["scraper_id"] for one in captured}
+
+
+def test_the_five_minutes_of_the_readme_end_in_files_of_every_job(tmp_path, wait_until):
+    recorded = tmp_path / "old/outputs/daily/2025-08-09/processed/7.json"
+    recorded.parent.mkdir(parents=True)
+    recorded.write_text('{"job_id": "7", "job": {"id": "7", "created_at": "2025-08-09 01:00:00"}, "result": "old"}')
+    clean = {name: value for name, value in os.environ.items() if name not in DEFAULTS}
+    with subprocess.Popen([sys.executable, "-m", "playhead", "up"], cwd=tmp_path, env=clean) as up:
+        try:
+            wait_until(lambda: load_running(tmp_path / "playhead-data") is not None)
+            servers = running_servers(tmp_path / "playhead-data")
+            wait_until(lambda: plain_client(servers.redis_url).exists("playhead:{jobs:0}:consumers"))
+            run_examples("../README.md", servers.redis_url, tmp_path, servers.database_url)
+            processed = tmp_path / "playhead-data/outputs/daily/2025-08-09/processed"
+            wait_until(lambda: {path.name for path in processed.glob("*.json")} == {"1.json", "7.json"})
+        finally:
+            up.send_signal(signal.SIGINT)
 
 
 def test_an_example_that_fails_is_noticed(server, tmp_path, monkeypatch):
