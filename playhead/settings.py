@@ -85,6 +85,8 @@ class Settings(msgspec.Struct, frozen=True):
     transcode_seconds: float
     keep_chunks: bool
     promote_seconds: float
+    sweep_seconds: float
+    flush_seconds: float
     log_format: LogFormat
     spool_dir: Path | None
     origins: tuple[Setting, ...]
@@ -145,6 +147,8 @@ DEFAULTS = {
     "PLAYHEAD_TRANSCODE_SECONDS": "60",
     "PLAYHEAD_KEEP_CHUNKS": "false",
     "PLAYHEAD_PROMOTE_SECONDS": "300",
+    "PLAYHEAD_SWEEP_SECONDS": "86400",
+    "PLAYHEAD_FLUSH_SECONDS": "10",
     "PLAYHEAD_LOG_FORMAT": "auto",
     "PLAYHEAD_SPOOL_DIR": "",
     "PLAYHEAD_ALLOW_INSECURE": "false",
@@ -262,6 +266,8 @@ def _settings(found: Mapping[str, Setting]) -> Settings:
         transcode_seconds=_number(found["PLAYHEAD_TRANSCODE_SECONDS"], 1),
         keep_chunks=_yes(found["PLAYHEAD_KEEP_CHUNKS"]),
         promote_seconds=_number(found["PLAYHEAD_PROMOTE_SECONDS"], 0),
+        sweep_seconds=_number(found["PLAYHEAD_SWEEP_SECONDS"], 60),
+        flush_seconds=_number(found["PLAYHEAD_FLUSH_SECONDS"], 0.1),
         log_format=_log_format(found["PLAYHEAD_LOG_FORMAT"]),
         spool_dir=Path(found["PLAYHEAD_SPOOL_DIR"].value) if found["PLAYHEAD_SPOOL_DIR"].value else None,
         origins=tuple(found.values()),

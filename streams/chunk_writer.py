@@ -54,6 +54,10 @@ class ChunkWriter:
         """
         return self._files.pcm(chunk)
 
+    def give_sign_of_life(self, meeting_id: str) -> None:
+        """Say that the session is open, so that it is not swept."""
+        self._files.give_sign_of_life(meeting_id)
+
     def require_room(self) -> None:
         """Wait a moment for a place for another chunk.
 

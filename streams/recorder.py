@@ -287,6 +287,7 @@ class Session:
         """Cut what has waited long enough, until cancelled."""
         while True:
             await asyncio.sleep(self._settings.flush_seconds / 4)
+            self._writer.give_sign_of_life(self._note.meeting_id)
             before = time.monotonic() - self._settings.flush_seconds
             for user_id, track in self._tracks.items():
                 if track.pcm and track.since and track.since <= before and not self._writer.full:

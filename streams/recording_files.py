@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Generator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -70,6 +71,18 @@ class RecordingFiles:
     def is_promoted(self, meeting_id: str) -> bool:
         """Whether a recording of the meeting is there."""
         return (self.directory / "recordings" / _name(meeting_id)).is_dir()
+
+    def last_sign_of_life(self, meeting_id: str) -> datetime | None:
+        """When a recorder last had the session open, None where it is not known."""
+        try:
+            return datetime.fromtimestamp(self.path(self.session(meeting_id)).stat().st_mtime, UTC)
+        except (FileNotFoundError, InvalidId):
+            return None
+
+    def give_sign_of_life(self, meeting_id: str) -> None:
+        """Say that a recorder has the session open."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.path(self.session(meeting_id)))
 
     def write(self, relative: str, content: bytes, *, modified: int | None = None) -> None:
         """Write a file: all of it, or none. `modified` becomes its time of modification, in microseconds."""
