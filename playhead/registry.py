@@ -12,6 +12,7 @@ from consumers.work.worker import Handler, WorkerSettings
 from eventlog.writer import EventLog
 from playhead.settings import Servers, Settings
 from projections.archives import Archives
+from projections.archives.verification import ArchivesVerification
 from projections.jobs.projection import Jobs
 from projections.jobs.verification import JobsVerification
 from projections.json_files.projection import JsonFiles
@@ -38,6 +39,7 @@ CONSUMERS: dict[str, Callable[[Settings, Servers], Sink]] = {
 VERIFICATIONS: dict[str, Callable[[Settings, Servers], Verifiable]] = {
     "json-files": lambda settings, _: JsonFilesVerification(settings.output_dir),
     "jobs": lambda _, servers: JobsVerification(servers.database_url),
+    "archives": lambda settings, _: ArchivesVerification(settings.archive_dir),
 }
 """What compares a projection with the log, by the projection's name."""
 

@@ -58,7 +58,7 @@ def sync_many(root: int, descriptors: Sequence[int]) -> None:
         os.fsync(descriptor)
 
 
-def sync_paths(root: Path, paths: Sequence[Path]) -> None:
+def sync_paths(root: Path, paths: Sequence[Path | str]) -> None:
     """Make files or directories durable that lie below `root`, in one file system.
 
     Raises:
@@ -91,7 +91,7 @@ def remove_old(directory: Path, seconds: float) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _opened(path: Path, stack: ExitStack) -> int:
+def _opened(path: Path | str, stack: ExitStack) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     stack.callback(os.close, descriptor)
     return descriptor

@@ -70,9 +70,13 @@ class Objects:
             return Staged(name)
         staged = Staged(name, f"{STAGING}/{uuid.uuid4().hex}")
         with self._trouble():
-            path = self.directory / f"{staged.path}"
-            disk.make_directory(path.parent)
-            with os.fdopen(os.open(path, _FLAGS, 0o644), "wb", buffering=0) as file:
+            path = f"{self.directory}/{staged.path}"
+            try:
+                descriptor = os.open(path, _FLAGS, 0o644)
+            except FileNotFoundError:
+                disk.make_directory(self.directory / STAGING)
+                descriptor = os.open(path, _FLAGS, 0o644)
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
                 view = memoryview(content)
                 while view:
                     view = view[file.write(view) :]
@@ -87,14 +91,15 @@ class Objects:
         directory = self.directory
         if directory is None:
             return
-        moves = [(directory / one.path, directory / one.name) for one in staged if one.path is not None]
+        moves = [(f"{directory}/{one.path}", f"{directory}/{one.name}") for one in staged if one.path is not None]
+        folders = [Path(folder) for folder in {target.rpartition("/")[0] for _, target in moves}]
         with self._trouble():
             disk.sync_paths(directory, [path for path, _ in moves])
-            for folder in {target.parent for _, target in moves}:
+            for folder in folders:
                 disk.make_directory(folder)
             for path, target in moves:
-                path.replace(target)
-            disk.sync_paths(directory, list({target.parent for _, target in moves}))
+                Path(path).replace(target)
+            disk.sync_paths(directory, folders)
 
     def get(self, name: str) -> bytes | None:
         """The content of an object, None if there is none of that name.

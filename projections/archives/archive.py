@@ -81,8 +81,27 @@ def parse_name(name: str) -> Named | None:
 
 def make_archive(event: Event, captured: Captured, content: bytes, level: int = DEFAULT_LEVEL) -> bytes | bytearray:
     """Pack a content and all that is known of it."""
-    members = _member(CONTENT, content) + _member(METADATA, _metadata(event, captured, content))
+    members = _member(CONTENT, content) + _member(METADATA, describe(event, captured, content))
     return _compress(b"".join((*members, bytes(2 * _BLOCK))), level)
+
+
+def describe(event: Event, captured: Captured, content: bytes) -> bytes:
+    """The metadata.json of a capture: what we know of it, and every member of its payload but the content."""
+    about: dict[str, object] = {
+        "event_id": event.id,
+        "event_time": event.time,
+        "source_url": None,
+        "scraper_id": None,
+        "captured_at": None,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "size": len(content),
+        "encoding": "utf-8" if _is_text(content) else "binary",
+        "metadata": {},
+    }
+    ours = {name for name, value in about.items() if value is not None and name != "metadata"}
+    passed = {name: bytes(value) for name, value in captured.members.items() if name not in ours}
+    written = {name: encode(value) for name, value in about.items()} | passed
+    return indent(b"{" + b",".join(encode(name) + b":" + value for name, value in written.items()) + b"}")
 
 
 def read_archive(data: bytes) -> Archive:
@@ -122,24 +141,6 @@ def _named(metadata: dict[str, object]) -> str:
         with suppress(InvalidEvent):
             return _name(event_id, parse_time(text), scraper_id)
     raise ArchiveAltered(f"its {METADATA} has no time")
-
-
-def _metadata(event: Event, captured: Captured, content: bytes) -> bytes:
-    about: dict[str, object] = {
-        "event_id": event.id,
-        "event_time": event.time,
-        "source_url": None,
-        "scraper_id": None,
-        "captured_at": None,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "size": len(content),
-        "encoding": "utf-8" if _is_text(content) else "binary",
-        "metadata": {},
-    }
-    ours = {name for name, value in about.items() if value is not None and name != "metadata"}
-    passed = {name: bytes(value) for name, value in captured.members.items() if name not in ours}
-    written = {name: encode(value) for name, value in about.items()} | passed
-    return indent(b"{" + b",".join(encode(name) + b":" + value for name, value in written.items()) + b"}")
 
 
 def _member(name: str, content: bytes) -> tuple[bytes, bytes, bytes]:

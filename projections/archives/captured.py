@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Callable
 from datetime import datetime
 
@@ -33,6 +34,12 @@ class Captured(msgspec.Struct, frozen=True):
     def load(self, blob: Callable[[str, int], bytes]) -> bytes:
         """The content itself."""
         return blob(self.content.sha256, self.content.size) if isinstance(self.content, Check) else self.content
+
+    def fits(self, content: bytes) -> bool:
+        """Whether that is the content of this capture."""
+        if isinstance(self.content, Check):
+            return self.content == Check(hashlib.sha256(content).hexdigest(), len(content))
+        return self.content == content
 
 
 def decode_captured(event: Event) -> Captured:

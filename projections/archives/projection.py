@@ -1,5 +1,6 @@
 """The projection that keeps an archive of each capture, in a directory or a bucket."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from streams.sinks import Batch, Outcome
 
 _THREADS = 4
 """Compression and writing let go of the interpreter; each thread has one content and its archive in memory."""
+
+_TOGETHER = 16
 
 
 class Archives:
@@ -57,9 +60,12 @@ class Archives:
             StoreUnavailable: the destination or the blob store is away; the same batch may come again.
         """
         captures = [recorded.event for recorded in batch.events if recorded.event.type == CAPTURED]
-        staging = [self._pool.submit(self._stage, event) for event in captures]
+        staging = [
+            self._pool.submit(self._stage, captures[start : start + _TOGETHER])
+            for start in range(0, len(captures), _TOGETHER)
+        ]
         wait(staging)
-        self._objects.publish([staged.result() for staged in staging])
+        self._objects.publish([staged for several in staging for staged in several.result()])
         return "applied"
 
     def settle(self) -> None:
@@ -73,7 +79,11 @@ class Archives:
         """What an operator must mend, or None."""
         return None if self.directory is None else disk.problem(self.directory)
 
-    def _stage(self, event: Event) -> Staged:
+    def _stage(self, events: Sequence[Event]) -> list[Staged]:
+        """One after the other, so that one content is in memory, and passing small ones to threads costs little."""
+        return [self._stage_one(event) for event in events]
+
+    def _stage_one(self, event: Event) -> Staged:
         captured = decode_captured(event)
         content = captured.load(self._blobs.get)
         archive = make_archive(event, captured, content, self._level)

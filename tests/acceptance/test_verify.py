@@ -27,6 +27,7 @@ def test_what_was_removed_or_altered_by_hand_is_named_and_repaired(stack):
     lines.append({"type": "job.completed", "subject": "job/bad", "data": {"no": "job id"}})
     appended = stack.playhead("append", stdin="\n".join(map(json.dumps, lines)).encode())
     assert appended.returncode == 0
+    captured = json.loads(stack.playhead("capture", "-", "--json", stdin=b"a page").stdout)
     stack.caught_up()
     well = stack.json("verify")
     tree, rows = stack.tree(), stack.rows()
@@ -35,24 +36,28 @@ def test_what_was_removed_or_altered_by_hand_is_named_and_repaired(stack):
     files = sorted((stack.directory / "outputs").glob("daily/*/processed/*.json"))
     files[4].unlink()
     files[5].write_bytes(files[5].read_bytes().replace(b"again", b"AGAIN"))
+    (archive,) = (stack.directory / "archives").glob("*.tar.gz")
+    packed = archive.read_bytes()
+    archive.write_bytes(packed[:-1])
 
     found = stack.json("verify")
 
     assert [] == well["faults"]
-    assert {"jobs": 41, "json-files": 41} == well["checked"]
+    assert {"jobs": 41, "json-files": 41, "archives": 1} == well["checked"]
     assert ["job/bad", "job/bad"] == [parked["subject"] for parked in well["parked"]]
     assert {
         ("missing", "json-files", files[4].stem),
         ("altered", "json-files", files[5].stem),
         ("missing", "jobs", "3"),
+        ("altered", "archives", captured["id"]),
     } == {(fault["kind"], fault["projection"], fault["key"]) for fault in found["faults"]}
-    assert 3 == len(found["faults"])
+    assert 4 == len(found["faults"])
     assert 4 == stack.playhead("verify").returncode
 
     repaired = stack.playhead("verify", "--repair")
 
-    assert (0, True) == (repaired.returncode, b"3 repaired" in repaired.stdout)
-    assert (tree, rows) == (stack.tree(), stack.rows())
+    assert (0, True) == (repaired.returncode, b"4 repaired" in repaired.stdout)
+    assert (tree, rows, packed) == (stack.tree(), stack.rows(), archive.read_bytes())
 
     segment = next((stack.directory / "eventlog" / "jobs" / "0").glob("*.jsonl"))
     content = bytearray(segment.read_bytes())

@@ -7,13 +7,17 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
+import time
 
 import pytest
 
 from projections.archives import Archives
-from projections.archives.archive import HIGHEST_LEVEL, LOWEST_LEVEL, parse_name, read_archive
+from projections.archives.archive import HIGHEST_LEVEL, LOWEST_LEVEL, archive_name, parse_name, read_archive
+from projections.archives.captured import decode_captured
 from projections.archives.errors import ArchiveAltered
+from projections.archives.verification import ArchivesVerification
 from projections.failures import is_transient
 from streams.blobs import INLINE_LIMIT, Blobs, blob_name
 from streams.captures import CAPTURED, capture_event
@@ -24,6 +28,34 @@ from streams.positions import Position
 from streams.sinks import Batch, Source
 
 PARTITION = Partition("content", 0)
+WRITER = """
+import os, pathlib, random, sys
+from projections.archives import Archives
+from projections.archives.archive import archive_name, make_archive
+from projections.archives.captured import decode_captured
+from streams.captures import capture_event
+from streams.events import Recorded
+from streams.partitions import Partition
+from streams.positions import Position
+from streams.sinks import Batch, Source
+
+root, program = pathlib.Path(sys.argv[1]), sys.argv[2]
+content = random.randbytes(200_000)
+sink = Archives(root, root)
+sink.open(Partition("content", 0), 1)
+print(flush=True)
+for number in range(10_000):
+    event = capture_event(content, None, blobs=None, id=str(number % 5), time="2025-08-09T06:36:58Z")
+    if program == "ours":
+        recorded = Recorded(event, Position(1, 0))
+        sink.apply(Batch(Source(Partition("content", 0)), [recorded], Position(1, 0)))
+    else:
+        captured = decode_captured(event)
+        with open(root / archive_name(event.id, captured), "wb", buffering=0) as file:
+            archive = make_archive(event, captured, captured.content)
+            for start in range(0, len(archive), 512):
+                file.write(archive[start : start + 512])
+"""
 TIME = "2025-08-09T06:36:58.200226Z"
 LARGE = b"large " * INLINE_LIMIT
 HOSTILE = ["../../evil", "a/b", "a\0b", "x" * 300, "é" * 150, ".", "..", ".hidden", "ünï 漢字", "%", "unknown", "a.b~c"]
@@ -260,6 +292,49 @@ def test_an_archive_that_was_cut_or_flipped_anywhere_is_found(place):
     for altered in (*cut, *flipped, data + b"!", data + data):
         with pytest.raises(ArchiveAltered):
             read_archive(altered)
+
+
+def test_verification_finds_what_is_missing_or_holds_something_else_and_a_replay_mends_it(place):
+    events = [place.capture(f"page {n}", n) for n in range(4)] + [place.capture(LARGE, 4), raw({}, id="no capture")]
+    recorded = [Recorded(event, Position(n + 1, 0)) for n, event in enumerate(events)]
+    place.apply(*events[:5])
+    shutil.rmtree(place.blobs)
+    names = [archive_name(event.id, decode_captured(event)) for event in events[:5]]
+    verification = ArchivesVerification(place.archives)
+    before = list(verification.lacks(recorded))
+    (place.archives / names[0]).unlink()
+    (place.archives / names[1]).write_bytes(b"")
+    (place.archives / names[2]).write_bytes((place.archives / names[3]).read_bytes())
+    (place.archives / names[4]).write_bytes((place.archives / names[3]).read_bytes())
+    lacks = [(lack.kind, lack.key) for lack in verification.lacks(recorded)]
+    place.apply(*events[:4])
+    after = [(lack.kind, lack.key) for lack in verification.lacks(recorded)]
+    shutil.rmtree(place.archives)
+
+    assert [] == before
+    assert [("missing", "e0"), ("altered", "e1"), ("altered", "e2"), ("altered", "e4")] == lacks
+    assert [("altered", "e4")] == after
+    assert ["missing"] * 5 == [lack.kind for lack in verification.lacks(recorded)]
+
+
+@pytest.mark.parametrize(("program", "torn"), [("ours", False), ("naive", True)])
+def test_a_kill_at_any_instant_leaves_no_part_of_an_archive_to_be_seen(place, program, torn):
+    """The control writes archives in place, as a program without a care would."""
+    found = 0
+    for _ in range(200 if torn else 12):
+        with subprocess.Popen([sys.executable, "-c", WRITER, place.archives, program], stdout=subprocess.PIPE) as child:
+            child.stdout.readline()
+            time.sleep(random.uniform(0, 0.03))  # some instant of its work, not a wait for something
+            child.kill()
+        for data in place.files().values():
+            try:
+                read_archive(data)
+            except ArchiveAltered:
+                found += 1
+        if torn and found:
+            break
+
+    assert torn == (found > 0), f"{found} parts of archives were seen"
 
 
 def test_content_of_100_megabytes_goes_through(place):
