@@ -32,7 +32,9 @@ _ROUNDS = 3
 
 
 class FaultShown(msgspec.Struct, frozen=True):
-    """Something missing or wrong: of the log itself where `projection` is `log`. `key` is the job's id, or the event's of an archive."""
+    """Something missing or wrong: of the log itself where `projection` is `log`. `key` is the job's
+    id, or the event's for an archive.
+    """
 
     kind: str
     projection: str
