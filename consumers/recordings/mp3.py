@@ -18,6 +18,8 @@ _LAYER_MASK, _LAYER_3 = 0xFFE6, 0xFFE2
 _MONO = 3
 _TAGS = (b"Xing", b"Info")
 _TAG_SIZE = 156
+_CHECKED_SIZE = 190
+_MOST_TRIMMED = 4095
 
 
 class Mp3(msgspec.Struct, frozen=True):
@@ -65,6 +67,37 @@ def read_mp3(data: bytes, name: str = "the MP3") -> Mp3:
     if first is None:
         raise InvalidAudio(name, "it is empty")
     return Mp3(first.rate, first.channels, max(0, samples - delay - padding), delay, padding)
+
+
+def trim_mp3(data: bytes, before: int, after: int) -> bytes:
+    """Mark further samples at the beginning and the end as such to leave out.
+
+    Raises:
+        InvalidAudio: it has no tag that could say so.
+    """
+    frame = _frame(data, 0)
+    tag = None if frame is None else _tag(data[: frame.size], frame)
+    if frame is None or tag is None:
+        raise InvalidAudio("the MP3", "it has no tag")
+    delay, padding = tag[0] + before, tag[1] + after
+    if max(delay, padding) > _MOST_TRIMMED:
+        raise InvalidAudio("the MP3", f"its tag cannot say {max(delay, padding)} samples")
+    start = 4 + frame.side
+    changed = bytearray(data)
+    changed[start + 141 : start + 144] = (delay << 12 | padding).to_bytes(3)
+    changed[start + 154 : start + 156] = bytes(2)
+    changed[start + 154 : start + 156] = _crc16(changed[:_CHECKED_SIZE]).to_bytes(2)
+    return bytes(changed)
+
+
+def _crc16(data: bytes | bytearray) -> int:
+    """CRC-16/ARC, as the tag has it of the beginning of its frame."""
+    value = 0
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ 0xA001 if value & 1 else value >> 1
+    return value
 
 
 def _frame(data: bytes, position: int) -> _Frame | None:

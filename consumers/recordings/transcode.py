@@ -5,12 +5,15 @@ that finds it goes on behind it.
 """
 
 import hashlib
+import os
+import sys
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from consumers.recordings.errors import FfmpegFailed, InvalidAudio
 from consumers.recordings.ffmpeg import RATES, Children, Ffmpeg, Pcm, run
-from consumers.recordings.mp3 import read_mp3
+from consumers.recordings.mp3 import read_mp3, trim_mp3
 from consumers.work.worker import Task
 from streams.errors import InvalidEvent
 from streams.events import Event
@@ -25,6 +28,8 @@ from streams.recordings import (
 )
 
 _BLOCK_BYTES = 64 * 1024
+_LEAD_FRAMES = 1152
+_LOWEST, _HIGHEST = -(1 << 15), (1 << 15) - 1
 
 
 class Transcode:
@@ -85,8 +90,11 @@ class Transcode:
         path = self._files.path(flushed.pcm_path)
         form = Pcm(flushed.rate, flushed.channels)
         _check(path, form)
+        lead = min(_LEAD_FRAMES, path.stat().st_size // form.frame - 1)
+        lead = lead if lead == _LEAD_FRAMES else 0
         with self._files.new(self._files.mp3(chunk)) as mp3:
-            self._ffmpeg.encode([_blocks(path)], form, mp3, children)
+            self._ffmpeg.encode([led_in(path, form, lead)], form, mp3, children)
+            mp3.write_bytes(trim_mp3(mp3.read_bytes(), lead, lead))
             read_mp3(mp3.read_bytes(), flushed.pcm_path)
 
     def _started(self, task: Task, flushed: ChunkFlushed) -> Event:
@@ -131,7 +139,36 @@ def _check(path: Path, form: Pcm) -> None:
         raise InvalidAudio(path.name, f"{size} bytes are no whole frames of {form.frame} bytes")
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
+def led_in(path: Path, form: Pcm, frames: int) -> Iterator[bytes]:
+    """The PCM, its beginning and its end turned over before and after it.
+
+    An encoder that begins within a sound smears it. So it begins and ends with what leads into the sound, which is
+    marked to be left out, and chunks meet without a click.
+    """
+    size = frames * form.frame
     with path.open("rb") as file:
+        if frames:
+            yield _turned(file.read(size + form.frame), form.channels, at_start=True)
+            file.seek(0)
         while block := file.read(_BLOCK_BYTES):
             yield block
+        if frames:
+            file.seek(-size - form.frame, os.SEEK_END)
+            yield _turned(file.read(), form.channels, at_start=False)
+
+
+def _turned(pcm: bytes, channels: int, *, at_start: bool) -> bytes:
+    """Frames mirrored at the point of the first or the last one, which is left out."""
+    samples = array("h", pcm)
+    if sys.byteorder == "big":
+        samples.byteswap()
+    turned = array("h", bytes(len(pcm) - 2 * channels))
+    for channel in range(channels):
+        one = samples[channel::channels]
+        edge = one[0] if at_start else one[-1]
+        others = one[:0:-1] if at_start else one[-2::-1]
+        mirrored = (max(_LOWEST, min(_HIGHEST, 2 * edge - other)) for other in others)
+        turned[channel::channels] = array("h", mirrored)
+    if sys.byteorder == "big":
+        turned.byteswap()
+    return turned.tobytes()
