@@ -70,13 +70,17 @@ def sync_paths(root: Path, paths: Sequence[Path | str]) -> None:
         sync_many(top, several)
 
 
-def make_directory(directory: Path) -> None:
+def make_directory(directory: Path, *, private: Path | None = None) -> None:
     """Make a directory and those above it, durably; fine where it is there already.
+
+    `private` is the one among them that is for its owner alone, if it is not there yet.
 
     Raises:
         OSError: it cannot be made.
     """
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    if private is not None:
+        private.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         for path in missing:

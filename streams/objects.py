@@ -74,7 +74,7 @@ class Objects:
             try:
                 descriptor = os.open(path, _FLAGS, 0o644)
             except FileNotFoundError:
-                disk.make_directory(self.directory / STAGING)
+                disk.make_directory(self.directory / STAGING, private=self.directory)
                 descriptor = os.open(path, _FLAGS, 0o644)
             with os.fdopen(descriptor, "wb", buffering=0) as file:
                 view = memoryview(content)
@@ -96,7 +96,7 @@ class Objects:
         with self._trouble():
             disk.sync_paths(directory, [path for path, _ in moves])
             for folder in folders:
-                disk.make_directory(folder)
+                disk.make_directory(folder, private=directory)
             for path, target in moves:
                 Path(path).replace(target)
             disk.sync_paths(directory, folders)
@@ -162,7 +162,7 @@ class Objects:
         """
         if self.directory is not None:
             with self._trouble():
-                disk.make_directory(self.directory)
+                disk.make_directory(self.directory, private=self.directory)
             disk.remove_old(self.directory / STAGING, _OLD_SECONDS)
 
     @contextmanager

@@ -14,6 +14,7 @@ from projections.json_files import JsonFiles
 from projections.json_files.errors import UnsafePath
 from streams.errors import InvalidSetting
 from streams.events import Recorded, new_event
+from streams.objects import Objects
 from streams.partitions import Partition
 from streams.positions import Position
 from streams.recording_files import Chunk, InvalidId, RecordingFiles
@@ -187,15 +188,16 @@ def test_json_files_are_not_written_through_a_link_planted_while_they_are_served
 def make(root: Path, kind: str) -> None:
     if kind == "recordings":
         files = RecordingFiles(root)
-        files.write(files.pcm(Chunk("meeting", "user", 0)), b"audio")
-        return
+        return files.write(files.pcm(Chunk("meeting", "user", 0)), b"audio")
+    if kind == "objects":
+        return Objects(root).put("a/b", b"content")
     sink = EventLog(root) if kind == "log" else JsonFiles(root)
     sink.open(JOBS, 1)
     sink.apply(batch(event(1, "a")))
-    sink.close()
+    return sink.close()
 
 
-@pytest.mark.parametrize("kind", ["log", "json-files", "recordings"])
+@pytest.mark.parametrize("kind", ["log", "json-files", "recordings", "objects"])
 def test_a_directory_of_payloads_is_made_for_its_owner_alone_and_one_that_is_there_keeps_its_mode(tmp_path, kind):
     before = os.umask(0o022)
     try:
