@@ -117,6 +117,11 @@ class RecordingFiles:
         for kind in ("mp3", "pcm"):
             shutil.rmtree(self.directory / kind / _name(meeting_id), ignore_errors=True)
 
+    def remove_leftovers(self, meeting_id: str) -> None:
+        """Remove what a process that died left beside the recordings of a meeting."""
+        for path in (self.directory / "recordings" / _name(meeting_id)).glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
     def chunks(self, kind: str, meeting_id: str | None = None) -> Iterator[Chunk]:
         """Every chunk that has a file of the kind, `pcm` or `mp3`; other files are passed over."""
         pattern = f"{'*' if meeting_id is None else _name(meeting_id)}/*/*.{kind}"

@@ -157,6 +157,7 @@ class Promote:
         return state
 
     def _clean(self, meeting_id: str) -> None:
+        self._files.remove_leftovers(meeting_id)
         if not self._settings.keep:
             self._files.remove_chunks(meeting_id)
 

@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import time
 import wave
 
+import psutil
 import pytest
 
 from consumers.recordings.ffmpeg import Pcm
@@ -113,6 +115,51 @@ def test_an_abandoned_session_is_stuck_until_it_is_swept_or_ended_by_hand(server
     assert ("u", "per-user", 300) == (promoted["user_id"], promoted["strategy"], promoted["duration_in_ms"])
     assert {"done": (1, 0), "nothing": (0, 1)} == {
         name: (one["finished"], one["expired"]) for name, one in swept.items()
+    }
+    assert [] == list(files.chunks("pcm"))
+
+
+def test_workers_killed_while_they_work_leave_the_recordings_of_an_undisturbed_run(
+    playhead, files, tmp_path, wait_until
+):
+    form = Pcm(16000, 1)
+    wavs = [write_wav(tmp_path / f"{name}.wav", tone(4, hertz, form), form) for name, hertz in (("a", 440), ("b", 300))]
+
+    def sums(meeting):
+        return {one["user_id"]: one["sha256"] for one in asked(playhead, "show", meeting)["recordings"]}
+
+    def transcoded():
+        return any(one["id"] == "rough" and one["done"] == 16 for one in asked(playhead, "list"))
+
+    def kill_at_work(name, until):
+        with playhead.running(name) as consumer:
+            worker = psutil.Process(consumer.process.pid)
+            wait_until(lambda: consumer.get("/readyz")[0] == 200)
+            wait_until(lambda: worker.children() or until())
+            if worker.children():
+                worker.kill()
+                consumer.exit_code = -signal.SIGKILL
+
+    playhead("recordings", "import", *wavs, "--meeting", "calm")
+    with playhead.running("recordings"):
+        with playhead.running("transcode"), playhead.running("promote"):
+            wait_until(lambda: statuses(playhead).get("calm") == "PROMOTED")
+        playhead("recordings", "import", *wavs, "--meeting", "rough")
+        kill_at_work("transcode", transcoded)
+        with playhead.running("transcode") as consumer:
+            wait_until(lambda: consumer.get("/readyz")[0] == 200)
+            wait_until(transcoded)
+        kill_at_work("promote", lambda: statuses(playhead).get("rough") == "PROMOTED")
+        with playhead.running("promote") as consumer:
+            wait_until(lambda: consumer.get("/readyz")[0] == 200)
+            wait_until(lambda: statuses(playhead).get("rough") == "PROMOTED")
+            wait_until(lambda: not any((files.directory / "mp3").iterdir()))
+            wait_until(lambda: not list(files.directory.glob("recordings/*/.*")))
+
+    assert 3 == len(sums("rough"))
+    assert sums("calm") == sums("rough")
+    assert sums("rough") == {
+        one["user_id"]: sha256(files.path(one["filename"])) for one in asked(playhead, "show", "rough")["recordings"]
     }
     assert [] == list(files.chunks("pcm"))
 
