@@ -3,14 +3,15 @@
 The embedded Postgres is built without TLS, so a proxy in front of it speaks TLS with the client.
 """
 
-import asyncio
+import select
 import shutil
+import socket
+import socketserver
 import ssl
 import subprocess
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
 from urllib.parse import urlsplit
 
 import psycopg
@@ -29,62 +30,44 @@ JOBS = Partition("jobs", 0)
 _TLS_REQUEST_BYTES = 8
 
 
-class TlsProxy:
+class TlsProxy(socketserver.ThreadingTCPServer):
     """Answers Postgres' request for TLS itself and passes on what is inside; counts clients that accepted it."""
 
+    allow_reuse_address = True
+
     def __init__(self, certificate: Path, key: Path, server: tuple[str, int]) -> None:
-        self.handshakes = 0
-        self._server = server
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(certificate, key)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        super().__init__(("127.0.0.1", 0), _Session)
+        self.port = self.server_address[1]
+        self.server = server
+        self.accepted = 0
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificate, key)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        starting = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop)
-        self._listening = starting.result(30)
-        self.port = self._listening.sockets[0].getsockname()[1]
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(30)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
-        self._loop.close()
+class _Session(socketserver.BaseRequestHandler):
+    server: TlsProxy
 
-    async def _end(self) -> None:
-        self._listening.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
-            await reader.readexactly(_TLS_REQUEST_BYTES)
-            writer.write(b"S")
-            await writer.start_tls(self._context)
-            inside, behind = await asyncio.open_connection(*self._server)
-            await asyncio.gather(self._pass_on(reader, behind, count=True), self._pass_on(inside, writer))
-        await _close(writer)
-
-    async def _pass_on(
-        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, count: bool = False
-    ) -> None:
+    def handle(self) -> None:
         with suppress(OSError):
-            while data := await source.read(65536):
-                self.handshakes += count
-                count = False
-                target.write(data)
-                await target.drain()
-        await _close(target)
+            self.request.recv(_TLS_REQUEST_BYTES, socket.MSG_WAITALL)
+            self.request.sendall(b"S")
+            with (
+                self.server.context.wrap_socket(self.request, server_side=True) as client,
+                socket.create_connection(self.server.server) as server,
+            ):
+                self._pass_on(client, server)
 
-
-async def _close(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
+    def _pass_on(self, client: ssl.SSLSocket, server: socket.socket) -> None:
+        accepted = False
+        while True:
+            ready = [client] if client.pending() else select.select([client, server], [], [])[0]
+            for source in ready:
+                data = source.recv(65536)
+                if not data:
+                    return
+                self.server.accepted += not accepted
+                accepted = True
+                (server if source is client else client).sendall(data)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +95,11 @@ def _make_certificate(openssl: str, directory: Path, name: str) -> Path:
 def proxy(postgres, authority):
     parts = urlsplit(postgres)
     with TlsProxy(*authority, (parts.hostname, parts.port)) as proxy:
+        serving = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.02})
+        serving.start()
         yield proxy
+        proxy.shutdown()
+        serving.join()
 
 
 def by_tls(database: str, proxy: TlsProxy, certificate: Path, host: str = "127.0.0.1") -> str:
@@ -134,7 +121,7 @@ def test_a_projection_upgrades_and_writes_over_verified_tls(postgres, proxy, aut
     with psycopg.connect(url) as connection:
         assert [("1",)] == connection.execute("SELECT job_id FROM jobs").fetchall()
         assert connection.pgconn.ssl_in_use
-    assert proxy.handshakes >= 3
+    assert proxy.accepted >= 3
 
 
 def test_a_server_that_cannot_prove_its_name_is_never_sent_a_password(postgres, proxy, authority):
@@ -148,4 +135,4 @@ def test_a_server_that_cannot_prove_its_name_is_never_sent_a_password(postgres, 
         with pytest.raises(psycopg.OperationalError, match=problem):
             upgrade(url)
 
-    assert 0 == proxy.handshakes
+    assert 0 == proxy.accepted
