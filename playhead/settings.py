@@ -15,10 +15,11 @@ from dotenv import dotenv_values
 from psycopg.conninfo import conninfo_to_dict
 
 from playhead.embedded.servers import running_servers
-from playhead.exposure import postgres_exposure, redis_exposure
+from playhead.exposure import postgres_exposure
 from projections.archives.archive import DEFAULT_LEVEL, HIGHEST_LEVEL, LOWEST_LEVEL
 from streams.connections import RedisAddress
 from streams.errors import InvalidSetting, PlayheadError
+from streams.exposure import redis_exposure
 from streams.names import ENVIRONMENT_PREFIX
 from streams.objects import FORMS, Objects
 

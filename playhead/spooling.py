@@ -27,6 +27,7 @@ def open_producer(settings: Settings) -> Producer:
         spool=settings.spool_dir,
         blobs=settings.blob_dir,
         timeout=settings.redis_timeout,
+        allow_insecure=True,  # the settings hold to the rule, or allow what is not
     )
 
 

