@@ -58,18 +58,6 @@ def sync_many(root: int, descriptors: Sequence[int]) -> None:
         os.fsync(descriptor)
 
 
-def sync_paths(root: Path, paths: Sequence[Path | str]) -> None:
-    """Make files or directories durable that lie below `root`, in one file system.
-
-    Raises:
-        OSError: one is not there, or they may not be durable.
-    """
-    with ExitStack() as stack:
-        top = _opened(root, stack)
-        several = [top] * len(paths) if at_once(len(paths)) else [_opened(path, stack) for path in paths]
-        sync_many(top, several)
-
-
 def make_directory(directory: Path, *, private: Path | None = None) -> None:
     """Make a directory and those above it, durably; fine where it is there already.
 

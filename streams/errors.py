@@ -12,6 +12,7 @@
     - AudioNotWritten         the disk does not take audio
     - SpoolFailed             the spool directory did not take the events
     - StoreUnavailable        a directory or bucket did not take or give an object
+    - UnsafePath              a link, or something that is no directory, stands where a directory belongs
     - BlobMissing             content that an event refers to is not in the blob store
     - BlobAltered             what is there is not that content
 """
@@ -68,6 +69,10 @@ class AudioNotWritten(PlayheadError):
 
 class StoreUnavailable(PlayheadError, ConnectionError):
     """The directory or bucket did not take or give an object: see that it is there, and check its rights and space."""
+
+
+class UnsafePath(PlayheadError, OSError):
+    """A symbolic link or a file stands where a directory belongs: remove it, nothing is written through it."""
 
 
 class BlobMissing(PlayheadError):

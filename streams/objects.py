@@ -2,8 +2,9 @@
 
 import os
 import uuid
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ import msgspec
 
 from streams import disk
 from streams.buckets import Bucket
+from streams.directories import opened, read_regular, size_of_regular, sync_directories
 from streams.errors import InvalidSetting, StoreUnavailable
 
 STAGING = ".staging"
@@ -27,7 +29,7 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class Staged(msgspec.Struct, frozen=True):
-    """An object on its way to its place; `path` is None where it is there already."""
+    """An object on its way to its place; `path`, its name until then, is None where it is there already."""
 
     name: str
     path: str | None = None
@@ -36,8 +38,9 @@ class Staged(msgspec.Struct, frozen=True):
 class Objects:
     """Objects below a directory or an `s3://bucket/prefix` URL; safe to share between threads.
 
-    An object is there as a whole or not at all, and durable once `put` or `publish` returns. S3 is reached as the
-    `AWS_` variables of the environment say. A directory may be shared across fork; a bucket may not once it was used.
+    An object is there as a whole or not at all, and durable once `put` or `publish` returns. No link below the
+    directory is followed. S3 is reached as the `AWS_` variables of the environment say. A directory may be shared
+    across fork; a bucket may not once it was used.
 
     Raises:
         InvalidSetting: the location has another form.
@@ -68,14 +71,9 @@ class Objects:
         if self.directory is None:
             self._bucket.put(name, content)
             return Staged(name)
-        staged = Staged(name, f"{STAGING}/{uuid.uuid4().hex}")
-        with self._trouble():
-            path = f"{self.directory}/{staged.path}"
-            try:
-                descriptor = os.open(path, _FLAGS, 0o644)
-            except FileNotFoundError:
-                disk.make_directory(self.directory / STAGING, private=self.directory)
-                descriptor = os.open(path, _FLAGS, 0o644)
+        staged = Staged(name, uuid.uuid4().hex)
+        with self._trouble(), self._staging() as staging:
+            descriptor = os.open(staged.path or "", _FLAGS, 0o644, dir_fd=staging)
             with os.fdopen(descriptor, "wb", buffering=0) as file:
                 view = memoryview(content)
                 while view:
@@ -88,18 +86,21 @@ class Objects:
         Raises:
             StoreUnavailable: it did not work now, or what was staged is gone; staging all again is safe.
         """
-        directory = self.directory
-        if directory is None:
+        if self.directory is None:
             return
-        moves = [(f"{directory}/{one.path}", f"{directory}/{one.name}") for one in staged if one.path is not None]
-        folders = [Path(folder) for folder in {target.rpartition("/")[0] for _, target in moves}]
-        with self._trouble():
-            disk.sync_paths(directory, [path for path, _ in moves])
-            for folder in folders:
-                disk.make_directory(folder, private=directory)
-            for path, target in moves:
-                Path(path).replace(target)
-            disk.sync_paths(directory, folders)
+        moves: defaultdict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
+        for one in staged:
+            if one.path is not None:
+                *folders, name = one.name.split("/")
+                moves[tuple(folders)].append((one.path, name))
+        with self._trouble(), self._root() as root, self._staging() as staging:
+            _sync(root, staging, [path for below in moves.values() for path, _ in below])
+            made: set[tuple[str, ...]] = set()
+            for parts, below in moves.items():
+                with opened(root, parts, made=made) as folder:
+                    for path, name in below:
+                        os.rename(path, name, src_dir_fd=staging, dst_dir_fd=folder)
+            sync_directories(root, made | moves.keys())
 
     def get(self, name: str) -> bytes | None:
         """The content of an object, None if there is none of that name.
@@ -111,9 +112,11 @@ class Objects:
             return self._bucket.get(name)
         if not self.directory.is_dir():
             raise StoreUnavailable(f"{self.directory} is not there: make it, mount it, or change the setting")
+        *parts, file = name.split("/")
         with self._trouble():
             try:
-                return (self.directory / name).read_bytes()
+                with self._root() as root, opened(root, parts) as folder:
+                    return read_regular(file, folder)
             except FileNotFoundError:
                 return None
 
@@ -125,9 +128,11 @@ class Objects:
         """
         if self.directory is None:
             return self._bucket.size(name)
+        *parts, file = name.split("/")
         with self._trouble():
             try:
-                return (self.directory / name).stat().st_size
+                with self._root() as root, opened(root, parts) as folder:
+                    return size_of_regular(file, folder)
             except FileNotFoundError:
                 return None
 
@@ -140,13 +145,13 @@ class Objects:
         if self.directory is None:
             yield from (Listed(name, size) for name, size in self._bucket.list())
             return
-        for folder, below, files in os.walk(self.directory):
+        if not self.directory.is_dir():
+            return
+        for path, below, files, folder in os.fwalk(self.directory):
             below[:] = [name for name in below if not name.startswith(".")]
             for file in files:
-                path = Path(folder, file)
-                name = path.relative_to(self.directory).as_posix()
-                if not file.startswith(".") and (size := self.size(name)) is not None:
-                    yield Listed(name, size)
+                if not file.startswith(".") and (size := size_of_regular(file, folder)) is not None:
+                    yield Listed(Path(path, file).relative_to(self.directory).as_posix(), size)
 
     def url(self, name: str) -> str:
         """Where people and other tools find an object."""
@@ -163,7 +168,26 @@ class Objects:
         if self.directory is not None:
             with self._trouble():
                 disk.make_directory(self.directory, private=self.directory)
-            disk.remove_old(self.directory / STAGING, _OLD_SECONDS)
+            if not (self.directory / STAGING).is_symlink():
+                disk.remove_old(self.directory / STAGING, _OLD_SECONDS)
+
+    @contextmanager
+    def _root(self) -> Generator[int, None, None]:
+        root = os.open(self.directory or "", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # may itself be a link
+        try:
+            yield root
+        finally:
+            os.close(root)
+
+    @contextmanager
+    def _staging(self) -> Generator[int, None, None]:
+        assert self.directory is not None, "what goes to a bucket is not staged"
+        if not self.directory.is_dir():
+            disk.make_directory(self.directory, private=self.directory)
+        made: set[tuple[str, ...]] = set()
+        with self._root() as root, opened(root, [STAGING], made=made) as staging:
+            sync_directories(root, made)
+            yield staging
 
     @contextmanager
     def _trouble(self) -> Generator[None, None, None]:
@@ -171,3 +195,14 @@ class Objects:
             yield
         except OSError as error:
             raise StoreUnavailable(f"{self.location}: {error.strerror or error}") from error
+
+
+def _sync(root: int, staging: int, names: Sequence[str]) -> None:
+    with ExitStack() as stack:
+        if disk.at_once(len(names)):
+            return disk.sync_many(root, [root] * len(names))
+        for name in names:
+            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=staging)
+            stack.callback(os.close, file)
+            os.fsync(file)
+    return None

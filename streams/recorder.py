@@ -151,7 +151,7 @@ class Recorder:
             RedisUnavailable: Redis does not take them.
         """
         events: list[Event] = []
-        for path in sorted((self._files.directory / "pcm").glob("*/session.json")):
+        for path in self._files.sessions():
             events += self._events_of(path)
         for start in range(0, len(events), _BATCH):
             self._producer.append_events(events[start : start + _BATCH])

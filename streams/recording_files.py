@@ -4,6 +4,7 @@ Ids come from outside. Encoded, each is one path component that leads nowhere el
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from streams.disk import PRIVATE
-from streams.errors import InvalidSetting
+from streams.errors import InvalidSetting, UnsafePath
 from streams.filenames import decode_name, encode_name
 
 _DIGITS = 8
@@ -65,12 +66,19 @@ class RecordingFiles:
         return f"pcm/{_name(meeting_id)}/session.json"
 
     def path(self, relative: str) -> Path:
-        """A path to open."""
-        return self.directory / relative
+        """A path to open, without a link below the directory.
+
+        Raises:
+            UnsafePath: there is one.
+        """
+        path = self.directory / relative
+        if (link := self._link_in(path)) is not None:
+            raise UnsafePath(errno.ELOOP, "a link stands where audio belongs; remove it", str(link))
+        return path
 
     def is_promoted(self, meeting_id: str) -> bool:
         """Whether a recording of the meeting is there."""
-        return (self.directory / "recordings" / _name(meeting_id)).is_dir()
+        return self.path(f"recordings/{_name(meeting_id)}").is_dir()
 
     def last_sign_of_life(self, meeting_id: str) -> datetime | None:
         """When a recorder last had the session open, None where it is not known."""
@@ -115,12 +123,16 @@ class RecordingFiles:
     def remove_chunks(self, meeting_id: str) -> None:
         """Remove all that is temporary of a meeting."""
         for kind in ("mp3", "pcm"):
-            shutil.rmtree(self.directory / kind / _name(meeting_id), ignore_errors=True)
+            shutil.rmtree(self.path(f"{kind}/{_name(meeting_id)}"), ignore_errors=True)
 
     def remove_leftovers(self, meeting_id: str) -> None:
         """Remove what a process that died left beside the recordings of a meeting."""
-        for path in (self.directory / "recordings" / _name(meeting_id)).glob(".*.tmp"):
+        for path in self.path(f"recordings/{_name(meeting_id)}").glob(".*.tmp"):
             path.unlink(missing_ok=True)
+
+    def sessions(self) -> list[Path]:
+        """What recorders noted about each session; links are passed over."""
+        return sorted(path for path in (self.directory / "pcm").glob("*/session.json") if self._link_in(path) is None)
 
     def chunks(self, kind: str, meeting_id: str | None = None) -> Iterator[Chunk]:
         """Every chunk that has a file of the kind, `pcm` or `mp3`; other files are passed over."""
@@ -128,11 +140,16 @@ class RecordingFiles:
         for path in sorted((self.directory / kind).glob(pattern)):
             with contextlib.suppress(ValueError):
                 meeting, user = decode_name(path.parent.parent.name), decode_name(path.parent.name)
-                if not path.is_symlink() and path.is_file():
+                if self._link_in(path) is None and path.is_file():
                     yield Chunk(meeting, user, int(path.stem))
 
     def _place(self, chunk: Chunk) -> str:
         return f"{_name(chunk.meeting_id)}/{_name(chunk.user_id)}/{chunk.sequence:0{_DIGITS}d}"
+
+    def _link_in(self, path: Path) -> Path | None:
+        """The first link on the way from the directory, which may be one itself, to a path."""
+        way = [path, *path.parents]
+        return next((each for each in way[way.index(self.directory) - 1 :: -1] if each.is_symlink()), None)
 
     def _make_directory(self, path: Path) -> None:
         if not path.is_dir():

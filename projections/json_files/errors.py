@@ -2,7 +2,6 @@
 
 - PlayheadError
     - Fenced            a newer owner has opened the tree
-    - UnsafePath        something that is no directory stands where a directory belongs
     - UnreadableSummary a day's summary was changed by somebody else
 """
 
@@ -15,10 +14,6 @@ class Fenced(PlayheadError):
     def __init__(self, message: str, standing: int) -> None:
         super().__init__(message)
         self.standing = standing
-
-
-class UnsafePath(PlayheadError, OSError):
-    """A symbolic link or a file stands where a directory belongs: remove it, nothing is written through it."""
 
 
 class UnreadableSummary(PlayheadError):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from projections.json_files.directories import identity, list_names, open_directory, opened, read_regular
 from projections.json_files.errors import Fenced
+from streams.directories import identity, list_names, open_directory, opened, read_regular
 from streams.disk import PRIVATE
 
 STAGING = ".staging"

@@ -6,10 +6,10 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from projections.job_result import decode_job_result
-from projections.json_files.directories import opened, read_regular
 from projections.json_files.documents import STATUSES, Document, make_document, read_event_id
 from projections.json_files.index import DAILY
 from projections.verification import Lack
+from streams.directories import opened, read_regular
 from streams.errors import InvalidEvent
 from streams.events import Recorded
 

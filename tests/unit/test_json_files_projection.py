@@ -8,7 +8,8 @@ import sys
 import msgspec
 import pytest
 
-from projections.json_files import Fenced, JsonFiles, UnsafePath
+from projections.json_files import Fenced, JsonFiles
+from streams.errors import UnsafePath
 from streams.events import Recorded, new_event
 from streams.filenames import decode_name, encode_name
 from streams.partitions import Partition

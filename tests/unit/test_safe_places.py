@@ -11,8 +11,7 @@ from eventlog.errors import LinkInLog
 from eventlog.writer import EventLog
 from playhead.embedded.directory import load_access
 from projections.json_files import JsonFiles
-from projections.json_files.errors import UnsafePath
-from streams.errors import InvalidSetting
+from streams.errors import InvalidSetting, StoreUnavailable, UnsafePath
 from streams.events import Recorded, new_event
 from streams.objects import Objects
 from streams.partitions import Partition
@@ -183,6 +182,67 @@ def test_json_files_are_not_written_through_a_link_planted_while_they_are_served
     with pytest.raises(UnsafePath):
         sink.apply(batch(event(2, "s"), event(3, "s-2")))
     assert before == sorted((root.parent / "outside").rglob("*"))
+
+
+@pytest.mark.parametrize("place", ["a", ".staging", "a/b"])
+def test_objects_are_neither_written_nor_read_through_a_planted_link(root, place):
+    objects = Objects(root)
+    objects.put("a/b", b"before")
+    target = root.parent / "outside" / "target"
+    (root / place).rename(target)
+    (root / place).symlink_to(target)
+    before = everything(root.parent / "outside")
+    if place == "a/b":
+        assert (None, None) == (objects.get("a/b"), objects.size("a/b"))
+        objects.put("a/b", b"after")
+        assert b"after" == objects.get("a/b")
+        assert not (root / place).is_symlink()
+    else:
+        for use in (lambda: objects.put("a/b", b"after"), lambda: objects.put("a/c", b"after")):
+            with pytest.raises(StoreUnavailable, match="remove it"):
+                use()
+    if place == "a":
+        with pytest.raises(StoreUnavailable, match="remove it"):
+            objects.get("a/b")
+        assert [] == list(objects.list())
+    os.utime(target, (0, 0))
+    objects.prepare()
+
+    assert before == everything(root.parent / "outside")
+
+
+@pytest.mark.parametrize("place", ["pcm", "pcm/m", "pcm/m/u", "pcm/m/u/00000000.pcm", "pcm/m/session.json"])
+def test_audio_is_neither_written_nor_read_nor_removed_through_a_planted_link(root, place):
+    files = RecordingFiles(root)
+    chunk = Chunk("m", "u", 0)
+    files.write(files.pcm(chunk), b"audio")
+    files.write(files.session("m"), b"{}")
+    files.remove_chunks("other")
+    target = root.parent / "outside" / "target"
+    (root / place).rename(target)
+    (root / place).symlink_to(target)
+    before = everything(root.parent / "outside")
+    written = files.session("m") if place.endswith(".json") else files.pcm(chunk)
+
+    for use in (
+        lambda: files.write(written, b"changed"),
+        lambda: files.path(written).read_bytes(),
+        lambda: files.remove(written),
+    ):
+        with pytest.raises(UnsafePath, match="remove it"):
+            use()
+    assert ([] if "json" not in place else [chunk]) == list(files.chunks("pcm"))
+    assert ([] if place in ("pcm", "pcm/m") or "json" in place else [root / "pcm/m/session.json"]) == files.sessions()
+    if place in ("pcm", "pcm/m"):
+        with pytest.raises(UnsafePath):
+            files.remove_chunks("m")
+    else:
+        files.remove_chunks("m")
+    assert before == everything(root.parent / "outside")
+
+
+def everything(directory: Path) -> dict[Path, bytes | None]:
+    return {path: path.read_bytes() if path.is_file() else None for path in sorted(directory.rglob("*"))}
 
 
 def make(root: Path, kind: str) -> None:

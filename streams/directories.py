@@ -6,8 +6,8 @@ import os
 import stat
 from collections.abc import Generator, Sequence
 
-from projections.json_files.errors import UnsafePath
 from streams.disk import at_once, sync_many
+from streams.errors import UnsafePath
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -27,7 +27,7 @@ def opened(root: int, parts: Sequence[str], *, made: set[tuple[str, ...]] | None
         for index, part in enumerate(parts):
             if made is not None:
                 with contextlib.suppress(FileExistsError):
-                    os.mkdir(part, 0o755, dir_fd=current)
+                    os.mkdir(part, dir_fd=current)
                     made.add(tuple(parts[:index]))
             below = open_directory(part, current)
             os.close(current)
@@ -66,10 +66,16 @@ def list_names(directory: int) -> list[str]:
 
 def is_regular(name: str, parent: int) -> bool:
     """Whether a regular file of that name is there."""
+    return size_of_regular(name, parent) is not None
+
+
+def size_of_regular(name: str, parent: int) -> int | None:
+    """The bytes of a regular file, or None if there is none of that name."""
     try:
-        return stat.S_ISREG(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
-        return False
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def identity(name: str | os.PathLike[str], parent: int | None = None) -> tuple[int, int] | None:
