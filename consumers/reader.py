@@ -25,9 +25,11 @@ from consumers.observer import Observer
 from consumers.tasks import end
 from eventlog.errors import LogCorrupt
 from eventlog.history import History
+from streams import failpoints
 from streams.entries import RawEntry, decode, sequence_of
 from streams.errors import InvalidEvent, PlayheadError
 from streams.events import Recorded
+from streams.failpoints import Point
 from streams.partitions import Partition
 from streams.positions import START, Position
 from streams.sinks import Batch, Sink, Source
@@ -231,6 +233,8 @@ class Reader:
                 self._cursors, block=_BLOCK_MS if idle else None, count=1 if careful else None
             )
             idle = not found
+            if found:
+                failpoints.reach(Point.AFTER_READ)
             self._observe.caught_up(self.partition, caught_up=idle)
             if idle:
                 await self._settle()
@@ -381,7 +385,9 @@ class Reader:
             raise LeaseLost(str(self.partition))
         self.healthy = True
         self._observe.applied(batch, (settling := time.perf_counter()) - started)
+        failpoints.reach(Point.BEFORE_ACK)
         await self._group.advance(key, last)
+        failpoints.reach(Point.AFTER_ACK)
         self._cursors[key] = last
         if key == self._live:
             self._sequence = pairs[-1][1].sequence

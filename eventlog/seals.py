@@ -23,7 +23,9 @@ from eventlog.segments import (
     read_lines,
     read_manifest,
 )
+from streams import failpoints
 from streams.events import Recorded, format_time
+from streams.failpoints import Point
 from streams.positions import Position
 
 _FRAME = 8 * 1024 * 1024
@@ -81,12 +83,16 @@ def seal(segment: Segment) -> None:
     try:
         summary = _compress(plain, sealed)
         content = encode_manifest(summary.manifest(sealed, previous))
+        failpoints.reach(Point.BEFORE_RENAME)
         sealed.replace(segment.sealed)
+        failpoints.reach(Point.AFTER_RENAME)
         with manifest.open("wb") as file:
             file.write(content)
             file.flush()
             sync(file.fileno(), manifest)
+        failpoints.reach(Point.BEFORE_RENAME)
         manifest.replace(segment.manifest)
+        failpoints.reach(Point.AFTER_RENAME)
     except (OSError, LogCorrupt):
         for path in (sealed, manifest):
             with suppress(OSError):
@@ -126,10 +132,12 @@ def sync(descriptor: int, path: Path) -> None:
     Raises:
         LogWriteFailed: what was written before may be lost, whatever a second fsync says.
     """
+    failpoints.reach(Point.BEFORE_SYNC)
     try:
         os.fsync(descriptor)
     except OSError as error:
         raise LogWriteFailed(path, f"fsync failed: {error}") from error
+    failpoints.reach(Point.AFTER_SYNC)
 
 
 def sync_directory(directory: Path) -> None:

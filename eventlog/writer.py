@@ -13,9 +13,10 @@ from eventlog.lines import encode_line
 from eventlog.recovery import recover
 from eventlog.seals import seal, sync_directory
 from eventlog.segments import MANIFEST, PLAIN, SEALED, Segment, partition_directory, stem_of
-from streams import disk
+from streams import disk, failpoints
 from streams.errors import InvalidEvent
 from streams.events import Recorded, parse_time
+from streams.failpoints import Point
 from streams.partitions import CATALOGUE, Partition
 from streams.positions import START, Position
 from streams.sinks import Batch, Outcome
@@ -227,19 +228,20 @@ class _PartitionWriter:
             raise LogWriteFailed(path, f"a full disk, and the incomplete batch cannot be removed: {error}") from error
 
     def _sync(self, path: Path) -> None:
+        failpoints.reach(Point.BEFORE_SYNC)
         try:
             os.fdatasync(self._file)
         except OSError as error:
             raise LogWriteFailed(path, f"fdatasync failed: {error}") from error
+        failpoints.reach(Point.AFTER_SYNC)
 
 
 def _write_all(file: int, lines: Sequence[bytes]) -> None:
     """Write lines without joining them first, which would cost as much as writing them."""
-    written = os.writev(file, lines)
+    written = os.writev(file, failpoints.portion(lines))
+    failpoints.reach(Point.MID_FILE)
     if written < sum(map(len, lines)):
-        rest = memoryview(b"".join(lines))[written:]
-        while rest:
-            rest = rest[os.write(file, rest) :]
+        disk.write_all(file, memoryview(b"".join(lines))[written:])
 
 
 def _refuse_unreadable(recorded: Recorded) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 import psycopg
 from psycopg.rows import TupleRow
 
+from streams import failpoints
 from streams.errors import PlayheadError
+from streams.failpoints import Point
 from streams.partitions import Partition
 from streams.positions import Position
 from streams.sinks import Batch, Outcome
@@ -78,6 +80,8 @@ class Database:
         try:
             with connection.transaction():
                 yield connection
+                failpoints.reach(Point.BEFORE_COMMIT)
+            failpoints.reach(Point.AFTER_COMMIT)
         except (psycopg.OperationalError, psycopg.InterfaceError):
             self.close()
             raise
@@ -132,4 +136,5 @@ class Checkpoints:
         if batch.last <= Position(row[1], row[2]):
             return "already applied"
         connection.execute(_MOVE, (*batch.last, *key))
+        failpoints.reach(Point.MID_TRANSACTION)
         return "applied"

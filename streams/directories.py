@@ -92,6 +92,5 @@ def sync_directories(root: int, paths: set[tuple[str, ...]]) -> None:
     with contextlib.ExitStack() as stack:
         if at_once(len(paths)):
             return sync_many(root, [root] * len(paths))
-        for path in sorted(paths):
-            os.fsync(stack.enter_context(opened(root, path)))
+        sync_many(root, [stack.enter_context(opened(root, path)) for path in sorted(paths)])
     return None

@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from streams import failpoints
+from streams.failpoints import Point
+
 PRIVATE = 0o700
 """Mode of a directory that holds payloads, when Playhead makes it: whoever shares it changes this one mode."""
 LEAST_FREE_BYTES = 100 * 1024 * 1024
@@ -43,19 +46,33 @@ def at_once(count: int) -> bool:
     return _syncfs is not None and count > _MANY
 
 
+def write_all(descriptor: int, content: bytes | bytearray | memoryview) -> None:
+    """Write everything, in as many calls as it takes.
+
+    Raises:
+        OSError: a part of it may be written.
+    """
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, failpoints.portion(view)) :]
+        failpoints.reach(Point.MID_FILE)
+
+
 def sync_many(root: int, descriptors: Sequence[int]) -> None:
     """Make files or directories durable: with one call for the file system of `root` when they are many.
 
     Raises:
         OSError: they may not be durable.
     """
+    failpoints.reach(Point.BEFORE_SYNC)
     if _syncfs is not None and at_once(len(descriptors)):
         if _syncfs(root) != 0:
             number = ctypes.get_errno()
             raise OSError(number, f"syncfs: {os.strerror(number)}")
-        return
-    for descriptor in descriptors:
-        os.fsync(descriptor)
+    else:
+        for descriptor in descriptors:
+            os.fsync(descriptor)
+    failpoints.reach(Point.AFTER_SYNC)
 
 
 def make_directory(directory: Path, *, private: Path | None = None) -> None:

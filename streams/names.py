@@ -28,6 +28,12 @@ class ProducerVariable(StrEnum):
     ALLOW_INSECURE = f"{ENVIRONMENT_PREFIX}ALLOW_INSECURE"
 
 
+class TestVariable(StrEnum):
+    """What tests set to cause a fault; a running system never has it."""
+
+    FAILPOINT = f"{ENVIRONMENT_PREFIX}FAILPOINT"
+
+
 class StorageVariable(StrEnum):
     """What we look at of the variables that say how S3 is reached."""
 

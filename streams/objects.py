@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from streams import disk
+from streams import disk, failpoints
 from streams.buckets import Bucket
 from streams.directories import opened, read_regular, size_of_regular, sync_directories
 from streams.errors import InvalidSetting, StoreUnavailable
+from streams.failpoints import Point
 
 STAGING = ".staging"
 FORMS = "a directory or s3://bucket/prefix"
@@ -74,10 +75,10 @@ class Objects:
         staged = Staged(name, uuid.uuid4().hex)
         with self._trouble(), self._staging() as staging:
             descriptor = os.open(staged.path or "", _FLAGS, 0o644, dir_fd=staging)
-            with os.fdopen(descriptor, "wb", buffering=0) as file:
-                view = memoryview(content)
-                while view:
-                    view = view[file.write(view) :]
+            try:
+                disk.write_all(descriptor, content)
+            finally:
+                os.close(descriptor)
         return staged
 
     def publish(self, staged: Iterable[Staged]) -> None:
@@ -99,7 +100,9 @@ class Objects:
             for parts, below in moves.items():
                 with opened(root, parts, made=made) as folder:
                     for path, name in below:
+                        failpoints.reach(Point.BEFORE_RENAME)
                         os.rename(path, name, src_dir_fd=staging, dst_dir_fd=folder)
+                        failpoints.reach(Point.AFTER_RENAME)
             sync_directories(root, made | moves.keys())
 
     def get(self, name: str) -> bytes | None:
@@ -201,8 +204,8 @@ def _sync(root: int, staging: int, names: Sequence[str]) -> None:
     with ExitStack() as stack:
         if disk.at_once(len(names)):
             return disk.sync_many(root, [root] * len(names))
-        for name in names:
-            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=staging)
+        files = [os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=staging) for name in names]
+        for file in files:
             stack.callback(os.close, file)
-            os.fsync(file)
+        disk.sync_many(root, files)
     return None

@@ -10,8 +10,10 @@ from pathlib import Path
 import msgspec
 
 from projections.json_files.errors import Fenced
+from streams import failpoints
 from streams.directories import identity, list_names, open_directory, opened, read_regular
-from streams.disk import PRIVATE
+from streams.disk import PRIVATE, write_all
+from streams.failpoints import Point
 
 STAGING = ".staging"
 _EPOCH = "epoch"
@@ -70,7 +72,7 @@ class Staging:
         """Write a file in staging and give its open descriptor, not yet synced."""
         descriptor = os.open(name, _FILE_FLAGS | os.O_TRUNC, 0o644, dir_fd=self.fd)
         try:
-            _write_all(descriptor, content)
+            write_all(descriptor, content)
         except BaseException:
             os.close(descriptor)
             raise
@@ -82,7 +84,9 @@ class Staging:
         Raises:
             FileNotFoundError: the staging directory is gone, by a new owner or by hand.
         """
+        failpoints.reach(Point.BEFORE_RENAME)
         os.rename(name, target, src_dir_fd=self.fd, dst_dir_fd=directory)
+        failpoints.reach(Point.AFTER_RENAME)
 
     def discard(self, name: str) -> None:
         """Remove a file from staging, if it is there."""
@@ -93,7 +97,7 @@ class Staging:
         """Append to the journal and give its open descriptor; a torn line before is ended first."""
         descriptor = os.open(_JOURNAL, _FILE_FLAGS | os.O_APPEND, 0o644, dir_fd=self.fd)
         try:
-            _write_all(descriptor, b"\n" + lines)
+            write_all(descriptor, b"\n" + lines)
         except BaseException:
             os.close(descriptor)
             raise
@@ -149,7 +153,7 @@ class Staging:
         content = msgspec.json.encode(self._epochs, order="sorted") + b"\n"
         descriptor = os.open(_EPOCH + ".new", _FILE_FLAGS | os.O_TRUNC, 0o644, dir_fd=directory)
         try:
-            _write_all(descriptor, content)
+            write_all(descriptor, content)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -195,9 +199,3 @@ def _remove(root: int, name: str, heir: int | None) -> None:
 def _identity(descriptor: int) -> tuple[int, int]:
     found = os.fstat(descriptor)
     return found.st_dev, found.st_ino
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]

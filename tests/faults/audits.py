@@ -4,54 +4,47 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-import psycopg
-
 from streams.events import Event
+from tests.faults.effects import KINDS, archived, effects_in, rows_in, subject_of
 from tests.faults.reports import Harm
 from tests.integration.stage import Stage
 
-EFFECTS = """
-CREATE TABLE effects (number bigserial, job_id text, event_id text);
-CREATE FUNCTION note_effect() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN INSERT INTO effects (job_id, event_id) VALUES (NEW.job_id, NEW.event_id); RETURN NULL; END $$;
-CREATE TRIGGER effects AFTER INSERT OR UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION note_effect();
-"""
-
-
-def prepare(stage: Stage) -> None:
-    """Have the database note every write to `jobs`."""
-    with psycopg.connect(stage.database) as connection:
-        connection.execute(EFFECTS)
+Effect = tuple[str, str]
+"""Subject and event id."""
 
 
 def audit(stage: Stage, sink: str, events: Sequence[Event], *, naive: bool = False) -> Harm:
     """Compare a sink, or the naive one in its place, with the events in the order they were appended."""
-    match sink:
-        case "jobs":
-            with psycopg.connect(stage.database) as connection:
-                effects = connection.execute("SELECT job_id, event_id FROM effects ORDER BY number").fetchall()
-            final = {} if naive else stage.rows()
-        case "json-files" if not naive:
-            return _audit_files(stage, events)
-        case "log" if not naive:
-            effects = [("", event_id) for event_id in stage.logged()]
-            harm = compare(effects, [("", event.id) for event in events])
-            return Harm(
-                harm.lost + len(events) - len({event_id for _, event_id in effects}), *(harm.duplicated, harm.wrong)
-            )
-        case _:
-            path = stage.directory / "effects"
-            lines = path.read_bytes().splitlines() if path.exists() else []
-            effects = [(subject.removeprefix("job/"), event_id) for subject, event_id in map(json.loads, lines)]
-            final = {}
-    expected = [(event.subject.removeprefix("job/"), event.id) for event in events]
-    harm = compare(effects, expected)
-    last = dict(expected)
-    stands = final or dict(effects)
-    return harm + Harm(lost=sum(stands.get(job_id) != event_id for job_id, event_id in last.items()))
+    kind = KINDS[sink]
+    expected = [(subject_of(event), event.id) for event in events]
+    if kind.table:
+        effects = effects_in(stage.database)
+        standing = effects if naive else rows_in(stage.database, kind)
+        return compare(effects, expected) + _missing(standing, expected, every=kind.every)
+    if naive:
+        path = stage.directory / "effects"
+        lines = path.read_bytes().splitlines() if path.exists() else []
+        effects = [(subject, event_id) for subject, event_id in map(json.loads, lines)]
+        return compare(effects, expected) + _missing(effects, expected, every=False)
+    if sink == "json-files":
+        return _audit_files(stage, events)
+    if sink == "archives":
+        effects = [("", event_id) for event_id in archived(stage.directory / "archives")]
+    else:
+        effects = [("", event_id) for event_id in stage.logged()]
+    whole = [("", event_id) for _, event_id in expected]
+    return compare(effects, whole) + _missing(effects, whole, every=True)
 
 
-def compare(effects: Iterable[tuple[str, str]], expected: Sequence[tuple[str, str]]) -> Harm:
+def _missing(standing: Sequence[Effect], expected: Sequence[Effect], *, every: bool) -> Harm:
+    """Events of which nothing stands: all of them, or the last of each subject, which alone has to."""
+    if every:
+        return Harm(lost=len({event_id for _, event_id in expected} - {event_id for _, event_id in standing}))
+    found = dict(standing)
+    return Harm(lost=sum(found.get(subject) != event_id for subject, event_id in dict(expected).items()))
+
+
+def compare(effects: Iterable[Effect], expected: Sequence[Effect]) -> Harm:
     """Effects that happened twice, and effects of one subject after a later one of it."""
     place = {event_id: number for number, (_, event_id) in enumerate(expected)}
     seen: Counter[str] = Counter()

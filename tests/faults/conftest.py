@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.audits import audit, prepare
+from streams.names import presence_key
+from streams.partitions import Partition
+from tests.faults.audits import audit
+from tests.faults.effects import KINDS, note_effects
 from tests.faults.nursery import Nursery, Spec
 from tests.faults.reports import Report, render
 from tests.integration.conftest import postgres  # noqa: F401  # the same fixture
 from tests.integration.servers import SERVERS, make_server, plain_client
-from tests.integration.stage import JOBS, Stage
+from tests.integration.stage import Stage
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 _REPORTS = pytest.StashKey[list[Report]]()
@@ -103,7 +106,7 @@ class Theatre:
         directory = self._root / str(self._number)
         directory.mkdir()
         self.stage = Stage(self.server, self._postgres, directory, self.wait_until, partitions)
-        prepare(self.stage)
+        note_effects(self.stage.database)
         return self.stage
 
     def spawn(self, sink: str, **spec: object) -> int:
@@ -128,6 +131,16 @@ class Theatre:
             self._alive.discard(pid)
         return code
 
+    def killed(self, pid: int) -> None:
+        """Wait until a process died at its failpoint."""
+        assert self.nursery.wait(pid) == -signal.SIGKILL
+        self._alive.discard(pid)
+
+    def expire(self, sink: str) -> None:
+        """Let the lease of a dead process run out at once, which tests else wait for again and again."""
+        for number in range(self.stage.partitions):
+            self.stage.redis.delete(presence_key(Partition(KINDS[sink].stream, number).key, sink))
+
     def send(self, pid: int, sign: int) -> None:
         os.kill(pid, sign)
 
@@ -139,20 +152,25 @@ class Theatre:
     def finish(self, pid: int, sign: int) -> int:
         """Send a signal and wait for the end it brings."""
         self.send(pid, sign)
-        codes: list[int] = []
-        self.wait_until(lambda: (code := self.ended(pid)) is not None and not codes.append(code))
-        return codes[0]
+        code = self.nursery.wait(pid)
+        assert code is not None
+        self._alive.discard(pid)
+        return code
 
     def drain(self, sink: str, **spec: object) -> None:
         """Let one process finish the work, and stop it as SIGTERM does."""
         pid = self.spawn(sink, **spec)
         self.wait_until(lambda: self.is_held(sink))
-        self.stage.caught_up(sink)
+        self.caught_up(sink)
         assert self.finish(pid, signal.SIGTERM) == 0
 
     def is_held(self, sink: str) -> bool:
         """Whether a process holds the lease of the first partition."""
-        return bool(self.stage.redis.exists(f"{JOBS.key}:lease:{sink}"))
+        return bool(self.stage.redis.exists(presence_key(Partition(KINDS[sink].stream, 0).key, sink)))
+
+    def caught_up(self, sink: str) -> None:
+        """Wait until the sink has all of its stream."""
+        self.stage.caught_up(sink, stream=KINDS[sink].stream)
 
     def audit(self, sink, events, *, naive=False):
         return audit(self.stage, sink, events, naive=naive)

@@ -9,20 +9,23 @@ import psycopg
 from consumers.continuity import Continuity
 from consumers.group import Group
 from consumers.reader import Reader
+from streams import failpoints
 from streams.entries import RawEntry
+from streams.failpoints import Point
 from streams.partitions import Partition
 from streams.positions import Position
 from streams.sinks import Batch, Outcome, Sink
+from tests.faults.effects import KINDS, subject_of
 
 
 class NaiveLines:
     """Appends a line an event and relies on the group's position alone; no lock, no tail, no epoch."""
 
-    streams: tuple[str, ...] = ("jobs",)
     exclusive = False
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
+        self.streams: tuple[str, ...] = (KINDS[name].stream,)
         self._path = path
 
     def open(self, partition: Partition, epoch: int) -> Position | None:
@@ -31,7 +34,7 @@ class NaiveLines:
     def apply(self, batch: Batch) -> Outcome:
         with self._path.open("ab") as file:
             for recorded in batch.events:
-                file.write(json.dumps([recorded.event.subject, recorded.event.id]).encode() + b"\n")
+                file.write(json.dumps([subject_of(recorded.event), recorded.event.id]).encode() + b"\n")
         return "applied"
 
     def settle(self) -> None: ...
@@ -43,13 +46,14 @@ class NaiveRows(NaiveLines):
 
     def __init__(self, name: str, database: str) -> None:
         self.name = name
+        self.streams = (KINDS[name].stream,)
         self._connection = psycopg.connect(database, autocommit=True)
 
     def apply(self, batch: Batch) -> Outcome:
         with self._connection.transaction():
             for recorded in batch.events:
-                effect = (recorded.event.subject.removeprefix("job/"), recorded.event.id)
-                self._connection.execute("INSERT INTO effects (job_id, event_id) VALUES (%s, %s)", effect)
+                effect = (subject_of(recorded.event), recorded.event.id)
+                self._connection.execute("INSERT INTO effects (subject, event_id) VALUES (%s, %s)", effect)
         return "applied"
 
 
@@ -72,6 +76,7 @@ class AcknowledgeFirst:
         async def acknowledge_first(self: Reader, key, pairs) -> None:
             if pairs:
                 await self._group.advance(key, Position.parse(pairs[-1][0].entry_id))
+                failpoints.reach(Point.AFTER_ACK)
             await apply(self, key, pairs)
 
         Reader._apply = acknowledge_first

@@ -1,23 +1,36 @@
 """Consumer processes by the hundred: one process imports everything once and forks the others.
 
 Started as a program it reads commands, a JSON object a line: `{"spawn": SPEC}` answers the process id, `{"poll": PID}`
-the exit code (negative for a signal) or null. Whoever dies takes its children along.
+the exit code (negative for a signal) or null, `{"wait": PID}` the same once it ended. Whoever dies takes its children
+along.
 """
 
 import asyncio
 import ctypes
+import importlib
 import os
 import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
 
+from streams import failpoints
+from streams.names import TestVariable
+
 ROOT = Path(__file__).parents[2]
-Point = str
-"""`before apply`, `after apply` or `after advance`, a colon, and the number of the batch."""
+PATIENCE = 60
+LATE = (
+    "anyio._backends._asyncio",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
+)
+"""What a process imports on its way, most of the time that it takes to start."""
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,8 +45,9 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     batch: int = 5
     max_deliveries: int = 1_000_000
     control: str | None = None
-    kill: Point | None = None
-    freeze: Point | None = None
+    failpoint: str | None = None
+    """As `streams.failpoints` reads it from the environment."""
+    segment_bytes: int = 64 * 1024 * 1024
     poison: str | None = None
 
 
@@ -58,6 +72,10 @@ class Nursery:
     def poll(self, pid: int) -> int | None:
         return self._ask({"poll": pid})
 
+    def wait(self, pid: int) -> int | None:
+        """The exit code, None if the process lives on for a minute."""
+        return self._ask({"wait": pid})
+
     def close(self) -> None:
         self._process.stdin.close()
         self._process.stdout.close()
@@ -73,6 +91,8 @@ class Nursery:
 def main() -> None:
     from tests.faults import child  # noqa: F401  # imported once, for all that are forked
 
+    for name in LATE:
+        importlib.import_module(name)
     die_with(int(sys.argv[1]))
     owner = os.getpid()
     for line in sys.stdin.buffer:
@@ -81,11 +101,19 @@ def main() -> None:
             answer = os.fork()
             if answer == 0:
                 be_child(owner, command["spawn"])
+        elif "wait" in command:
+            deadline = time.monotonic() + PATIENCE
+            while (answer := exit_code(command["wait"])) is None and time.monotonic() < deadline:
+                time.sleep(0.001)
         else:
-            pid, status = os.waitpid(command["poll"], os.WNOHANG)
-            answer = os.waitstatus_to_exitcode(status) if pid else None
+            answer = exit_code(command["poll"])
         sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
         sys.stdout.buffer.flush()
+
+
+def exit_code(pid: int) -> int | None:
+    pid, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if pid else None
 
 
 def be_child(owner: int, spec: object) -> None:
@@ -96,7 +124,11 @@ def be_child(owner: int, spec: object) -> None:
         os.dup2(2, 1)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         random.seed(os.urandom(8))
-        code = asyncio.run(serve(msgspec.convert(spec, Spec)))
+        wanted = msgspec.convert(spec, Spec)
+        if wanted.failpoint is not None:
+            os.environ[TestVariable.FAILPOINT] = wanted.failpoint
+            importlib.reload(failpoints)
+        code = asyncio.run(serve(wanted))
     except BaseException:  # noqa: BLE001  # this process must not become a second nursery
         sys.excepthook(*sys.exc_info())
         code = 1

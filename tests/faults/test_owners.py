@@ -6,6 +6,7 @@ import signal
 import psutil
 import pytest
 
+from streams.failpoints import Point
 from tests.documents import job
 from tests.faults.conftest import Stopwatch
 from tests.faults.reports import Harm, Report
@@ -41,7 +42,7 @@ def freeze_again_and_again(theatre, sink, chance, runs, control=None) -> tuple[H
     for _ in range(runs):
         more = [job(len(events) + n, f"job/{chance.randrange(60)}") for n in range(20)]
         events += more
-        zombie = theatre.spawn(sink, freeze=f"before apply:{chance.randrange(1, 4)}", control=control)
+        zombie = theatre.spawn(sink, failpoint=f"{Point.AFTER_READ}:{chance.randrange(1, 4)}:STOP", control=control)
         stage.append(*more)
         stage.wait_until(lambda zombie=zombie: is_frozen(zombie))
         watch.start()

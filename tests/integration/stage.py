@@ -161,9 +161,9 @@ class Stage:
     def append(self, *events: Event) -> list[Position]:
         return self.producer.append_events(events)
 
-    def caught_up(self, *names: str) -> None:
-        """Wait until every group stands at the last entry of its stream."""
-        self.wait_until(lambda: all(self._is_caught_up(name) for name in names or SINKS))
+    def caught_up(self, *names: str, stream: str = "jobs") -> None:
+        """Wait until every group stands at the last entry of the stream."""
+        self.wait_until(lambda: all(self._is_caught_up(name, stream) for name in names or SINKS))
 
     def parked(self, name: str) -> list[Parked]:
         return list(self.parked_events(name))
@@ -200,9 +200,9 @@ class Stage:
         assert latest == self.files()
         assert latest == self.rows()
 
-    def _is_caught_up(self, name: str) -> bool:
+    def _is_caught_up(self, name: str, stream: str = "jobs") -> bool:
         for number in range(self.partitions):
-            key = Partition("jobs", number).key
+            key = Partition(stream, number).key
             if not self.redis.exists(key):
                 continue
             last = self.redis.xinfo_stream(key)["last-generated-id"]
