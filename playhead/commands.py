@@ -23,6 +23,7 @@ from playhead.options import DataDir, Json
 from playhead.organizations import organizations_app
 from playhead.output import print_json, say
 from playhead.parking import parked_app
+from playhead.publishing import publish
 from playhead.recordings import recordings_app
 from playhead.registry import CONSUMERS, STREAMS, WORKERS, lacking, readers_by_stream, work_settings
 from playhead.replaying import replay_app
@@ -53,6 +54,7 @@ app.command(status)
 app.command(consumers)
 app.command(doctor)
 app.command(verify)
+app.command(publish)
 for group in (log_app, replay_app, archives_app, parked_app, recordings_app, organizations_app, config_app, db_app):
     app.command(group)
 
