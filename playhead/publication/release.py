@@ -5,7 +5,8 @@ import fcntl
 import hashlib
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
@@ -13,7 +14,7 @@ from typing import Self
 import msgspec
 
 from playhead.publication.errors import Occupied, PublicationRunning
-from streams.disk import sync_paths
+from streams.disk import at_once, sync_many
 
 STAGING = ".playhead-publish"
 _PLAN, _CHANGED, _NEW = "plan.json", "changed.json", "new"
@@ -136,7 +137,7 @@ class Release:
             return
         new = self._staging / _NEW
         folders = [folder for folder, _, _ in os.walk(new)]
-        sync_paths(self._staging, [*(new / name for name in self._written), *folders])
+        _sync(self._staging, [*(new / name for name in self._written), *folders])
         plan = Plan(self._written, self._removed)
         self._write(_PLAN, plan)
         self._apply(plan)
@@ -167,7 +168,7 @@ class Release:
             for folder in _folders(self.directory, name)[:-1]:
                 with suppress(OSError):  # not empty, or gone
                     folder.rmdir()
-        sync_paths(self.directory, [folder for folder in sorted(touched) if folder.is_dir()])
+        _sync(self.directory, [folder for folder in sorted(touched) if folder.is_dir()])
         self.changed.update(plan.written, plan.removed)
         self._write(_CHANGED, sorted(self.changed))
         (self._staging / _PLAN).unlink()
@@ -176,9 +177,9 @@ class Release:
         path = self._staging / name
         temporary = path.with_suffix(".new")
         temporary.write_bytes(msgspec.json.encode(value))
-        sync_paths(self._staging, [temporary])
+        _sync(self._staging, [temporary])
         temporary.replace(path)
-        sync_paths(self._staging, [self._staging])
+        _sync(self._staging, [self._staging])
 
     def _refuse_links(self, name: str) -> None:
         for folder in _folders(self.directory, name):
@@ -189,6 +190,19 @@ class Release:
 def _folders(directory: Path, name: str) -> list[Path]:
     """The directories that a path lies in, the innermost first and the outermost last."""
     return [directory / parent for parent in PurePosixPath(name).parents]
+
+
+def _sync(root: Path, paths: Sequence[Path | str]) -> None:
+    """Make files or directories below `root` durable."""
+    with ExitStack() as stack:
+        top, *below = [_opened(path, stack) for path in (root, *(() if at_once(len(paths)) else paths))]
+        sync_many(top, below or [top] * len(paths))
+
+
+def _opened(path: Path | str, stack: ExitStack) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    return descriptor
 
 
 def _digest(path: Path) -> str:
