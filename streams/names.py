@@ -104,6 +104,11 @@ def presence_key(stream_key: str, group: str) -> str:
     return f"{stream_key}:lease:{group}"
 
 
+def waiting_key(stream_key: str, group: str) -> str:
+    """Name the hash of the entries of a worker that wait for something with a name, and of these names."""
+    return f"{stream_key}:waiting:{group}"
+
+
 def again_key(stream_key: str, group: str) -> str:
     """Name the private stream of the events that an operator gave to a worker again."""
     return f"{stream_key}:again:{group}"

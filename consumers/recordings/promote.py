@@ -83,25 +83,37 @@ class Promote:
         event = task.cause.event
         meeting_id = read_payload(event, OfMeeting).meeting_id
         partition = partition_of("recordings", event.subject, self._settings.partitions)
+        if event.type == "meeting.stopped":
+            await task.listen(meeting_id)
         connection = await asyncio.to_thread(connect, self._database_url, "playhead-promote")
         with closing(connection):
             state = await self._look(connection, partition, meeting_id, task.cause.position)
-            if not self._is_due(state, event):
-                return []
-            if not await asyncio.to_thread(lock, connection, meeting_id):
-                if event.type == "meeting.stopped":
-                    raise TryAgain("another process promotes the meeting, perhaps")
-                return []  # should that one die, its event comes again
-            newest = await asyncio.to_thread(self._newest, partition)
-            state = await self._look(connection, partition, meeting_id, newest)
             if self._is_due(state, event):
-                promotion = await run(
-                    lambda children: self._promoter.promote(state.meeting, state.chunks, children, cause=event)
-                )
-                await task.append(promotion.events)
-                if promotion.complete:
-                    await asyncio.to_thread(self._clean, meeting_id)
+                await self._promote(task, connection, partition, meeting_id)
+        if event.type != "meeting.stopped" and not state.is_open:
+            await task.wake(meeting_id)
         return []
+
+    async def _promote(self, task: Task, connection: Connection, partition: Partition, meeting_id: str) -> None:
+        """Promote the meeting, unless another process does.
+
+        Raises:
+            TryAgain: it may have to be done again.
+        """
+        event = task.cause.event
+        if not await asyncio.to_thread(lock, connection, meeting_id):
+            if event.type == "meeting.stopped":
+                raise TryAgain("another process promotes the meeting, perhaps")
+            return  # should that one die, its event comes again
+        newest = await asyncio.to_thread(self._newest, partition)
+        state = await self._look(connection, partition, meeting_id, newest)
+        if self._is_due(state, event):
+            promotion = await run(
+                lambda children: self._promoter.promote(state.meeting, state.chunks, children, cause=event)
+            )
+            await task.append(promotion.events)
+            if promotion.complete:
+                await asyncio.to_thread(self._clean, meeting_id)
 
     def give_up(self, task: Task, reason: str) -> Sequence[Event]:
         """Say that the meeting is not promoted, where its end was what we were told of."""

@@ -1,15 +1,22 @@
 #!lua flags=allow-oom
 -- Ends the work on an entry; where fields are given it is parked with them. Refused to a former owner.
--- KEYS: stream, due, parked stream; ARGV: group, owner, entry id, '1' to delete the entry, fields of the parked entry
+-- KEYS: stream, due, waiting, parked stream; ARGV: group, owner, entry id, '1' to delete the entry, fields of the parked entry
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)[1]
 if not pending or pending[2] ~= ARGV[2] then
   return 0
 end
 if #ARGV > 4 then
-  redis.call('XADD', KEYS[3], '*', unpack(ARGV, 5))
+  redis.call('XADD', KEYS[4], '*', unpack(ARGV, 5))
 end
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
 redis.call('ZREM', KEYS[2], ARGV[3])
+local name = redis.call('HGET', KEYS[3], 'entry ' .. ARGV[3])
+if name then
+  redis.call('HDEL', KEYS[3], 'entry ' .. ARGV[3])
+  if redis.call('HGET', KEYS[3], 'name ' .. name) == ARGV[3] then
+    redis.call('HDEL', KEYS[3], 'name ' .. name)
+  end
+end
 if ARGV[4] == '1' then
   redis.call('XDEL', KEYS[1], ARGV[3])
 end

@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 from consumers.errors import HoldLost
 from consumers.parked import parked_key, retry_key
 from streams.entries import RawEntry
-from streams.names import again_key, presence_key
+from streams.names import again_key, presence_key, waiting_key
 from streams.partitions import Partition
 
 HORIZON = 24 * 3600
@@ -60,6 +60,8 @@ class Holds:
         self._keep = client.register_script(_script("keep.lua"))
         self._finish = client.register_script(_script("finish.lua"))
         self._postpone = client.register_script(_script("postpone.lua"))
+        self._listen = client.register_script(_script("listen.lua"))
+        self._wake = client.register_script(_script("wake.lua"))
         self._again = client.register_script(_script("again.lua"))
         self._leave = client.register_script(_script("leave.lua"))
 
@@ -136,10 +138,19 @@ class Holds:
         """
         delay = min(int(seconds * 1000), HORIZON * 1000)
         done = await self._postpone(
-            keys=[self._stream, self._due], args=[self._group, self._owner, entry.entry_id, delay, int(counts)]
+            keys=[self._stream, self._due, self._waiting],
+            args=[self._group, self._owner, entry.entry_id, delay, int(counts)],
         )
         if not done:
             raise HoldLost(f"{self.partition} {entry.entry_id.decode()}")
+
+    async def listen(self, entry: RawEntry, name: str) -> None:
+        """Let an entry in hand wait for something: what comes from now on brings it forward, should it be put off."""
+        await self._listen(keys=[self._waiting], args=[entry.entry_id, name])
+
+    async def wake(self, name: str) -> None:
+        """Bring the entry forward that waits for this."""
+        await self._wake(keys=[self._waiting, self._due], args=[name])
 
     async def give_again(self) -> int:
         """Move parked entries that an operator wants tried again to the private stream."""
@@ -163,9 +174,13 @@ class Holds:
     def _due(self) -> str:
         return f"{self._stream}:due:{self._group}"
 
+    @property
+    def _waiting(self) -> str:
+        return waiting_key(self._stream, self._group)
+
     async def _end(self, entry: RawEntry, parked: Sequence[str | bytes]) -> None:
         done = await self._finish(
-            keys=[self._stream, self._due, self._parked],
+            keys=[self._stream, self._due, self._waiting, self._parked],
             args=[self._group, self._owner, entry.entry_id, int(self.is_private), *parked],
         )
         if not done:

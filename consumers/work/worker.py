@@ -50,12 +50,18 @@ class WorkerSettings(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """An event to work on; `append` records a step on the way, and is refused once another process has the event."""
+    """An event to work on; `append` records a step on the way, and is refused once another process has the event.
+
+    An event that is to wait for something says so by `listen`, before it looks whether that has come. Whoever brings it
+    about calls `wake` with the same name, which ends the wait of an event that was put off, or is about to be.
+    """
 
     worker: str
     cause: Recorded
     attempt: int
     append: Callable[[Sequence[Event]], Awaitable[None]]
+    listen: Callable[[str], Awaitable[None]]
+    wake: Callable[[str], Awaitable[None]]
 
     def event(
         self,
@@ -223,18 +229,10 @@ class Worker:
             await self._park(holds, held, str(error), "undecodable", log)
             return
 
-        async def append(events: Sequence[Event]) -> None:
-            if await holds.keep([entry]):
-                raise HoldLost(str(recorded.position))
-            await self._append(events)
-
-        def append_patiently(events: Sequence[Event]) -> Awaitable[None]:
-            return self._once_redis_answers(partial(append, events), holds)
-
-        task = Task(self._handler.name, recorded, held.attempt, append_patiently)
+        task = self._task(holds, held, recorded)
         if held.attempt > self._settings.max_attempts:
             reason = f"the process died {held.attempt - 1} times while working on it"
-            await append_patiently(self._handler.give_up(task, reason))
+            await task.append(self._handler.give_up(task, reason))
             await self._park(holds, held, reason, "killed", log)
             return
         try:
@@ -245,9 +243,28 @@ class Worker:
         except Exception as error:  # noqa: BLE001  # whatever a handler raises is told apart below
             await self._failed(holds, held, task, error, log)
             return
-        await append_patiently(outcome)
+        await task.append(outcome)
         await self._end(holds, entry, partial(holds.finish, entry))
         self._observe.ended(holds.partition, "done")
+
+    def _task(self, holds: Holds, held: Held, recorded: Recorded) -> Task:
+        async def append(events: Sequence[Event]) -> None:
+            if await holds.keep([held.entry]):
+                raise HoldLost(str(recorded.position))
+            await self._append(events)
+
+        def append_patiently(events: Sequence[Event]) -> Awaitable[None]:
+            return self._once_redis_answers(partial(append, events), holds)
+
+        def listen(name: str) -> Awaitable[None]:
+            return self._once_redis_answers(partial(holds.listen, held.entry, name), holds)
+
+        async def wake(name: str) -> None:
+            for each in self._holds:
+                if each.partition == holds.partition:
+                    await self._once_redis_answers(partial(each.wake, name), each)
+
+        return Task(self._handler.name, recorded, held.attempt, append_patiently, listen, wake)
 
     async def _failed(self, holds: Holds, held: Held, task: Task, error: Exception, log: Any) -> None:
         passing = isinstance(error, TryAgain | RedisUnavailable) or self._is_transient(error)

@@ -1,6 +1,7 @@
 """Whole meetings: recorded, transcoded and promoted by real workers with a real ffmpeg, at their true times."""
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 
 import numpy as np
@@ -153,6 +154,21 @@ def test_a_meeting_becomes_recordings_of_each_and_of_all_at_their_true_times(stu
             one.missing_chunk_ids,
         )
     assert ["them", "us"] == meeting.user_ids
+
+
+def test_the_end_of_a_meeting_waits_no_longer_than_its_chunks(studio):
+    studio.record(("u", tone(0.6), 0), ("v", tone(0.2), 0))
+
+    def put_off():
+        return studio.redis.zcount(f"{RECORDINGS.key}:due:promote", (time.time() + 100) * 1000, "+inf")
+
+    def done():
+        return studio.promoted() and not studio.redis.xpending(RECORDINGS.key, "promote")["pending"]
+
+    studio.work("promote", done=lambda: put_off() == 1)
+    studio.work("transcode", "promote", done=done)
+
+    assert 3 == len(facts(studio.redis, "recording.promoted"))
 
 
 def test_nothing_but_recordings_is_left(studio):

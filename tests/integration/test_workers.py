@@ -171,6 +171,37 @@ def test_what_fails_for_a_while_is_tried_again_with_its_attempts_counted_across_
     assert {"note.submitted-0": 1} == causes(redis)
 
 
+@pytest.mark.parametrize("early", [True, False])
+def test_an_event_that_waits_for_another_goes_on_when_that_has_come(redis_server, redis, submit, early):
+    submit(2)
+    looked, came = asyncio.Event(), []
+
+    async def wait(task):
+        if task.cause.event.id == "note.submitted-0":
+            await task.listen("the other")
+            if not came:
+                looked.set()
+                await (until(lambda: came) if early else asyncio.sleep(0))
+                raise TryAgain("the other has not come", after=3600)
+        else:
+            await looked.wait()
+            if not early:
+                await until(
+                    lambda: not redis.hexists(f"{NOTES.key}:waiting:enrich", f"entry {entry_id(redis).decode()}")
+                )
+            await task.wake("the other")
+            came.append(task)
+
+    async def run():
+        async with working(redis_server.url, Enrich(wait)):
+            await until(lambda: nothing_left(redis))
+
+    asyncio.run(run())
+
+    assert {"note.submitted-0": 1, "note.submitted-1": 1} == causes(redis)
+    assert not redis.exists(f"{NOTES.key}:waiting:enrich")
+
+
 def test_after_the_last_attempt_the_failure_is_appended_and_the_event_parked(redis_server, redis, submit):
     submit(1)
 
