@@ -37,6 +37,7 @@ from projections.migrations import upgrade
 from streams import telemetry
 from streams.errors import InvalidSetting
 from streams.names import TRACER
+from streams.recording_files import RecordingFiles
 
 app = App(
     name="playhead",
@@ -123,6 +124,7 @@ def run(name: str, /, *, data_dir: DataDir = None) -> int:
     """
     from consumers.process import ProcessSettings, run_consumer  # FastStream takes half a second to import
     from consumers.reader import ReaderSettings
+    from consumers.recordings.sweeping import NAME, SweepSettings, run_sweep
     from consumers.service import ServiceSettings
     from consumers.work.process import WorkerProcessSettings, run_worker
 
@@ -140,6 +142,9 @@ def run(name: str, /, *, data_dir: DataDir = None) -> int:
         http_host=settings.http_host,
         http_port=settings.http_port,
     )
+    if name == NAME:
+        files, sweeping = RecordingFiles(settings.recordings_dir), SweepSettings.after(settings.sweep_seconds)
+        return asyncio.run(run_sweep(files, reached.database_url, place, sweeping))
     if name in WORKERS:
         work = WorkerProcessSettings(**msgspec.structs.asdict(place), work=work_settings(name, settings))
         return asyncio.run(run_worker(WORKERS[name](settings, reached), work, is_transient))

@@ -1,10 +1,10 @@
 """What consumers there are, and how to make one."""
 
 from collections.abc import Callable
-from typing import Any, cast
 
 from consumers.recordings.errors import FfmpegMissing
 from consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
+from consumers.recordings.progress import Progress
 from consumers.recordings.promote import Promote, PromoteSettings
 from consumers.recordings.promotion import Promoter
 from consumers.recordings.transcode import Transcode
@@ -21,8 +21,7 @@ from projections.organizations.projection import Organizations
 from projections.recordings.projection import Recordings
 from projections.verification import Verifiable
 from streams.connections import connect
-from streams.partitions import CATALOGUE, Partition
-from streams.positions import START, Position
+from streams.partitions import CATALOGUE
 from streams.recording_files import RecordingFiles
 from streams.sinks import Sink
 
@@ -49,7 +48,7 @@ WORKERS: dict[str, Callable[[Settings, Servers], Handler]] = {
         RecordingFiles(settings.recordings_dir),
         make_promoter(settings),
         servers.database_url,
-        _newest(servers, settings),
+        Progress(connect(servers.redis_url, settings.redis_timeout)),
         PromoteSettings(
             partitions=settings.partitions, wait_seconds=settings.promote_seconds, keep=settings.keep_chunks
         ),
@@ -66,8 +65,9 @@ STREAMS: dict[str, tuple[str, ...]] = {
     "archives": ("content",),
     "transcode": ("recordings",),
     "promote": ("recordings",),
+    "sweep": (),
 }
-"""The streams that each consumer and worker reads."""
+"""The streams that each consumer and worker reads; `sweep` is called by the clock."""
 
 PROJECTIONS = tuple(name for name in CONSUMERS if name != "log")
 
@@ -110,13 +110,3 @@ def make_promoter(settings: Settings) -> Promoter:
         FfmpegMissing: there is no ffmpeg.
     """
     return Promoter(RecordingFiles(settings.recordings_dir), _ffmpeg(settings))
-
-
-def _newest(servers: Servers, settings: Settings) -> Callable[[Partition], Position]:
-    client = connect(servers.redis_url, settings.redis_timeout)
-
-    def newest(partition: Partition) -> Position:
-        found = cast("list[Any]", client.xrevrange(partition.key, count=1))
-        return Position.parse(found[0][0]) if found else START
-
-    return newest

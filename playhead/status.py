@@ -15,7 +15,7 @@ from eventlog.runs import Unfinished, unfinished
 from playhead.options import DataDir, Json
 from playhead.outcome import BEHIND, DONE
 from playhead.output import print_json, print_table
-from playhead.registry import STREAMS, WORKERS
+from playhead.registry import CONSUMERS, STREAMS, WORKERS
 from playhead.settings import load, servers
 from streams.connections import connect
 from streams.names import again_key, presence_key
@@ -84,7 +84,9 @@ def consumers(*, json: Json = False) -> None:
     if json:
         print_json(known)
     else:
-        print_table(("CONSUMER", "KIND", "STREAMS"), [(one.name, one.kind, ", ".join(one.streams)) for one in known])
+        print_table(
+            ("CONSUMER", "KIND", "STREAMS"), [(one.name, one.kind, ", ".join(one.streams) or "-") for one in known]
+        )
 
 
 def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False) -> int:
@@ -149,7 +151,7 @@ def _lost(redis: Any, name: str, partition: Partition) -> int:
 
 
 def _kind(name: str) -> Kind:
-    return "log" if name == "log" else "worker" if name in WORKERS else "projection"
+    return "log" if name == "log" else "projection" if name in CONSUMERS else "worker"
 
 
 def _print(found: Status, *, json: bool) -> None:

@@ -19,7 +19,7 @@ from eventlog.replay import Replay, new_run
 from playhead.options import DataDir, Json
 from playhead.outcome import BEHIND, CORRUPT, DONE
 from playhead.output import print_json, say
-from playhead.registry import STREAMS, VERIFICATIONS
+from playhead.registry import PROJECTIONS, STREAMS, VERIFICATIONS
 from playhead.settings import Settings, load, servers
 from projections.verification import Lack, Verifiable
 from streams.connections import connect
@@ -104,7 +104,7 @@ _Lacks = dict[str, list[tuple[Partition, Lack]]]
 def _verify(settings: Settings, client: "Redis | RedisCluster") -> tuple[Verified, _Lacks]:
     root = settings.event_log_dir
     log = verify_log(root)
-    found = Verified(events=log.events, unchecked=[name for name in STREAMS if name not in {"log", *VERIFICATIONS}])
+    found = Verified(events=log.events, unchecked=[name for name in PROJECTIONS if name not in VERIFICATIONS])
     for fault in log.faults:
         place = str(fault.file) if fault.line is None else f"{fault.file}:{fault.line}"
         position = None if fault.position is None else str(fault.position)

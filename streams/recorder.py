@@ -133,7 +133,7 @@ class Recorder:
         note = await asyncio.to_thread(self._open, meeting_id, guild_id, channel_id, strategy)
         writer = ChunkWriter(self._files, self._producer, again=again)
         writer.say(note.started())
-        session = Session(note, self._settings, {} if again else self._sequences(meeting_id), writer)
+        session = Session(note, self._settings, {} if again else self._sequences(meeting_id), writer, again=again)
         with contextlib.suppress(RedisUnavailable):
             await asyncio.to_thread(writer.send)
         timer = asyncio.create_task(session.keep_flushing())
@@ -152,7 +152,7 @@ class Recorder:
         """
         events: list[Event] = []
         for path in self._files.sessions():
-            events += self._events_of(path)
+            events += session_events(self._files, path)
         for start in range(0, len(events), _BATCH):
             self._producer.append_events(events[start : start + _BATCH])
         return sum(event.type == "chunk.flushed" for event in events)
@@ -162,17 +162,6 @@ class Recorder:
             if not self._adopted:
                 self.adopt()
                 self._adopted = True
-
-    def _events_of(self, path: Path) -> Iterator[Event]:
-        note = msgspec.json.decode(path.read_bytes(), type=_Note)
-        yield note.started()
-        for chunk in self._files.chunks("pcm", note.meeting_id):
-            pcm = self._files.pcm(chunk)
-            with contextlib.suppress(FileNotFoundError):  # transcoded and deleted meanwhile
-                microseconds = self._files.path(pcm).stat().st_mtime_ns // 1000
-                yield note.flushed(chunk, pcm, datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds))
-        if note.stopped_at is not None:
-            yield note.stopped(note.stopped_at)
 
     def _open(self, meeting_id: str, guild_id: str, channel_id: str, strategy: Strategy) -> _Note:
         place = self._files.session(meeting_id)
@@ -216,6 +205,19 @@ class Recorder:
         return found
 
 
+def session_events(files: RecordingFiles, path: Path) -> Iterator[Event]:
+    """What the files of a session say, by its `session.json`: the events that its recorder appended, or would have."""
+    note = msgspec.json.decode(path.read_bytes(), type=_Note)
+    yield note.started()
+    for chunk in files.chunks("pcm", note.meeting_id):
+        pcm = files.pcm(chunk)
+        with contextlib.suppress(FileNotFoundError):  # transcoded and deleted meanwhile
+            microseconds = files.path(pcm).stat().st_mtime_ns // 1000
+            yield note.flushed(chunk, pcm, datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds))
+    if note.stopped_at is not None:
+        yield note.stopped(note.stopped_at)
+
+
 class _Track(msgspec.Struct):
     """What a user said and is not cut yet: `pcm` begins `start` frames after the session did."""
 
@@ -231,8 +233,16 @@ class _Track(msgspec.Struct):
 class Session:
     """A meeting that is being recorded."""
 
-    def __init__(self, note: _Note, settings: RecorderSettings, sequences: dict[str, int], writer: ChunkWriter) -> None:
-        self._note, self._settings, self._writer = note, settings, writer
+    def __init__(
+        self,
+        note: _Note,
+        settings: RecorderSettings,
+        sequences: dict[str, int],
+        writer: ChunkWriter,
+        *,
+        again: bool = False,
+    ) -> None:
+        self._note, self._settings, self._writer, self._again = note, settings, writer, again
         self._sequences = sequences
         self._tracks: dict[str, _Track] = {}
         self._started_at = parse_time(note.started_at)
@@ -288,6 +298,8 @@ class Session:
         while True:
             await asyncio.sleep(self._settings.flush_seconds / 4)
             self._writer.give_sign_of_life(self._note.meeting_id)
+            if self._again:
+                continue  # a chunk that was cut by the clock could not be told from the one that is to be repeated
             before = time.monotonic() - self._settings.flush_seconds
             for user_id, track in self._tracks.items():
                 if track.pcm and track.since and track.since <= before and not self._writer.full:

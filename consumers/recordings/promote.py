@@ -6,7 +6,7 @@ promotes a meeting at a time; should a lock be lost, the same chunks still give 
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -15,6 +15,7 @@ import psycopg
 
 from consumers.errors import TryAgain
 from consumers.recordings.ffmpeg import run
+from consumers.recordings.progress import Progress
 from consumers.recordings.promotion import Promoter, strategy_of
 from consumers.work.worker import Task
 from projections.postgres import SQL, Connection, connect
@@ -56,7 +57,7 @@ class _State(msgspec.Struct, frozen=True):
 
 
 class Promote:
-    """A handler for what may complete a meeting. `newest` gives the last position of a partition."""
+    """A handler for what may complete a meeting."""
 
     name = "promote"
     streams: tuple[str, ...] = ("recordings",)
@@ -67,11 +68,11 @@ class Promote:
         files: RecordingFiles,
         promoter: Promoter,
         database_url: str,
-        newest: Callable[[Partition], Position],
+        progress: Progress,
         settings: PromoteSettings,
     ) -> None:
         self._files, self._promoter, self._database_url = files, promoter, database_url
-        self._newest, self._settings = newest, settings
+        self._progress, self._settings = progress, settings
 
     async def handle(self, task: Task) -> Sequence[Event]:
         """Promote the meeting if it is complete, or if it is over and has waited long enough.
@@ -105,7 +106,7 @@ class Promote:
             if event.type == "meeting.stopped":
                 raise TryAgain("another process promotes the meeting, perhaps")
             return  # should that one die, its event comes again
-        newest = await asyncio.to_thread(self._newest, partition)
+        newest = await asyncio.to_thread(self._progress.newest, partition)
         state = await self._look(connection, partition, meeting_id, newest)
         if self._is_due(state, event):
             promotion = await run(
@@ -133,12 +134,15 @@ class Promote:
 
         Raises:
             TryAgain: later, unless its last chunk is finished before.
+            InvalidEvent: the projection has set its end aside.
         """
         if state.meeting.status == "PROMOTED":
             if state.is_whole and not state.chunks:
                 self._clean(state.meeting.id)  # a process may have died before it did
             return False
         if state.meeting.status == "ACTIVE":
+            if event.type == "meeting.stopped":
+                raise InvalidEvent("meeting.stopped", "the projection recordings has parked it: retry it there first")
             return False
         if not state.is_open:
             return True
@@ -157,7 +161,7 @@ class Promote:
             InvalidEvent: it has set the meeting's events aside.
         """
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while await asyncio.to_thread(_checkpoint, connection, partition) < position:
+        while await asyncio.to_thread(self._reached, connection, partition) < position:
             if time.monotonic() > deadline:
                 raise TryAgain("the projection recordings is behind: see that it runs", after=_AGAIN_SECONDS)
             await asyncio.sleep(_LOOK_SECONDS)
@@ -167,6 +171,10 @@ class Promote:
                 "data.meeting_id", "the projection recordings has no such meeting: see its parked events"
             )
         return state
+
+    def _reached(self, connection: Connection, partition: Partition) -> Position:
+        """The group moves past what is set aside, the checkpoint does not; a group that was lost is behind it."""
+        return max(self._progress.reached(partition), _checkpoint(connection, partition))
 
     def _clean(self, meeting_id: str) -> None:
         self._files.remove_leftovers(meeting_id)

@@ -1,8 +1,10 @@
 """Whole meetings: recorded, transcoded and promoted by real workers with a real ffmpeg, at their true times."""
 
 import asyncio
+import os
 import time
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 import numpy as np
 import psycopg
@@ -11,18 +13,21 @@ import pytest
 from consumers.process import ProcessSettings
 from consumers.reader import ReaderSettings
 from consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
+from consumers.recordings.progress import Progress
 from consumers.recordings.promote import Promote, PromoteSettings
 from consumers.recordings.promotion import Promoter
+from consumers.recordings.sweep import sweep
+from consumers.recordings.sweeping import Sweeping, SweepSettings
 from consumers.recordings.transcode import Transcode
+from consumers.service import ServiceSettings
 from consumers.work.worker import WorkerSettings
 from projections.recordings.projection import Recordings
 from projections.recordings.rows import chunks_of, find_meetings, recordings_of
-from streams.positions import Position
 from streams.producer import Producer
 from streams.recorder import Recorder, RecorderSettings
 from streams.recording_files import Chunk, RecordingFiles
 from tests.integration.servers import make_server, plain_client
-from tests.integration.sound import RECORDINGS, decoded, facts, samples, sha256, tone
+from tests.integration.sound import RECORDINGS, decoded, facts, flush, samples, sha256, tone
 from tests.integration.stage import Consumer, make_database
 from tests.integration.test_workers import until, working
 
@@ -90,11 +95,8 @@ class Studio:
         return Transcode(self.files, self.ffmpeg)
 
     def promote(self, **settings):
-        def newest(partition):
-            return Position.parse(self.redis.xrevrange(partition.key, count=1)[0][0])
-
         promoter = Promoter(self.files, self.ffmpeg)
-        return Promote(self.files, promoter, self.database, newest, PromoteSettings(**settings))
+        return Promote(self.files, promoter, self.database, Progress(self.redis), PromoteSettings(**settings))
 
     def rows(self, meeting="m"):
         with psycopg.connect(self.database) as connection:
@@ -285,3 +287,71 @@ def test_a_replay_into_an_empty_database_gives_the_same_rows_and_starts_no_ffmpe
     assert before == studio.rows()
     assert events == len(facts(studio.redis))
     assert files == {path: path.stat() for path in studio.files.directory.rglob("*.mp3")}
+
+
+def test_the_sweep_ends_what_was_left_says_what_nobody_said_and_touches_nothing_live(studio):
+    def abandon(meeting, said=b"", unsaid=None, seen=0.0):
+        """A recorder that died behind its first chunk."""
+        recorder = Recorder(studio.producer, studio.files.directory, SHORT)
+        note = recorder._open(meeting, "g", "c", "meeting")
+        if unsaid is not None:
+            studio.files.write(studio.files.pcm(Chunk(meeting, "u", 1)), unsaid)
+        if said is not None:
+            studio.producer.append_events([note.started()])
+            flush(studio.producer, studio.files, said, Chunk(meeting, "u", 0), started_at=note.started_at)
+        os.utime(studio.files.path(studio.files.session(meeting)), (seen, seen))
+
+    abandon("done", tone(0.2))
+    abandon("nothing")
+    abandon("unsaid", unsaid=tone(0.3))
+    abandon("live", tone(0.2), seen=time.time() + 3600)
+    ended = {"done": "PROMOTED", "nothing": "PROMOTION_FAILED", "unsaid": "PROMOTED", "live": "ACTIVE"}
+
+    def chunk(meeting):
+        found, chunks, _ = studio.rows(meeting)
+        return found and chunks and chunks[0].transcode_status
+
+    async def run():
+        settings = ServiceSettings(redis_url=studio.url)
+        async with working(studio.url, studio.transcode(), QUICK, partition=RECORDINGS):
+            expected = {"done": "DONE", "nothing": "FAILED", "unsaid": "FAILED", "live": "DONE"}
+            await until(lambda: expected == {meeting: chunk(meeting) for meeting in ended})
+            sweeps = [
+                Sweeping(studio.files, studio.database, settings, SweepSettings(older=0.001, every=0.05))
+                for _ in range(2)
+            ]
+            for sweeping in sweeps:
+                sweeping.start(None, pytest.fail)
+            async with working(studio.url, studio.promote(), QUICK, partition=RECORDINGS):
+                await until(lambda: ended == {each: studio.status(each) for each in ended}, 60)
+            for sweeping in sweeps:
+                await sweeping.stop()
+                assert [] == sweeping.problems()
+
+    asyncio.run(run())
+
+    assert 1 == len(facts(studio.redis, "chunk.expired"))
+    assert 3 == len(facts(studio.redis, "meeting.stopped"))
+    assert [1] == [len(one.missing_chunk_ids) for one in studio.rows("unsaid")[2]]
+    assert ["DONE"] == [one.transcode_status for one in studio.rows("live")[1]]
+    assert {"live", "unsaid"} == {path.parent.name for path in studio.files.directory.glob("pcm/*/*.json")}
+
+
+def test_the_sweep_says_what_is_on_disk_alone(studio):
+    recorder = Recorder(studio.producer, studio.files.directory, SHORT)
+    recorder._open("m", "g", "c", "meeting")
+    os.utime(studio.files.path(studio.files.session("m")), (0, 0))
+    studio.files.write(studio.files.pcm(Chunk("m", "u", 0)), tone(0.2))
+    studio.files.write(studio.files.session("other"), b"{}")
+    os.utime(studio.files.path(studio.files.session("other")), (0, 0))
+    with psycopg.connect(studio.database) as connection:
+        swept = [sweep(connection, studio.files, studio.producer.append_events, timedelta(days=1)) for _ in range(2)]
+
+    assert [[], []] == swept
+    assert ["meeting.started", "chunk.flushed"] == [type for type, _ in facts(studio.redis)]
+
+
+def test_what_the_projection_sets_aside_holds_no_other_meeting_up(studio):
+    studio.record(("u", tone(0.2), 0))
+    studio.producer.append("transcode.finished", subject="meeting/other", data={"meeting_id": "other"})
+    studio.work("transcode", "promote", done=studio.promoted)
