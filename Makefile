@@ -8,9 +8,8 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)  ## The whole product on embedded servers, in a fresh directory
 	$(BIN)/playhead demo
 
-test: $(INSTALLED)  ## Every test, on embedded servers; those that fork before those that use a bucket's threads
-	$(BIN)/pytest -n auto tests/faults tests/integration
-	$(BIN)/pytest -n auto tests/unit tests/acceptance
+test: $(INSTALLED)  ## Every test, on embedded servers
+	$(BIN)/pytest -n auto
 
 faults: SCALE ?= 1
 faults: $(INSTALLED)  ## Every fault in full counts (SCALE=0.1 a tenth), on every server, into docs/reliability.md

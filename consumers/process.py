@@ -107,9 +107,9 @@ class _Serving:
 
         def ended(task: "asyncio.Task[None]") -> None:
             if not task.cancelled() and (error := task.exception()) is not None:
-                structlog.get_logger().critical("consumer failed", projection=self._sink.name, exc_info=error)
                 self.failure = error
                 on_failure()
+                structlog.get_logger().critical("consumer failed", projection=self._sink.name, exc_info=error)
 
         reading.add_done_callback(ended)
 

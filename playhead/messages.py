@@ -1,7 +1,10 @@
 """What a process says on stderr: one line an event, for people on a terminal, JSON elsewhere, never a password."""
 
+import io
 import logging
+import os
 import sys
+from contextlib import suppress
 from typing import Any, cast
 
 import structlog
@@ -10,12 +13,25 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from playhead.settings import LogFormat, mask
 
 
+class _StandardError(io.TextIOBase):
+    """Standard error as it is at each write. What it does not take, as on a full disk, is dropped: no work waits."""
+
+    def write(self, text: str, /) -> int:
+        with suppress(OSError, ValueError):
+            os.write(sys.stderr.fileno(), text.encode(errors="backslashreplace"))
+        return len(text)
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+
 def configure(form: LogFormat = "auto") -> None:
     """Set the form of every message of this process, those of libraries included (theirs from warnings up)."""
-    console = sys.stderr.isatty() if form == "auto" else form == "console"
+    stderr = _StandardError()
+    console = stderr.isatty() if form == "auto" else form == "console"
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(),
+            colors=stderr.isatty(),
             exception_formatter=structlog.dev.plain_traceback,  # the pretty ones show variables, and so payloads
         )
         if console
@@ -30,9 +46,9 @@ def configure(form: LogFormat = "auto") -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(stderr),
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],

@@ -84,9 +84,9 @@ class _Working:
 
         def ended(task: "asyncio.Task[None]") -> None:
             if not task.cancelled() and (error := task.exception()) is not None:
-                structlog.get_logger().critical("consumer failed", projection=self._handler.name, exc_info=error)
                 self.failure = error
                 on_failure()
+                structlog.get_logger().critical("consumer failed", projection=self._handler.name, exc_info=error)
 
         self._running.add_done_callback(ended)
 

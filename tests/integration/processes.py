@@ -75,9 +75,9 @@ class Playhead:
         )
 
     @contextmanager
-    def running(self, name: str, **environment: str):
+    def running(self, name: str, messages: Path | None = None, **environment: str):
         """A consumer; leaving the block stops it, as a supervisor does."""
-        messages = self._messages / f"{name}-{uuid4()}"
+        messages = messages or self._messages / f"{name}-{uuid4()}"
         consumer = Consumer(self._command("run", name), self.environment | environment, messages)
         try:
             yield consumer

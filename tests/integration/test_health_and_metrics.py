@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from pathlib import Path
 
 import msgspec
 import psycopg
@@ -158,6 +159,14 @@ def test_a_process_is_ready_while_its_sink_is_and_says_why_when_not(playhead, se
 
         assert re.match("jobs/0: (OperationalError|AdminShutdown): ", reason)
         assert 0 < value(scraped(consumer), Metric.RETRIES)
+
+
+def test_messages_that_find_no_space_hold_up_no_work(playhead, producer, wait_until):
+    with playhead.running("json-files", messages=Path("/dev/full")) as consumer:
+        producer.append("job.completed", subject="job/1", data=(JOB % 1).encode())
+        producer.append("job.completed", subject="job/2", data={"no": "job id"})
+        producer.append("job.completed", subject="job/3", data=(JOB % 3).encode())
+        wait_until(lambda: value(scraped(consumer), Metric.EVENTS_APPLIED) == 2)
 
 
 def test_a_failure_that_no_retry_mends_ends_the_process_with_1_and_stands_in_its_messages(playhead, redis):
