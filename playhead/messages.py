@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -27,7 +27,7 @@ class _StandardError(io.TextIOBase):
 
 def configure(form: LogFormat = "auto") -> None:
     """Set the form of every message of this process, those of libraries included (theirs from warnings up)."""
-    stderr = _StandardError()
+    stderr = cast("TextIO", _StandardError())
     console = stderr.isatty() if form == "auto" else form == "console"
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(
