@@ -32,6 +32,8 @@ async def serve(spec: Spec) -> int:
 def make_sink(spec: Spec) -> Sink:
     directory = Path(spec.directory)
     match spec.control:
+        case "no transaction":
+            sink = naive.NaiveInserts(spec.sink, spec.database)
         case "no checkpoint" | "no lease" | "no event ids" if KINDS[spec.sink].table:
             sink = naive.NaiveRows(spec.sink, spec.database)
         case "no checkpoint" | "no lease" | "no event ids":

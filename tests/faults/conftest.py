@@ -15,12 +15,13 @@ from streams.partitions import Partition
 from tests.faults.audits import audit
 from tests.faults.effects import KINDS, note_effects
 from tests.faults.nursery import Nursery, Spec
+from tests.faults.postgres import MortalPostgres
 from tests.faults.reports import Report, render
-from tests.integration.conftest import postgres  # noqa: F401  # the same fixture
 from tests.integration.servers import SERVERS, make_server, plain_client
 from tests.integration.stage import Stage
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+FULLY = ("valkey", "redis-7.0")
 _REPORTS = pytest.StashKey[list[Report]]()
 
 
@@ -28,6 +29,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "fault_server" in metafunc.fixturenames:
         names = SERVERS if metafunc.config.getoption("--full-faults") else ["valkey"]
         metafunc.parametrize("fault_server", names, indirect=True, scope="session")
+    if "table_sink" in metafunc.fixturenames:
+        names = [sink for sink, kind in KINDS.items() if kind.table]
+        metafunc.parametrize("table_sink", names if metafunc.config.getoption("--full-faults") else names[:1])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -44,9 +48,15 @@ def full(request) -> bool:
 
 @pytest.fixture
 def count(request) -> Callable[[int, int], int]:
-    """How often to do something: the short count, or the full one, of which `--fault-scale` takes a part."""
+    """How often to do something: the short count, or the full one, of which `--fault-scale` takes a part.
+
+    Servers beside the two that are promised get a tenth.
+    """
     option = request.config.getoption
-    return lambda short, full: max(short, int(full * option("--fault-scale"))) if option("--full-faults") else short
+    callspec = getattr(request.node, "callspec", None)
+    beside = callspec is not None and callspec.params.get("fault_server", FULLY[0]) not in FULLY
+    part = option("--fault-scale") * (0.1 if beside else 1)
+    return lambda short, full: max(short, int(full * part)) if option("--full-faults") else short
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +64,13 @@ def fault_server(request, tmp_path_factory):
     server = make_server(request.param, tmp_path_factory.mktemp("fault-redis"))
     server.start()
     server.name = request.param
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    server = MortalPostgres(tmp_path_factory.mktemp("fault-postgres"))
     yield server
     server.stop()
 
@@ -90,9 +107,9 @@ def seed() -> int:
 class Theatre:
     """A stage whose consumers are processes that can be killed, frozen and started again."""
 
-    def __init__(self, server, postgres_url, root, wait_until, nursery) -> None:
+    def __init__(self, server, postgres, root, wait_until, nursery) -> None:
         self.server, self.name = server, server.name
-        self._postgres, self._root, self.wait_until, self.nursery = postgres_url, root, wait_until, nursery
+        self.postgres, self._root, self.wait_until, self.nursery = postgres, root, wait_until, nursery
         self._number = 0
         self._alive: set[int] = set()
         self.stage: Stage
@@ -105,7 +122,7 @@ class Theatre:
         self._number += 1
         directory = self._root / str(self._number)
         directory.mkdir()
-        self.stage = Stage(self.server, self._postgres, directory, self.wait_until, partitions)
+        self.stage = Stage(self.server, self.postgres.url, directory, self.wait_until, partitions)
         note_effects(self.stage.database)
         return self.stage
 
@@ -114,11 +131,9 @@ class Theatre:
         pid = self.nursery.spawn(
             Spec(
                 sink=sink,
-                redis=self.server.url,
-                database=stage.database,
                 directory=str(stage.directory),
                 partitions=stage.partitions,
-                **spec,
+                **{"redis": self.server.url, "database": stage.database, **spec},
             )
         )
         self._alive.add(pid)
@@ -183,7 +198,7 @@ class Theatre:
 
 
 @pytest.fixture
-def theatre(fault_server, postgres, tmp_path, wait_until, nursery):  # noqa: F811
+def theatre(fault_server, postgres, tmp_path, wait_until, nursery):
     theatre = Theatre(fault_server, postgres, tmp_path, wait_until, nursery)
     yield theatre
     theatre.end()

@@ -94,6 +94,12 @@ def effects_in(database: str) -> list[tuple[str, str]]:
         return connection.execute("SELECT subject, event_id FROM effects ORDER BY number").fetchall()
 
 
+def count_effects(database: str) -> int:
+    """How many effects are committed."""
+    with psycopg.connect(database) as connection:
+        return connection.execute("SELECT count(*) FROM effects").fetchone()[0]
+
+
 def rows_in(database: str, kind: Kind) -> list[tuple[str, str]]:
     """Subject and event id of each row that stands."""
     subject, event_id = kind.effect

@@ -57,6 +57,24 @@ class NaiveRows(NaiveLines):
         return "applied"
 
 
+class NaiveInserts(NaiveLines):
+    """Writes a row an event, each by itself, and relies on its place in the batch not being lost."""
+
+    def __init__(self, name: str, database: str) -> None:
+        self.name = name
+        self.streams = (KINDS[name].stream,)
+        self._url = database
+        self._connection: psycopg.Connection | None = None
+
+    def apply(self, batch: Batch) -> Outcome:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self._url, autocommit=True)
+        for recorded in batch.events:
+            effect = (subject_of(recorded.event), recorded.event.id)
+            self._connection.execute("INSERT INTO effects (subject, event_id) VALUES (%s, %s)", effect)
+        return "applied"
+
+
 class AcknowledgeFirst:
     """Moves the group before the batch is applied, as an automatic acknowledgement does."""
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 
 import msgspec
-import psycopg
 import pytest
 
 from tests.documents import job
@@ -113,21 +112,3 @@ def mount(*arguments) -> None:
 def state(stage, sink) -> str:
     report = stage.redis.hget(f"{JOBS.key}:consumers", sink)
     return msgspec.json.decode(report)["state"] if report else ""
-
-
-def test_cut_connections_to_postgres_lose_and_double_nothing(theatre, count, seed):
-    stage, chance = theatre.begin(), random.Random(seed)
-    pid = theatre.spawn("jobs")
-    events = []
-    with psycopg.connect(stage.database, autocommit=True) as connection:
-        for _ in range(count(10, 1000)):
-            more = [job(len(events) + n, f"job/{chance.randrange(200)}") for n in range(30)]
-            stage.append(*more)
-            events += more
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'playhead-jobs'"
-            )
-    stage.caught_up("jobs")
-
-    assert theatre.finish(pid, signal.SIGTERM) == 0
-    assert not theatre.audit("jobs", events), f"seed {seed}"
