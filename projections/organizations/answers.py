@@ -2,17 +2,25 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, Literal, cast
 
 import msgspec
 
 from projections.job_result import text_or_none
+from projections.organizations.budget import Budget, BudgetSpent, MeteredText
 
-Reason = Literal["empty", "text", "not about an organization", "not readable"]
-"""Why a result gives no organization: it is null or blank, prose, about something else, or broken beyond repair."""
+Reason = Literal["empty", "text", "not about an organization", "not readable", "too costly to repair"]
+"""Why a result gives no organization: it is null or blank, prose, about something else, broken beyond repair, or broken
+in a way that might take minutes.
+"""
 
 REPAIR_LIMIT = 50_000
 """Characters of text that a repair is tried on: it takes seconds where a model wrote megabytes."""
+REPAIR_READS = 1_500_000
+"""Characters that the repairs of one result may look at: seldom more than three times its own, for hostile text the
+cube of them.
+"""
 
 _DEPTH = 30
 """Brackets that may be open at once in a text to be repaired: the time a repair takes grows with their square."""
@@ -35,30 +43,37 @@ def read_answer(result: bytes) -> Answer:
     if result == b"null":
         return Answer(None, "empty")
     if not result.startswith(b'"'):
-        return _value(result.decode("utf-8", "replace"), repair=False)
+        return _value(result.decode("utf-8", "replace"), None)
     text = text_or_none(msgspec.Raw(result))
-    return read_text(text or "")
+    return read_text(text or "", Budget(REPAIR_READS))
 
 
-def read_text(text: str) -> Answer:
-    """Read text as JSON: all of it, what stands in a Markdown fence, or what a repair makes of it."""
+def read_text(text: str, budget: Budget) -> Answer:
+    """Read text as JSON: all of it, what stands in a Markdown fence, or what a repair within the budget makes of it."""
     text = text.strip().removeprefix("\ufeff")
     if not text:
         return Answer(None, "empty")
     if text.startswith(_OPENERS):
-        return _value(text, repair=True)
-    for block in _FENCE.findall(text):
-        found = _value(block.strip(), repair=True)
+        return _value(text, budget)
+    reasons: set[Reason | None] = set()
+    for part in _parts(text):
+        found = _value(part, budget)
         if found.value is not None:
             return found
+        reasons.add(found.reason)
+    return Answer(None, "too costly to repair" if "too costly to repair" in reasons else "text")
+
+
+def _parts(text: str) -> Iterator[str]:
+    """What stands in Markdown fences, then what stands between the first and the last bracket."""
+    yield from (block.strip() for block in _FENCE.findall(text))
     starts = [text.find(opener) for opener in _OPENERS if opener in text]
-    if not starts:
-        return Answer(None, "text")
-    found = _value(text[min(starts) : max(text.rfind("}"), text.rfind("]")) + 1], repair=True)
-    return found if found.value is not None else Answer(None, "text")
+    if starts:
+        yield text[min(starts) : max(text.rfind("}"), text.rfind("]")) + 1]
 
 
-def _value(text: str, *, repair: bool) -> Answer:
+def _value(text: str, budget: Budget | None) -> Answer:
+    """Read JSON, repaired where there is a budget for it."""
     if not text.startswith(_OPENERS):
         return Answer(None, "text")
     try:
@@ -70,21 +85,23 @@ def _value(text: str, *, repair: bool) -> Answer:
     except RecursionError:
         return Answer(None, "not readable")
     except ValueError:
-        return _repaired(text) if repair else Answer(None, "not readable")
+        return Answer(None, "not readable") if budget is None else _repaired(text, budget)
 
 
-def _repaired(text: str) -> Answer:
+def _repaired(text: str, budget: Budget) -> Answer:
     if len(text) > REPAIR_LIMIT or _depth(text) > _DEPTH:
-        return Answer(None, "not readable")
+        return Answer(None, "too costly to repair")
     from json_repair import repair_json
 
     try:
-        value = cast("object", repair_json(text, return_objects=True, skip_json_loads=True))
+        value = cast("object", repair_json(MeteredText(text, budget), return_objects=True, skip_json_loads=True))
+    except BudgetSpent:
+        return Answer(None, "too costly to repair")
     except (ValueError, RecursionError, IndexError, TypeError):
         return Answer(None, "not readable")
     if not isinstance(value, dict | list) or not value:
         return Answer(None, "not readable")
-    return Answer(value, repaired=True)
+    return Answer(json.loads(json.dumps(value)), repaired=True)  # plain text, in place of parts of the metered one
 
 
 def _depth(text: str) -> int:

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import msgspec
 
-from projections.organizations.answers import read_text
+from projections.organizations.answers import REPAIR_READS, read_text
+from projections.organizations.budget import Budget
 from projections.organizations.places import place
 from projections.organizations.records import Hours, Location, Phone, Record, Service
 from projections.organizations.schedules import schedules
@@ -44,7 +45,7 @@ _ORDINAL = re.compile(r"(\d+)$")
 def organizations(value: object) -> list[Record]:
     """Read every organization in the data; empty where there is none."""
     found: list[Record] = []
-    for members in _bundles(value, _DEPTH):
+    for members in _bundles(value, _DEPTH, Budget(REPAIR_READS)):
         for record in _bundle(members):
             found.append(record)
             if len(found) >= ORGANIZATIONS:
@@ -52,11 +53,11 @@ def organizations(value: object) -> list[Record]:
     return found
 
 
-def _bundles(value: object, depth: int) -> Iterator[Object]:
+def _bundles(value: object, depth: int, budget: Budget) -> Iterator[Object]:
     """Objects that hold organizations or are one, the outermost first."""
     if isinstance(value, list) and depth:
         for item in cast("list[object]", value):
-            yield from _bundles(item, depth - 1)
+            yield from _bundles(item, depth - 1, budget)
     elif isinstance(value, dict):
         members = cast("Object", value)
         if any(next(objects(members.get(name)), None) is not None for name in _WRAPPED) or _is_organization(members):
@@ -64,9 +65,9 @@ def _bundles(value: object, depth: int) -> Iterator[Object]:
             return
         for name, inner in members.items() if depth else ():
             if isinstance(inner, str) and name in _ANSWERS:
-                yield from _bundles(read_text(inner).value, 1)
+                yield from _bundles(read_text(inner, budget).value, 1, budget)
             elif isinstance(inner, dict | list) and name not in _PARTS:
-                yield from _bundles(cast("object", inner), depth - 1)
+                yield from _bundles(cast("object", inner), depth - 1, budget)
 
 
 def _is_organization(members: Object) -> bool:

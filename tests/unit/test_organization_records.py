@@ -5,8 +5,11 @@ import json
 import random
 
 import pytest
+from json_repair import repair_json
 
-from projections.organizations.answers import REPAIR_LIMIT, read_answer
+from projections.organizations import answers, extraction
+from projections.organizations.answers import REPAIR_LIMIT, read_answer, read_text
+from projections.organizations.budget import Budget, BudgetSpent, MeteredText
 from projections.organizations.extraction import PARTS, organizations
 from projections.organizations.matching import Groups, name_key, phone_key, profile, same
 from projections.organizations.places import address_keys, distance, place
@@ -95,15 +98,58 @@ def test_every_shape_gives_the_same_record(value):
         ('"Invalid JSON response"', "text"),
         ("12", "text"),
         ("[" * 5000 + "]" * 5000, "not readable"),
-        (json.dumps("{" + "x" * REPAIR_LIMIT), "not readable"),
-        (json.dumps("{" * 40_000), "not readable"),
-        (json.dumps(("{" * 9 + "]" * 9) * 2_000), "not readable"),
+        (json.dumps("{" + "x" * REPAIR_LIMIT), "too costly to repair"),
+        (json.dumps("{" * 40_000), "too costly to repair"),
+        (json.dumps(("{" * 9 + "]" * 9) * 2_000), "too costly to repair"),
     ],
 )
 def test_a_result_that_is_no_data_has_a_reason(result, reason):
     answer = read_answer(result.encode())
 
     assert (None, reason) == (answer.value, answer.reason)
+
+
+HOSTILE = ("[" + '""a":' * 9_999, '{"a": [' + '\\*/("' * 9_999, '[{"a": ' + '"a": "b""\u201c:' * 9_999)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_the_repair_of_hostile_text_ends_after_a_bounded_number_of_reads(text):
+    text, budget = text[:4_000], Budget(100_000)
+    answer = read_text(text, budget)
+    without = Budget(400_000)
+    with pytest.raises(BudgetSpent):
+        repair_json(MeteredText(text, without), return_objects=True, skip_json_loads=True)
+
+    assert "too costly to repair" == answer.reason
+    assert budget.spent <= budget.limit + len(text)
+    assert without.spent > 100 * len(text), "unbounded, it goes on and on"
+
+
+def test_all_texts_of_a_result_share_one_budget(monkeypatch):
+    budgets = []
+
+    class Watched(Budget):
+        def __init__(self, limit):
+            super().__init__(100_000)
+            budgets.append(self)
+
+    monkeypatch.setattr(extraction, "Budget", Watched)
+    monkeypatch.setattr(answers, "Budget", Watched)
+    fences = "\n".join(f"```{HOSTILE[0][:3_000]}```" for _ in range(50))
+    found = read_answer(json.dumps(fences).encode())
+    nested = organizations([{"text": HOSTILE[0][:3_000]} for _ in range(50)])
+
+    assert "too costly to repair" == found.reason
+    assert [] == nested
+    assert 2 == len(budgets)
+    assert all(100_000 < budget.spent < 120_000 for budget in budgets)
+
+
+@pytest.mark.parametrize("broken", ['{"organization": {"name": "X", "phones": [', "{'name': 'X', 'email': None}"])
+def test_what_people_break_is_repaired_with_few_reads(broken):
+    budget = Budget(50 * len(broken))
+
+    assert repair_json(broken, return_objects=True) == read_text(broken, budget).value
 
 
 @pytest.mark.parametrize(
