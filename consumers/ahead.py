@@ -38,7 +38,7 @@ class ReadAhead:
     def begin(self, cursors: Mapping[str, Position], found: Found) -> None:
         """Read what follows `found`, if there was as much as was asked for."""
         full = any(len(entries) >= self._count for entries in found.values())
-        size = sum(len(value) for entries in found.values() for entry, _ in entries for value in entry.fields[1::2])
+        size = sum(sum(map(len, entry.fields)) for entries in found.values() for entry, _ in entries)
         if size > self._bytes:
             self._count = max(1, self._count * self._bytes // size)
         elif full:

@@ -110,7 +110,7 @@ class Continuity:
         Raises:
             StateLost: the stream was emptied or set back.
         """
-        if self.sequence not in {None, sequence - 1}:
+        if self.sequence is not None and sequence != self.sequence + 1:
             await before()
             await self._bridge(Position.parse(entry.entry_id), sequence, self.sequence or 0, logged=logged)
         self.sequence = sequence

@@ -20,7 +20,8 @@ _CHECKSUM = b'","crc32c":"'
 _EVENT = b'","event":'
 _ID = _EVENT + b'{"specversion":"1.0","id":"'
 _DATA = b',"data":'
-_FOOT = b"}\n"
+_LAST = b"}\n"
+_END = b"}" + _LAST
 _HEX_DIGITS = 8
 
 _KNOWN = frozenset(
@@ -60,6 +61,15 @@ def encode_line(recorded: Recorded) -> bytes:
     Raises:
         UnicodeEncodeError: an attribute holds a lone surrogate, which is not Unicode text.
     """
+    return b"".join(line_parts(recorded))
+
+
+def line_parts(recorded: Recorded) -> tuple[bytes, bytes, bytes]:
+    """The line of an event as what stands before its payload, the payload and the end: nothing large is copied.
+
+    Raises:
+        UnicodeEncodeError: an attribute holds a lone surrogate, which is not Unicode text.
+    """
     event = recorded.event
     attributes = _encode(
         _Attributes(
@@ -83,11 +93,9 @@ def encode_line(recorded: Recorded) -> bytes:
         attributes += b',"sequence":"%016d"' % recorded.sequence
     attributes += _DATA
     data = one_line(event.data)
-    position = b"%d-%d" % recorded.position
-    checksum = crc32c.crc32c(position)
-    for part in (attributes, data, b"}"):
-        checksum = crc32c.crc32c(part, checksum)
-    return b"%b%b%b%08x%b%b%b}%b" % (_HEAD, position, _CHECKSUM, checksum, _EVENT, attributes, data, _FOOT)
+    position = b"%d-%d" % (recorded.position.milliseconds, recorded.position.counter)
+    checksum = crc32c.crc32c(b"}", crc32c.crc32c(data, crc32c.crc32c(attributes, crc32c.crc32c(position))))
+    return b"%b%b%b%08x%b%b" % (_HEAD, position, _CHECKSUM, checksum, _EVENT, attributes), data, _END
 
 
 def decode_line(line: bytes) -> Recorded:
@@ -97,7 +105,7 @@ def decode_line(line: bytes) -> Recorded:
         BadLine: with what is wrong.
     """
     position = position_of(line)
-    if not line.endswith(_FOOT):
+    if not line.endswith(_END):
         raise BadLine("the line has no end")
     position_end = line.index(b'"', len(_HEAD))
     checksum_start = position_end + len(_CHECKSUM)
@@ -105,14 +113,15 @@ def decode_line(line: bytes) -> Recorded:
     event_start = checksum_end + len(_EVENT)
     if line[position_end:checksum_start] != _CHECKSUM or line[checksum_end:event_start] != _EVENT:
         raise BadLine("it is not an object of position, crc32c and event")
-    body = line[event_start : -len(_FOOT)]
-    checksum = b"%08x" % crc32c.crc32c(body, crc32c.crc32c(line[len(_HEAD) : position_end]))
+    covered = memoryview(line)[event_start : -len(_LAST)]
+    checksum = b"%08x" % crc32c.crc32c(covered, crc32c.crc32c(line[len(_HEAD) : position_end]))
     if line[checksum_start:checksum_end] != checksum:
         raise BadLine(f"its checksum is {line[checksum_start:checksum_end]!r}, that of its content {checksum!r}")
-    attributes, data, payload = body.partition(_DATA)
-    if not data or not payload.endswith(b"}"):
+    attributes_end = line.find(_DATA, event_start)
+    data_start = attributes_end + len(_DATA)
+    if attributes_end < 0 or data_start > len(line) - len(_END):
         raise BadLine("its event has no data")
-    return _recorded(attributes + b"}", payload[:-1], position)
+    return _recorded(line[event_start:attributes_end] + b"}", line[data_start : -len(_END)], position)
 
 
 def position_of(line: bytes) -> Position:

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -39,18 +40,20 @@ class Summary:
         self.count = 0
         self.first: Position | None = None
         self.last: Position | None = None
-        self._earliest: str | None = None
-        self._latest: str | None = None
+        self._earliest: datetime | None = None
+        self._latest: datetime | None = None
         self._types: Counter[str] = Counter()
 
     def add(self, recorded: Recorded) -> None:
         """Count an event in."""
-        time = format_time(recorded.event.timestamp)
+        time = recorded.event.timestamp
         self.count += 1
         self.first = self.first or recorded.position
         self.last = recorded.position
-        self._earliest = time if self._earliest is None else min(self._earliest, time)
-        self._latest = time if self._latest is None else max(self._latest, time)
+        if self._earliest is None or time < self._earliest:
+            self._earliest = time
+        if self._latest is None or time > self._latest:
+            self._latest = time
         self._types[recorded.event.type] += 1
 
     def manifest(self, sealed: Path, previous: str | None) -> Manifest:
@@ -59,8 +62,8 @@ class Summary:
             first=str(self.first),
             last=str(self.last),
             count=self.count,
-            first_time=self._earliest or "",
-            last_time=self._latest or "",
+            first_time=format_time(self._earliest) if self._earliest else "",
+            last_time=format_time(self._latest) if self._latest else "",
             types=dict(sorted(self._types.items())),
             sha256=file_sha256(sealed),
             bytes=sealed.stat().st_size,

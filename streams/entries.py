@@ -12,7 +12,16 @@ from streams.positions import Position
 _PREFIX = "ce_"
 _OPTIONAL = ("dataschema", "correlationid", "causationid", "traceparent", "tracestate", "imported")
 _REQUIRED = ("id", "source", "type", "time", "subject")
-_KNOWN = frozenset({*_REQUIRED, *_OPTIONAL, "specversion", "sequence", "crc32c", "position", "replay"})
+_KNOWN = frozenset(
+    {
+        b"body",
+        *(
+            f"{_PREFIX}{name}".encode()
+            for name in (*_REQUIRED, *_OPTIONAL, "specversion", "sequence", "crc32c", "position", "replay")
+        ),
+    }
+)
+"""Fields of an entry that are no extension of its event."""
 _FIELD = "field_"
 """Prefix of an extension that keeps an entry's field which is no CloudEvents attribute."""
 
@@ -48,47 +57,44 @@ def decode(entry: RawEntry) -> Recorded:
     Raises:
         InvalidEvent: names the field that is missing, malformed or damaged.
     """
-    body: bytes | None = None
-    attributes: dict[str, str] = {}
+    alternating = iter(entry.fields)
+    members = dict(zip(alternating, alternating, strict=True))
+    get = members.get
+    body = get(b"body")
+    if not body:
+        raise InvalidEvent("body", "is missing")
+    if (checksum := get(b"ce_crc32c")) is None:
+        check_json(body)
+    elif checksum != b"%08x" % crc32c.crc32c(body):
+        raise InvalidEvent("body", f"does not match its checksum {checksum!r}: it was altered after it was appended")
+    sequence = get(b"ce_sequence")
     try:
-        for name, value in zip(entry.fields[::2], entry.fields[1::2], strict=True):
-            if name == b"body":
-                body = value
-            else:
-                attributes[_NAMES.get(name) or name.decode("utf-8", "backslashreplace")] = value.decode()
+        event = Event(
+            id=get(b"ce_id", b"").decode(),
+            source=get(b"ce_source", b"").decode(),
+            type=get(b"ce_type", b"").decode(),
+            time=get(b"ce_time", b"").decode(),
+            subject=get(b"ce_subject", b"").decode(),
+            data=body,
+            dataschema=_text(get(b"ce_dataschema")),
+            correlationid=_text(get(b"ce_correlationid")),
+            causationid=_text(get(b"ce_causationid")),
+            traceparent=_text(get(b"ce_traceparent")),
+            tracestate=_text(get(b"ce_tracestate")),
+            imported=_text(get(b"ce_imported")),
+            extensions={} if _KNOWN.issuperset(members) else _extensions(members),
+        )
+        replay = _text(get(b"ce_replay"))
     except UnicodeDecodeError as error:
         raise InvalidEvent("entry", f"a field is not UTF-8: {error}") from error
-    if body is None:
-        raise InvalidEvent("body", "is missing")
-    if (checksum := attributes.get("ce_crc32c")) is None:
-        check_json(body)
-    elif checksum != f"{crc32c.crc32c(body):08x}":
-        raise InvalidEvent("body", f"does not match its checksum {checksum}: it was altered after it was appended")
-    for name in _REQUIRED:
-        if not attributes.get(_PREFIX + name):
-            raise InvalidEvent(name, "is missing")
-    parse_time(attributes["ce_time"])
-    sequence = attributes.get("ce_sequence")
-    original = attributes.get("ce_position")
+    if not (event.id and event.source and event.type and event.time and event.subject):
+        raise InvalidEvent(next(name for name in _REQUIRED if not getattr(event, name)), "is missing")
+    parse_time(event.time)
     return Recorded(
-        event=Event(
-            id=attributes["ce_id"],
-            source=attributes["ce_source"],
-            type=attributes["ce_type"],
-            time=attributes["ce_time"],
-            subject=attributes["ce_subject"],
-            data=body,
-            dataschema=attributes.get("ce_dataschema"),
-            correlationid=attributes.get("ce_correlationid"),
-            causationid=attributes.get("ce_causationid"),
-            traceparent=attributes.get("ce_traceparent"),
-            tracestate=attributes.get("ce_tracestate"),
-            imported=attributes.get("ce_imported"),
-            extensions=_extensions(attributes),
-        ),
-        position=Position.parse(entry.entry_id if original is None else original),
-        sequence=int(sequence) if sequence is not None and sequence.isdecimal() else None,
-        replay=attributes.get("ce_replay"),
+        event,
+        Position.parse(get(b"ce_position", entry.entry_id)),
+        int(sequence) if sequence is not None and sequence.isdigit() else None,
+        replay,
     )
 
 
@@ -108,15 +114,13 @@ def sequence_of(entry: RawEntry) -> int | None:
     return None
 
 
-_PREFIXED = frozenset(_PREFIX + name for name in _KNOWN)
-_NAMES = {name.encode(): name for name in _PREFIXED}
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
 
 
-def _extensions(attributes: dict[str, str]) -> dict[str, str]:
-    if attributes.keys() <= _PREFIXED:
-        return {}
+def _extensions(members: dict[bytes, bytes]) -> dict[str, str]:
+    names = {key.decode("utf-8", "backslashreplace"): key for key in members.keys() - _KNOWN}
     return {
-        name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else _FIELD + name: value
-        for name, value in attributes.items()
-        if name not in _PREFIXED
+        name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else _FIELD + name: members[key].decode()
+        for name, key in names.items()
     }

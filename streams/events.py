@@ -9,7 +9,7 @@ import msgspec
 import uuid_utils
 
 from streams.errors import EventTooLarge, InvalidEvent
-from streams.positions import Order, Position
+from streams.positions import START, Order, Position
 
 DEFAULT_SIZE_LIMIT = 100 * 1024 * 1024
 """Bytes of payload an event may have; a larger one is refused before it reaches Redis."""
@@ -21,6 +21,8 @@ _TAKEN = frozenset(
     {"id", "source", "type", "time", "subject", "specversion", "sequence", "crc32c", "position", "replay", *_OPTIONAL}
 )
 _FOREIGN_FIELD = "field_"
+_USUAL_TIME = len("2025-08-09T06:36:58.200226Z")
+"""Characters up to which msgspec reads a time that ends with Z just as we do, at a third of the cost."""
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
 
 
@@ -63,7 +65,7 @@ class Recorded(msgspec.Struct, frozen=True):
     def order(self) -> Order:
         """Where it stands among the events of its subject."""
         if self.event.imported is None:
-            return Order(*self.position, Position(0, 0))
+            return Order(self.position.milliseconds, self.position.counter, START)
         return Order(int(self.event.timestamp.timestamp() * 1000), 0, self.position)
 
 
@@ -169,6 +171,11 @@ def parse_time(text: str) -> datetime:
     Raises:
         InvalidEvent: it is not a time.
     """
+    if len(text) <= _USUAL_TIME and text.endswith("Z"):
+        try:
+            return msgspec.convert(text, datetime)
+        except msgspec.ValidationError:
+            pass
     if not _RFC3339.fullmatch(text):
         raise InvalidEvent("time", f"{text!r} is not an RFC 3339 time like 2025-08-09T06:36:58.200226Z")
     try:

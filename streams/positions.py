@@ -2,12 +2,14 @@
 
 from typing import NamedTuple
 
+import msgspec
+
 from streams.errors import InvalidEvent
 
 _DIGITS = 19
 
 
-class Position(NamedTuple):
+class Position(msgspec.Struct, frozen=True, order=True, gc=False):
     """An entry id of a Redis Stream: milliseconds of the server's clock, and a counter. Compares as a pair."""
 
     milliseconds: int
@@ -20,7 +22,9 @@ class Position(NamedTuple):
         Raises:
             InvalidEvent: it has another form.
         """
-        first, _, second = (text.encode("ascii", "replace") if isinstance(text, str) else text).partition(b"-")
+        if isinstance(text, str):
+            text = text.encode("ascii", "replace")
+        first, _, second = text.partition(b"-")
         if not (first.isdigit() and second.isdigit() and len(first) <= _DIGITS and len(second) <= _DIGITS):
             raise InvalidEvent("position", f"{text!r} is not a position like 1754541721120-0")
         return cls(int(first), int(second))
