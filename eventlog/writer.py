@@ -13,14 +13,8 @@ from eventlog.lines import line_parts
 from eventlog.recovery import recover
 from eventlog.seals import seal, sync_directory
 from eventlog.segments import MANIFEST, PLAIN, SEALED, Segment, partition_directory, stem_of
-<<<<<<< Updated upstream
 from streams import disk, failpoints
-from streams.errors import InvalidEvent
-from streams.events import Recorded, parse_time
 from streams.failpoints import Point
-=======
-from streams import disk
->>>>>>> Stashed changes
 from streams.partitions import CATALOGUE, Partition
 from streams.positions import START, Position
 from streams.sinks import Batch, Outcome
@@ -242,29 +236,13 @@ class _PartitionWriter:
         failpoints.reach(Point.AFTER_SYNC)
 
 
-<<<<<<< Updated upstream
-def _write_all(file: int, lines: Sequence[bytes]) -> None:
-    """Write lines without joining them first, which would cost as much as writing them."""
-    written = os.writev(file, failpoints.portion(lines))
-    failpoints.reach(Point.MID_FILE)
-    if written < sum(map(len, lines)):
-        disk.write_all(file, memoryview(b"".join(lines))[written:])
-
-
-def _refuse_unreadable(recorded: Recorded) -> None:
-    parse_time(recorded.event.time)
-    if not recorded.event.data:
-        raise InvalidEvent("data", "is empty, which is not JSON")
-=======
 def _write_all(file: int, parts: Sequence[bytes]) -> int:
     """Write parts without joining them first, which would cost as much as writing them; gives the bytes written."""
-    written, size = os.writev(file, parts), sum(map(len, parts))
+    written, size = os.writev(file, failpoints.portion(parts)), sum(map(len, parts))
+    failpoints.reach(Point.MID_FILE)
     if written < size:
-        rest = memoryview(b"".join(parts))[written:]
-        while rest:
-            rest = rest[os.write(file, rest) :]
+        disk.write_all(file, memoryview(b"".join(parts))[written:])
     return size
->>>>>>> Stashed changes
 
 
 def _make_directory(root: Path, directory: Path) -> None:

@@ -135,10 +135,6 @@ class Checkpoints:
             return "applied"
         if batch.last <= Position(row[1], row[2]):
             return "already applied"
-<<<<<<< Updated upstream
-        connection.execute(_MOVE, (*batch.last, *key))
-        failpoints.reach(Point.MID_TRANSACTION)
-=======
         connection.execute(_MOVE, (batch.last.milliseconds, batch.last.counter, *key))
->>>>>>> Stashed changes
+        failpoints.reach(Point.MID_TRANSACTION)
         return "applied"
