@@ -1,11 +1,14 @@
 """`playhead verify` on real processes: it finds what was taken away by hand, and brings it back."""
 
 import json
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from eventlog.writer import EventLog
 from playhead.embedded.servers import running_servers
+from streams.partitions import Partition
 from tests.acceptance.test_recorded_jobs import Stack
 
 
@@ -59,14 +62,41 @@ def test_what_was_removed_or_altered_by_hand_is_named_and_repaired(stack):
     assert (0, True) == (repaired.returncode, b"4 repaired" in repaired.stdout)
     assert (tree, rows, packed) == (stack.tree(), stack.rows(), archive.read_bytes())
 
-    segment = next((stack.directory / "eventlog" / "jobs" / "0").glob("*.jsonl"))
-    content = bytearray(segment.read_bytes())
-    content[len(content) // 2] ^= 1
-    segment.write_bytes(content)
-    flipped = stack.playhead("verify", "--json")
+    assert stack.stop() == 0
+    sealed = seal_jobs(stack.directory / "eventlog")
+    flip_a_bit(sealed)
+    stack.start()
+    stack.caught_up()
+    with psycopg.connect(running_servers(stack.directory).database_url) as connection:
+        connection.execute("DELETE FROM jobs WHERE job_id = '5'")
+    files[6].unlink()
+    stack.json("verify", "--repair")
+    damaged = stack.json("verify")
 
-    assert 4 == flipped.returncode
-    assert segment.name in json.loads(flipped.stdout)["faults"][0]["file"]
-    segment.write_bytes(
-        content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 1]) + content[len(content) // 2 + 1 :]
-    )
+    assert sealed.name in {Path(fault["file"].partition(":")[0]).name for fault in damaged["faults"]}
+    assert {"log"} == {fault["projection"] for fault in damaged["faults"]}
+
+    flip_a_bit(sealed)
+    found = stack.json("verify")
+
+    assert {("missing", "json-files", files[6].stem), ("missing", "jobs", "5")} == {
+        (fault["kind"], fault["projection"], fault["key"]) for fault in found["faults"]
+    }
+    assert 0 == stack.playhead("verify", "--repair").returncode
+    assert (tree, rows) == (stack.tree(), stack.rows())
+
+
+def seal_jobs(root: Path) -> Path:
+    """Seal the log's segment of the jobs, and give the sealed one."""
+    log = EventLog(root, segment_seconds=0)
+    log.open(Partition("jobs", 0), 1)
+    log.settle()
+    log.close()
+    (sealed,) = (root / "jobs" / "0").glob("*.zst")
+    return sealed
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
