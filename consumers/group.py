@@ -59,6 +59,9 @@ def _script(name: str) -> str:
     return Path(__file__).with_name(name).read_text()
 
 
+CREATE = _script("create.lua")
+
+
 class Group:
     """A consumer group on a partition, used by one process at a time."""
 
@@ -79,7 +82,7 @@ class Group:
         self._release = client.register_script(_script("release.lua"))
         self._unpark = client.register_script(UNPARK)
         self._first = client.register_script(_script("first.lua"))
-        self._create = client.register_script(_script("create.lua"))
+        self._create = client.register_script(CREATE)
         self._attempt = client.register_script(_script("attempt.lua"))
         self._report = client.register_script(_script("report.lua"))
 

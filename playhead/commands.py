@@ -146,7 +146,9 @@ def run(name: str, /, *, data_dir: DataDir = None) -> int:
         files, sweeping = RecordingFiles(settings.recordings_dir), SweepSettings.after(settings.sweep_seconds)
         return asyncio.run(run_sweep(files, reached.database_url, place, sweeping))
     if name in WORKERS:
-        work = WorkerProcessSettings(**msgspec.structs.asdict(place), work=work_settings(name, settings))
+        work = WorkerProcessSettings(
+            **msgspec.structs.asdict(place), work=work_settings(name, settings), event_log_dir=settings.event_log_dir
+        )
         return asyncio.run(run_worker(WORKERS[name](settings, reached), work, is_transient))
     process = ProcessSettings(
         **msgspec.structs.asdict(place),

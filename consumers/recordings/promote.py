@@ -62,6 +62,7 @@ class Promote:
     name = "promote"
     streams: tuple[str, ...] = ("recordings",)
     types = frozenset({"meeting.stopped", "transcode.finished", "transcode.failed"})
+    ends = frozenset({"recording.promoted", "recording.promotion_failed"})
 
     def __init__(
         self,
@@ -73,6 +74,13 @@ class Promote:
     ) -> None:
         self._files, self._promoter, self._database_url = files, promoter, database_url
         self._progress, self._settings = progress, settings
+
+    def key(self, event: Event) -> str | None:
+        """Give the meeting."""
+        try:
+            return read_payload(event, OfMeeting).meeting_id
+        except InvalidEvent:
+            return None
 
     async def handle(self, task: Task) -> Sequence[Event]:
         """Promote the meeting if it is complete, or if it is over and has waited long enough.

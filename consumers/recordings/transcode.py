@@ -21,6 +21,7 @@ from streams.recording_files import Chunk, InvalidId, RecordingFiles
 from streams.recordings import (
     ChunkCleaned,
     ChunkFlushed,
+    OfChunk,
     TranscodeFailed,
     TranscodeFinished,
     TranscodeStarted,
@@ -38,10 +39,18 @@ class Transcode:
     name = "transcode"
     streams: tuple[str, ...] = ("recordings",)
     types = frozenset({"chunk.flushed"})
+    ends = frozenset({"chunk.cleaned", "chunk.expired", "transcode.failed"})
 
     def __init__(self, files: RecordingFiles, ffmpeg: Ffmpeg) -> None:
         self._files, self._ffmpeg = files, ffmpeg
         self._stderr: dict[str, str] = {}
+
+    def key(self, event: Event) -> str | None:
+        """Give the chunk."""
+        try:
+            return read_payload(event, OfChunk).temp_recording_id
+        except InvalidEvent:
+            return None
 
     async def handle(self, task: Task) -> Sequence[Event]:
         """Make the MP3, say so, then delete the PCM.

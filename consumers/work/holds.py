@@ -11,13 +11,16 @@ from typing import Any, cast
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from consumers.errors import HoldLost
+from consumers.group import CREATE, Group
 from consumers.parked import parked_key, retry_key
-from streams.entries import RawEntry
+from consumers.recovery import Recovery, restarts_key
+from streams.entries import RawEntry, encode
+from streams.events import Recorded
 from streams.names import again_key, presence_key, waiting_key
 from streams.partitions import Partition
+from streams.positions import Position
 
 HORIZON = 24 * 3600
 """Seconds beyond which nothing is ever put off; a later time was written by a clock that went back since."""
@@ -56,6 +59,9 @@ class Holds:
         self._stream = partition.key
         self._parked, self._retry = parked_key(partition, group), retry_key(partition, group)
         self._presence = presence_key(partition.key, group)
+        self.recovery = Recovery(Group(client, group, partition, owner=owner, lease=hold))
+        self._create = client.register_script(CREATE)
+        self._begin = client.register_script(_script("begin.lua"))
         self._take = client.register_script(_script("take.lua"))
         self._keep = client.register_script(_script("keep.lua"))
         self._finish = client.register_script(_script("finish.lua"))
@@ -81,11 +87,19 @@ class Holds:
 
     async def create(self) -> None:
         """Create the group at the beginning of the stream, unless it is there."""
-        try:
-            await self._client.xgroup_create(self._stream, self._group, id="0", mkstream=True)
-        except ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
+        await self._create(keys=[self._stream], args=[self._group])
+
+    async def begin(self, tail: Position, restart: int, unfinished: Sequence[Recorded]) -> bool:
+        """Create the group behind the log's tail and give it what is not finished; False where that is done already."""
+        values: list[str | bytes | int] = []
+        for recorded in unfinished:
+            fields = encode(recorded.event, position=recorded.position)
+            values += [len(fields), *fields]
+        done = await self._begin(
+            keys=[self._stream, self._due, again_key(self.partition.key, self._group), restarts_key(self.partition)],
+            args=[self._group, str(tail), restart, *values],
+        )
+        return bool(done)
 
     async def take(self, most: int) -> Taken:
         """Take up to so many entries: what is due again or was left behind before what is new."""

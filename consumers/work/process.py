@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import structlog
 from redis.asyncio import Redis
@@ -11,6 +12,7 @@ from consumers.service import ServiceSettings, owner_name, run_service
 from consumers.work.holds import Holds
 from consumers.work.metrics import PrometheusWorkObserver
 from consumers.work.worker import Handler, Worker, WorkerSettings
+from eventlog.history import History
 from streams.events import Event
 from streams.partitions import Partition
 from streams.producer import Producer
@@ -21,6 +23,8 @@ class WorkerProcessSettings(ServiceSettings, frozen=True, kw_only=True):
     """How a worker process works."""
 
     work: WorkerSettings = WorkerSettings()
+    event_log_dir: Path | None = None
+    """Where it can be read what was not finished when Redis lost its state, None where this process has no log."""
 
 
 async def run_worker(
@@ -77,8 +81,10 @@ class _Working:
             for stream in self._handler.streams
             for number in range(self._settings.partitions)
         ]
+        log_dir = self._settings.event_log_dir
+        history = None if log_dir is None else History(log_dir)
         self._worker = Worker(
-            self._handler, holds, self._settings.work, self._append, self._is_transient, self._observer
+            self._handler, holds, self._settings.work, self._append, self._is_transient, self._observer, history
         )
         self._running = asyncio.create_task(self._worker.run())
 

@@ -17,6 +17,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from consumers.errors import HoldLost, TryAgain
 from consumers.work.holds import Held, Holds
+from consumers.work.recovery import WAITING, WorkRecovery
+from eventlog.errors import LogCorrupt
+from eventlog.history import History
 from streams.entries import RawEntry, decode
 from streams.errors import InvalidEvent, RedisUnavailable
 from streams.events import Event, Recorded, new_event
@@ -101,6 +104,12 @@ class Handler(Protocol):
     streams: tuple[str, ...]
     types: frozenset[str]
     """Event types it works on; others are passed over."""
+    ends: frozenset[str]
+    """Event types after which nothing is left to do of what they are about."""
+
+    def key(self, event: Event) -> str | None:
+        """What an event, or an end, is about; None where it does not say."""
+        ...
 
     async def handle(self, task: Task) -> Sequence[Event]:
         """Do the work, and give the events that are its outcome.
@@ -127,10 +136,12 @@ class Worker:
         append: Callable[[Sequence[Event]], Awaitable[None]],
         is_transient: Callable[[BaseException], bool],
         observe: "WorkObserver",
+        history: History | None = None,
     ) -> None:
         self.problem: str | None = "not started yet"
         self._handler, self._settings, self._append = handler, settings, append
         self._holds = [one for partition in holds for one in (partition, partition.again())]
+        self._recoveries = {one: WorkRecovery(handler, one, history) for one in holds}
         self._is_transient, self._observe = is_transient, observe
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._in_hand: dict[asyncio.Task[None], tuple[Holds, RawEntry]] = {}
@@ -175,6 +186,21 @@ class Worker:
                 self.problem = None
                 if newest is not None and not self._stopping.is_set():
                     await self._once_redis_answers(partial(holds.wait, newest, _WAIT), holds, taking=True)
+
+    async def _bring_back(self, holds: Holds) -> str | None:
+        """Create a group that is not there; why that cannot be done yet, or None."""
+        try:
+            if holds.is_private:
+                await holds.create()
+                return None
+            waiting = await self._recoveries[holds].begin()
+        except (*_REDIS_AWAY, ResponseError, LogCorrupt) as error:
+            return str(error)
+        if waiting is None:
+            for task, (where, _) in self._in_hand.items():
+                if where is holds:  # it is given again, to us or to another
+                    task.cancel()
+        return waiting
 
     async def _take_one(self, holds: Holds, group: asyncio.TaskGroup) -> bytes | None:
         """Start work on an entry; where there is none, give the id after which to wait."""
@@ -305,6 +331,8 @@ class Worker:
                     for entry_id in await holds.keep(entries) - self._ending:
                         if not mine[entry_id].done():
                             mine[entry_id].cancel()
+                    if not holds.is_private and await self._recoveries[holds].is_due():
+                        await self._bring_back(holds)
             await _until(self._stopped, self._settings.hold / 4)
 
     async def _once_redis_answers(
@@ -324,13 +352,14 @@ class Worker:
                 if isinstance(error, ResponseError) and not problem.startswith((*_PASSING_STATES, "NOGROUP")):
                     raise
                 if problem.startswith("NOGROUP"):
-                    with suppress(*_REDIS_AWAY, ResponseError):
-                        await holds.create()
-                    if taking:
+                    if not taking:
+                        raise HoldLost(str(holds.partition)) from error  # who brings the group back gives it again
+                    if (waiting := await self._bring_back(holds)) is None:
                         continue
+                    problem = waiting
             if taking and self._stopping.is_set():
                 raise RedisUnavailable(problem)
-            self.problem = f"redis unavailable: {problem}"
+            self.problem = f"redis unavailable: {problem}" if problem is not WAITING else problem
             self._log.warning("redis unavailable", error=problem, retry_in_seconds=round(delay, 1))
             pause = delay * random.uniform(0.5, 1.0)
             await (_until(self._stopping, pause) if taking else asyncio.sleep(pause))

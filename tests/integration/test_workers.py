@@ -35,11 +35,15 @@ class Enrich:
     name = "enrich"
     streams = ("notes",)
     types = frozenset({"note.submitted"})
+    ends = frozenset({"note.enriched", "note.enrichment_failed"})
 
     def __init__(self, work=None):
         self.seen = []
         self.attempts = []
         self._work = work
+
+    def key(self, event):
+        return event.subject
 
     async def handle(self, task):
         self.seen.append(task.cause.event.id)
@@ -77,7 +81,7 @@ def submit(producer):
 
 
 @asynccontextmanager
-async def working(url, handler, settings=QUICK, observer=None, owner="one", partition=NOTES):
+async def working(url, handler, settings=QUICK, observer=None, owner="one", partition=NOTES, history=None):
     """A worker at work; when the block ends it has stopped as a process does on SIGTERM."""
     with Producer(url) as producer:
         async with AsyncRedis.from_url(url) as client:
@@ -87,7 +91,7 @@ async def working(url, handler, settings=QUICK, observer=None, owner="one", part
                 await asyncio.to_thread(producer.append_events, events)
 
             holds = Holds(client, handler.name, partition, handler.types, owner=owner, hold=settings.hold)
-            worker = Worker(handler, [holds], settings, append, is_transient, observer or WorkObserver())
+            worker = Worker(handler, [holds], settings, append, is_transient, observer or WorkObserver(), history)
             running = asyncio.create_task(worker.run())
             try:
                 yield worker

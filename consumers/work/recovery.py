@@ -1,0 +1,83 @@
+"""What a worker had not finished when Redis lost its state, as the log tells it.
+
+A group that is not there is created behind the log's tail, and what the log knows of no end goes to the group's private
+stream, whole and under its own id: work that ended is not done again (docs/decisions/0004-recovery-from-the-log.md).
+"""
+
+import asyncio
+from typing import Protocol
+
+import structlog
+
+from consumers.work.holds import Holds
+from eventlog.history import History
+from streams.events import Event, Recorded
+from streams.positions import START, Position
+
+WAITING = (
+    "Redis lost its state, and the log's consumer has not compared it with the log yet:"
+    " see that `playhead run log` runs"
+)
+BLIND = (
+    "Redis lost its state, and this process cannot read the event log: work that was not finished is not known;"
+    " run the worker where EVENT_LOG_DIR can be read"
+)
+
+
+class Ends(Protocol):
+    """What a handler says of the events it works on, and of those that end the work."""
+
+    name: str
+    types: frozenset[str]
+    ends: frozenset[str]
+
+    def key(self, event: Event) -> str | None:
+        """What an event, or an end, is about; None where it does not say."""
+        ...
+
+
+class WorkRecovery:
+    """Brings a worker's group on one partition back."""
+
+    def __init__(self, handler: Ends, holds: Holds, history: History | None) -> None:
+        self._handler, self._holds, self._history = handler, holds, history
+        self._partition = holds.partition
+        self._log = structlog.get_logger().bind(projection=handler.name, partition=str(self._partition))
+
+    async def is_due(self) -> bool:
+        """Whether the stream was set behind the log's tail, and this group has not taken it into account."""
+        return bool((await self._holds.recovery.look(START)).missed)
+
+    async def begin(self) -> str | None:
+        """Create the group, and give it what is not finished; what it waits for where that cannot be known yet.
+
+        Raises:
+            LogCorrupt: the log cannot be read.
+        """
+        view = await self._holds.recovery.look(START)
+        restart = max((each.number for each in view.restarts), default=0)
+        history = self._history
+        if history is None or not history.readable(self._partition):
+            if view.missed:
+                self._log.error("work may be lost", reason=BLIND)
+            await self._holds.begin(START, restart, [])
+            return None
+        first = await asyncio.to_thread(history.first, self._partition)
+        if first is not None and not view.is_compared:
+            return WAITING
+        tail, unfinished = await asyncio.to_thread(self._unfinished, history)
+        if await self._holds.begin(tail, restart, unfinished) and unfinished:
+            self._log.warning("not finished yet, as the log tells", count=len(unfinished), tail=str(tail))
+        return None
+
+    def _unfinished(self, history: History) -> tuple[Position, list[Recorded]]:
+        """The log's last position, and the events after which it tells of no end."""
+        handler, tail = self._handler, START
+        wanted: dict[str, list[Recorded]] = {}
+        for recorded in history.between(self._partition, None, None):
+            tail, event = recorded.position, recorded.event
+            if event.type in handler.ends and (about := handler.key(event)) is not None:
+                wanted.pop(about, None)
+            if event.type in handler.types:
+                wanted.setdefault(handler.key(event) or f"\0{event.id}", []).append(recorded)
+        return tail, sorted((each for group in wanted.values() for each in group), key=lambda one: one.position)

@@ -1,0 +1,268 @@
+"""Workers after Redis lost its state: what was not finished is worked on again, what was finished is not."""
+
+import asyncio
+from collections import Counter
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from consumers.errors import TryAgain
+from consumers.process import ProcessSettings
+from consumers.reader import ReaderSettings
+from consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
+from consumers.recordings.progress import Progress
+from consumers.recordings.promote import Promote, PromoteSettings
+from consumers.recordings.promotion import Promoter
+from consumers.recordings.transcode import Transcode
+from consumers.work.worker import WorkerSettings
+from eventlog.history import History
+from eventlog.reader import read
+from eventlog.writer import EventLog
+from projections.postgres import connect
+from projections.recordings.projection import Recordings
+from projections.recordings.rows import find_meetings
+from streams.events import new_event
+from streams.recorder import Recorder, RecorderSettings
+from streams.recording_files import RecordingFiles
+from tests.integration.sound import RECORDINGS, tone
+from tests.integration.stage import Consumer, make_database
+from tests.integration.test_workers import NOTES, Enrich, nothing_left, producer, submit, until, working  # noqa: F401
+
+LATER = 3600
+READER = ReaderSettings(lease=1.0)
+
+
+class Log:
+    """The log of one stream, and its consumer while a test wants it."""
+
+    def __init__(self, url: str, directory: Path, stream: str) -> None:
+        self.url, self.directory, self.stream = url, directory, stream
+        self.history = History(directory)
+
+    @contextmanager
+    def served(self):
+        sink = EventLog(self.directory)
+        sink.streams = (self.stream,)
+        consumer = Consumer(sink, ProcessSettings(redis_url=self.url, reader=READER))
+        consumer.start()
+        try:
+            yield
+        finally:
+            consumer.stop()
+        assert consumer.failure is None
+
+    def events(self, type: str):
+        if not self.directory.exists():
+            return []
+        return [each.event for _, each in read(self.directory) if each.event.type == type]
+
+    def causes(self) -> Counter:
+        return Counter(event.causationid for event in self.events("note.enriched"))
+
+
+@pytest.fixture
+def log(redis_server, redis, tmp_path):
+    redis.xgroup_create(NOTES.key, "enrich", id="0", mkstream=True)  # else the log may be faster than the worker
+    return Log(redis_server.url, tmp_path / "eventlog", "notes")
+
+
+class Busy(Enrich):
+    """Puts off the first so many notes, as long as it is told to."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(self.put_off)
+        self.late = {f"note.submitted-{number}" for number in range(count)}
+
+    async def put_off(self, task):
+        if task.cause.event.id in self.late:
+            raise TryAgain("the model is overloaded", after=LATER)
+
+
+def expected(*numbers: int) -> Counter:
+    return Counter(f"note.submitted-{number}" for number in numbers)
+
+
+async def finish_but_eight(log, redis, handler) -> None:
+    """Twenty notes, of which eight are put off, and the log has all that happened."""
+    await until(lambda: len(handler.seen) == 20 and redis.zcard(f"{NOTES.key}:due:enrich") == 8)
+    await until(lambda: len(log.events("note.submitted")) == 20 and log.causes() == expected(*range(8, 20)))
+
+
+@pytest.mark.parametrize("with_log", [True, False])
+def test_a_flush_gives_back_what_was_not_finished_and_nothing_else(log, redis, producer, submit, with_log):  # noqa: F811
+    """Without the log, the control, what was not finished is gone."""
+    handler = Busy(8)
+    submit(20)
+    new = [new_event("note.submitted", subject=f"note/{n}", data={}, id=f"note.submitted-{n}") for n in range(20, 25)]
+    done = expected(*range(0 if with_log else 8, 25))
+
+    async def run():
+        with log.served():
+            async with working(log.url, handler, history=log.history if with_log else None):
+                await finish_but_eight(log, redis, handler)
+                handler.late = set()
+                redis.flushall()
+                producer.append_events(new)
+                await until(lambda: log.causes() == done)
+
+    asyncio.run(run())
+
+    assert done == log.causes()
+    if with_log:
+        assert 33 == len(handler.seen)
+
+
+def test_three_processes_take_what_was_not_finished_once(log, redis, submit):  # noqa: F811
+    first = Busy(8)
+    submit(20)
+    handlers = [Enrich() for _ in range(3)]
+
+    async def run():
+        with log.served():
+            async with working(log.url, first, history=log.history):
+                await finish_but_eight(log, redis, first)
+            redis.flushall()
+            async with AsyncExitStack() as stack:
+                for number, handler in enumerate(handlers):
+                    await stack.enter_async_context(working(log.url, handler, owner=str(number), history=log.history))
+                await until(lambda: log.causes() == expected(*range(20)))
+
+    asyncio.run(run())
+
+    assert expected(*range(8)) == Counter(one for handler in handlers for one in handler.seen)
+
+
+def test_a_worker_waits_until_the_log_was_compared_and_says_so(log, redis, submit):  # noqa: F811
+    handler = Busy(8)
+    submit(20)
+
+    async def run():
+        with log.served():
+            async with working(log.url, handler, history=log.history):
+                await finish_but_eight(log, redis, handler)
+        handler.late = set()
+        redis.flushall()
+        submit(25)
+        async with working(log.url, handler, history=log.history) as worker:
+            await until(lambda: "playhead run log" in (worker.problem or ""))
+            waited = len(handler.seen)
+            with log.served():
+                await until(lambda: log.causes() == expected(*range(25)))
+                await until(lambda: worker.problem is None)
+        return waited
+
+    assert 20 == asyncio.run(run())
+    assert 33 == len(handler.seen)
+
+
+def test_a_group_deleted_by_hand_comes_back_without_what_was_finished(log, redis, submit):  # noqa: F811
+    handler = Busy(8)
+    submit(20)
+
+    async def run():
+        with log.served():
+            async with working(log.url, handler, history=log.history):
+                await finish_but_eight(log, redis, handler)
+                handler.late = set()
+                redis.xgroup_destroy(NOTES.key, "enrich")
+                await until(lambda: log.causes() == expected(*range(20)))
+
+    asyncio.run(run())
+
+    assert 28 == len(handler.seen)
+
+
+def test_a_redis_set_back_to_an_old_state_has_no_finished_work_done_again(log, redis, submit):  # noqa: F811
+    handler = Busy(8)
+    submit(20)
+
+    async def run():
+        with log.served():
+            async with working(log.url, handler, history=log.history):
+                await until(lambda: len(handler.seen) == 20 and redis.zcard(f"{NOTES.key}:due:enrich") == 8)
+                old = {key: redis.dump(key) for key in redis.scan_iter() if b":lease:" not in key}
+                handler.late = {"note.submitted-1", "note.submitted-2"}
+                redis.zadd(f"{NOTES.key}:due:enrich", dict.fromkeys(redis.zrange(f"{NOTES.key}:due:enrich", 0, -1), 0))
+                await until(lambda: log.causes() == expected(0, *range(3, 20)))
+        redis.flushall()
+        for key, content in old.items():
+            redis.restore(key, 0, content)
+        handler.late, handler.seen = set(), []
+        with log.served():
+            await until(lambda: redis.hget(f"{NOTES.key}:restarts", "count") is not None)
+            async with working(log.url, handler, history=log.history):
+                await until(lambda: log.causes() == expected(*range(20)))
+                await until(lambda: nothing_left(redis))
+
+    asyncio.run(run())
+
+    assert expected(1, 2) == Counter(handler.seen)
+
+
+def test_a_meeting_half_transcoded_at_the_flush_is_promoted_whole(
+    redis_server,
+    redis,
+    postgres,
+    tmp_path,
+    producer,  # noqa: F811
+):
+    """FLUSHALL, and nothing else done by hand."""
+    log = Log(redis_server.url, tmp_path / "eventlog", "recordings")
+    database = make_database(postgres)
+    files = RecordingFiles(tmp_path / "recordings")
+    settings = ProcessSettings(redis_url=log.url, reader=READER, event_log_dir=log.directory)
+    one_by_one = WorkerSettings(concurrency=1, hold=2.0, max_attempts=20, first_delay=0.05, grace=5)
+
+    class Slow(Transcode):
+        """Does one chunk, and no more before it is told to."""
+
+        done = refused = 0
+        limit = 1
+
+        async def handle(self, task):
+            if self.done >= self.limit:
+                self.refused += 1
+                raise TryAgain("enough for today", after=LATER)
+            outcome = await super().handle(task)
+            self.done += 1
+            return outcome
+
+    def status():
+        connection = connect(database, "test")
+        try:
+            found = find_meetings(connection, ["m"])
+            return found[0].status if found else None
+        finally:
+            connection.close()
+
+    async def run():
+        ffmpeg = Ffmpeg(find_ffmpeg(None), 60)
+        transcode = Slow(files, ffmpeg)
+        promote = Promote(files, Promoter(files, ffmpeg), database, Progress(redis), PromoteSettings())
+        projection = Consumer(Recordings(database), settings)
+        projection.start()
+        with log.served():
+            recorder = Recorder(producer, files.directory, RecorderSettings(flush_seconds=0.5))
+            async with recorder.session("m", "g", "c", "hybrid") as session:
+                for number in range(4):
+                    session.write("u", tone(0.5), at=number * 0.5)
+            async with AsyncExitStack() as stack:
+                for handler in (transcode, promote):
+                    await stack.enter_async_context(
+                        working(log.url, handler, one_by_one, partition=RECORDINGS, history=log.history)
+                    )
+                await until(lambda: transcode.done == 1 and transcode.refused == 3)
+                await until(lambda: log.events("chunk.cleaned") and log.events("meeting.stopped"))
+                await until(lambda: status() == "STOPPED")
+                transcode.limit = 4
+                redis.flushall()
+                await until(lambda: status() == "PROMOTED", 60)
+                await until(lambda: log.events("recording.promoted"))
+        await asyncio.to_thread(projection.stop)
+        assert projection.failure is None
+        return transcode.done
+
+    assert 4 == asyncio.run(run())
+    assert 4 == len(log.events("chunk.cleaned")) == len(log.events("transcode.started"))
+    assert 2 == len(log.events("recording.promoted"))
