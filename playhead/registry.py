@@ -18,6 +18,7 @@ from projections.jobs.verification import JobsVerification
 from projections.json_files.projection import JsonFiles
 from projections.json_files.verification import JsonFilesVerification
 from projections.organizations.projection import Organizations
+from projections.organizations.verification import OrganizationsVerification
 from projections.recordings.projection import Recordings
 from projections.verification import Verifiable
 from streams.connections import connect
@@ -38,6 +39,7 @@ CONSUMERS: dict[str, Callable[[Settings, Servers], Sink]] = {
 VERIFICATIONS: dict[str, Callable[[Settings, Servers], Verifiable]] = {
     "json-files": lambda settings, _: JsonFilesVerification(settings.output_dir),
     "jobs": lambda _, servers: JobsVerification(servers.database_url),
+    "organizations": lambda _, servers: OrganizationsVerification(servers.database_url),
     "archives": lambda settings, _: ArchivesVerification(settings.archive_dir),
 }
 """What compares a projection with the log, by the projection's name."""

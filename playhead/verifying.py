@@ -148,15 +148,16 @@ class _Comparison:
             within = [recorded for recorded in chunk if recorded.position <= reached]
             checked, behind = checked + len(within), behind + len(chunk) - len(within)
             doubtful.update(lack.key for lack in self._projection.lacks(within))
-        newest: dict[str, Recorded] = {}
+        newest: dict[str, tuple[str, Recorded]] = {}
         for chunk in self._chunks() if doubtful else ():
             for recorded in chunk:
                 key = self._projection.key(recorded)
                 if key in doubtful and recorded.position <= reached and str(recorded.position) not in parked:
-                    other = newest.get(key)
-                    newest[key] = recorded if other is None or other.order < recorded.order else other
+                    rank = self._projection.rank(recorded)
+                    if key not in newest or newest[key][0] < rank:
+                        newest[key] = rank, recorded
         # A newer event of the same job may have come in since, so what is still wrong now is wrong.
-        lacks = list(self._projection.lacks(list(newest.values())))
+        lacks = list(self._projection.lacks([recorded for _, recorded in newest.values()]))
         found = self._found
         found.checked[self._name] = found.checked.get(self._name, 0) + checked
         found.behind[self._name] = found.behind.get(self._name, 0) + behind

@@ -27,6 +27,10 @@ class Verifiable(Protocol):
         """What the event is about in this projection, None where it takes no notice of it."""
         ...
 
+    def rank(self, recorded: Recorded) -> str:
+        """Sorts as the projection chooses between events of a key: the last one stands."""
+        ...
+
     def lacks(self, events: Sequence[Recorded]) -> Iterator[Lack]:
         """Events that the projection does not show; one that a newer event of its key replaced may be among them."""
         ...

@@ -24,6 +24,10 @@ class ArchivesVerification:
         """The event's id: every capture has an archive of its own."""
         return recorded.event.id if recorded.event.type == CAPTURED else None
 
+    def rank(self, recorded: Recorded) -> str:
+        """The order of its events."""
+        return str(recorded.order)
+
     def lacks(self, events: Sequence[Recorded]) -> Iterator[Lack]:
         """Captures whose archive is not there, or holds something else.
 

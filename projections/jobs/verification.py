@@ -28,6 +28,10 @@ class JobsVerification:
         except InvalidEvent:
             return None
 
+    def rank(self, recorded: Recorded) -> str:
+        """The order of its events."""
+        return str(recorded.order)
+
     def lacks(self, events: Sequence[Recorded]) -> Iterator[Lack]:
         """Events without a row that they or a newer one wrote."""
         keys = {recorded.position: key for recorded in events if (key := self.key(recorded)) is not None}

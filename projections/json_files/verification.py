@@ -29,6 +29,10 @@ class JsonFilesVerification:
         except InvalidEvent:
             return None
 
+    def rank(self, recorded: Recorded) -> str:
+        """The order of its events."""
+        return str(recorded.order)
+
     def lacks(self, events: Sequence[Recorded]) -> Iterator[Lack]:
         """Events whose file is not as they would write it."""
         for recorded in events:

@@ -134,16 +134,20 @@ def _write_matches(
         connection.execute(_MATCH, (msgspec.json.encode(made[start : start + _SLICE]).decode(),))
 
 
+def derived(connection: Connection, identities: list[str]) -> dict[str, Rows]:
+    """The rows of organizations, made of their sources."""
+    sources: dict[str, list[Source]] = {}
+    for identity, body, job_id, scraper_id, moment in connection.execute(_NEWEST, (identities, NEWEST)).fetchall():
+        record = _RECORD.decode(body)
+        scraper = None if scraper_id is None else str(scraper_id)
+        source = Source(record, str(job_id), scraper, format_time(moment))
+        sources.setdefault(str(identity), []).append(source)
+    return {identity: rows(identity, found) for identity, found in sources.items()}
+
+
 def _write_rows(connection: Connection, identities: list[str]) -> None:
     for start in range(0, len(identities), _SLICE):
-        sources: dict[str, list[Source]] = {}
-        part = identities[start : start + _SLICE]
-        for identity, body, job_id, scraper_id, moment in connection.execute(_NEWEST, (part, NEWEST)).fetchall():
-            record = _RECORD.decode(body)
-            scraper = None if scraper_id is None else str(scraper_id)
-            source = Source(record, str(job_id), scraper, format_time(moment))
-            sources.setdefault(str(identity), []).append(source)
-        made = [rows(identity, found) for identity, found in sources.items()]
+        made = derived(connection, identities[start : start + _SLICE]).values()
         for table in _TABLES:
             _insert(connection, table, [row for one in made for row in getattr(one, table)])
 

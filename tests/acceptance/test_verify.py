@@ -36,6 +36,7 @@ def test_what_was_removed_or_altered_by_hand_is_named_and_repaired(stack):
     tree, rows = stack.tree(), stack.rows()
     with psycopg.connect(running_servers(stack.directory).database_url) as connection:
         connection.execute("DELETE FROM jobs WHERE job_id = '3'")
+        connection.execute("DELETE FROM organization_results WHERE job_id = '4'")
     files = sorted((stack.directory / "outputs").glob("daily/*/processed/*.json"))
     files[4].unlink()
     files[5].write_bytes(files[5].read_bytes().replace(b"again", b"AGAIN"))
@@ -46,20 +47,21 @@ def test_what_was_removed_or_altered_by_hand_is_named_and_repaired(stack):
     found = stack.json("verify")
 
     assert [] == well["faults"]
-    assert {"jobs": 41, "json-files": 41, "archives": 1} == well["checked"]
-    assert ["job/bad", "job/bad"] == [parked["subject"] for parked in well["parked"]]
+    assert {"jobs": 41, "json-files": 41, "organizations": 41, "archives": 1} == well["checked"]
+    assert ["job/bad"] * 3 == [parked["subject"] for parked in well["parked"]]
     assert {
         ("missing", "json-files", files[4].stem),
         ("altered", "json-files", files[5].stem),
         ("missing", "jobs", "3"),
+        ("missing", "organizations", "4"),
         ("altered", "archives", captured["id"]),
     } == {(fault["kind"], fault["projection"], fault["key"]) for fault in found["faults"]}
-    assert 4 == len(found["faults"])
+    assert 5 == len(found["faults"])
     assert 4 == stack.playhead("verify").returncode
 
     repaired = stack.playhead("verify", "--repair")
 
-    assert (0, True) == (repaired.returncode, b"4 repaired" in repaired.stdout)
+    assert (0, True) == (repaired.returncode, b"5 repaired" in repaired.stdout)
     assert (tree, rows, packed) == (stack.tree(), stack.rows(), archive.read_bytes())
 
     assert stack.stop() == 0

@@ -1,0 +1,174 @@
+"""The tables of organizations against the log."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+from psycopg.sql import SQL, Identifier
+
+from projections.job_result import decode_job_result
+from projections.organizations.matching import Groups, Profile, same
+from projections.organizations.projection import Organizations, Reading, read
+from projections.organizations.reconciliation import derived
+from projections.organizations.rows import Rows, organization_id
+from projections.postgres import Connection, Database
+from projections.verification import Lack
+from streams.errors import InvalidEvent
+from streams.events import Recorded
+
+_HERE = Path(__file__).parent
+_STANDING, _UNMATCHED, _ORGANIZATIONS_OF, _RESULTS_DIFFER, _SOURCES_DIFFER, _MEMBERS, _CANDIDATES, _OLDEST = (
+    (_HERE / f"{name}.sql").read_bytes()
+    for name in (
+        "standing", "unmatched", "organizations_of", "results_differ", "sources_differ", "members", "candidates",
+        "oldest",
+    )
+)  # fmt: skip
+_DIFFER = {
+    table: SQL(
+        "WITH expected AS (SELECT * FROM jsonb_populate_recordset(NULL::{0}, %(rows)s::jsonb)),"
+        " standing AS (SELECT * FROM {0} WHERE {1} = ANY(%(ids)s::uuid[]))"
+        " (SELECT {1}::text FROM (TABLE expected EXCEPT TABLE standing) AS one)"
+        " UNION (SELECT {1}::text FROM (TABLE standing EXCEPT TABLE expected) AS other)"
+    ).format(Identifier(table), Identifier("id" if table == "organizations" else "organization_id"))
+    for table in Rows.__struct_fields__
+}
+_PLACE = "organizations"
+_OTHER = "another organization"
+
+
+class OrganizationsVerification:
+    """Compares what each result came to, its sources, and every row of the organizations that they are in.
+
+    Each organization is derived again from its sources, and must be exactly what the rule joins. A row whose
+    organization no result speaks of is not found.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        self._database = Database(database_url, "playhead-verify")
+        self._blamed: dict[str, tuple[str, str | None]] = {}
+        """By organization: the job that it was first seen with, and what is wrong with it."""
+
+    def key(self, recorded: Recorded) -> str | None:
+        """The job's id."""
+        if recorded.event.type not in Organizations.types:
+            return None
+        try:
+            return decode_job_result(recorded.event.data).job_id
+        except InvalidEvent:
+            return None
+
+    def rank(self, recorded: Recorded) -> str:
+        """A result with organizations stands before one without, then the newer one."""
+        try:
+            return read(recorded).precedence
+        except InvalidEvent:
+            return ""
+
+    def lacks(self, events: Sequence[Recorded]) -> Iterator[Lack]:
+        """Results that do not stand, or not with the rows that they give."""
+        readings = list(_readings(events))
+        with self._database.transaction() as connection:
+            # One picture of all tables, while their consumer goes on.
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            jobs = [reading.job_id for _, reading in readings]
+            standing: dict[str, str] = dict(connection.execute(_STANDING, (jobs,)).fetchall())
+            current = {
+                reading.job_id: reading for _, reading in readings if standing.get(reading.job_id) == reading.precedence
+            }
+            problems = self._problems(connection, current)
+        for recorded, reading in readings:
+            found = standing.get(reading.job_id)
+            if found is None:
+                yield Lack("missing", reading.job_id, recorded, "organization_results", "the row is not there")
+            elif found < reading.precedence:
+                yield Lack("stale", reading.job_id, recorded, "organization_results", "the row shows an older event")
+            elif found == reading.precedence and reading.job_id in problems:
+                yield Lack("altered", reading.job_id, recorded, _PLACE, problems[reading.job_id])
+
+    def discard(self, lack: Lack) -> None:
+        """Nothing: a replay writes its rows anew."""
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
+
+    def _problems(self, connection: Connection, current: dict[str, Reading]) -> dict[str, str]:
+        """What is wrong with the rows of results that stand, by job."""
+        jobs = list(current)
+        results = msgspec.json.encode([reading.result for reading in current.values()]).decode()
+        sources = msgspec.json.encode([source for reading in current.values() for source in reading.sources]).decode()
+        problems: dict[str, str] = {}
+        for (job_id, organization), problem in self._organizations(connection, jobs).items():
+            problems[job_id] = f"organization {organization}: {problem}"
+        for (job_id,) in connection.execute(_UNMATCHED, (jobs,)).fetchall():
+            problems[job_id] = "a source stands in another organization than its match"
+        for (job_id,) in connection.execute(_SOURCES_DIFFER, {"sources": sources, "jobs": jobs}).fetchall():
+            problems[job_id] = "the sources are not what the result says"
+        for (job_id,) in connection.execute(_RESULTS_DIFFER, {"results": results, "jobs": jobs}).fetchall():
+            problems[job_id] = "the row says something else than the event"
+        return problems
+
+    def _organizations(self, connection: Connection, jobs: list[str]) -> dict[tuple[str, str], str]:
+        """What is wrong with organizations, each told once: of the job that it was first seen with."""
+        found = [
+            (str(identity), str(job_id))
+            for identity, job_id in connection.execute(_ORGANIZATIONS_OF, (jobs,)).fetchall()
+            if identity is not None
+        ]
+        fresh = {
+            identity: job_id
+            for identity, job_id in reversed(found)
+            for blamed, problem in [self._blamed.get(identity, (job_id, ""))]
+            if blamed == job_id and problem is not None  # what was wrong is looked at again
+        }
+        wrong = _wrong(connection, sorted(fresh))
+        self._blamed |= {identity: (job_id, wrong.get(identity)) for identity, job_id in fresh.items()}
+        return {
+            (job_id, identity): problem
+            for identity, job_id in found
+            for blamed, problem in [self._blamed[identity]]
+            if problem is not None and blamed == job_id
+        }
+
+
+def _readings(events: Sequence[Recorded]) -> Iterator[tuple[Recorded, Reading]]:
+    for recorded in events:
+        if recorded.event.type in Organizations.types:
+            try:
+                yield recorded, read(recorded)
+            except InvalidEvent:  # parked, and shown there
+                continue
+
+
+def _wrong(connection: Connection, identities: list[str]) -> dict[str, str]:
+    """What is wrong with these organizations."""
+    wrong = dict.fromkeys(_misjoined(connection, identities), "it is not joined as the rule says")
+    expected = derived(connection, identities)
+    for table, statement in _DIFFER.items():
+        made = [row for rows in expected.values() for row in getattr(rows, table)]
+        parameters = {"rows": msgspec.json.encode(made).decode(), "ids": identities}
+        for (identity,) in connection.execute(statement, parameters).fetchall():
+            wrong[str(identity)] = f"rows in {table} are not what its sources give"
+    return wrong
+
+
+def _misjoined(connection: Connection, identities: Iterable[str]) -> Iterator[str]:
+    """Organizations that are more than one, or one with others, or named after another source than their oldest."""
+    for identity in identities:
+        members = {
+            str(signature): msgspec.convert(found, Profile)
+            for signature, found in connection.execute(_MEMBERS, ([identity],)).fetchall()
+        }
+        lookups = sorted({key for found in members.values() for key in found.lookups()})
+        groups = Groups()
+        for other, organization, body in connection.execute(_CANDIDATES, (lookups,)).fetchall():
+            candidate = msgspec.convert(body, Profile)
+            for signature, found in members.items():
+                if same(found, candidate):
+                    groups.join(signature, str(other) if str(organization) == identity else _OTHER)
+        roots = {groups.root(signature) for signature in members}
+        oldest = connection.execute(_OLDEST, ([identity], [])).fetchone()
+        named = oldest is not None and organization_id(str(oldest[2]), str(oldest[4])) == identity
+        if len(roots) != 1 or groups.root(_OTHER) in roots or not named:
+            yield identity

@@ -1,0 +1,118 @@
+"""`playhead verify` of organizations: every row that is not what the log gives is found, and a replay mends it."""
+
+import psycopg
+import pytest
+
+from projections.migrations import upgrade
+from projections.organizations.projection import Organizations
+from projections.organizations.verification import OrganizationsVerification
+from tests.integration.test_organizations_projection import PARTITION, REPLAY, batch, day, fresh, job, tables
+
+EVENTS = day()
+
+
+@pytest.fixture(scope="module")
+def original(postgres):
+    """A database, and what stands in it: each test leaves it so."""
+    url = fresh(postgres)
+    upgrade(url)
+    put(url, EVENTS)
+    return url, tables(url)
+
+
+@pytest.fixture
+def database(original):
+    return original[0]
+
+
+def put(url, events):
+    sink = Organizations(url)
+    sink.open(PARTITION, 1)
+    sink.apply(batch(*events, source=REPLAY))
+    sink.close()
+
+
+def lacks(url, events):
+    """As the command does: what is doubtful is looked at again, by the event of each job that should stand."""
+    verification = OrganizationsVerification(url)
+    doubtful = {lack.key for part in (events[:40], events[40:]) for lack in verification.lacks(part)}
+    newest = {}
+    for event in events:
+        key = verification.key(event)
+        if key in doubtful and (key not in newest or verification.rank(newest[key]) < verification.rank(event)):
+            newest[key] = event
+    found = list(verification.lacks(list(newest.values())))
+    verification.close()
+    return found
+
+
+def test_nothing_lacks_where_nothing_was_changed(database):
+    assert [] == lacks(database, EVENTS)
+
+
+SOMEONE = "(SELECT id FROM organizations WHERE id IN (SELECT organization_id FROM phones) ORDER BY id LIMIT 1)"
+
+
+EXTRA = f"INSERT INTO phones SELECT gen_random_uuid(), {SOMEONE}, NULL, NULL, '1', NULL, NULL, NULL, '', NULL, now()"
+
+
+@pytest.mark.parametrize(
+    ("kind", "statement"),
+    [
+        ("missing", "DELETE FROM organization_results WHERE job_id = 'j3'"),
+        ("stale", "UPDATE organization_results SET precedence = '0' WHERE job_id = 'j3'"),
+        ("altered", "UPDATE organization_results SET organizations = 7 WHERE job_id = 'j3'"),
+        ("altered", "UPDATE sources SET body = body || '{\"name\": \"Other\"}' WHERE job_id = 'j3'"),
+        ("altered", "DELETE FROM sources WHERE job_id = 'j3'"),
+        ("altered", "UPDATE sources SET organization_id = gen_random_uuid() WHERE job_id = 'j3'"),
+        ("altered", f"UPDATE organizations SET email = 'x@y.example' WHERE id = {SOMEONE}"),
+        ("altered", f"DELETE FROM organizations WHERE id = {SOMEONE}"),
+        ("altered", f"DELETE FROM phones WHERE organization_id = {SOMEONE}"),
+        ("altered", "UPDATE locations SET latitude = 1 WHERE id = (SELECT min(id::text)::uuid FROM locations)"),
+        ("altered", "UPDATE schedules SET byday = 'SU' WHERE id = (SELECT min(id::text)::uuid FROM schedules)"),
+        (
+            "altered",
+            EXTRA,
+        ),
+        (
+            "altered",
+            "DELETE FROM organization_matches WHERE signature IN (SELECT signature FROM sources WHERE job_id = 'j3')",
+        ),
+    ],
+)
+def test_what_was_changed_by_hand_is_found_and_mended_by_a_replay(database, original, kind, statement):
+    with psycopg.connect(database) as connection:
+        changed = connection.execute(statement).rowcount
+    found = lacks(database, EVENTS)
+    left = found
+    for _ in range(3):
+        if left:
+            put(database, [lack.recorded for lack in left])
+            left = lacks(database, EVENTS)
+
+    assert changed
+    assert {kind} == {lack.kind for lack in found}
+    assert [] == left
+    assert original[1] == tables(database)
+
+
+def test_a_newer_result_without_organizations_is_no_fault_and_what_it_spared_comes_back(database):
+    later = job(500, "nothing", job_id="j3")
+    put(database, [later])
+    before = tables(database)
+    spared = lacks(database, [*EVENTS, later])
+    with psycopg.connect(database) as connection:
+        connection.execute("DELETE FROM organization_results WHERE job_id = 'j3'")
+    put(database, [lack.recorded for lack in lacks(database, [*EVENTS, later])])
+
+    assert [] == spared
+    assert before == tables(database)
+
+
+def test_organizations_that_the_rule_would_join_or_part_are_found(database):
+    with psycopg.connect(database) as connection:
+        one, other = connection.execute("SELECT id FROM organizations ORDER BY id LIMIT 2").fetchall()
+        for table in ("organization_matches", "sources"):
+            connection.execute(f"UPDATE {table} SET organization_id = %s WHERE organization_id = %s", (*one, *other))
+
+    assert any("joined" in lack.problem or "rows in" in lack.problem for lack in lacks(database, EVENTS))
