@@ -5,6 +5,7 @@ What it wrote so far has a temporary name.
 """
 
 import asyncio
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -188,12 +189,12 @@ def find_ffmpeg(setting: Path | None) -> Path:
                 f"PLAYHEAD_FFMPEG is {str(setting)!r}, which cannot be executed. {FfmpegMissing.__doc__}"
             )
         return Path(found)
-    try:
-        from imageio_ffmpeg import get_ffmpeg_exe  # pyright: ignore[reportMissingTypeStubs]  # it has none
-
-        return Path(get_ffmpeg_exe())
-    except (ImportError, RuntimeError) as error:
-        raise FfmpegMissing(str(FfmpegMissing.__doc__)) from error
+    brought = importlib.util.find_spec("imageio_ffmpeg")  # its own search starts the program, to see whether it runs
+    places = [] if brought is None else brought.submodule_search_locations or []
+    for program in (path for place in places for path in sorted(Path(place, "binaries").glob("ffmpeg-*"))):
+        if os.access(program, os.X_OK):
+            return program
+    raise FfmpegMissing(str(FfmpegMissing.__doc__))
 
 
 async def run(work: Callable[[Children], _Result]) -> _Result:

@@ -14,12 +14,14 @@ from projections.json_files.projection import JsonFiles
 from projections.organizations.projection import Organizations
 from projections.recordings.projection import Recordings
 from streams.sinks import Batch, Outcome, Sink
-from tests.faults import naive
+from tests.faults import naive, studio
 from tests.faults.effects import KINDS
 from tests.faults.nursery import Spec
 
 
 async def serve(spec: Spec) -> int:
+    if spec.sink in studio.ROLES:
+        return await studio.serve(spec)
     settings = ProcessSettings(
         redis_url=spec.redis,
         partitions=spec.partitions,

@@ -2,13 +2,17 @@
 
 import json
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 
 from consumers.continuity import Continuity
+from consumers.errors import HoldLost
 from consumers.group import Group
 from consumers.reader import Reader
+from consumers.work.holds import Holds, Taken
 from streams import failpoints
 from streams.entries import RawEntry
 from streams.failpoints import Point
@@ -128,3 +132,27 @@ def without_event_ids() -> None:
 
     Reader._repeated = repeated
     without_sequence_check()
+
+
+def acknowledge_before_work() -> None:
+    """A worker acknowledges an entry as it takes it, and holds nothing."""
+    take = Holds.take
+
+    async def taken(self: Holds, most: int) -> Taken:
+        found = await take(self, most)
+        for held in found.held:
+            await self.finish(held.entry)
+        return found
+
+    async def kept(self: Holds, entries: Sequence[RawEntry] = ()) -> set[bytes]:
+        return set()
+
+    async def passed(self: Holds, *_: object, **__: object) -> None: ...
+
+    finish = Holds.finish
+
+    async def first_only(self: Holds, entry: RawEntry) -> None:
+        with suppress(HoldLost):
+            await finish(self, entry)
+
+    Holds.take, Holds.keep, Holds.postpone, Holds.finish = taken, kept, passed, first_only

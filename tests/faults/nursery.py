@@ -49,6 +49,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """As `streams.failpoints` reads it from the environment."""
     segment_bytes: int = 64 * 1024 * 1024
     poison: str | None = None
+    meeting: str = ""
 
 
 class Nursery:

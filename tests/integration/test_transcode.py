@@ -1,9 +1,7 @@
 """The worker `transcode` with a real ffmpeg: no crash loses audio, no bad input stops the others."""
 
 import asyncio
-import contextlib
 import json
-import signal
 from collections import Counter
 from pathlib import Path
 
@@ -174,49 +172,6 @@ def test_a_cut_mp3_is_not_taken_for_a_whole_one(files, tmp_path):
     for broken in (b"", content[:-1], content[1:], b"RIFF" + content):
         with pytest.raises(InvalidAudio):
             read_mp3(broken, str(path))
-
-
-def ffmpegs(worker: psutil.Process) -> list[psutil.Process]:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return worker.children()
-    return []
-
-
-@pytest.mark.parametrize("victim", ["ffmpeg", "worker"])
-def test_a_kill_at_any_point_ends_in_one_mp3_and_one_finished_event(
-    server, redis, producer, tmp_path, wait_until, victim
-):
-    files = RecordingFiles(tmp_path / "data" / "recordings")
-    chunks = [Chunk("m", "u", number) for number in range(8)]
-    for chunk in chunks:
-        flush(producer, files, tone(5), chunk)
-    playhead = Playhead(tmp_path / "data", server.url, PLAYHEAD_MAX_ATTEMPTS="50", PLAYHEAD_LEASE_SECONDS="1")
-
-    def done():
-        return steps(redis)["chunk.cleaned"] == len(chunks)
-
-    kills = 0
-    for _ in range(3):
-        with playhead.running("transcode") as consumer:
-            worker = psutil.Process(consumer.process.pid)
-            wait_until(lambda consumer=consumer: consumer.get("/readyz")[0] == 200)
-            wait_until(lambda worker=worker: ffmpegs(worker) or done())
-            found = ffmpegs(worker)
-            kills += len(found)
-            for one in [worker] if found and victim == "worker" else found:
-                one.kill()
-            if found and victim == "worker":
-                consumer.exit_code = -signal.SIGKILL
-    with playhead.running("transcode"):
-        wait_until(done)
-
-    assert kills >= 1
-    assert [] == list(files.chunks("pcm"))
-    assert chunks == list(files.chunks("mp3"))
-    finished = [payload for _, payload in facts(redis, "transcode.finished")]
-    assert {files.mp3(chunk): 1 for chunk in chunks} == Counter(payload["mp3_path"] for payload in finished)
-    for payload in finished:
-        assert (sha256(files.path(payload["mp3_path"])), 5000) == (payload["sha256"], payload["duration_ms"])
 
 
 def test_status_knows_a_worker(server, redis, producer, tmp_path, wait_until):
