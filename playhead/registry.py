@@ -20,7 +20,8 @@ from projections.json_files.verification import JsonFilesVerification
 from projections.organizations.projection import Organizations
 from projections.organizations.verification import OrganizationsVerification
 from projections.recordings.projection import Recordings
-from projections.verification import Verifiable
+from projections.recordings.verification import RecordingsVerification
+from projections.verification import Foldable, Verifiable
 from streams.connections import connect
 from streams.partitions import CATALOGUE
 from streams.recording_files import RecordingFiles
@@ -36,11 +37,14 @@ CONSUMERS: dict[str, Callable[[Settings, Servers], Sink]] = {
 }
 """The log and the projections, by name."""
 
-VERIFICATIONS: dict[str, Callable[[Settings, Servers], Verifiable]] = {
+VERIFICATIONS: dict[str, Callable[[Settings, Servers], Verifiable | Foldable]] = {
     "json-files": lambda settings, _: JsonFilesVerification(settings.output_dir),
     "jobs": lambda _, servers: JobsVerification(servers.database_url),
     "organizations": lambda _, servers: OrganizationsVerification(servers.database_url),
     "archives": lambda settings, _: ArchivesVerification(settings.archive_dir),
+    "recordings": lambda settings, servers: RecordingsVerification(
+        servers.database_url, settings.recordings_dir, keep=settings.keep_chunks
+    ),
 }
 """What compares a projection with the log, by the projection's name."""
 

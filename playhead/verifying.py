@@ -21,7 +21,7 @@ from playhead.outcome import BEHIND, CORRUPT, DONE
 from playhead.output import print_json, say
 from playhead.registry import PROJECTIONS, STREAMS, VERIFICATIONS
 from playhead.settings import Settings, load, servers
-from projections.verification import Lack, Verifiable
+from projections.verification import Foldable, Lack, Verifiable
 from streams.connections import connect
 from streams.events import Recorded
 from streams.partitions import Partition
@@ -86,7 +86,7 @@ def verify(
         found, lacks = _verify(settings, client)
         repaired = 0
         for _ in range(_ROUNDS if repair else 0):
-            if not any(lacks.values()):
+            if not any(lack.replayed for each in lacks.values() for _, lack in each):
                 break
             repaired += _repair(settings, client, lacks)
             found, lacks = _verify(settings, client)
@@ -131,7 +131,7 @@ class _Comparison:
         root: Path,
         partition: Partition,
         name: str,
-        projection: Verifiable,
+        projection: Verifiable | Foldable,
         client: "Redis | RedisCluster",
         found: Verified,
     ) -> None:
@@ -142,30 +142,49 @@ class _Comparison:
         """Compare; gives what can be repaired."""
         reached = _position(self._client, self._name, self._partition)
         parked = {one.position: one for one in ParkedEvents(self._client, self._name, self._partition)}
+        found = self._found
+        found.parked += [
+            ParkedShown(self._name, str(self._partition), one.subject, one.position) for one in parked.values()
+        ]
+        if isinstance(self._projection, Foldable):
+            lacks = self._folded(self._projection, reached, frozenset(parked))
+        else:
+            lacks = self._by_last(self._projection, reached, frozenset(parked))
+        found.faults += [self._fault(lack) for lack in lacks]
+        return lacks
+
+    def _folded(self, projection: Foldable, reached: Position, parked: frozenset[str]) -> list[Lack]:
+        for within in self._within(reached):
+            for recorded in within:
+                if str(recorded.position) not in parked:
+                    projection.follow(recorded)
+        return list(projection.differences())
+
+    def _by_last(self, projection: Verifiable, reached: Position, parked: frozenset[str]) -> list[Lack]:
         doubtful: set[str] = set()
+        for within in self._within(reached):
+            doubtful.update(lack.key for lack in projection.lacks(within))
+        newest: dict[str, tuple[str, Recorded]] = {}
+        for chunk in self._chunks() if doubtful else ():
+            for recorded in chunk:
+                key = projection.key(recorded)
+                if key in doubtful and recorded.position <= reached and str(recorded.position) not in parked:
+                    rank = projection.rank(recorded)
+                    if key not in newest or newest[key][0] < rank:
+                        newest[key] = rank, recorded
+        # A newer event of the same job may have come in since, so what is still wrong now is wrong.
+        return list(projection.lacks([recorded for _, recorded in newest.values()]))
+
+    def _within(self, reached: Position) -> Iterator[list[Recorded]]:
+        """What the projection has come to, and count it."""
         checked = behind = 0
         for chunk in self._chunks():
             within = [recorded for recorded in chunk if recorded.position <= reached]
             checked, behind = checked + len(within), behind + len(chunk) - len(within)
-            doubtful.update(lack.key for lack in self._projection.lacks(within))
-        newest: dict[str, tuple[str, Recorded]] = {}
-        for chunk in self._chunks() if doubtful else ():
-            for recorded in chunk:
-                key = self._projection.key(recorded)
-                if key in doubtful and recorded.position <= reached and str(recorded.position) not in parked:
-                    rank = self._projection.rank(recorded)
-                    if key not in newest or newest[key][0] < rank:
-                        newest[key] = rank, recorded
-        # A newer event of the same job may have come in since, so what is still wrong now is wrong.
-        lacks = list(self._projection.lacks([recorded for _, recorded in newest.values()]))
+            yield within
         found = self._found
         found.checked[self._name] = found.checked.get(self._name, 0) + checked
         found.behind[self._name] = found.behind.get(self._name, 0) + behind
-        found.parked += [
-            ParkedShown(self._name, str(self._partition), one.subject, one.position) for one in parked.values()
-        ]
-        found.faults += [self._fault(lack) for lack in lacks]
-        return lacks
 
     def _chunks(self) -> Iterator[list[Recorded]]:
         events = read_partition(self._root, self._partition, None, strict=False)
@@ -189,17 +208,27 @@ def _repair(settings: Settings, client: "Redis | RedisCluster", lacks: _Lacks) -
     """Replay what is lacking to the projection that lacks it: its own process applies it, so nothing is fenced."""
     count = 0
     for name, each in lacks.items():
-        if not each:
+        if not any(lack.replayed for _, lack in each):
             continue
         with closing(VERIFICATIONS[name](settings, servers(settings))) as projection:
             for _, lack in each:
                 projection.discard(lack)
-        wanted = sorted(
-            ((partition, lack.recorded) for partition, lack in each), key=lambda one: (one[0], one[1].position)
-        )
+            wanted = _wanted(settings.event_log_dir, projection, each)
         replay = Replay(client, new_run(), dict.fromkeys(STREAMS[name], (name,)))
         count += replay.send(wanted) - replay.finish()
     return count
+
+
+def _wanted(
+    root: Path, projection: Verifiable | Foldable, lacks: list[tuple[Partition, Lack]]
+) -> list[tuple[Partition, Recorded]]:
+    """The events to replay, in order."""
+    wanted = [(partition, lack.recorded) for partition, lack in lacks if lack.replayed and not lack.whole]
+    whole = {(partition, lack.key) for partition, lack in lacks if lack.whole}
+    for partition in sorted({partition for partition, _ in whole}):
+        events = read_partition(root, partition, None, strict=False)
+        wanted += [(partition, one) for one in events if (partition, projection.key(one)) in whole]
+    return sorted(wanted, key=lambda one: (one[0], one[1].position))
 
 
 def _position(client: "Redis | RedisCluster", name: str, partition: Partition) -> Position:

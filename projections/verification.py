@@ -1,7 +1,7 @@
 """What a projection that can be checked against the log offers `playhead verify`; nothing of it is on the hot path."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -11,21 +11,38 @@ LackKind = Literal["missing", "stale", "altered"]
 
 
 class Lack(msgspec.Struct, frozen=True):
-    """An event that has not the effect it should have. `key` names the row or file, `place` where it belongs."""
+    """An event that has not the effect it should have. `key` names the row or file, `place` where it belongs.
+
+    A replay of the event mends it; of every event with its key where `whole`, and of none where not `replayed`.
+    """
 
     kind: LackKind
     key: str
     recorded: Recorded
     place: str
     problem: str
+    whole: bool = False
+    replayed: bool = True
 
 
-class Verifiable(Protocol):
-    """Compares events with what a projection holds."""
+class Compared(Protocol):
+    """What a projection can be compared by."""
 
     def key(self, recorded: Recorded) -> str | None:
         """What the event is about in this projection, None where it takes no notice of it."""
         ...
+
+    def discard(self, lack: Lack) -> None:
+        """Remove what keeps a replay from putting the event in its place."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Verifiable(Compared, Protocol):
+    """Compares events with what a projection holds: the last event of a key says all of it."""
 
     def rank(self, recorded: Recorded) -> str:
         """Sorts as the projection chooses between events of a key: the last one stands."""
@@ -35,10 +52,15 @@ class Verifiable(Protocol):
         """Events that the projection does not show; one that a newer event of its key replaced may be among them."""
         ...
 
-    def discard(self, lack: Lack) -> None:
-        """Remove what keeps a replay from putting the event in its place."""
+
+@runtime_checkable
+class Foldable(Compared, Protocol):
+    """Compares what comes of all events of a key with what a projection holds."""
+
+    def follow(self, recorded: Recorded) -> None:
+        """Take the next event."""
         ...
 
-    def close(self) -> None:
-        """Let go of connections."""
+    def differences(self) -> Iterator[Lack]:
+        """What the projection holds otherwise, after all events that were followed."""
         ...

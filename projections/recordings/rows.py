@@ -80,16 +80,21 @@ def find_chunks(connection: Connection, ids: Sequence[str]) -> list[TempRecordin
         return cursor.execute(_sql("find_chunks"), (list(ids),)).fetchall()
 
 
-def chunks_of(connection: Connection, meeting_id: str) -> list[TempRecording]:
-    """The chunks of a meeting, in the order in which they began."""
+def chunks_of(connection: Connection, *meeting_ids: str) -> list[TempRecording]:
+    """The chunks of meetings, in the order in which they began."""
     with connection.cursor(row_factory=class_row(TempRecording)) as cursor:
-        return cursor.execute(_sql("chunks_of"), (meeting_id,)).fetchall()
+        return cursor.execute(_sql("chunks_of"), (list(meeting_ids),)).fetchall()
 
 
-def recordings_of(connection: Connection, meeting_id: str) -> list[Recording]:
-    """The recordings of a meeting."""
+def recordings_of(connection: Connection, *meeting_ids: str) -> list[Recording]:
+    """The recordings of meetings."""
     with connection.cursor(row_factory=class_row(Recording)) as cursor:
-        return cursor.execute(_sql("recordings_of"), (meeting_id,)).fetchall()
+        return cursor.execute(_sql("recordings_of"), (list(meeting_ids),)).fetchall()
+
+
+def remove_meeting(connection: Connection, meeting_id: str) -> None:
+    """Remove every row of a meeting."""
+    connection.execute(_sql("remove_meeting"), {"id": meeting_id})
 
 
 def store(

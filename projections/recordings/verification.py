@@ -1,0 +1,158 @@
+"""The tables of recordings against the log, and the files against the tables."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from projections.postgres import Database
+from projections.recordings.fold import Fold, read
+from projections.recordings.rows import (
+    Meeting,
+    Recording,
+    TempRecording,
+    chunks_of,
+    find_meetings,
+    recordings_of,
+    remove_meeting,
+)
+from projections.verification import Lack, LackKind
+from streams.errors import InvalidEvent
+from streams.events import Recorded
+from streams.recording_files import RecordingFiles
+
+_BATCH = 500
+
+_Row = TempRecording | Recording
+
+
+class RecordingsVerification:
+    """Folds the log once more, and compares every row and every file of a meeting with what comes of it."""
+
+    def __init__(self, database_url: str, directory: Path, *, keep: bool) -> None:
+        self._database = Database(database_url, "playhead-verify")
+        self._files, self._keep = RecordingFiles(directory), keep
+        self._begin()
+
+    def key(self, recorded: Recorded) -> str | None:
+        """The meeting's id."""
+        try:
+            payload = read(recorded)
+        except InvalidEvent:
+            return None
+        return None if payload is None else payload.meeting_id
+
+    def follow(self, recorded: Recorded) -> None:
+        """Apply an event that the projection has come to and not set aside."""
+        try:
+            payload = read(recorded)
+            if payload is not None:
+                self._fold.apply(recorded, payload)
+                self._last[payload.meeting_id] = recorded
+        except InvalidEvent:
+            pass  # it was parked, and dropped by hand since
+
+    def differences(self) -> Iterator[Lack]:
+        """What is missing or wrong after all that was followed, and begin anew."""
+        fold, last = self._fold, self._last
+        self._begin()
+        recordings = _by_meeting(fold.recordings.values())
+        chunks = _by_meeting(fold.chunks.values())
+        known = list(fold.meetings)
+        for ids in (known[start : start + _BATCH] for start in range(0, len(known), _BATCH)):
+            with self._database.transaction() as connection:
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                meetings = {one.id: one for one in find_meetings(connection, ids)}
+                stored_chunks = _by_meeting(chunks_of(connection, *ids))
+                stored_recordings = _by_meeting(recordings_of(connection, *ids))
+            for id_ in ids:
+                expected, found = fold.meetings[id_], meetings.get(id_)
+                if found is not None and found.event_order > expected.event_order:
+                    continue  # it has gone on since
+                problem = (
+                    _meeting_problem(expected, found)
+                    or _problem("temp_recordings", chunks.get(id_, {}), stored_chunks.get(id_, {}))
+                    or _problem("recordings", recordings.get(id_, {}), stored_recordings.get(id_, {}))
+                )
+                if problem is not None:
+                    yield Lack(problem[0], id_, last[id_], problem[1], problem[2], whole=True)
+                else:
+                    yield from self._files_lacking(expected, chunks.get(id_, {}), recordings.get(id_, {}), last[id_])
+
+    def discard(self, lack: Lack) -> None:
+        """Remove the rows of a meeting, so that its events make them again."""
+        if lack.whole:
+            with self._database.transaction() as connection:
+                remove_meeting(connection, lack.key)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
+
+    def _begin(self) -> None:
+        self._fold = Fold({}, {}, keep=self._keep)
+        self._last: dict[str, Recorded] = {}
+
+    def _files_lacking(
+        self, meeting: Meeting, chunks: dict[str, _Row], recordings: dict[str, _Row], recorded: Recorded
+    ) -> Iterator[Lack]:
+        for row in [*recordings.values(), *chunks.values()]:
+            name = row.filename if isinstance(row, Recording) else row.mp3_path
+            if name is None or row.sha256 is None:
+                continue
+            fault = self._file_fault(name, row.sha256)
+            if fault is not None and self._stands(meeting):
+                yield Lack(fault[0], meeting.id, recorded, str(self._files.directory / name), fault[1], replayed=False)
+
+    def _file_fault(self, name: str, sha256: str) -> tuple[LackKind, str] | None:
+        try:
+            with self._files.path(name).open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            return "missing", "the file is not there"
+        except OSError as error:
+            return "altered", f"the file cannot be read: {error.strerror}"
+        return None if found == sha256 else ("altered", "the file has another sha256 than its row")
+
+    def _stands(self, meeting: Meeting) -> bool:
+        """Whether nothing happened to a meeting since: its promotion removes the files of its chunks."""
+        with self._database.transaction() as connection:
+            return [meeting.event_order] == [one.event_order for one in find_meetings(connection, [meeting.id])]
+
+
+def _by_meeting(rows: Iterable[_Row]) -> dict[str, dict[str, _Row]]:
+    found: dict[str, dict[str, _Row]] = {}
+    for row in rows:
+        found.setdefault(row.meeting_id, {})[row.id] = row
+    return found
+
+
+_Problem = tuple[LackKind, str, str]
+
+
+def _meeting_problem(expected: Meeting, found: Meeting | None) -> _Problem | None:
+    if found is None:
+        return "missing", "meetings", "the row is not there"
+    if found.event_order < expected.event_order:
+        return "stale", "meetings", "the row shows an older event"
+    return None if found == expected else ("altered", "meetings", f"{_differing(expected, found)} differ")
+
+
+def _problem(
+    table: Literal["temp_recordings", "recordings"], expected: dict[str, _Row], found: dict[str, _Row]
+) -> _Problem | None:
+    for id_, row in expected.items():
+        other = found.get(id_)
+        if other is None:
+            return "missing", table, f"the row {id_} is not there"
+        if other != row:
+            return "altered", table, f"{_differing(row, other)} of the row {id_} differ"
+    surplus = found.keys() - expected.keys()
+    return ("altered", table, f"the row {min(surplus)} should not be there") if surplus else None
+
+
+def _differing(expected: msgspec.Struct, found: msgspec.Struct) -> str:
+    fields = expected.__struct_fields__
+    return ", ".join(name for name in fields if getattr(expected, name) != getattr(found, name))
