@@ -21,6 +21,7 @@ from consumers.ahead import Decoded, ReadAhead, decoded
 from consumers.continuity import Continuity
 from consumers.errors import LeaseLost, SinkNotReady, StateLost
 from consumers.group import Group, Report
+from consumers.lease import keep_lease
 from consumers.observer import Observer
 from consumers.tasks import end
 from eventlog.errors import LogCorrupt
@@ -91,6 +92,7 @@ class Reader:
         self._parked: set[str] = set()
         self._stopping = asyncio.Event()
         self._retries = 0
+        self._delay = _FIRST_DELAY
         self._settled: Position | None = None
         self._rest_until = 0.0
         self._problem: str | None = None
@@ -129,7 +131,6 @@ class Reader:
         Raises:
             Exception: what no retry can mend, such as a failed fsync.
         """
-        delay = _FIRST_DELAY
         self._observe.standing_by(self.partition)
         while not self._stopping.is_set():
             try:
@@ -139,7 +140,6 @@ class Reader:
                     await self._pause(self._settings.lease / 5)
                     continue
                 await self._serve()
-                delay = _FIRST_DELAY
             except LeaseLost:
                 self._log.warning("lease lost")
             except StateLost as error:
@@ -148,20 +148,20 @@ class Reader:
                     await self._group.release()
                 await self._pause(_FIRST_DELAY)
             except (SinkNotReady, LogCorrupt) as error:
-                delay = await self._not_ready(error, delay)
+                await self._not_ready(error)
             except (RedisConnectionError, RedisTimeoutError, OSError, ResponseError) as error:
                 if isinstance(error, ResponseError) and not str(error).startswith(_PASSING):
                     raise
                 self.healthy = False
                 self._problem = plain(error)
-                self._log.warning("redis unavailable", error=self._problem, retry_in_seconds=round(delay, 1))
-                await self._pause(delay * random.uniform(0.5, 1.0))
-                delay = min(delay * 2, _LONGEST_REDIS_DELAY)
+                self._log.warning("redis unavailable", error=self._problem, retry_in_seconds=round(self._delay, 1))
+                await self._pause(self._delay * random.uniform(0.5, 1.0))
+                self._delay = min(self._delay * 2, _LONGEST_REDIS_DELAY)
 
-    async def _not_ready(self, error: PlayheadError, delay: float) -> float:
-        """Wait, long at once for what only a person can mend; gives the next delay."""
+    async def _not_ready(self, error: PlayheadError) -> None:
+        """Wait, long at once for what only a person can mend."""
         lasting = getattr(error.__cause__ or error, "lasting", False)
-        wait = _LONGEST_DELAY if lasting else delay * random.uniform(0.5, 1.0)
+        wait = _LONGEST_DELAY if lasting else self._delay * random.uniform(0.5, 1.0)
         self.healthy = False
         self._problem = str(error)
         say = self._log.error if lasting else self._log.warning
@@ -170,7 +170,7 @@ class Reader:
             await self._report("not ready", settled=False)
             await self._group.release()
         await self._pause(wait)
-        return min(delay * 2, _LONGEST_DELAY)
+        self._delay = min(self._delay * 2, _LONGEST_DELAY)
 
     async def _serve(self) -> None:
         checkpoint = await self._open()
@@ -184,12 +184,22 @@ class Reader:
         self._log.info("serving", position=str(cursor), epoch=self._group.epoch, careful=bool(careful))
         self.healthy = self.serving = True
         self._observe.holding(self.partition, len(self._parked))
-        renewal = asyncio.create_task(self._keep_lease(asyncio.current_task()))
+        reading = asyncio.current_task()
+
+        def renewed() -> None:
+            self._observe.holding(self.partition, len(self._parked))
+
+        def lost() -> None:
+            # A reader on its way out must not be cancelled there: that would be taken for the end of it.
+            if self.serving and reading is not None:
+                reading.cancel()
+
+        renewal = asyncio.create_task(keep_lease(self._group, self._settings.lease, renewed, lost))
         try:
             await self._continuity.begin(known)
             self._sequence = self._continuity.sequence
             self.healthy = True
-            await self._read_on(careful)
+            await self._read_on(careful, renewal)
         except asyncio.CancelledError:
             if renewal.done() and not renewal.cancelled():
                 raise LeaseLost(str(self.partition)) from renewal.exception()
@@ -217,10 +227,12 @@ class Reader:
             self._epoch_seen = getattr(error, "standing", 0)
             raise SinkNotReady(plain(error)) from error
 
-    async def _read_on(self, careful: int) -> None:
+    async def _read_on(self, careful: int, renewal: "asyncio.Task[None]") -> None:
         looked_for_replays = 0.0
         idle = False
         while not self._stopping.is_set():
+            if renewal.done():  # its cancellation was swallowed on the way
+                raise LeaseLost(str(self.partition))
             if not self._may_serve:
                 await self._group.release()
                 raise LeaseLost(str(self.partition))
@@ -233,6 +245,7 @@ class Reader:
                 self._cursors, block=_BLOCK_MS if idle else None, count=1 if careful else None
             )
             idle = not found
+            self._delay = _FIRST_DELAY  # Redis and the sink are there; the next trouble is another one
             if found:
                 failpoints.reach(Point.AFTER_READ)
             self._observe.caught_up(self.partition, caught_up=idle)
@@ -456,27 +469,6 @@ class Reader:
                 await self.call(self._sink.settle)
                 await self._continuity.replayed()
             await self._report("running", settled=False)
-
-    async def _keep_lease(self, serving: "asyncio.Task[None] | None") -> None:
-        held_until = time.monotonic() + self._settings.lease
-        while True:
-            await asyncio.sleep(self._settings.lease / 4)
-            try:
-                await self._group.renew()
-                self._observe.holding(self.partition, len(self._parked))
-                held_until = time.monotonic() + self._settings.lease
-            except (RedisConnectionError, RedisTimeoutError):
-                if time.monotonic() < held_until:
-                    continue
-                if serving is not None:
-                    serving.cancel()
-                raise
-            except asyncio.CancelledError:
-                raise
-            except BaseException:
-                if serving is not None:
-                    serving.cancel()
-                raise
 
     async def _report(self, state: str, *, settled: bool) -> None:
         position = self.cursor

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from consumers.process import ProcessSettings, run_consumer
 from consumers.reader import ReaderSettings
+from consumers.work.process import WorkerProcessSettings, run_worker
+from consumers.work.worker import Task, WorkerSettings
 from eventlog.writer import EventLog
 from projections.archives import Archives
 from projections.failures import is_transient
@@ -13,15 +15,21 @@ from projections.jobs.projection import Jobs
 from projections.json_files.projection import JsonFiles
 from projections.organizations.projection import Organizations
 from projections.recordings.projection import Recordings
+from streams.events import Event
 from streams.sinks import Batch, Outcome, Sink
 from tests.faults import naive, studio
 from tests.faults.effects import KINDS
 from tests.faults.nursery import Spec
 
+WORKER = "enrich"
+
 
 async def serve(spec: Spec) -> int:
     if spec.sink in studio.ROLES:
         return await studio.serve(spec)
+    if spec.sink == WORKER:
+        work = WorkerSettings(hold=spec.lease, first_delay=0.01, max_attempts=1000)
+        return await run_worker(Enrich(), WorkerProcessSettings(redis_url=spec.redis, work=work), is_transient)
     settings = ProcessSettings(
         redis_url=spec.redis,
         partitions=spec.partitions,
@@ -57,6 +65,20 @@ def make_sink(spec: Spec) -> Sink:
         naive.AcknowledgeFirst.install()
         return naive.AcknowledgeFirst(sink)
     return sink
+
+
+class Enrich:
+    """The worker whose outcomes are counted: one for each note."""
+
+    name = WORKER
+    streams = ("notes",)
+    types = frozenset({"note.submitted"})
+
+    async def handle(self, task: Task) -> list[Event]:
+        return [task.event("note.enriched", {})]
+
+    def give_up(self, task: Task, reason: str) -> list[Event]:
+        return [task.event("note.enrichment_failed", {"reason": reason})]
 
 
 class OnlyJobs:

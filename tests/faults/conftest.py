@@ -29,9 +29,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "fault_server" in metafunc.fixturenames:
         names = SERVERS if metafunc.config.getoption("--full-faults") else ["valkey"]
         metafunc.parametrize("fault_server", names, indirect=True, scope="session")
-    if "table_sink" in metafunc.fixturenames:
-        names = [sink for sink, kind in KINDS.items() if kind.table]
-        metafunc.parametrize("table_sink", names if metafunc.config.getoption("--full-faults") else names[:1])
+    tables = [sink for sink, kind in KINDS.items() if kind.table]
+    for fixture, names in (("any_sink", [*KINDS]), ("table_sink", tables)):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, names if metafunc.config.getoption("--full-faults") else names[:1])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -213,6 +214,10 @@ class Stopwatch:
 
     def start(self) -> None:
         self._since = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._since
 
     def stop(self) -> None:
         self.longest = max(self.longest, time.monotonic() - self._since)

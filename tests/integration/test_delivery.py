@@ -1,11 +1,14 @@
 """Real consumers on every server there is: each event takes effect once, in order, or is visibly parked."""
 
+import asyncio
 import threading
 from collections import Counter
 
 import pytest
 
+from consumers.ahead import ReadAhead
 from streams.errors import RedisUnavailable
+from streams.names import presence_key
 from tests.documents import job
 from tests.integration.servers import answers
 from tests.integration.stage import JOBS, SINKS, fields
@@ -245,3 +248,24 @@ class Load(threading.Thread):
                 self._stage.wait_until(lambda: answers(self._stage.server.url))
                 continue
             self.appended += self._batch
+
+
+def test_a_reader_that_finds_its_lease_gone_twice_at_once_goes_on(stage, monkeypatch):
+    forget = ReadAhead.forget
+
+    async def forget_slowly(self):
+        """Leave no sooner than the renewal has found out too."""
+        await forget(self)
+        renewals = [task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "keep_lease"]
+        await asyncio.wait(renewals, timeout=30)
+
+    stage.append(job(0))
+    stage.start("jobs")
+    stage.caught_up("jobs")
+    monkeypatch.setattr(ReadAhead, "forget", forget_slowly)
+    stage.redis.set(presence_key(JOBS.key, "jobs"), "another/1", px=1000)
+    stage.append(job(1))
+    stage.caught_up("jobs")
+
+    assert {"0": "e0", "1": "e1"} == stage.rows()
+    monkeypatch.undo()

@@ -1,0 +1,33 @@
+"""The lease of a partition, renewed while a reader serves it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from consumers.group import Group
+
+
+async def keep_lease(group: Group, seconds: float, renewed: Callable[[], None], lost: Callable[[], None]) -> None:
+    """Renew the lease until cancelled; a Redis that is away is waited for as long as the lease would last.
+
+    Raises:
+        Exception: why the lease may be another's by now; `lost` was called before.
+    """
+    held_until = time.monotonic() + seconds
+    try:
+        while True:
+            await asyncio.sleep(seconds / 4)
+            try:
+                await group.renew()
+            except (RedisConnectionError, RedisTimeoutError):
+                if time.monotonic() < held_until:
+                    continue
+                raise
+            renewed()
+            held_until = time.monotonic() + seconds
+    except Exception:
+        lost()
+        raise
