@@ -47,7 +47,7 @@ def test_what_was_removed_or_altered_by_hand_is_named_and_repaired(stack):
     found = stack.json("verify")
 
     assert [] == well["faults"]
-    assert {"jobs": 41, "json-files": 41, "organizations": 41, "archives": 1} == well["checked"]
+    assert {"jobs": 41, "json-files": 41, "organizations": 41, "archives": 1, "recordings": 0} == well["checked"]
     assert ["job/bad"] * 3 == [parked["subject"] for parked in well["parked"]]
     assert {
         ("missing", "json-files", files[4].stem),
