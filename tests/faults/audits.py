@@ -24,8 +24,11 @@ def audit(stage: Stage, sink: str, events: Sequence[Event], *, naive: bool = Fal
     if naive:
         path = stage.directory / "effects"
         lines = path.read_bytes().splitlines() if path.exists() else []
-        effects = [(subject, event_id) for subject, event_id in map(json.loads, lines)]
-        return compare(effects, expected) + _missing(effects, expected, every=False)
+        whole = [line for line in lines if line.startswith(b"[") and line.endswith(b"]") and line.count(b"[") == 1]
+        effects = [(subject, event_id) for subject, event_id in map(json.loads, whole)]
+        return (
+            Harm(wrong=len(lines) - len(whole)) + compare(effects, expected) + _missing(effects, expected, every=False)
+        )
     if sink == "json-files":
         return _audit_files(stage, events)
     if sink == "archives":

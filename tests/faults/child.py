@@ -57,6 +57,8 @@ def make_sink(spec: Spec) -> Sink:
                 "organizations": lambda: Organizations(spec.database),
                 "recordings": lambda: Recordings(spec.database),
             }[spec.sink]()
+    if spec.control == "no fsync":
+        naive.without_sync()
     if spec.control == "no event ids":
         naive.without_event_ids()
     if spec.control == "no lease":

@@ -157,6 +157,10 @@ class Theatre:
         for number in range(self.stage.partitions):
             self.stage.redis.delete(presence_key(Partition(KINDS[sink].stream, number).key, sink))
 
+    def forget(self, pid: int) -> None:
+        """Take note that a process has ended."""
+        self._alive.discard(pid)
+
     def send(self, pid: int, sign: int) -> None:
         os.kill(pid, sign)
 
@@ -191,9 +195,13 @@ class Theatre:
     def audit(self, sink, events, *, naive=False):
         return audit(self.stage, sink, events, naive=naive)
 
-    def end(self) -> None:
+    def end_processes(self) -> None:
+        """kill -9 of whatever runs still."""
         for pid in list(self._alive):
-            self.finish(pid, 9)
+            self.finish(pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        self.end_processes()
         if hasattr(self, "stage"):
             self.stage.close()
 

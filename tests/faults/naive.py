@@ -13,7 +13,7 @@ from consumers.errors import HoldLost
 from consumers.group import Group
 from consumers.reader import Reader
 from consumers.work.holds import Holds, Taken
-from streams import failpoints
+from streams import disk, failpoints
 from streams.entries import RawEntry
 from streams.failpoints import Point
 from streams.partitions import Partition
@@ -102,6 +102,15 @@ class AcknowledgeFirst:
             await apply(self, key, pairs)
 
         Reader._apply = acknowledge_first
+
+
+def without_sync() -> None:
+    """What was written is taken for durable."""
+
+    def pretend(descriptor: int) -> int:
+        return 0
+
+    os.fsync = os.fdatasync = disk._syncfs = pretend
 
 
 def without_lease() -> None:

@@ -1,17 +1,12 @@
 """Processes that end, and servers and disks that fail for a while."""
 
-import os
 import random
-import shutil
 import signal
-import subprocess
 
-import msgspec
 import pytest
 
 from tests.documents import job
 from tests.faults.reports import Harm, Report
-from tests.integration.stage import JOBS
 
 SINKS = ("log", "json-files", "jobs")
 MAX_DELIVERIES = 4
@@ -79,36 +74,3 @@ def test_sigterm_under_load_finishes_the_batch_and_exits_with_0(theatre, seed, s
     theatre.drain(sink, batch=200)
 
     assert not theatre.audit(sink, events), f"seed {seed}"
-
-
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="only root can mount a disk that is small")
-@pytest.mark.parametrize(("sink", "directory"), [("log", "eventlog"), ("json-files", "outputs")])
-def test_a_full_disk_is_waited_for(theatre, sink, directory):
-    stage = theatre.begin()
-    disk = stage.directory / directory
-    disk.mkdir()
-    events = [job(number, error="x" * 4000) for number in range(400)]
-    mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", disk)
-    try:
-        stage.append(*events)
-        pid = theatre.spawn(sink, batch=40)
-        stage.wait_until(lambda: state(stage, sink) == "retrying")
-        mount("-o", "remount,size=64m", disk)
-        stage.caught_up(sink)
-
-        assert theatre.finish(pid, signal.SIGTERM) == 0
-        assert not theatre.audit(sink, events)
-    finally:
-        theatre.end()
-        subprocess.run(["umount", disk], check=True)
-
-
-def mount(*arguments) -> None:
-    done = subprocess.run(["mount", *arguments], check=False, capture_output=True)
-    if done.returncode:
-        pytest.skip(f"mount is refused here: {done.stderr.decode().strip()}")
-
-
-def state(stage, sink) -> str:
-    report = stage.redis.hget(f"{JOBS.key}:consumers", sink)
-    return msgspec.json.decode(report)["state"] if report else ""

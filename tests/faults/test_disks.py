@@ -1,0 +1,239 @@
+"""Disks that are full, that do not sync, and whose power fails."""
+
+import random
+import shutil
+import signal
+
+import msgspec
+import pytest
+
+from streams.names import reports_key
+from streams.partitions import Partition
+from streams.positions import Position
+from streams.producer import Producer
+from tests.documents import job
+from tests.faults.disks import MortalDisk, small_disk, syncs_fail
+from tests.faults.effects import KINDS
+from tests.faults.reports import Harm, Report
+from tests.integration.servers import make_server, plain_client
+from tests.integration.stage import JOBS
+
+SINKS = {"log": "eventlog", "json-files": "outputs", "archives": "archives"}
+"""Sinks that write files, and where."""
+NO_SYNC = "no fsync"
+LARGE = "x" * 4000
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_a_full_disk(theatre, report, seed, sink):
+    harm = fill(theatre, sink)
+    control_harm = fill(theatre, sink, "no checkpoint")
+
+    report(
+        Report(
+            "a full disk, and room again",
+            sink,
+            "the consumer waits, then goes on where it was",
+            1,
+            harm,
+            "no undo of half a batch",
+            control_harm,
+            None,
+            seed,
+            theatre.name,
+        )
+    )
+
+
+def fill(theatre, sink, control=None) -> Harm:
+    stage = theatre.begin()
+    events = [KINDS[sink].make(number, str(number % 300)) for number in range(800)]
+    if control:
+        stage.directory /= "disk"
+    disk = stage.directory if control else stage.directory / SINKS[sink]
+    with small_disk(disk, 1) as make_room:
+        (disk / "ballast").write_bytes(bytes((1016 if control else 900) << 10))
+        stage.append(*events)
+        pid = theatre.spawn(sink, batch=40, control=control)
+        stage.wait_until(lambda: state(stage, sink) == "retrying")
+        make_room()
+        theatre.caught_up(sink)
+        assert theatre.finish(pid, signal.SIGTERM) == 0
+        return theatre.audit(sink, events, naive=control is not None)
+
+
+def state(stage, sink) -> str:
+    report = stage.redis.hget(reports_key(Partition(KINDS[sink].stream, 0).key), sink)
+    return msgspec.json.decode(report)["state"] if report else ""
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize("sink", SINKS)
+def test_fsync_fails(theatre, report, count, seed, sink):
+    runs = count(1, 12)
+    harm = Harm()
+    for number in range(runs):
+        harm += fail_to_sync(theatre, sink, 1 + number)
+    control_harm = fail_to_sync(theatre, sink, 1, NO_SYNC)
+
+    report(
+        Report(
+            "fsync fails with EIO, from the first time on, the second, ...",
+            sink,
+            "nothing is acknowledged that may not be on disk; "
+            + ("the process ends" if sink == "log" else "it is written again"),
+            runs,
+            harm,
+            NO_SYNC,
+            control_harm,
+            None,
+            seed,
+            theatre.name,
+        )
+    )
+
+
+def fail_to_sync(theatre, sink, number, control=None) -> Harm:
+    """Events that were acknowledged beyond the last sync that went well, and what is wrong once syncs go well again."""
+    stage = theatre.begin()
+    key = Partition(KINDS[sink].stream, 0).key
+    events = [KINDS[sink].make(number, str(number)) for number in range(150)]
+    pid = theatre.spawn(sink, control=control, batch=5)
+    stage.wait_until(lambda: theatre.is_held(sink))
+    with syncs_fail(pid, number):
+        stage.append(*events)
+        if control:
+            theatre.caught_up(sink)
+            return Harm(lost=acknowledged(stage, key, sink))
+        if sink == "log":
+            assert theatre.nursery.wait(pid) == 1
+            theatre.forget(pid)
+        else:
+            stage.wait_until(lambda: state(stage, sink) == "retrying")
+        # A batch takes one sync at least.
+        unsafe = max(0, acknowledged(stage, key, sink) - 5 * (number - 1))
+    if sink == "log":
+        theatre.drain(sink)
+    else:
+        theatre.caught_up(sink)
+        assert theatre.finish(pid, signal.SIGTERM) == 0
+    return Harm(lost=unsafe) + theatre.audit(sink, events)
+
+
+def acknowledged(stage, key, sink) -> int:
+    groups = {group["name"].decode(): group for group in stage.redis.xinfo_groups(key)}
+    return len(stage.redis.xrange(key, "-", groups[sink]["last-delivered-id"])) if sink in groups else 0
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_power_fails_under_a_consumer(theatre, report, count, seed, sink):
+    runs = count(2, 40)
+    harm = lose_power(theatre, sink, random.Random(seed), runs)
+    control_harm = lose_power(theatre, sink, random.Random(seed), 1, NO_SYNC)
+
+    report(
+        Report(
+            "power loss: the disk as it was synced, the stream trimmed up to what was acknowledged",
+            sink,
+            "what was acknowledged is there, the rest comes again",
+            runs,
+            harm,
+            NO_SYNC,
+            control_harm,
+            None,
+            seed,
+            theatre.name,
+        )
+    )
+
+
+def lose_power(theatre, sink, chance, runs, control=None) -> Harm:
+    stage = theatre.begin()
+    key = Partition(KINDS[sink].stream, 0).key
+    stage.directory /= "disk"
+    disk = MortalDisk(stage.directory)
+    events = []
+    try:
+        for _ in range(runs):
+            pid = theatre.spawn(sink, control=control, segment_bytes=20_000)
+            before = len(events)
+            for _ in range(6):
+                more = [KINDS[sink].make(len(events) + n, str(chance.randrange(400))) for n in range(20)]
+                stage.append(*more)
+                events += more
+            wanted = before + chance.randrange(20, 110)
+            stage.wait_until(lambda wanted=wanted: acknowledged_ever(stage, key, sink) >= wanted)
+            theatre.finish(pid, signal.SIGKILL)
+            trim(stage, key, sink)
+            disk.fail()
+            theatre.expire(sink)
+        theatre.drain(sink, control=control, segment_bytes=20_000)
+        return theatre.audit(sink, events)
+    finally:
+        theatre.end_processes()
+        disk.close()
+
+
+def acknowledged_ever(stage, key, sink) -> int:
+    """As `acknowledged`, with the entries that were trimmed."""
+    trimmed = stage.redis.xinfo_stream(key)
+    return trimmed["entries-added"] - trimmed["length"] + acknowledged(stage, key, sink)
+
+
+def trim(stage, key, sink) -> None:
+    """Up to where the group is, as the product does."""
+    groups = {group["name"].decode(): group for group in stage.redis.xinfo_groups(key)}
+    stage.redis.xtrim(key, minid=str(Position.parse(groups[sink]["last-delivered-id"])), approximate=False)
+
+
+def test_power_fails_under_redis(theatre, report, count, seed, tmp_path):
+    runs = count(2, 50)
+    name = theatre.name
+    harm = lose_power_of_redis(name, tmp_path / "real", runs)
+    control_harm = lose_power_of_redis(name, tmp_path / "naive", 1, appendfsync="no")
+
+    report(
+        Report(
+            "power loss under Redis: the disk as it was synced",
+            "stream",
+            "what append returned is there, once and in order",
+            runs,
+            harm,
+            "appendfsync no",
+            control_harm,
+            None,
+            seed,
+            name,
+        )
+    )
+
+
+def lose_power_of_redis(name, directory, runs, appendfsync="always") -> Harm:
+    appended: list[str] = []
+    disk = MortalDisk(directory, 128)
+    server = make_server(name, directory)
+    try:
+        for _ in range(runs):
+            server.start()
+            with plain_client(server.url) as client:
+                client.config_set("appendfsync", appendfsync)
+            with Producer(server.url, timeout=1) as producer:
+                for _ in range(10):
+                    more = [job(len(appended) + number, result=LARGE) for number in range(5)]
+                    producer.append_events(more)
+                    appended += [event.id for event in more]
+            server.kill()
+            server.stop()
+            disk.fail()
+        server.start()
+        with plain_client(server.url) as client:
+            found = [entry[b"ce_id"].decode() for _, entry in client.xrange(JOBS.key)]
+    finally:
+        server.stop()
+        disk.close()
+    misplaced = sum(here != there for here, there in zip(found, sorted(found, key=place), strict=True))
+    return Harm(len(set(appended) - set(found)), len(found) - len(set(found)), misplaced)
+
+
+def place(event_id: str) -> int:
+    return int(event_id[1:])
