@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -117,7 +118,26 @@ def produce(url: str, rate: str, seconds: str, first: str) -> list[tuple[float, 
     return appended
 
 
+def ffmpeg(source: str, target: str, at_once: str) -> Turn:
+    """Transcode every PCM file of a directory, and do nothing else."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from consumers.recordings.ffmpeg import Pcm, encoding, find_ffmpeg
+
+    paths, form, program = sorted(Path(source).glob("**/*.pcm")), Pcm(), find_ffmpeg(None)
+    command = [program, "-nostdin", "-loglevel", "error", "-f", "s16le", "-ar", str(form.rate), "-ac"]
+
+    def transcode(number: int) -> None:
+        made = Path(target) / f"{number}.mp3"
+        subprocess.run([*command, str(form.channels), "-i", paths[number], *encoding(form), made], check=True)
+
+    with timed(len(paths), client=os.getpid()) as turn, ThreadPoolExecutor(int(at_once)) as pool:
+        list(pool.map(transcode, range(len(paths))))
+    return turn
+
+
 LIMITS = {
+    "ffmpeg": ffmpeg,
     "read-and-acknowledge": read_and_acknowledge,
     "copy-rows": copy_rows,
     "create-files": create_files,

@@ -106,9 +106,7 @@ class Ffmpeg:
             command += ["-thread_queue_size", "64", "-i", f"pipe:{reading}"]
         if len(sources) > 1:
             command += ["-filter_complex", f"amix=inputs={len(sources)}:duration=longest:normalize=0"]
-        command += ["-map_metadata", "-1", "-c:a", "libmp3lame", "-b:a", BIT_RATE, "-ar", str(form.rate)]
-        command += ["-ac", str(form.channels), "-bitexact", "-id3v2_version", "0", "-write_id3v2", "0"]
-        command += ["-f", "mp3", f"file:{output.absolute()}"]
+        command += [*encoding(form), f"file:{output.absolute()}"]
         with tempfile.TemporaryFile() as said:
             try:
                 child = self._start(children, command, subprocess.DEVNULL, said, [reading for reading, _ in pipes])
@@ -143,7 +141,7 @@ class Ffmpeg:
         command = [str(self._program), "-hide_banner", "-nostdin", "-loglevel", "error"]
         command += ["-protocol_whitelist", "pipe"]
         with mp3.open("rb") as file, tempfile.TemporaryFile() as said:
-            command += ["-f", "mp3", "-i", f"pipe:{file.fileno()}"]
+            command += ["-threads", "1", "-f", "mp3", "-i", f"pipe:{file.fileno()}"]
             command += ["-f", "s16le", "-ar", str(form.rate), "-ac", str(form.channels), "pipe:1"]
             child = self._start(children, command, subprocess.PIPE, said, [file.fileno()])
             try:
@@ -174,6 +172,19 @@ class Ffmpeg:
         if child.returncode:
             how = f"was killed by signal {-child.returncode}" if child.returncode < 0 else "failed"
             raise FfmpegFailed(how, _tail(said))
+
+
+def encoding(form: Pcm) -> list[str]:
+    """How ffmpeg is told to write an MP3: fast, and with nothing in it but the sound.
+
+    Level 7 of LAME takes a third less time than the default; at this bit rate what it saves at is not heard in speech.
+    Work is spread over processes, so threads within one would only get in one another's way.
+    """
+    return [
+        *("-map_metadata", "-1", "-c:a", "libmp3lame", "-b:a", BIT_RATE, "-compression_level", "7", "-threads", "1"),
+        *("-ar", str(form.rate), "-ac", str(form.channels), "-bitexact", "-id3v2_version", "0", "-write_id3v2", "0"),
+        *("-f", "mp3"),
+    ]
 
 
 def find_ffmpeg(setting: Path | None) -> Path:
