@@ -112,22 +112,17 @@ def read_ordered(
     root: Path,
     *,
     streams: Iterable[str] | None = None,
-    types: Iterable[str] | None = None,
-    subject: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
     after: Mapping[Partition, Position] | None = None,
     wanted: Callable[[str], bool] | None = None,
-    strict: bool = True,
 ) -> Iterator[tuple[Partition, Recorded]]:
     """Like `read`, but merged over partitions by event time, position and id: the same order every time.
 
     Within a partition the order of positions is kept, also where an imported event is older than the one before it.
     """
-    selection = _selection(types, subject, since, until, wanted)
+    selection = _selection(wanted=wanted)
     return heapq.merge(
         *(
-            _read_partition(root, partition, selection, (after or {}).get(partition), strict=strict)
+            _read_partition(root, partition, selection, (after or {}).get(partition), strict=True)
             for partition in _selected(root, streams)
         ),
         key=lambda item: (item[1].event.timestamp, item[1].position, item[1].event.id, item[0]),
@@ -138,7 +133,7 @@ def read_partition(
     root: Path, partition: Partition, after: Position | None, *, strict: bool = True
 ) -> Iterator[Recorded]:
     """Events of one partition behind a position, as `read` gives them."""
-    selection = _selection(None, None, None, None, None)
+    selection = _selection()
     return (recorded for _, recorded in _read_partition(root, partition, selection, after, strict=strict))
 
 
@@ -152,11 +147,11 @@ def stat(root: Path) -> LogStat:
 
 
 def _selection(
-    types: Iterable[str] | None,
-    subject: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    wanted: Callable[[str], bool] | None,
+    types: Iterable[str] | None = None,
+    subject: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    wanted: Callable[[str], bool] | None = None,
 ) -> _Selection:
     return _Selection(None if types is None else frozenset(types), subject, since, until, wanted)
 

@@ -1,88 +1,14 @@
 """The main job through the command line, on real processes."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import psycopg
 import pytest
 
-from playhead.embedded.servers import running_servers
-
-
-class Stack:
-    def __init__(self, directory: Path, wait_until) -> None:
-        self.directory = directory
-        self._wait_until = wait_until
-        self.process: subprocess.Popen[bytes] | None = None
-        self._messages = directory.with_suffix(".messages")
-
-    def messages(self) -> bytes:
-        return self._messages.read_bytes()
-
-    def start(self) -> None:
-        with self._messages.open("ab") as messages:
-            self.process = subprocess.Popen(self._command("up"), stderr=messages, start_new_session=True)
-        self._wait_until(lambda: running_servers(self.directory) is not None)
-
-    def stop(self, sign: int = signal.SIGINT) -> int:
-        self.process.send_signal(sign)
-        return self.process.wait(60)
-
-    def kill_everything(self) -> None:
-        """kill -9 of the supervisor, every consumer and both servers at once."""
-        marker = str(self.directory)
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal() and int(entry.name) != os.getpid():
-                try:
-                    about = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-                    if marker.encode() in about:
-                        os.kill(int(entry.name), signal.SIGKILL)
-                except OSError:
-                    continue
-        self.process.wait(60)
-
-    def playhead(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(self._command(*arguments), input=stdin, capture_output=True, check=False, timeout=120)
-
-    def json(self, *arguments: str) -> dict:
-        done = self.playhead(*arguments, "--json")
-        assert done.stdout, done.stderr.decode()
-        return json.loads(done.stdout)
-
-    def caught_up(self) -> None:
-        self._wait_until(lambda: self.playhead("status", "--json").returncode == 0)
-
-    def rows(self) -> list[tuple[str, ...]]:
-        with psycopg.connect(running_servers(self.directory).database_url) as connection:
-            return connection.execute("SELECT jobs::text FROM jobs ORDER BY job_id").fetchall()
-
-    def empty_table(self) -> None:
-        with psycopg.connect(running_servers(self.directory).database_url) as connection:
-            connection.execute("TRUNCATE jobs")
-
-    def tree(self) -> dict[str, bytes]:
-        root = self.directory / "outputs"
-        return {str(path.relative_to(root)): path.read_bytes() for path in root.glob("daily/**/*.json")}
-
-    def log(self) -> bytes:
-        return b"".join(path.read_bytes() for path in sorted(self.directory.glob("eventlog/**/*.jsonl*")))
-
-    def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "playhead", *arguments, "--data-dir", str(self.directory)]
-
-
-@pytest.fixture
-def stack(tmp_path, wait_until):
-    stack = Stack(tmp_path / "data", wait_until)
-    stack.start()
-    yield stack
-    if stack.process.poll() is None:
-        assert stack.stop() == 0
+from tests.acceptance.stack import Stack
 
 
 @pytest.fixture

@@ -4,21 +4,10 @@ import json
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from eventlog.writer import EventLog
 from playhead.embedded.servers import running_servers
 from streams.partitions import Partition
-from tests.acceptance.test_recorded_jobs import Stack
-
-
-@pytest.fixture
-def stack(tmp_path, wait_until):
-    stack = Stack(tmp_path / "data", wait_until)
-    stack.start()
-    yield stack
-    if stack.process.poll() is None:
-        assert stack.stop() == 0
 
 
 def test_what_was_removed_or_altered_by_hand_is_named_and_repaired(stack):

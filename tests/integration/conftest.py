@@ -33,6 +33,22 @@ def redis(redis_server) -> Iterator[Redis]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def module_valkey(tmp_path_factory) -> Iterator[RedisServer]:
+    server = make_server("valkey", tmp_path_factory.mktemp("valkey"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def valkey(module_valkey) -> RedisServer:
+    """A running Valkey without keys, for what does not differ between servers."""
+    with plain_client(module_valkey.url) as client:
+        client.flushall()
+    return module_valkey
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory) -> Iterator[str]:
     """A Postgres for all tests of a session; each makes a database of its own."""

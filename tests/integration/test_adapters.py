@@ -21,7 +21,7 @@ from streams.entries import RawEntry, decode
 from streams.partitions import Partition
 from streams.producer import Producer
 from streams.spool import Spool
-from tests.integration.servers import make_server, plain_client
+from tests.integration.servers import plain_client
 
 JOBS = Partition("jobs", 0)
 NOBODY = "redis://127.0.0.1:1/0"
@@ -62,35 +62,20 @@ def fail(self):
 """
 
 
-@pytest.fixture(scope="module")
-def module_server(tmp_path_factory):
-    server = make_server("valkey", tmp_path_factory.mktemp("valkey"))
-    server.start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-def server(module_server):
-    with plain_client(module_server.url) as client:
-        client.flushall()
-    return module_server
-
-
-@pytest.fixture
-def producer(server):
-    with Producer(server.url, source="test") as producer:
+def producer(valkey):
+    with Producer(valkey.url, source="test") as producer:
         yield producer
 
 
-def recorded(server):
-    with plain_client(server.url) as client:
+def recorded(valkey):
+    with plain_client(valkey.url) as client:
         entries = client.xrange(JOBS.key)
     return [decode(RawEntry(key, [part for pair in fields.items() for part in pair])).event for key, fields in entries]
 
 
-def payloads(server):
-    return [json.loads(event.data) for event in recorded(server)]
+def payloads(valkey):
+    return [json.loads(event.data) for event in recorded(valkey)]
 
 
 class Odd:
@@ -104,7 +89,7 @@ class Silent:
 
 
 class TestFunctions:
-    def test_a_call_is_recorded_with_what_is_known_of_its_job(self, server, producer):
+    def test_a_call_is_recorded_with_what_is_known_of_its_job(self, valkey, producer):
         def describe(page, **_):
             return {
                 "id": f"job-{page}",
@@ -121,7 +106,7 @@ class TestFunctions:
         before = datetime.now(UTC)
         assert summarise("a", loud=True) == {"text": "A"}
 
-        (event,) = recorded(server)
+        (event,) = recorded(valkey)
         payload = json.loads(event.data)
         assert ("job.completed", "job/job-a", "test", "flow") == (
             event.type,
@@ -153,7 +138,7 @@ class TestFunctions:
         read = decode_job_result(event.data)
         assert ("news", "m", "completed") == (read.scraper_id, read.model, read.status)
 
-    def test_an_error_is_recorded_and_raised_as_it_was(self, server, producer):
+    def test_an_error_is_recorded_and_raised_as_it_was(self, valkey, producer):
         @record_job(producer)
         def fail():
             raise ValueError("no such page")
@@ -161,21 +146,21 @@ class TestFunctions:
         with pytest.raises(ValueError, match="no such page"):
             fail()
 
-        (payload,) = payloads(server)
+        (payload,) = payloads(valkey)
         assert ("failed", "ValueError: no such page", None) == (
             payload["status"],
             payload["error"],
             payload["result"],
         )
 
-    def test_each_call_is_a_job_of_its_own(self, server, producer):
+    def test_each_call_is_a_job_of_its_own(self, valkey, producer):
         call = record_job(producer)(lambda: 1)
         call()
         call()
 
-        assert len({event.subject for event in recorded(server)}) == 2
+        assert len({event.subject for event in recorded(valkey)}) == 2
 
-    def test_async_functions_too_and_a_cancelled_one_is_a_failure(self, server, producer):
+    def test_async_functions_too_and_a_cancelled_one_is_a_failure(self, valkey, producer):
         @record_job(producer)
         async def answer():
             await asyncio.sleep(0)
@@ -196,7 +181,7 @@ class TestFunctions:
         asyncio.run(run())
 
         assert [("completed", 42), ("failed", None)] == [
-            (payload["status"], payload["result"]) for payload in payloads(server)
+            (payload["status"], payload["result"]) for payload in payloads(valkey)
         ]
 
     def test_a_generator_is_refused(self, producer):
@@ -220,18 +205,18 @@ class TestFunctions:
         ids=["typed", "part", "all", "nan", "silent", "surrogate", "huge"],
     )
     def test_a_result_that_json_has_no_form_for_is_recorded_all_the_same(
-        self, server, producer, result, expected, encoding
+        self, valkey, producer, result, expected, encoding
     ):
         assert record_job(producer)(lambda: result)() is result
 
-        (payload,) = payloads(server)
+        (payload,) = payloads(valkey)
         assert (expected, encoding) == (payload["result"], payload["result_encoding"])
 
-    def test_a_result_over_the_size_limit_leaves_the_rest(self, server):
-        with Producer(server.url, size_limit=2000) as producer:
+    def test_a_result_over_the_size_limit_leaves_the_rest(self, valkey):
+        with Producer(valkey.url, size_limit=2000) as producer:
             assert len(record_job(producer)(lambda: "x" * 5000)()) == 5000
 
-        (payload,) = payloads(server)
+        (payload,) = payloads(valkey)
         assert (None, "omitted", "completed") == (payload["result"], payload["result_encoding"], payload["status"])
 
     def test_a_function_is_not_hurt_by_what_goes_wrong_while_it_is_recorded(self, tmp_path, caplog):
@@ -251,9 +236,9 @@ class TestFunctions:
 
 class TestRQ:
     @pytest.fixture
-    def queue(self, server, tmp_path):
+    def queue(self, valkey, tmp_path):
         (tmp_path / "rq_work.py").write_text(WORK)
-        with plain_client(server.url) as client:
+        with plain_client(valkey.url) as client:
             yield Queue("work", connection=client)
 
     @staticmethod
@@ -261,28 +246,28 @@ class TestRQ:
         return queue.enqueue(f"rq_work.{name}", args=args, **rq_adapter.CALLBACKS, **options)
 
     @staticmethod
-    def work(server, tmp_path, **environment):
+    def work(valkey, tmp_path, **environment):
         path = f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"
         return subprocess.run(
-            [str(Path(sys.executable).with_name("rq")), "worker", "--burst", "--url", server.url, "work"],
-            env=os.environ | {"PYTHONPATH": path, "REDIS_URL": server.url} | environment,
+            [str(Path(sys.executable).with_name("rq")), "worker", "--burst", "--url", valkey.url, "work"],
+            env=os.environ | {"PYTHONPATH": path, "REDIS_URL": valkey.url} | environment,
             capture_output=True,
             check=True,
             timeout=120,
         ).stderr.decode()
 
-    def test_a_worker_records_every_outcome_once(self, server, queue, tmp_path):
+    def test_a_worker_records_every_outcome_once(self, valkey, queue, tmp_path):
         meta = {"playhead": {"prompt": "Shout", "metadata": {"scraper_id": "news"}, "correlation_id": "flow"}}
         jobs = [
             self.enqueue(queue, "answer", "hello", job_id="good", meta=meta),
             self.enqueue(queue, "fail", job_id="bad", retry=Retry(max=1)),
             self.enqueue(queue, "odd", job_id="odd"),
         ]
-        self.work(server, tmp_path)
+        self.work(valkey, tmp_path)
 
-        found = {event.subject: (event, json.loads(event.data)) for event in recorded(server)}
+        found = {event.subject: (event, json.loads(event.data)) for event in recorded(valkey)}
         assert {"job/good", "job/bad", "job/odd"} == found.keys()
-        assert len(recorded(server)) == 3
+        assert len(recorded(valkey)) == 3
         event, good = found["job/good"]
         assert (event.type, event.correlationid) == ("job.completed", "flow")
         assert good["result"] == {"answer": "HELLO"}
@@ -296,39 +281,39 @@ class TestRQ:
         _, odd = found["job/odd"]
         assert ([1, "<odd>"], "partial-repr") == (odd["result"], odd["result_encoding"])
 
-    def test_the_same_callback_again_adds_nothing(self, server, queue, tmp_path, monkeypatch):
+    def test_the_same_callback_again_adds_nothing(self, valkey, queue, tmp_path, monkeypatch):
         job = self.enqueue(queue, "answer", "hello", job_id="good")
-        self.work(server, tmp_path)
-        monkeypatch.setenv("REDIS_URL", server.url)
+        self.work(valkey, tmp_path)
+        monkeypatch.setenv("REDIS_URL", valkey.url)
         rq_adapter.on_success(Job.fetch(job.id, queue.connection), queue.connection, {"answer": "again"})
 
-        assert [{"answer": "HELLO"}] == [payload["result"] for payload in payloads(server)]
+        assert [{"answer": "HELLO"}] == [payload["result"] for payload in payloads(valkey)]
 
-    def test_a_job_keeps_its_outcome_when_it_cannot_be_recorded(self, server, queue, tmp_path):
+    def test_a_job_keeps_its_outcome_when_it_cannot_be_recorded(self, valkey, queue, tmp_path):
         job = self.enqueue(queue, "answer", "hello", job_id="good")
-        messages = self.work(server, tmp_path, REDIS_URL="nonsense://")
+        messages = self.work(valkey, tmp_path, REDIS_URL="nonsense://")
 
         assert job.get_status(refresh=True) == "finished"
         assert "NOT recorded" in messages
 
-    def test_events_of_a_work_horse_wait_in_the_spool_and_the_next_one_sends_them(self, server, queue, tmp_path):
+    def test_events_of_a_work_horse_wait_in_the_spool_and_the_next_one_sends_them(self, valkey, queue, tmp_path):
         spool = tmp_path / "spool"
         self.enqueue(queue, "answer", "first", job_id="first")
-        self.work(server, tmp_path, REDIS_URL=NOBODY, PLAYHEAD_SPOOL_DIR=str(spool))
+        self.work(valkey, tmp_path, REDIS_URL=NOBODY, PLAYHEAD_SPOOL_DIR=str(spool))
         assert Spool(spool).content().events == 1
 
         self.enqueue(queue, "answer", "second", job_id="second")
-        self.work(server, tmp_path, PLAYHEAD_SPOOL_DIR=str(spool))
+        self.work(valkey, tmp_path, PLAYHEAD_SPOOL_DIR=str(spool))
 
-        with Producer(server.url, spool=spool) as producer:
+        with Producer(valkey.url, spool=spool) as producer:
             producer.flush()  # the half second that a callback gives it may have been too short
-        assert ["FIRST", "SECOND"] == [payload["result"]["answer"] for payload in payloads(server)]
+        assert ["FIRST", "SECOND"] == [payload["result"]["answer"] for payload in payloads(valkey)]
 
 
-def test_a_celery_worker_records_every_outcome_once(server, tmp_path, wait_until):
+def test_a_celery_worker_records_every_outcome_once(valkey, tmp_path, wait_until):
     (tmp_path / "celery_work.py").write_text(CELERY_APP)
     path = f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"
-    environment = os.environ | {"PYTHONPATH": path, "REDIS_URL": server.url, "BROKER": server.url}
+    environment = os.environ | {"PYTHONPATH": path, "REDIS_URL": valkey.url, "BROKER": valkey.url}
     send = """
 from celery_work import answer, fail
 answer.apply_async(["hello"], task_id="good", headers={"playhead": {"prompt": "Shout", "correlation_id": "flow"}})
@@ -358,14 +343,14 @@ answer.apply_async(["late"], task_id="late", expires=-1)
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_until(lambda: len(recorded(server)) >= 3)
+        wait_until(lambda: len(recorded(valkey)) >= 3)
     finally:
         worker.send_signal(signal.SIGTERM)
         worker.wait(60)
 
-    found = {event.subject: (event, json.loads(event.data)) for event in recorded(server)}
+    found = {event.subject: (event, json.loads(event.data)) for event in recorded(valkey)}
     assert {"job/good", "job/bad", "job/late"} == found.keys()
-    assert len(recorded(server)) == 3
+    assert len(recorded(valkey)) == 3
     event, good = found["job/good"]
     assert ("job.completed", "flow", {"answer": "HELLO"}, "Shout") == (
         event.type,

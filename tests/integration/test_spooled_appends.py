@@ -14,7 +14,7 @@ from streams.events import new_event
 from streams.partitions import Partition, partition_of
 from streams.producer import Producer
 from streams.spool import Spool
-from tests.integration.servers import make_server, plain_client
+from tests.integration.servers import plain_client
 
 JOBS = Partition("jobs", 0)
 APPENDER = """
@@ -36,31 +36,16 @@ producer.close()
 """
 
 
-@pytest.fixture(scope="module")
-def module_server(tmp_path_factory):
-    server = make_server("valkey", tmp_path_factory.mktemp("valkey"))
-    server.start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-def server(module_server):
-    with plain_client(module_server.url) as client:
-        client.flushall()
-    return module_server
-
-
-@pytest.fixture
-def away(server):
+def away(valkey):
     """The address of a server that is not there, until the test starts it."""
-    server.kill()
-    yield server
-    server.start()
+    valkey.kill()
+    yield valkey
+    valkey.start()
 
 
-def ids(server):
-    with plain_client(server.url) as client:
+def ids(valkey):
+    with plain_client(valkey.url) as client:
         return [fields[b"ce_id"].decode() for _, fields in client.xrange(JOBS.key)]
 
 
@@ -85,16 +70,16 @@ def test_without_a_spool_the_caller_is_told(away):
         append(producer, 1)
 
 
-def test_a_later_event_goes_behind_what_waits_even_when_redis_is_there(server, tmp_path, wait_until):
+def test_a_later_event_goes_behind_what_waits_even_when_redis_is_there(valkey, tmp_path, wait_until):
     spool = Spool(tmp_path)
-    with Producer(server.url, spool=tmp_path) as producer:
+    with Producer(valkey.url, spool=tmp_path) as producer:
         with spool.sending():
             spool.add([new_event("job.completed", subject="job/1", data={}, id="id-0")])
             position = append(producer, 1)
         wait_until(lambda: not spool.pending)
 
     assert position is None
-    assert ["id-0", "id-1"] == ids(server)
+    assert ["id-0", "id-1"] == ids(valkey)
 
 
 def test_another_program_sends_what_one_left_behind(away, tmp_path, wait_until):
@@ -139,30 +124,30 @@ def test_kill_9_of_the_program_while_redis_is_away_loses_nothing(away, tmp_path,
     assert len(found) > acknowledged + 1
 
 
-def test_a_forked_child_spools_and_sends_with_its_parents_producer(server, tmp_path, wait_until):
+def test_a_forked_child_spools_and_sends_with_its_parents_producer(valkey, tmp_path, wait_until):
     def run():
         return subprocess.run(
-            [sys.executable, "-c", APPENDER, server.url, str(tmp_path), "child", "20", "fork"], check=False
+            [sys.executable, "-c", APPENDER, valkey.url, str(tmp_path), "child", "20", "fork"], check=False
         ).returncode
 
     assert run() == 0
-    assert ["child-0", "child-19"] == [id for id in ids(server) if id.startswith("child")][::19]
+    assert ["child-0", "child-19"] == [id for id in ids(valkey) if id.startswith("child")][::19]
 
-    with plain_client(server.url) as client:
+    with plain_client(valkey.url) as client:
         client.flushall()
-    server.kill()
+    valkey.kill()
     try:
         assert run() == 0
     finally:
-        server.start()
-    with Producer(server.url, spool=tmp_path):
+        valkey.start()
+    with Producer(valkey.url, spool=tmp_path):
         wait_until(lambda: not Spool(tmp_path).pending)
 
-    assert [f"child-{n}" for n in range(20)] == ids(server)[1:]
+    assert [f"child-{n}" for n in range(20)] == ids(valkey)[1:]
 
 
-def test_a_batch_of_which_redis_took_a_part_is_completed_from_the_spool(server, tmp_path, wait_until):
-    with plain_client(server.url) as client, Producer(server.url, spool=tmp_path) as producer:
+def test_a_batch_of_which_redis_took_a_part_is_completed_from_the_spool(valkey, tmp_path, wait_until):
+    with plain_client(valkey.url) as client, Producer(valkey.url, spool=tmp_path) as producer:
         append(producer, -1)
         client.config_set("maxmemory", client.info("memory")["used_memory"] + 4_000_000)
         events = [
@@ -174,25 +159,25 @@ def test_a_batch_of_which_redis_took_a_part_is_completed_from_the_spool(server, 
 
     assert None not in positions[:500]
     assert positions[-1] is None
-    assert [f"id-{n}" for n in range(-1, 5000)] == ids(server)
+    assert [f"id-{n}" for n in range(-1, 5000)] == ids(valkey)
 
 
-def test_what_redis_refuses_for_good_is_said_and_kept_until_the_cause_is_mended(server, tmp_path, wait_until, caplog):
+def test_what_redis_refuses_for_good_is_said_and_kept_until_the_cause_is_mended(valkey, tmp_path, wait_until, caplog):
     subject = next(f"job/{n}" for n in range(99) if partition_of("jobs", f"job/{n}", 4) == JOBS)
-    with Producer(server.url, partitions=1) as producer:
+    with Producer(valkey.url, partitions=1) as producer:
         append(producer, 0, subject=subject)
     spool = Spool(tmp_path)
-    with Producer(server.url, partitions=4, spool=tmp_path) as wrong:
+    with Producer(valkey.url, partitions=4, spool=tmp_path) as wrong:
         spool.add([new_event("job.completed", subject=subject, data={}, id="id-1")])
         wait_until(lambda: "PLAYHEAD_PARTITIONS" in caplog.text)
         assert append(wrong, 2, subject=subject) is None
     assert {logging.ERROR, logging.WARNING} == {record.levelno for record in caplog.records}
     assert 2 == spool.content().events
 
-    with Producer(server.url, partitions=1, spool=tmp_path):
+    with Producer(valkey.url, partitions=1, spool=tmp_path):
         wait_until(lambda: not spool.pending)
 
-    assert ["id-0", "id-1", "id-2"] == ids(server)
+    assert ["id-0", "id-1", "id-2"] == ids(valkey)
 
 
 def test_an_invalid_event_is_refused_before_it_reaches_the_spool(away, tmp_path):
