@@ -14,7 +14,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -55,7 +57,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
 class Nursery:
     """The forking process, as the test sees it."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         self.log = log
         with log.open("ab") as file:
             self._process = subprocess.Popen(
@@ -64,6 +66,7 @@ class Nursery:
                 stdout=subprocess.PIPE,
                 stderr=file,
                 cwd=ROOT,
+                env={**os.environ, **environment},
                 start_new_session=True,
             )
 
