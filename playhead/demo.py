@@ -41,7 +41,7 @@ def run_demo() -> int:
     directory = Path(tempfile.mkdtemp(prefix="playhead-demo-"))
     settings = msgspec.structs.replace(  # whatever is set: the demo deletes what lies there
         load(directory),
-        output_dir=directory / "outputs",
+        output_dir=str(directory / "outputs"),
         event_log_dir=directory / "eventlog",
         archive_dir=str(directory / "archives"),
         blob_dir=str(directory / "blobs"),
@@ -78,7 +78,7 @@ def _play(client: Redis, settings: Settings, servers: Servers) -> None:
             producer.append(type_, subject=subject, data=payload, id=f"demo-{number}")
         _say("2. A program appended what became of its jobs; each outcome is an event, and is on disk")
         _wait_until_caught_up(client, settings)
-        before = _show(settings.output_dir, settings.event_log_dir, servers.database_url)
+        before = _show(Path(settings.output_dir), settings.event_log_dir, servers.database_url)
         _say("\n3. Now the worst: every JSON file deleted, the table emptied")
         shutil.rmtree(settings.output_dir)
         with psycopg.connect(servers.database_url) as connection:
@@ -88,7 +88,7 @@ def _play(client: Redis, settings: Settings, servers: Servers) -> None:
             count = replay.send(read_ordered(settings.event_log_dir))
             replay.finish()
             _wait_until_caught_up(client, settings)
-            if _fingerprint(settings.output_dir, servers.database_url) != before:
+            if _fingerprint(Path(settings.output_dir), servers.database_url) != before:
                 raise DemoFailed("the replay did not bring back what was there", settings.data_dir)
             _say(f"{step}: {count} events, and every file and row is as it was ({before[:12]})")
 

@@ -80,9 +80,9 @@ def _checks(data_dir: DataDir) -> Iterator[Check]:
             good=not missing,
             advice="run `pip install 'playhead[embedded]'`, or set REDIS_URL and DATABASE_URL",
         )
-    yield from check_directory("output directory", "OUTPUT_DIR", settings.output_dir)
     yield from check_directory("event log directory", "EVENT_LOG_DIR", settings.event_log_dir)
     for name, setting, place in (
+        ("output directory", "OUTPUT_DIR", settings.output_dir),
         ("archive directory", "ARCHIVE_DIR", settings.archive_dir),
         ("blob directory", "PLAYHEAD_BLOB_DIR", settings.blob_dir),
     ):

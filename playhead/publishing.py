@@ -11,7 +11,7 @@ from playhead.output import print_json, say
 from playhead.publication.dataset import Content, assemble, paths
 from playhead.publication.release import Release
 from playhead.publication.repository import Repository, enclosing, find_repository
-from playhead.settings import Settings, load, servers
+from playhead.settings import load, output_directory, servers
 from streams.errors import InvalidSetting
 
 
@@ -57,7 +57,8 @@ def publish(
     """
     settings = load(data_dir)
     directory = to.expanduser().absolute()
-    _refuse_places(directory, settings)
+    outputs = output_directory(settings, "publish")
+    _refuse_places(directory, outputs)
     database_url = servers(settings).database_url
     with Release(directory, overwrite=overwrite) as release:
         repository = find_repository(directory)
@@ -65,7 +66,7 @@ def publish(
             repository.check(push=push)
         elif push:
             raise InvalidSetting(f"--push: {directory} is no repository; make it one by `git init`")
-        content = assemble(release, database_url, settings.output_dir, allow_empty=allow_empty)
+        content = assemble(release, database_url, outputs, allow_empty=allow_empty)
         release.publish()
         commit = repository and repository.commit({*paths(directory), *release.changed}, _message(content))
         release.done()
@@ -74,8 +75,8 @@ def publish(
     _tell(_published(directory, content, release, commit, pushed=push), repository, json=json)
 
 
-def _refuse_places(directory: Path, settings: Settings) -> None:
-    place, source = directory.resolve(), settings.output_dir.resolve()
+def _refuse_places(directory: Path, outputs: Path) -> None:
+    place, source = directory.resolve(), outputs.resolve()
     if place.is_file():
         raise InvalidSetting(f"--to: {directory} is a file; it takes a directory")
     if place == source or source in place.parents:

@@ -1,6 +1,7 @@
 """What consumers there are, and how to make one."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from consumers.recordings.errors import FfmpegMissing
 from consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
@@ -15,21 +16,23 @@ from projections.archives import Archives
 from projections.archives.verification import ArchivesVerification
 from projections.jobs.projection import Jobs
 from projections.jobs.verification import JobsVerification
+from projections.json_files.objects import JsonObjects
 from projections.json_files.projection import JsonFiles
-from projections.json_files.verification import JsonFilesVerification
+from projections.json_files.verification import JsonFilesVerification, JsonObjectsVerification
 from projections.organizations.projection import Organizations
 from projections.organizations.verification import OrganizationsVerification
 from projections.recordings.projection import Recordings
 from projections.recordings.verification import RecordingsVerification
 from projections.verification import Foldable, Verifiable
 from streams.connections import connect
+from streams.objects import Objects
 from streams.partitions import CATALOGUE
 from streams.recording_files import RecordingFiles
 from streams.sinks import Sink
 
 CONSUMERS: dict[str, Callable[[Settings, Servers], Sink]] = {
     "log": lambda settings, _: EventLog(settings.event_log_dir),
-    "json-files": lambda settings, _: JsonFiles(settings.output_dir),
+    "json-files": lambda settings, _: _json_files(settings),
     "jobs": lambda _, servers: Jobs(servers.database_url),
     "organizations": lambda _, servers: Organizations(servers.database_url),
     "recordings": lambda settings, servers: Recordings(servers.database_url, keep=settings.keep_chunks),
@@ -38,7 +41,7 @@ CONSUMERS: dict[str, Callable[[Settings, Servers], Sink]] = {
 """The log and the projections, by name."""
 
 VERIFICATIONS: dict[str, Callable[[Settings, Servers], Verifiable | Foldable]] = {
-    "json-files": lambda settings, _: JsonFilesVerification(settings.output_dir),
+    "json-files": lambda settings, _: _json_files_verification(settings),
     "jobs": lambda _, servers: JobsVerification(servers.database_url),
     "organizations": lambda _, servers: OrganizationsVerification(servers.database_url),
     "archives": lambda settings, _: ArchivesVerification(settings.archive_dir),
@@ -103,6 +106,18 @@ def work_settings(name: str, settings: Settings) -> WorkerSettings:
 def readers_by_stream() -> dict[str, tuple[str, ...]]:
     """Every consumer of each stream: an entry may go only when all of them are past it."""
     return {stream: tuple(name for name, read in STREAMS.items() if stream in read) for stream in CATALOGUE}
+
+
+def _json_files(settings: Settings) -> Sink:
+    place = Objects(settings.output_dir)
+    return JsonObjects(place.location) if place.directory is None else JsonFiles(Path(settings.output_dir))
+
+
+def _json_files_verification(settings: Settings) -> Verifiable:
+    place = Objects(settings.output_dir)
+    if place.directory is None:
+        return JsonObjectsVerification(place.location)
+    return JsonFilesVerification(Path(settings.output_dir))
 
 
 def _ffmpeg(settings: Settings) -> Ffmpeg:

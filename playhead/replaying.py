@@ -23,7 +23,7 @@ from playhead import messages
 from playhead.options import DataDir, Json, moment
 from playhead.output import print_json
 from playhead.registry import PROJECTIONS, STREAMS, readers_by_stream
-from playhead.settings import Settings, load, servers
+from playhead.settings import Settings, load, output_directory, servers
 from streams import telemetry
 from streams.connections import connect
 from streams.errors import InvalidEvent, InvalidSetting
@@ -127,7 +127,8 @@ def replay(
     telemetry.set_up(f"{TRACER}-replay")
     if use_default_output_dir + log + (file is not None) + (directory is not None) > 1:
         raise InvalidSetting("--file, --directory, --use-default-output-dir and --log exclude each other")
-    directory = settings.output_dir / "daily" if use_default_output_dir else directory
+    if use_default_output_dir:
+        directory = output_directory(settings, "--use-default-output-dir") / "daily"
     _check(file, directory, pattern, rate, to)
     plan = Plan(
         file=str(file.absolute()) if file else None,

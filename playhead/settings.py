@@ -68,7 +68,7 @@ class Settings(msgspec.Struct, frozen=True):
     data_dir: Path
     redis_url: str | None
     database_url: str | None
-    output_dir: Path
+    output_dir: str
     event_log_dir: Path
     recordings_dir: Path
     archive_dir: str
@@ -96,6 +96,17 @@ class Settings(msgspec.Struct, frozen=True):
     def embedded(self) -> bool:
         """Whether the servers are the embedded ones of the data directory."""
         return self.redis_url is None or self.database_url is None
+
+
+def output_directory(settings: Settings, use: str) -> Path:
+    """OUTPUT_DIR where it is a directory.
+
+    Raises:
+        InvalidSetting: it is a bucket, which `use` cannot do with.
+    """
+    if "://" in settings.output_dir:
+        raise InvalidSetting(f"OUTPUT_DIR is {settings.output_dir}; {use} needs a directory")
+    return Path(settings.output_dir)
 
 
 class Servers(msgspec.Struct, frozen=True):
@@ -249,7 +260,7 @@ def _settings(found: Mapping[str, Setting]) -> Settings:
         data_dir=directory,
         redis_url=found["REDIS_URL"].value or None,
         database_url=found["DATABASE_URL"].value or None,
-        output_dir=Path(found["OUTPUT_DIR"].value),
+        output_dir=_place(found["OUTPUT_DIR"]),
         event_log_dir=Path(found["EVENT_LOG_DIR"].value),
         recordings_dir=Path(found["PLAYHEAD_RECORDINGS_DIR"].value),
         archive_dir=_place(found["ARCHIVE_DIR"]),

@@ -140,7 +140,7 @@ def environment(settings: Settings, servers: Servers) -> dict[str, str]:
         **{setting.name: setting.value for setting in settings.origins},
         "REDIS_URL": servers.redis_url,
         "DATABASE_URL": servers.database_url,
-        "OUTPUT_DIR": str(settings.output_dir.absolute()),
+        "OUTPUT_DIR": _absolute(settings.output_dir),
         "EVENT_LOG_DIR": str(settings.event_log_dir.absolute()),
         "PLAYHEAD_RECORDINGS_DIR": str(settings.recordings_dir.absolute()),
         "ARCHIVE_DIR": _absolute(settings.archive_dir),

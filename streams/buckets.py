@@ -1,22 +1,32 @@
 """Objects below a prefix of an S3 bucket, with conditional writes where the store has them."""
 
 import os
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from streams.errors import StoreUnavailable
 from streams.names import StorageVariable
 
 if TYPE_CHECKING:  # obstore takes 50 ms to import, and few commands need a bucket
+    from obstore import UpdateVersion
     from obstore.store import S3Store
 
 _ATTEMPTS = 5
 _TIMEOUT, _CONNECT_TIMEOUT = "120s", "5s"
 _RETRIES, _RETRY_SECONDS = 2, 10
 _NO_BUCKET = "NoSuchBucket"
+_ORDER = "order"
+
+
+class _Standing(msgspec.Struct, frozen=True):
+    content: bytes
+    e_tag: str | None
+    order: str
 
 
 class Bucket:
@@ -61,6 +71,76 @@ class Bucket:
                 return
         raise StoreUnavailable(f"{self._location}/{name} was changed by others {_ATTEMPTS} times while it was written")
 
+    def put_newer(self, name: str, content: bytes, order: str) -> bool:
+        """Write unless what stands has a higher order, which the store keeps beside it; whether ours stands then."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, NotSupportedError, PreconditionError
+
+        attributes = {_ORDER: order}
+        with self._trouble():
+            for _ in range(_ATTEMPTS):
+                try:
+                    obstore.put(self._store, name, content, attributes=attributes, mode="create", use_multipart=False)
+                except AlreadyExistsError:
+                    standing = self._look(name)
+                except (NotImplementedError, NotSupportedError):  # a store without conditional writes
+                    obstore.put(self._store, name, content, attributes=attributes, use_multipart=False)
+                    return True
+                else:
+                    return True
+                if standing is None:
+                    continue
+                if standing.order > order:
+                    return False
+                if standing.content == content:
+                    return True
+                mode: UpdateVersion = {"e_tag": standing.e_tag or ""}
+                try:
+                    obstore.put(self._store, name, content, attributes=attributes, mode=mode, use_multipart=False)
+                except PreconditionError:
+                    continue
+                return True
+        raise StoreUnavailable(f"{self._location}/{name} was changed by others {_ATTEMPTS} times while it was written")
+
+    def change(self, name: str, make: Callable[[bytes | None], bytes | None]) -> None:
+        """Write what follows from what stands, again if others change it meanwhile; None is no object."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, NotSupportedError, PreconditionError
+
+        with self._trouble():
+            for _ in range(_ATTEMPTS):
+                standing = self._find(name)
+                content = make(standing and standing[0])
+                if content == (standing and standing[0]):
+                    return
+                if content is None:
+                    obstore.delete(self._store, name)
+                    return
+                mode: UpdateVersion | Literal["create"] = "create" if standing is None else {"e_tag": standing[1] or ""}
+                try:
+                    obstore.put(self._store, name, content, mode=mode, use_multipart=False)
+                except (AlreadyExistsError, PreconditionError):
+                    continue
+                except (NotImplementedError, NotSupportedError):
+                    obstore.put(self._store, name, content, use_multipart=False)
+                return
+        raise StoreUnavailable(f"{self._location}/{name} was changed by others {_ATTEMPTS} times while it was written")
+
+    def delete(self, name: str) -> None:
+        """Remove an object; fine where there is none."""
+        import obstore
+
+        with self._trouble(), suppress(FileNotFoundError):
+            obstore.delete(self._store, name)
+
+    def folders(self, prefix: str) -> list[str]:
+        """The names directly below a prefix that have objects below them, sorted."""
+        import obstore
+
+        with self._trouble():
+            found = obstore.list_with_delimiter(self._store, prefix)  # pyright: ignore[reportUnknownMemberType]
+            return sorted(one.rpartition("/")[2] for one in found["common_prefixes"])
+
     def get(self, name: str) -> bytes | None:
         """The content of an object, None if there is none of that name."""
         with self._trouble():
@@ -101,6 +181,15 @@ class Bucket:
             },
             retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=_RETRY_SECONDS)},
         )
+
+    def _look(self, name: str) -> "_Standing | None":
+        import obstore
+
+        try:
+            found = obstore.get(self._store, name)
+        except FileNotFoundError:
+            return None
+        return _Standing(bytes(found.bytes()), found.meta["e_tag"], found.attributes.get(_ORDER, ""))
 
     def _find(self, name: str) -> tuple[bytes, str | None] | None:
         """Content and entity tag of an object."""

@@ -8,7 +8,9 @@ from pathlib import Path
 from projections.job_result import decode_job_result
 from projections.json_files.documents import STATUSES, Document, make_document, read_event_id
 from projections.json_files.index import DAILY
+from projections.json_files.objects import object_name
 from projections.verification import Lack
+from streams.buckets import Bucket
 from streams.directories import opened, read_regular
 from streams.errors import InvalidEvent
 from streams.events import Recorded
@@ -46,7 +48,7 @@ class JsonFilesVerification:
             content = self._read(document)
             if content == document.content:
                 continue
-            place = str(self._path / DAILY / document.day / Path(*document.entry.folder) / document.entry.file)
+            place = self._place(document)
             if content is None:
                 yield Lack("missing", key, recorded, place, "the file is not there")
             elif read_event_id(content) != recorded.event.id:
@@ -65,6 +67,9 @@ class JsonFilesVerification:
     def close(self) -> None:
         """Nothing is held."""
 
+    def _place(self, document: Document) -> str:
+        return str(self._path / DAILY / document.day / Path(*document.entry.folder) / document.entry.file)
+
     def _read(self, document: Document) -> bytes | None:
         try:
             with self._root() as root, opened(root, self._folder(document)) as folder:
@@ -82,3 +87,24 @@ class JsonFilesVerification:
             yield root
         finally:
             os.close(root)
+
+
+class JsonObjectsVerification(JsonFilesVerification):
+    """The same for the files in a bucket."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(Path())
+        self._location, self._bucket = location, Bucket(location)
+
+    def discard(self, lack: Lack) -> None:
+        """Remove an object that is wrong."""
+        self._bucket.delete(self._name(make_document(lack.recorded)))
+
+    def _place(self, document: Document) -> str:
+        return f"{self._location.rstrip('/')}/{self._name(document)}"
+
+    def _read(self, document: Document) -> bytes | None:
+        return self._bucket.get(self._name(document))
+
+    def _name(self, document: Document) -> str:
+        return object_name(document.day, document.entry)

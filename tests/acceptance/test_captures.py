@@ -12,6 +12,7 @@ from eventlog.reader import stat
 from playhead.commands import app
 from playhead.outcome import exit_code
 from streams.errors import InvalidEvent, InvalidSetting
+from streams.objects import Objects
 from streams.producer import Producer
 from tests.integration.processes import Playhead
 from tests.integration.s3 import s3_server
@@ -138,13 +139,21 @@ def test_a_missing_blob_parks_its_event_with_the_hash_and_the_next_go_on(server,
     assert "BlobMissing" in parked["reason"]
 
 
-def test_a_bucket_takes_archives_and_blobs_of_every_command(server, playhead, tmp_path, wait_until):
+def test_a_bucket_takes_outputs_archives_and_blobs(server, playhead, tmp_path, wait_until, monkeypatch):
     with s3_server() as environment:
-        places = {"ARCHIVE_DIR": "s3://bucket/archives", "PLAYHEAD_BLOB_DIR": "s3://bucket/blobs"}
+        places = {
+            "OUTPUT_DIR": "s3://bucket/outputs",
+            "ARCHIVE_DIR": "s3://bucket/archives",
+            "PLAYHEAD_BLOB_DIR": "s3://bucket/blobs",
+        }
         there = Playhead(tmp_path / "data", server.url, **environment, **places)
 
         def listed():
             return json.loads(there("archives", "list", "--json").stdout)
+
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        outputs = Objects("s3://bucket/outputs")
 
         large = b"\xff\0" * 200_000
         stored = json.loads(there("capture", "-", "--json", stdin=large).stdout)
@@ -152,6 +161,15 @@ def test_a_bucket_takes_archives_and_blobs_of_every_command(server, playhead, tm
             wait_until(lambda: len(listed()) == 1)
         content = there("archives", "show", listed()[0]["name"], "--content").stdout
 
+        job = '{"job_id": "7", "job": {"created_at": "2025-08-09 06:36:58"}, "result": "done"}'
+        there("append", "job.completed", "--subject", "job/7", "--id", "e7", "--data", job)
+        with there.running("json-files"):
+            wait_until(lambda: b"daily/2025-08-09\n" == outputs.get("latest"))
+        written = json.loads(outputs.get("daily/2025-08-09/processed/7.json"))
+        refused = there("publish", "--to", str(tmp_path / "set"), check=False)
+
+        assert ("e7", "done") == (written["event_id"], written["result"])
+        assert 2 == refused.returncode and b"publish needs a directory" in refused.stderr
         assert ("blob", len(large)) == (stored["stored"], stored["size"])
         assert large == content
         assert b"1 archives, 0 faults" in there("archives", "verify").stdout

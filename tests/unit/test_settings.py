@@ -42,7 +42,7 @@ def test_directories_without_a_setting_lie_in_the_data_directory(monkeypatch):
     monkeypatch.setenv("EVENT_LOG_DIR", "/log")
     found = load(Path("data"))
 
-    assert (Path("data/outputs"), Path("/log")) == (found.output_dir, found.event_log_dir)
+    assert ("data/outputs", Path("/log")) == (found.output_dir, found.event_log_dir)
 
 
 def test_a_url_is_made_of_host_and_password_where_none_is_set(monkeypatch):

@@ -1,0 +1,199 @@
+"""The JSON files in a bucket: the bytes of the directory, the newest event wins whoever writes, and nothing is lost."""
+
+import random
+from contextlib import suppress
+
+import pytest
+
+from projections.failures import is_transient
+from projections.json_files.objects import JsonObjects
+from projections.json_files.projection import JsonFiles
+from projections.json_files.verification import JsonObjectsVerification
+from streams.buckets import Bucket
+from streams.errors import StoreUnavailable
+from streams.events import Recorded
+from streams.objects import Objects
+from streams.partitions import Partition
+from streams.positions import Position
+from streams.sinks import Batch, Source
+from tests.documents import job
+from tests.integration.s3 import s3_server
+
+PARTITION = Partition("jobs", 0)
+
+
+@pytest.fixture(scope="module")
+def s3():
+    with s3_server() as environment:
+        yield environment
+
+
+@pytest.fixture
+def place(s3, monkeypatch, request):
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://bucket/{request.node.name}"
+
+
+def recorded(number, job_id, day="2025-08-09", scraper="s", **members):
+    inner = {"id": job_id, "metadata": {"scraper_id": scraper}, "created_at": f"{day}T06:36:58Z"}
+    return Recorded(job(number, f"job/{job_id}", job=inner, **members), Position(1_754_800_000_000 + number, 0))
+
+
+def batch(*events):
+    return Batch(Source(PARTITION), events, max(event.position for event in events))
+
+
+def opened(place):
+    sink = JsonObjects(place) if isinstance(place, str) else JsonFiles(place)
+    sink.open(PARTITION, 1)
+    return sink
+
+
+def apply(place, *events, size=100):
+    sink = opened(place)
+    for start in range(0, len(events), size):
+        assert "applied" == sink.apply(batch(*events[start : start + size]))
+    sink.close()
+
+
+def objects(place):
+    found = Objects(place)
+    return {one.name: found.get(one.name) for one in found.list()}
+
+
+def files(directory):
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file() and not path.is_symlink() and ".staging" not in path.parts and "latest" not in path.parts
+    }
+
+
+def results(count=60):
+    """Jobs with several results each, some of which move to another day or scraper."""
+    chosen = random.Random(3)
+    return [
+        recorded(
+            number,
+            chosen.choice(["a", "b", "ü/..", "x" * 300, *map(str, range(8))]),
+            chosen.choice(["2025-08-09", "2025-08-10"]),
+            chosen.choice(["s", "a|b", ""]),
+        )
+        for number in range(count)
+    ]
+
+
+def test_a_bucket_holds_the_bytes_of_the_directory(place, tmp_path):
+    events = results()
+    apply(place, *events, size=7)
+    apply(tmp_path, *events, size=7)
+    found = objects(place)
+
+    assert (tmp_path / "latest").readlink().as_posix() + "\n" == found.pop("latest").decode()
+    assert files(tmp_path) == found
+
+
+def test_any_order_again_and_from_two_processes_that_know_nothing_of_each_other_the_newest_stand(place, tmp_path):
+    events = results()
+    apply(tmp_path, *events)
+    chosen = random.Random(4)
+    first, second = opened(place), opened(place)
+    for start in range(0, len(events), 5):
+        part = events[start : start + 5]
+        for sink in chosen.sample([first, second], 2):
+            sink.apply(batch(*chosen.sample(part, len(part))))
+    apply(place, *chosen.sample(events, len(events)), size=9)
+    found = objects(place)
+    found.pop("latest")
+
+    assert files(tmp_path) == found
+    first.close()
+    second.close()
+
+
+def test_a_process_that_wakes_up_late_takes_nothing_back(place):
+    late, other = opened(place), opened(place)
+    other.apply(batch(recorded(2, "a", result="new")))
+    before = objects(place)
+    late.apply(batch(recorded(1, "a", result="old")))
+
+    assert before == objects(place)
+    late.close()
+    other.close()
+
+
+def test_where_the_store_is_not_asked_the_late_process_would_take_it_back(place, monkeypatch):
+    monkeypatch.setattr(
+        "streams.buckets.Bucket.put_newer", lambda bucket, name, content, order: bucket.put(name, content) or True
+    )
+    with pytest.raises(AssertionError):
+        test_a_process_that_wakes_up_late_takes_nothing_back(place)
+
+
+def test_deleted_objects_come_back_by_a_replay(place):
+    events = results(20)
+    apply(place, *events)
+    before = objects(place)
+    sink = opened(place)
+    for name in before:
+        Objects(place)._bucket.delete(name)
+    sink.apply(batch(*events))
+    sink.close()
+
+    assert {} != before == objects(place)
+
+
+@pytest.mark.parametrize("step", range(1, 12))
+def test_what_a_killed_process_left_is_finished_by_the_same_batch(place, monkeypatch, step, tmp_path):
+    first = [recorded(1, "a"), recorded(2, "b"), recorded(3, "c", "2025-08-10")]
+    second = [recorded(4, "a", "2025-08-11"), recorded(5, "c", "2025-08-09"), recorded(6, "d", scraper="t")]
+    apply(place, *first)
+    calls = iter(range(1, 1_000))
+    with monkeypatch.context() as patched:
+        for method in (Bucket.put_newer, Bucket.delete, Bucket.change):
+
+            def counted(bucket, *arguments, method=method):
+                if next(calls) >= step:
+                    raise StoreUnavailable("killed")
+                return method(bucket, *arguments)
+
+            patched.setattr(Bucket, method.__name__, counted)
+        sink = opened(place)
+        with suppress(StoreUnavailable):
+            sink.apply(batch(*second))
+        sink.close()
+    apply(place, *second)
+    apply(tmp_path, *first, *second)
+    found = objects(place)
+
+    assert b"daily/2025-08-11\n" == found.pop("latest")
+    assert files(tmp_path) == found
+
+
+def test_verification_names_and_removes_what_is_wrong(place):
+    events = [recorded(1, "a"), recorded(2, "b"), recorded(3, "c")]
+    apply(place, *events)
+    names = sorted(name for name in objects(place) if "/s/" in name)
+    Objects(place)._bucket.delete(names[0])
+    Objects(place).put(names[1], b"{}")
+    verification = JsonObjectsVerification(place)
+    found = list(verification.lacks(events))
+    for lack in found:
+        verification.discard(lack)
+    apply(place, *[lack.recorded for lack in found])
+
+    assert [("missing", "a"), ("stale", "b")] == [(lack.kind, lack.key) for lack in found]
+    assert f"{place}/{names[0]}" == found[0].place
+    assert [] == list(verification.lacks(events))
+
+
+def test_a_bucket_that_is_away_is_waited_for(place, monkeypatch):
+    sink = opened(place)
+    sink.close()
+    other = JsonObjects("s3://nowhere/x")
+    with pytest.raises(StoreUnavailable) as caught:
+        other.open(PARTITION, 1)
+    other.close()
+
+    assert is_transient(caught.value)
