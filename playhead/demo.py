@@ -5,8 +5,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import psycopg
@@ -14,8 +15,9 @@ from redis import Redis
 
 from eventlog.reader import read_ordered
 from eventlog.replay import Replay, new_run
+from playhead.demo_meeting import promoted, record_and_crash
 from playhead.embedded.servers import embedded_servers
-from playhead.registry import CONSUMERS, PROJECTIONS, STREAMS
+from playhead.registry import CONSUMERS, PROJECTIONS, STREAMS, WORKERS, lacking
 from playhead.settings import Servers, Settings, load
 from playhead.status import read_status
 from playhead.supervisor import Supervisor
@@ -37,7 +39,7 @@ class DemoFailed(PlayheadError):
 
 
 def run_demo() -> int:
-    """Append sample jobs, show what each sink holds, lose the sinks, and have them back from the log."""
+    """Append sample jobs, show what each sink holds, lose the sinks, have them back from the log; record a meeting."""
     directory = Path(tempfile.mkdtemp(prefix="playhead-demo-"))
     settings = msgspec.structs.replace(  # whatever is set: the demo deletes what lies there
         load(directory),
@@ -45,16 +47,23 @@ def run_demo() -> int:
         event_log_dir=directory / "eventlog",
         archive_dir=str(directory / "archives"),
         blob_dir=str(directory / "blobs"),
+        recordings_dir=directory / "recordings",
     )
+    missing = lacking(settings)
     with embedded_servers(directory) as running, (directory / _MESSAGES).open("wb") as messages:
         servers = Servers(running.redis_url, running.database_url)
         upgrade(servers.database_url)
         client = connect(servers.redis_url)
         assert isinstance(client, Redis), "the embedded server is no cluster"
-        supervisor = Supervisor(settings, servers, CONSUMERS, messages=messages)
+        workers = [name for name in WORKERS if name not in missing]
+        supervisor = Supervisor(settings, servers, [*CONSUMERS, *workers], messages=messages)
         supervisor.start()
         try:
             _play(client, settings, servers)
+            if missing:
+                _say(f"6. No meeting is recorded: {next(iter(missing.values()))}")
+            else:
+                _meet(settings, servers, messages)
         finally:
             supervisor.stop()
     at = f"--data-dir {directory}"
@@ -91,6 +100,24 @@ def _play(client: Redis, settings: Settings, servers: Servers) -> None:
             if _fingerprint(Path(settings.output_dir), servers.database_url) != before:
                 raise DemoFailed("the replay did not bring back what was there", settings.data_dir)
             _say(f"{step}: {count} events, and every file and row is as it was ({before[:12]})")
+
+
+def _meet(settings: Settings, servers: Servers, messages: IO[bytes]) -> None:
+    def wait_until(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + _DEADLINE_SECONDS
+        while not condition():
+            if time.monotonic() > deadline:
+                raise DemoFailed("the meeting was not recorded within a minute", settings.data_dir)
+            time.sleep(_POLL_SECONDS)
+
+    chunks = record_and_crash(settings, servers, messages, wait_until)
+    _say(
+        f"6. Two voices met; their recorder was killed (kill -9) with {chunks} chunks on disk, and another went on.\n"
+        "   Each chunk was transcoded, and the meeting promoted to a recording of each and one of both:"
+    )
+    wait_until(lambda: bool(promoted(servers.database_url)))
+    for one in promoted(servers.database_url):
+        _say(f"  {settings.recordings_dir / one.filename}  {one.duration_in_ms / 1000:.1f} seconds")
 
 
 def _sample() -> Iterator[tuple[str, str, object]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from consumers.recordings.mp3 import read_mp3
 from playhead.embedded.directory import load_running
 from playhead.settings import DEFAULTS
 
@@ -90,3 +91,8 @@ def test_the_demo_brings_everything_back_and_touches_nothing_of_ours(tmp_path):
     assert done.stdout.count(b"5 events, and every file and row is as it was") == 2
     assert b"Look next" in done.stdout
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["ours.json"]
+    heard = {
+        path.name.partition("-")[0]: read_mp3(path.read_bytes()).duration_ms
+        for path in tmp_path.glob("playhead-demo-*/recordings/recordings/standup/*.mp3")
+    }
+    assert {"ann": 6000, "bob": 5000, "meeting": 6000} == heard
