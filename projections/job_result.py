@@ -18,9 +18,9 @@ _SPACE = b" \t\r\n"
 class JobResult(msgspec.Struct, frozen=True):
     """What a job came to.
 
-    Raw members are JSON null where the payload has none. `scraper_id` to `model` are parsed from `job`, and None where
-    it does not hold them as non-empty strings. `strict` is False where msgspec refuses the JSON: then it may hold lone
-    surrogates, NaN or deep nesting.
+    Raw members are JSON null where the payload has none, the others None where it does not hold them as what they
+    should be, an empty string included. `scraper_id` to `model` are parsed from `job`. `strict` is False where msgspec
+    refuses the JSON, or a member is not of its type: then it may hold lone surrogates, NaN or deep nesting.
     """
 
     job_id: str
@@ -28,9 +28,9 @@ class JobResult(msgspec.Struct, frozen=True):
     job: msgspec.Raw
     result: msgspec.Raw
     error: msgspec.Raw
-    retry_count: msgspec.Raw
-    completed_at: msgspec.Raw
-    processing_time: msgspec.Raw
+    retry_count: int | None
+    completed_at: str | None
+    processing_time: float | None
     scraper_id: str | None
     created_at: str | None
     source_url: str | None
@@ -59,9 +59,9 @@ class _Payload(msgspec.Struct, gc=False):
     job: msgspec.Raw = NULL
     result: msgspec.Raw = NULL
     error: msgspec.Raw = NULL
-    retry_count: msgspec.Raw = NULL
-    completed_at: msgspec.Raw = NULL
-    processing_time: msgspec.Raw = NULL
+    retry_count: int | None = None
+    completed_at: str | None = None
+    processing_time: float | None = None
 
 
 _PAYLOAD = msgspec.json.Decoder(_Payload)
@@ -90,7 +90,7 @@ def decode_job_result(data: bytes) -> JobResult:
         payload.result,
         payload.error,
         payload.retry_count,
-        payload.completed_at,
+        payload.completed_at or None,
         payload.processing_time,
         metadata.scraper_id or None,
         job.created_at or None,
@@ -118,9 +118,9 @@ def _decode_leniently(data: bytes) -> JobResult:
         job=job,
         result=members.get("result", NULL),
         error=error,
-        retry_count=members.get("retry_count", NULL),
-        completed_at=members.get("completed_at", NULL),
-        processing_time=members.get("processing_time", NULL),
+        retry_count=integer_or_none(members.get("retry_count", NULL)),
+        completed_at=text_or_none(members.get("completed_at", NULL)),
+        processing_time=_float_or_none(members.get("processing_time", NULL)),
         scraper_id=text_or_none(metadata.get("scraper_id", NULL)),
         created_at=text_or_none(about.get("created_at", NULL)),
         source_url=text_or_none(metadata.get("source_url", NULL)),
@@ -135,6 +135,8 @@ def _status(error: msgspec.Raw) -> str:
 
 _NO_JOB, _NO_METADATA, _NO_PROVIDER = _Job(), _Metadata(), _Provider()
 _STRING = msgspec.json.Decoder(str)
+_INTEGER = msgspec.json.Decoder(int)
+_FLOAT = msgspec.json.Decoder(float)
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -167,6 +169,21 @@ def text_or_none(value: msgspec.Raw) -> str | None:
             return found if isinstance(found, str) and found else None
         return None
     except RecursionError:
+        return None
+
+
+def integer_or_none(value: msgspec.Raw) -> int | None:
+    """The number, where it is a whole one."""
+    try:
+        return _INTEGER.decode(value)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _float_or_none(value: msgspec.Raw) -> float | None:
+    try:
+        return _FLOAT.decode(value)
+    except (ValueError, RecursionError):
         return None
 
 

@@ -50,7 +50,7 @@ class Order(NamedTuple):
     def __str__(self) -> str:
         """A text that sorts bytewise like the tuple."""
         at = self.imported_at
-        return f"{self.milliseconds:015d}-{self.counter:010d}-{at.milliseconds:015d}-{at.counter:010d}"
+        return "%015d-%010d-%015d-%010d" % (self.milliseconds, self.counter, at.milliseconds, at.counter)  # noqa: UP031  # half the cost
 
     @classmethod
     def parse(cls, text: str) -> "Order":

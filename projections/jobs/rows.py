@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from projections.job_result import NULL, JobResult, decode_job_result, decode_members, text_or_none
+from projections.job_result import NULL, JobResult, decode_job_result, decode_members, integer_or_none, text_or_none
 from streams.errors import InvalidEvent
 from streams.events import Recorded, parse_time
 
@@ -26,8 +26,6 @@ _ESCAPES = (
 _POSTGRES_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z?", re.ASCII)
 """Times that Postgres reads as we do; its time zone is UTC here."""
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-_INTEGER = msgspec.json.Decoder(int)
-_FLOAT = msgspec.json.Decoder(float)
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _INT4, _INT8 = 2**31, 2**63
 
@@ -57,12 +55,16 @@ class _LooseAnswer(msgspec.Struct):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What becomes a row; `order` decides which of two rows of one job stands."""
+    """What becomes a row; `order` decides which of two rows of one job stands.
+
+    `fit` says that the payload surely holds nothing that jsonb refuses in JSON that msgspec skips.
+    """
 
     job_id: str
     order: str
     recorded: Recorded
     payload: JobResult
+    fit: bool
 
 
 _ANSWER = msgspec.json.Decoder(_Answer)
@@ -77,10 +79,11 @@ def row(recorded: Recorded) -> Row:
     Raises:
         InvalidEvent: the payload has no job_id, or it or the event's id cannot be stored as text.
     """
-    payload = decode_job_result(recorded.event.data)
+    data = recorded.event.data
+    payload = decode_job_result(data)
     _check_identity("data.job_id", payload.job_id)
     _check_identity("id", recorded.event.id)
-    return Row(payload.job_id, str(recorded.order), recorded, payload)
+    return Row(payload.job_id, str(recorded.order), recorded, payload, data.isascii() and b"\\u0000" not in data)
 
 
 def copy_lines(rows: Iterable[Row], *, plain: bool = False) -> bytes:
@@ -96,7 +99,7 @@ def copy_lines(rows: Iterable[Row], *, plain: bool = False) -> bytes:
 
 def _fields(each: Row, *, plain: bool) -> bytes:
     event, payload = each.recorded.event, each.payload
-    result, result_text, answer = _result(bytes(payload.result), plain=plain)
+    result, result_text, answer = _result(bytes(payload.result), plain=plain, fit=each.fit)
     usage = answer.usage or _NO_USAGE
     return _NEXT.join(
         (
@@ -104,7 +107,7 @@ def _fields(each: Row, *, plain: bool) -> bytes:
             _text(payload.scraper_id),
             _text(payload.status),
             _time(payload.created_at),
-            _ABSENT if payload.completed_at == NULL else _time(text_or_none(payload.completed_at)),
+            _time(payload.completed_at),
             _seconds(payload.processing_time),
             _text(answer.model or payload.model),
             _number(usage.prompt_tokens, _INT8),
@@ -114,8 +117,8 @@ def _fields(each: Row, *, plain: bool) -> bytes:
             result,
             result_text,
             _error(payload),
-            _number(_integer_or_none(payload.retry_count), _INT4),
-            _ABSENT if plain else _job(payload),
+            _number(payload.retry_count, _INT4),
+            _ABSENT if plain else _job(payload, fit=each.fit),
             event.id.encode(),
             _text(event.type),
             str(each.recorded.position).encode(),
@@ -124,12 +127,12 @@ def _fields(each: Row, *, plain: bool) -> bytes:
     )
 
 
-def _result(raw: bytes, *, plain: bool) -> tuple[bytes, bytes, _Answer]:
+def _result(raw: bytes, *, plain: bool, fit: bool) -> tuple[bytes, bytes, _Answer]:
     """The columns `result` and `result_text`, and what the answer says about itself."""
     if raw == b"null":
         return _ABSENT, _ABSENT, _NO_ANSWER
     if not raw.startswith(b'"'):
-        answer = _answer(raw)
+        answer = _answer(raw, fit=fit)
         if answer is None or plain:
             return _ABSENT, _literal(raw), answer or _NO_ANSWER
         return raw, _ABSENT, answer
@@ -139,15 +142,15 @@ def _result(raw: bytes, *, plain: bool) -> tuple[bytes, bytes, _Answer]:
     except UnicodeEncodeError:
         return _ABSENT, _literal(raw), _NO_ANSWER
     if not plain and content.lstrip()[:1] in (b"{", b"["):
-        answer = _answer(content)
+        answer = _answer(content, fit=fit)
         if answer is not None:
             return content, _ABSENT, answer
     return _ABSENT, _literal(raw) if b"\0" in content else content, _NO_ANSWER
 
 
-def _answer(raw: bytes) -> _Answer | None:
+def _answer(raw: bytes, *, fit: bool) -> _Answer | None:
     """None where jsonb cannot hold the JSON: NUL, lone surrogates, NaN, nesting deeper than its parser's stack."""
-    if _is_unfit(raw):
+    if not fit and _is_unfit(raw):
         return None
     try:
         if raw.lstrip()[:1] == b"{":
@@ -167,16 +170,16 @@ def _loose_answer(raw: bytes) -> _Answer:
     return _Answer(
         text_or_none(loose.model),
         _Usage(
-            _integer_or_none(usage.prompt_tokens),
-            _integer_or_none(usage.completion_tokens),
-            _integer_or_none(usage.total_tokens),
+            integer_or_none(usage.prompt_tokens),
+            integer_or_none(usage.completion_tokens),
+            integer_or_none(usage.total_tokens),
         ),
     )
 
 
-def _job(payload: JobResult) -> bytes:
+def _job(payload: JobResult, *, fit: bool) -> bytes:
     raw = bytes(payload.job)
-    if raw == b"null" or _is_unfit(raw) or (not payload.strict and _answer(raw) is None):
+    if raw == b"null" or (not fit and _is_unfit(raw)) or (not payload.strict and _answer(raw, fit=fit) is None):
         return _ABSENT
     return raw
 
@@ -202,23 +205,8 @@ def _number(number: int | None, limit: int) -> bytes:
     return b"%d" % number if number is not None and -limit <= number < limit else _ABSENT
 
 
-def _integer_or_none(raw: msgspec.Raw) -> int | None:
-    if raw == NULL:
-        return None
-    try:
-        return _INTEGER.decode(raw)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _seconds(raw: msgspec.Raw) -> bytes:
-    if raw == NULL:
-        return _ABSENT
-    try:
-        number = _FLOAT.decode(raw)
-    except (ValueError, RecursionError):
-        return _ABSENT
-    return repr(number).encode() if math.isfinite(number) else _ABSENT
+def _seconds(number: float | None) -> bytes:
+    return repr(number).encode() if number is not None and math.isfinite(number) else _ABSENT
 
 
 def _time(text: str | None) -> bytes:
