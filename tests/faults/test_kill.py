@@ -27,7 +27,7 @@ SMALL = 8_000
 @pytest.mark.parametrize("sink", CONTROLS)
 def test_kill_9_at_every_failpoint_and_at_any_moment(theatre, report, count, seed, sink):
     points: list[Point | None] = [*POINTS[sink], None]
-    times = math.ceil(count(1, 1000) / len(points))
+    times = math.ceil(count(1, 500) / len(points))
     control = CONTROLS[sink]
     harm, recovery = kill_at(theatre, sink, random.Random(seed), points * times)
     controlled = [Point.AFTER_ACK if control == "acknowledge first" else Point.BEFORE_ACK] * 3

@@ -16,7 +16,7 @@ SINKS = ("log", "json-files", "jobs")
 
 @pytest.mark.parametrize("sink", SINKS)
 def test_a_frozen_owner_that_wakes_up_changes_nothing(theatre, report, count, seed, sink):
-    runs = count(4, 100)
+    runs = count(4, 50)
     harm, recovery = freeze_again_and_again(theatre, sink, random.Random(seed), runs)
     control_harm, _ = freeze_again_and_again(theatre, sink, random.Random(seed), 3, "no checkpoint")
 

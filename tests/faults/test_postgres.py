@@ -16,9 +16,9 @@ LOAD, PER_CUT = 8, 6
 
 def test_immediate_restarts_of_postgres(theatre, report, count, seed, table_sink):
     sink = table_sink
-    runs = count(1, 40)
+    runs = count(1, 20)
     harm, recovery = restart_again_and_again(theatre, sink, random.Random(seed), runs)
-    control_harm, _ = restart_again_and_again(theatre, sink, random.Random(seed), 1, CONTROL)
+    control_harm, _ = restart_again_and_again(theatre, sink, random.Random(seed), 2, CONTROL)
 
     report(
         Report(
@@ -38,7 +38,7 @@ def test_immediate_restarts_of_postgres(theatre, report, count, seed, table_sink
 
 def restart_again_and_again(theatre, sink, chance, runs, control=None) -> tuple[Harm, float]:
     stage = theatre.begin()
-    pid = theatre.spawn(sink, control=control, batch=20)
+    pid = theatre.spawn(sink, control=control, batch=100 if control else 20)
     events, watch = [], Stopwatch()
     for _ in range(runs):
         before = count_effects(stage.database)

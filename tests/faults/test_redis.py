@@ -203,7 +203,28 @@ def test_redis_is_away_for_a_while(theatre, report, count, seed, way):
     )
 
 
-def be_away(theatre, way, seconds, *, spool=True) -> tuple[Harm, float, Harm]:
+def test_redis_is_killed_again_and_again(theatre, report, count, seed):
+    runs = count(2, 50)
+    harm, recovery, _ = be_away(theatre, "killed", 0, runs)
+    _, _, control_harm = be_away(theatre, "killed", 0, spool=False)
+
+    report(
+        Report(
+            "kill -9 of Redis under load, three consumers and a producer with a spool",
+            "log, json-files, jobs",
+            "no process ends, nothing is lost, the order is kept",
+            runs,
+            harm,
+            "no spool",
+            control_harm,
+            recovery,
+            seed,
+            theatre.name,
+        )
+    )
+
+
+def be_away(theatre, way, seconds, times=1, *, spool=True) -> tuple[Harm, float, Harm]:
     """What the sinks lack, how long recovery took, and what the producer had to refuse."""
     stage, watch = theatre.begin(), Stopwatch()
     pids = [theatre.spawn(sink) for sink in TOGETHER]
@@ -220,28 +241,26 @@ def be_away(theatre, way, seconds, *, spool=True) -> tuple[Harm, float, Harm]:
             except RedisUnavailable:
                 refused += 1
 
-        for _ in range(50):
+        for _ in range(times):
+            for _ in range(50):
+                append()
+            stop, go_on = ways(theatre, way)
+            stop()
+            watch.start()
             append()
-        stop, go_on = ways(theatre, way)
-        stop()
-        watch.start()
-        while watch.elapsed < seconds:
-            append()
-        go_on()
-        watch.start()
-        producer.flush()
-        for _ in range(50):
-            append()
-        producer.flush()
-        for sink in TOGETHER:
-            theatre.caught_up(sink)
-        watch.stop()
-    for pid in pids:
-        assert theatre.finish(pid, signal.SIGTERM) == 0
-    harm = Harm()
-    if spool:
-        for sink in TOGETHER:
-            harm += theatre.audit(sink, kept)
+            while watch.elapsed < seconds:
+                append()
+            go_on()
+            watch.start()
+            producer.flush()
+            for _ in range(50):
+                append()
+            producer.flush()
+            for sink in TOGETHER:
+                theatre.caught_up(sink)
+            watch.stop()
+    theatre.stop(*pids)
+    harm = sum((theatre.audit(sink, kept) for sink in TOGETHER if spool), Harm())
     return harm, watch.longest, Harm(lost=refused)
 
 
