@@ -89,11 +89,18 @@ class Transcode:
                 return [self._finished(task, flushed, chunk)]
         except (InvalidEvent, InvalidId):
             return []  # there is no chunk of which to say it
+        except OSError:
+            pass  # where its MP3 belongs cannot be read either
         failed = TranscodeFailed(**_of(flushed), error=reason, stderr=stderr, attempt=task.attempt)
         return [task.event("transcode.failed", failed, step="failed", dataschema="transcode.failed/1")]
 
     def _is_there(self, chunk: Chunk) -> bool:
-        return self._files.path(self._files.mp3(chunk)).exists()
+        """Whether its MP3 is whole; one that a bad disk spoiled is made again, while there is PCM."""
+        try:
+            read_mp3(self._files.path(self._files.mp3(chunk)).read_bytes())
+        except (FileNotFoundError, InvalidAudio):
+            return False
+        return True
 
     def _transcode(self, chunk: Chunk, flushed: ChunkFlushed, children: Children) -> None:
         path = self._files.path(flushed.pcm_path)

@@ -1,0 +1,184 @@
+"""What recorders and workers of recordings meet on bad disks: it is said, nothing is lost, and others go on."""
+
+import asyncio
+import shutil
+import subprocess
+
+import pytest
+
+from consumers.parked import ParkedEvents
+from consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
+from consumers.recordings.transcode import Transcode
+from consumers.work.worker import WorkerSettings
+from streams.errors import AudioNotWritten
+from streams.producer import Producer
+from streams.recorder import Recorder, RecorderSettings
+from streams.recording_files import Chunk, RecordingFiles
+from tests.integration.servers import make_server, plain_client
+from tests.integration.sound import RECORDINGS, facts, flush, sha256, tone
+from tests.integration.test_workers import until, working
+
+PATIENT = WorkerSettings(concurrency=2, hold=1.0, max_attempts=1000, first_delay=0.01, longest_delay=0.05, grace=5)
+IMPATIENT = WorkerSettings(concurrency=2, hold=1.0, max_attempts=2, first_delay=0.01, grace=5)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = make_server("valkey", tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis(server):
+    with plain_client(server.url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def producer(server, redis):
+    with Producer(server.url) as producer:
+        yield producer
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A directory on a disk of a megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no disk of its own: {mounted.stderr.decode()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def fill(disk):
+    """Take all the room there is."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        while True:
+            try:
+                if not file.write(bytes(4096)):
+                    return filler
+            except OSError:
+                return filler
+
+
+def parked(redis):
+    return list(ParkedEvents(redis, "transcode", RECORDINGS))
+
+
+def transcode(files, program=None):
+    return Transcode(files, Ffmpeg(program or find_ffmpeg(None), 60))
+
+
+def test_a_recorder_on_a_full_disk_keeps_what_it_took_and_writes_it_when_there_is_room(producer, redis, small):
+    files = RecordingFiles(small)
+    taken = 0
+
+    async def speak(session):
+        nonlocal taken
+        while True:
+            session.write("u", tone(0.05, start=taken * 0.05), at=taken * 0.05)
+            taken += 1
+            await asyncio.sleep(0)
+
+    async def run():
+        recorder = Recorder(producer, small, RecorderSettings(flush_seconds=0.05))
+        async with recorder.session("m", "g", "c") as session:
+            filler = fill(small)
+            with pytest.raises(AudioNotWritten, match="No space left"):
+                await speak(session)
+            assert [] == facts(redis, "chunk.flushed")
+            filler.unlink()
+            await until(lambda: len(facts(redis, "chunk.flushed")) == taken)
+
+    asyncio.run(run())
+
+    assert taken >= 32
+    assert b"".join(tone(0.05, start=n * 0.05) for n in range(taken)) == b"".join(
+        files.path(files.pcm(chunk)).read_bytes() for chunk in files.chunks("pcm")
+    )
+
+
+def test_a_transcoder_on_a_full_disk_goes_on_when_there_is_room(server, producer, redis, small):
+    files = RecordingFiles(small)
+    flush(producer, files, tone(1.0), Chunk("m", "u", 0))
+    filler = fill(small)
+
+    async def run():
+        async with working(server.url, transcode(files), PATIENT, partition=RECORDINGS):
+            await until(lambda: len(facts(redis, "transcode.started")) > 2)
+            assert files.path(files.pcm(Chunk("m", "u", 0))).exists()
+            filler.unlink()
+            await until(lambda: facts(redis, "chunk.cleaned"))
+
+    asyncio.run(run())
+
+    ((_, finished),) = facts(redis, "transcode.finished")
+    assert (1000, sha256(files.path(finished["mp3_path"]))) == (finished["duration_ms"], finished["sha256"])
+    assert [] == parked(redis) == list(files.directory.glob("mp3/**/.*"))
+
+
+@pytest.mark.parametrize("place", ["directory", "link", "link above"])
+def test_a_path_that_cannot_be_read_fails_by_itself(server, producer, redis, tmp_path, place):
+    files = RecordingFiles(tmp_path / "recordings")
+    bad, good = Chunk("bad", "u", 0), Chunk("good", "u", 0)
+    path = files.path(files.pcm(bad))
+    flush(producer, files, tone(0.1), bad)
+    flush(producer, files, tone(0.1), good)
+    elsewhere = tmp_path / "elsewhere"
+    if place == "link above":
+        shutil.move(path.parent, elsewhere)
+        path.parent.symlink_to(elsewhere)
+    else:
+        shutil.move(path, elsewhere)
+        path.mkdir() if place == "directory" else path.symlink_to(elsewhere)
+
+    async def run():
+        async with working(server.url, transcode(files), IMPATIENT, partition=RECORDINGS):
+            await until(lambda: parked(redis) and facts(redis, "chunk.cleaned"))
+
+    asyncio.run(run())
+
+    ((_, failed),) = facts(redis, "transcode.failed")
+    assert ("bad", True) == (failed["meeting_id"], elsewhere.exists())
+    assert ["meeting/bad"] == [one.subject for one in parked(redis)]
+    assert [good] == list(files.chunks("mp3"))
+
+
+def test_an_ffmpeg_that_goes_missing_is_named_and_the_chunk_done_once_it_is_back(server, producer, redis, tmp_path):
+    files = RecordingFiles(tmp_path / "recordings")
+    flush(producer, files, tone(0.1), Chunk("m", "u", 0))
+
+    async def run():
+        async with working(server.url, transcode(files, tmp_path / "gone"), IMPATIENT, partition=RECORDINGS):
+            await until(lambda: parked(redis))
+        ((_, failed),) = facts(redis, "transcode.failed")
+        assert "PLAYHEAD_FFMPEG" in failed["error"]
+        ParkedEvents(redis, "transcode", RECORDINGS).request_retry(parked(redis)[0])
+        async with working(server.url, transcode(files), IMPATIENT, partition=RECORDINGS):
+            await until(lambda: facts(redis, "chunk.cleaned"))
+
+    asyncio.run(run())
+
+    assert [] == list(files.chunks("pcm"))
+
+
+def test_an_mp3_that_went_bad_is_made_again_while_the_pcm_is_there(server, producer, redis, tmp_path):
+    files = RecordingFiles(tmp_path / "recordings")
+    chunk = Chunk("m", "u", 0)
+    flush(producer, files, tone(0.5), chunk)
+    files.write(files.mp3(chunk), b"no MP3")
+
+    async def run():
+        async with working(server.url, transcode(files), IMPATIENT, partition=RECORDINGS):
+            await until(lambda: facts(redis, "chunk.cleaned"))
+
+    asyncio.run(run())
+
+    ((_, finished),) = facts(redis, "transcode.finished")
+    assert (500, sha256(files.path(files.mp3(chunk)))) == (finished["duration_ms"], finished["sha256"])
