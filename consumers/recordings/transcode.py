@@ -9,6 +9,7 @@ import os
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from consumers.recordings.errors import FfmpegFailed, InvalidAudio
@@ -85,12 +86,11 @@ class Transcode:
         try:
             flushed = read_payload(task.cause.event, ChunkFlushed)
             chunk = Chunk(flushed.meeting_id, flushed.user_id, flushed.sequence)
-            if self._is_there(chunk):  # what failed came after it
-                return [self._finished(task, flushed, chunk)]
+            with suppress(OSError):  # where its MP3 belongs cannot be read either
+                if self._is_there(chunk):  # what failed came after it
+                    return [self._finished(task, flushed, chunk)]
         except (InvalidEvent, InvalidId):
             return []  # there is no chunk of which to say it
-        except OSError:
-            pass  # where its MP3 belongs cannot be read either
         failed = TranscodeFailed(**_of(flushed), error=reason, stderr=stderr, attempt=task.attempt)
         return [task.event("transcode.failed", failed, step="failed", dataschema="transcode.failed/1")]
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import subprocess
 
 import pytest
 
@@ -14,6 +13,7 @@ from streams.errors import AudioNotWritten
 from streams.producer import Producer
 from streams.recorder import Recorder, RecorderSettings
 from streams.recording_files import Chunk, RecordingFiles
+from tests.faults.disks import small_disk
 from tests.integration.servers import make_server, plain_client
 from tests.integration.sound import RECORDINGS, facts, flush, sha256, tone
 from tests.integration.test_workers import until, working
@@ -46,13 +46,8 @@ def producer(server, redis):
 @pytest.fixture
 def small(tmp_path):
     """A directory on a disk of a megabyte."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no disk of its own: {mounted.stderr.decode()}")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
+    with small_disk(tmp_path / "disk", 1):
+        yield tmp_path / "disk"
 
 
 def fill(disk):
