@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumers.ahead import ReadAhead
 from streams.errors import RedisUnavailable
@@ -269,3 +270,18 @@ def test_a_reader_that_finds_its_lease_gone_twice_at_once_goes_on(stage, monkeyp
 
     assert {"0": "e0", "1": "e1"} == stage.rows()
     monkeypatch.undo()
+
+
+def test_each_trouble_with_redis_is_waited_for_as_if_it_were_the_first(stage):
+    with capture_logs() as logs:
+        stage.start("jobs")
+        for number in range(6):
+            stage.append(job(number))
+            stage.caught_up("jobs")
+            stage.redis.client_kill_filter(_type="normal", skipme=True)
+        stage.append(job(6))
+        stage.caught_up("jobs")
+    delays = [entry["retry_in_seconds"] for entry in logs if entry["event"] == "redis unavailable"]
+
+    assert delays
+    assert max(delays) < 1
