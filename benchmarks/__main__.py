@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import appends, archives, latency, recorded, recordings, sinks
+from benchmarks import appends, archives, latency, organizations, recorded, recordings, sinks
 from benchmarks.contest import Section
 from benchmarks.machine import describe
 from benchmarks.report import lines, page
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[Stack, bool], Section]] = {
     "jobs": sinks.jobs,
     "json-files": sinks.json_files,
     "archives": archives.archives,
+    "organizations": organizations.organizations,
     "recordings": recordings.recordings,
     "day": sinks.day,
     "read": recorded.log_read,
