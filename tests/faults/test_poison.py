@@ -1,0 +1,97 @@
+"""Events that no retry mends, among many that are good."""
+
+import random
+
+from projections.failures import is_transient
+from projections.jobs.projection import Jobs
+from streams.events import Event
+from tests.documents import job
+from tests.faults.reports import Harm, Report
+
+POISON = (b'{"no": "job id"}', b'{"job_id": 7, "job": []}', b"[]", b'"text"', b"null")
+
+
+def test_one_event_in_a_hundred_that_cannot_be_applied_is_parked_and_the_rest_flows(theatre, report, count, seed):
+    total = count(2000, 100_000)
+    harm = poison(theatre, random.Random(seed), total)
+    control = stop_at_the_first(theatre, random.Random(seed), 2000)
+
+    report(
+        Report(
+            "one event in a hundred cannot be applied",
+            "jobs",
+            "each is parked with its reason, all others apply, nothing waits",
+            total,
+            harm,
+            "the batch retried as a whole",
+            control,
+            None,
+            seed,
+            theatre.name,
+        )
+    )
+
+
+def mixed(chance: random.Random, total: int) -> tuple[list[Event], set[str]]:
+    """Events, and the subjects of those that cannot be applied; each subject has one event."""
+    bad = set(chance.sample(range(total), total // 100))
+    events = []
+    for number in range(total):
+        event = job(number)
+        if number in bad:
+            members = {name: getattr(event, name) for name in event.__struct_fields__}
+            event = Event(**members | {"data": chance.choice(POISON)})
+        events.append(event)
+    return events, {f"job/{number}" for number in bad}
+
+
+def append(stage, events) -> None:
+    for start in range(0, len(events), 500):
+        stage.append(*events[start : start + 500])
+
+
+def poison(theatre, chance, total) -> Harm:
+    stage = theatre.begin()
+    events, bad = mixed(chance, total)
+    append(stage, events)
+    theatre.drain("jobs", batch=500)
+    parked = stage.parked("jobs")
+    expected = {event.subject.removeprefix("job/") for event in events if event.subject not in bad}
+    rows = stage.rows().keys()
+    return Harm(
+        lost=len(expected - rows) + len(bad - {one.subject for one in parked}),
+        duplicated=len(parked) - len({one.subject for one in parked}),
+        wrong=len(rows - expected) + sum(one.reason_class != "refused" for one in parked),
+    )
+
+
+def stop_at_the_first(theatre, chance, total) -> Harm:
+    """What a consumer does that tries a batch again until it goes: nothing behind the first poison is ever applied."""
+    stage = theatre.begin()
+    events, bad = mixed(chance, total)
+    first = min(number for number, event in enumerate(events) if event.subject in bad)
+    append(stage, events)
+    sink = Unsplit(stage.make_sink("jobs"))
+    stage.start(sink, batch=50)
+    stage.wait_until(lambda: sink.failures > 3)
+    for consumer in stage._running:
+        consumer.stop()
+    stage._running.clear()
+    return Harm(lost=len(events) - len(bad) - len(stage.rows())) if first < total else Harm()
+
+
+class Unsplit:
+    """Says of every failure that it will pass."""
+
+    def __init__(self, sink: Jobs) -> None:
+        self._sink, self.failures = sink, 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._sink, name)
+
+    def apply(self, batch):
+        try:
+            return self._sink.apply(batch)
+        except Exception as error:
+            self.failures += 1
+            raise error if is_transient(error) else ConnectionError("to be tried again") from error
