@@ -1,6 +1,7 @@
 """Reading ahead: while a batch is made durable, the next one is read and decoded."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 
 from consumers.group import Group
@@ -15,6 +16,8 @@ Found = dict[str, list[Decoded]]
 
 _FIRST_COUNT = 32
 """Entries of the first read; how large they are is only known then."""
+_TRICKLE_SECONDS = 0.003
+"""Between two reads of which the first found less than it could: a read costs several times what an event costs."""
 
 
 class ReadAhead:
@@ -24,6 +27,7 @@ class ReadAhead:
         self._group, self._most, self._bytes = group, most, batch_bytes
         self._count = min(_FIRST_COUNT, most)
         self._begun: tuple[Mapping[str, Position], asyncio.Task[Found]] | None = None
+        self._not_before = 0.0
 
     async def read(self, cursors: Mapping[str, Position], *, block: int | None, count: int | None = None) -> Found:
         """What follows the cursors, read ahead or read now; wait up to `block` milliseconds for something."""
@@ -33,6 +37,7 @@ class ReadAhead:
                 self._begun = None
                 return await reading
             await self.forget()
+        await asyncio.sleep(self._not_before - time.monotonic())
         return await self._read(cursors, count or self._count, block)
 
     def begin(self, cursors: Mapping[str, Position], found: Found) -> None:
@@ -46,6 +51,8 @@ class ReadAhead:
         if full:
             behind = {**cursors, **{key: Position.parse(entries[-1][0].entry_id) for key, entries in found.items()}}
             self._begun = (behind, asyncio.create_task(self._read(behind, self._count, None)))
+        else:
+            self._not_before = time.monotonic() + _TRICKLE_SECONDS
 
     async def forget(self) -> None:
         """Drop what was read ahead."""
