@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 
 from consumers.errors import LeaseLost, StateLost
 from consumers.parked import UNPARK, original, parked_key, retry_key, subjects_key
-from streams.entries import RawEntry, subject_of
+from streams.entries import RawEntry, sequence_number, subject_of
 from streams.partitions import Partition
 from streams.positions import START, Position
 from streams.producer import DEFAULT_WINDOW
@@ -205,7 +205,7 @@ class Group:
         if not reply or Position.parse(reply[0][0]) != position:
             return None
         numbers = (fields.get(b"ce_sequence", b"") for _, fields in reply)
-        return max((int(number) for number in numbers if number.isdigit()), default=None)
+        return max((number for each in numbers if (number := sequence_number(each)) is not None), default=None)
 
     async def first_positions(self, entries: Sequence[tuple[str, bytes]]) -> list[Position]:
         """Where each event, given by its id and the id of its entry, stands first in the stream."""

@@ -15,7 +15,7 @@ import msgspec
 from consumers.errors import LeaseLost
 from consumers.group import Group
 from eventlog.history import History, Tail
-from streams.entries import RawEntry, encode
+from streams.entries import RawEntry, encode, sequence_number
 from streams.events import Recorded
 from streams.partitions import Partition
 from streams.positions import START, Position
@@ -251,7 +251,7 @@ def _made(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     return Entry(
         Position.parse(entry_id),
         None if event_id is None else event_id.decode("utf-8", "backslashreplace"),
-        int(sequence) if sequence.isdigit() else None,
+        sequence_number(sequence),
     )
 
 

@@ -22,6 +22,7 @@ _KNOWN = frozenset(
     }
 )
 """Fields of an entry that are no extension of its event."""
+_SEQUENCE_DIGITS = 16
 _FIELD = "field_"
 """Prefix of an extension that keeps an entry's field which is no CloudEvents attribute."""
 
@@ -93,7 +94,7 @@ def decode(entry: RawEntry) -> Recorded:
     return Recorded(
         event,
         Position.parse(get(b"ce_position", entry.entry_id)),
-        int(sequence) if sequence is not None and sequence.isdigit() else None,
+        sequence_number(sequence),
         replay,
     )
 
@@ -110,8 +111,13 @@ def sequence_of(entry: RawEntry) -> int | None:
     """The sequence number of an entry that may be undecodable otherwise."""
     for name, value in zip(entry.fields[::2], entry.fields[1::2], strict=False):
         if name == b"ce_sequence":
-            return int(value) if value.isdigit() else None
+            return sequence_number(value)
     return None
+
+
+def sequence_number(value: bytes | None) -> int | None:
+    """A sequence number that `append` could have given, None for what another client may have written in its place."""
+    return int(value) if value is not None and value.isdigit() and len(value) <= _SEQUENCE_DIGITS else None
 
 
 def _text(value: bytes | None) -> str | None:

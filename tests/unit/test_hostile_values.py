@@ -1,0 +1,133 @@
+"""Whatever stands in an entry, a line of the log or a payload: a decoder gives a value or says that it is invalid."""
+
+import contextlib
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from consumers.ahead import decoded
+from eventlog.errors import BadLine
+from eventlog.lines import decode_line, position_if_readable
+from projections.archives.captured import decode_captured
+from projections.job_result import decode_job_result
+from streams.entries import RawEntry, sequence_of, subject_of
+from streams.errors import InvalidEvent
+from streams.events import Event, Recorded
+from streams.recordings import ChunkFlushed, MeetingStarted, read_payload
+
+HUGE = b"9" * 5000
+FIELDS = (
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "time",
+    "subject",
+    "sequence",
+    "crc32c",
+    "position",
+    "replay",
+    "imported",
+)
+GOOD = {
+    b"ce_id": b"1",
+    b"ce_source": b"s",
+    b"ce_type": b"job.completed",
+    b"ce_time": b"2025-08-09T06:36:59Z",
+    b"ce_subject": b"job/1",
+    b"body": b"{}",
+}
+VALUES = st.one_of(
+    st.binary(max_size=40),
+    st.text(max_size=20).map(lambda text: text.encode("utf-8", "surrogatepass")),
+    st.integers().map(lambda number: str(number).encode()),
+    st.sampled_from(
+        [b"", b"\0", HUGE, b"-" + HUGE, b"1-1", HUGE + b"-0", b"0-" + HUGE, b"1e999", b"NaN", b"\xff", b"9999-99-99"]
+    ),
+)
+JSON = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers().map(str).map(str.encode),
+        st.sampled_from([b"NaN", b"1e999", b'"\\ud800"', b'"\\u0000"', HUGE, b"[" * 3000 + b"]" * 3000]),
+        st.text(max_size=10),
+    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+MANY = settings(max_examples=400, deadline=None, database=None)
+
+
+def write(value: object) -> bytes:
+    """JSON, but for the raw pieces in it."""
+    match value:
+        case bytes():
+            return value
+        case None:
+            return b"null"
+        case bool():
+            return b"true" if value else b"false"
+        case str():
+            return b'"' + value.encode("utf-8", "surrogatepass").replace(b'"', b"") + b'"'
+        case list():
+            return b"[" + b",".join(map(write, value)) + b"]"
+        case dict():
+            return b"{" + b",".join(write(name) + b":" + write(one) for name, one in value.items()) + b"}"
+    raise AssertionError(value)
+
+
+@MANY
+@given(st.dictionaries(st.sampled_from([*(f"ce_{name}".encode() for name in FIELDS), b"body"]) | st.binary(), VALUES))
+@example({b"ce_sequence": HUGE})
+@example({b"ce_position": HUGE + b"-0"})
+@example({b"ce_position": b"x"})
+def test_an_entry_is_an_event_or_invalid(changes):
+    fields = [part for pair in (GOOD | changes).items() for part in pair]
+    entry = RawEntry(b"1-1", fields)
+
+    assert isinstance(decoded(entry), Recorded | InvalidEvent)
+    subject_of(entry)
+    sequence_of(entry)
+
+
+@MANY
+@given(
+    st.one_of(
+        VALUES,
+        JSON.map(write),
+        st.dictionaries(st.sampled_from(["position", "crc32c", "event", "sequence", "x"]), JSON).map(write),
+    )
+)
+def test_a_line_of_the_log_is_an_event_or_bad(line):
+    with contextlib.suppress(BadLine, InvalidEvent):
+        decode_line(line)
+    position_if_readable(line)
+
+
+NAMES = [
+    "job_id",
+    "job",
+    "status",
+    "result",
+    "error",
+    "completed_at",
+    "content",
+    "metadata",
+    "created_at",
+    "meeting_id",
+]
+
+
+@MANY
+@given(st.one_of(VALUES, JSON.map(write), st.dictionaries(st.sampled_from(NAMES), JSON).map(write)))
+def test_a_payload_is_one_or_invalid(data):
+    event = Event(id="1", source="s", type="job.completed", time="2025-08-09T06:36:59Z", subject="job/1", data=data)
+    for decode in (
+        lambda event: decode_job_result(event.data),
+        decode_captured,
+        lambda event: read_payload(event, ChunkFlushed),
+        lambda event: read_payload(event, MeetingStarted),
+    ):
+        with contextlib.suppress(InvalidEvent):
+            decode(event)
