@@ -176,7 +176,7 @@ class Reader:
         checkpoint = await self._open()
         # Where the sink has no checkpoint, what this process applied is one, should Redis know an older one or none.
         cursor = max(await self._group.position(self._live), self.cursor) if checkpoint is None else checkpoint
-        known = self._sequence if cursor == self.cursor else None
+        self._sequence = known = self._sequence if cursor == self.cursor else None
         self._cursors = {self._live: cursor}
         self._settled = None
         self._parked = await self._group.parked_subjects()

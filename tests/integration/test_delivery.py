@@ -5,9 +5,12 @@ import threading
 from collections import Counter
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
 from consumers.ahead import ReadAhead
+from consumers.group import Group
 from streams.errors import RedisUnavailable
 from streams.names import presence_key
 from tests.documents import job
@@ -163,6 +166,33 @@ def test_without_a_loss_none_is_counted(stage):
     stage.stop()
 
     assert [0] * 6 == [consumer.watch.lost_events for consumer in first + second]
+
+
+def test_a_start_that_fails_half_way_counts_nothing_as_lost_that_was_applied(stage, monkeypatch):
+    (jobs,) = stage.start("jobs")
+    stage.append(*(job(number) for number in range(10)))
+    stage.caught_up("jobs")
+    failures = {"advance": ResponseError("NOGROUP"), "parked_subjects": RedisConnectionError("away")}
+
+    def fail_once(name, method):
+        async def fail(group, *arguments):
+            if error := failures.pop(name, None):
+                stage.redis.delete(JOBS.key)
+                raise error
+            return await method(group, *arguments)
+
+        monkeypatch.setattr(Group, name, fail)
+
+    for name in failures:
+        fail_once(name, getattr(Group, name))
+    stage.append(*(job(number) for number in range(10, 20)))
+    stage.wait_until(lambda: not failures)
+    stage.append(*(job(number) for number in range(20, 30)))
+    stage.caught_up("jobs")
+    stage.stop()
+
+    assert {str(number) for number in range(30)} == stage.rows().keys()
+    assert 0 == jobs.watch.lost_events
 
 
 def test_kill_9_of_redis_under_load_loses_and_doubles_nothing(stage):
