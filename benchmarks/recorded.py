@@ -2,10 +2,8 @@
 
 import gc
 import io
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +33,15 @@ _COMMANDS = {
     "log cat": ("log", "cat"),
     "replay --log": ("replay", "--log", "--to", "jobs"),
 }
+
+
+class Peak(msgspec.Struct):
+    """What `benchmarks.peak` prints."""
+
+    code: int
+    seconds: float
+    cpu: float
+    mebibytes: float
 
 
 def log_read(stack: Stack, quick: bool) -> Section:
@@ -185,19 +192,15 @@ def _time_by_ids(stack: Stack, key: str, turn: Turn) -> None:
 
 def _peak(stack: Stack, command: Sequence[str], root: Path, count: int) -> tuple[float, Turn]:
     """Peak MiB of a command, and its time."""
-    turn = Turn(count)
-    started = time.perf_counter()
     with stack.log.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "playhead", *command],
+            [sys.executable, "-m", "benchmarks.peak", sys.executable, "-m", "playhead", *command],
             env={**stack.environment, "EVENT_LOG_DIR": str(root)},
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=log,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
+        output, _ = process.communicate()
+    found = msgspec.json.decode(output, type=Peak) if process.returncode == 0 else None
+    if found is None or found.code != 0:
         raise Ended(process, stack.log)
-    turn.seconds = time.perf_counter() - started
-    turn.cpu = usage.ru_utime + usage.ru_stime
-    return usage.ru_maxrss / 1024, turn
+    return found.mebibytes, Turn(count, found.seconds, found.cpu)
