@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -86,14 +86,16 @@ class Ffmpeg:
 
     def encode(
         self,
-        sources: Sequence[Iterable[bytes]],
+        sources: Sequence[Iterable[bytes | memoryview]],
         form: Pcm,
-        output: Path,
+        outputs: Mapping[Path, Sequence[int]],
         children: Children,
         *,
         seconds: float | None = None,
     ) -> None:
-        """Write an MP3 of PCM; several sources are mixed, each from the beginning.
+        """Write MP3s of PCM, each of those sources that it names by number; several are mixed, from the beginning.
+
+        Each source is read once, however many outputs it is in.
 
         Raises:
             FfmpegFailed: with what ffmpeg said.
@@ -104,9 +106,7 @@ class Ffmpeg:
         for reading, _ in pipes:
             command += ["-protocol_whitelist", "pipe", "-f", "s16le", "-ar", str(form.rate), "-ac", str(form.channels)]
             command += ["-thread_queue_size", "64", "-i", f"pipe:{reading}"]
-        if len(sources) > 1:
-            command += ["-filter_complex", f"amix=inputs={len(sources)}:duration=longest:normalize=0"]
-        command += [*encoding(form), f"file:{output.absolute()}"]
+        command += _outputs(outputs, form)
         with tempfile.TemporaryFile() as said:
             try:
                 child = self._start(children, command, subprocess.DEVNULL, said, [reading for reading, _ in pipes])
@@ -138,9 +138,27 @@ class Ffmpeg:
             FfmpegFailed: with what ffmpeg said.
             FfmpegMissing: it cannot be executed.
         """
+        with mp3.open("rb") as file:
+            content = self._decode(file, form, children)
+        wanted = samples * form.frame
+        return content[:wanted].ljust(wanted, b"\0")
+
+    def decode_frames(self, frames: Sequence[bytes], form: Pcm, children: Children) -> bytes:
+        """Read MP3 frames as one piece of PCM, with all that encoders put before and after sound.
+
+        Raises:
+            FfmpegFailed: with what ffmpeg said.
+            FfmpegMissing: it cannot be executed.
+        """
+        with tempfile.TemporaryFile() as file:
+            file.writelines(frames)
+            file.seek(0)
+            return self._decode(file, form, children)
+
+    def _decode(self, file: IO[bytes], form: Pcm, children: Children) -> bytes:
         command = [str(self._program), "-hide_banner", "-nostdin", "-loglevel", "error"]
         command += ["-protocol_whitelist", "pipe"]
-        with mp3.open("rb") as file, tempfile.TemporaryFile() as said:
+        with tempfile.TemporaryFile() as said:
             command += ["-threads", "1", "-f", "mp3", "-i", f"pipe:{file.fileno()}"]
             command += ["-f", "s16le", "-ar", str(form.rate), "-ac", str(form.channels), "pipe:1"]
             child = self._start(children, command, subprocess.PIPE, said, [file.fileno()])
@@ -151,8 +169,7 @@ class Ffmpeg:
             finally:
                 children.ended(child)
             self._check(child, said)
-        wanted = samples * form.frame
-        return content[:wanted].ljust(wanted, b"\0")
+        return content
 
     def _start(
         self, children: Children, command: Sequence[str], stdout: int, said: IO[bytes], fds: Sequence[int]
@@ -185,6 +202,20 @@ def encoding(form: Pcm) -> list[str]:
         *("-ar", str(form.rate), "-ac", str(form.channels), "-bitexact", "-id3v2_version", "0", "-write_id3v2", "0"),
         *("-f", "mp3"),
     ]
+
+
+def _outputs(outputs: Mapping[Path, Sequence[int]], form: Pcm) -> list[str]:
+    """Which sources go into which file."""
+    mixes: list[str] = []
+    written: list[str] = []
+    for number, (path, sources) in enumerate(outputs.items()):
+        chosen = f"{sources[0]}:a"
+        if len(sources) > 1:
+            chosen = f"[mix{number}]"
+            inputs = "".join(f"[{source}:a]" for source in sources)
+            mixes.append(f"{inputs}amix=inputs={len(sources)}:duration=longest:normalize=0{chosen}")
+        written += ["-map", chosen, *encoding(form), f"file:{path.absolute()}"]
+    return ["-filter_complex", ";".join(mixes), *written] if mixes else written
 
 
 def find_ffmpeg(setting: Path | None) -> Path:
@@ -224,7 +255,7 @@ async def run(work: Callable[[Children], _Result]) -> _Result:
 class _Feeder(threading.Thread):
     """Writes PCM into a pipe until there is no more, or nobody reads it."""
 
-    def __init__(self, pipe: int, source: Iterable[bytes], child: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, pipe: int, source: Iterable[bytes | memoryview], child: "subprocess.Popen[bytes]") -> None:
         super().__init__(daemon=True)
         self.failure: Exception | None = None
         self._pipe, self._source, self._child = pipe, source, child

@@ -69,6 +69,13 @@ def read_mp3(data: bytes, name: str = "the MP3") -> Mp3:
     return Mp3(first.rate, first.channels, max(0, samples - delay - padding), delay, padding)
 
 
+def untag_mp3(data: bytes) -> tuple[bytes, int, int]:
+    """The frames that hold audio, and how many samples before and after the sound they hold; 0 where no tag says it."""
+    frame = _frame(data, 0)
+    tag = None if frame is None else _tag(data[: frame.size], frame)
+    return (data, 0, 0) if frame is None or tag is None else (data[frame.size :], *tag)
+
+
 def trim_mp3(data: bytes, before: int, after: int) -> bytes:
     """Mark further samples at the beginning and the end as such to leave out.
 

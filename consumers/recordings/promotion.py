@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
@@ -58,11 +60,8 @@ class Promoter:
         wanted: list[str | None] = [] if chosen == "meeting" else list(rendering.user_ids)
         if chosen != "per-user":
             wanted.append(None)
-        events = [
-            self._promoted(self._render(rendering, meeting.id, user_id, chosen, done, missing), cause)
-            for user_id in wanted
-        ]
-        return Promotion(events, complete=not missing)
+        made = self._render(rendering, meeting.id, wanted, chosen, done, missing)
+        return Promotion([self._promoted(payload, cause) for payload in made], complete=not missing)
 
     def failed(self, meeting_id: str, strategy: Strategy, error: str, missing: list[str], cause: Event | None) -> Event:
         """Make the event that says that there is no recording."""
@@ -74,28 +73,32 @@ class Promoter:
         self,
         rendering: Rendering,
         meeting_id: str,
-        user_id: str | None,
+        user_ids: Sequence[str | None],
         strategy: Strategy,
         done: Sequence[TempRecording],
         missing: list[str],
-    ) -> RecordingPromoted:
-        recording_id = make_recording_id(meeting_id, user_id)
-        filename = self._files.recording(meeting_id, user_id, recording_id)
-        with self._files.new(filename) as temporary:
-            mp3 = rendering.render(user_id, temporary)
-            sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
-        return RecordingPromoted(
-            meeting_id=meeting_id,
-            recording_id=recording_id,
-            user_id=user_id,
-            strategy=strategy,
-            filename=filename,
-            sha256=sha256,
-            duration_in_ms=mp3.duration_ms,
-            chunk_ids=[chunk.id for chunk in done if user_id in {None, chunk.user_id}],
-            missing_chunk_ids=missing,
-            created_at=format_time(datetime.now(UTC)),
-        )
+    ) -> list[RecordingPromoted]:
+        """Make the recordings at once; each has its name when all are whole."""
+        ids = {user_id: make_recording_id(meeting_id, user_id) for user_id in user_ids}
+        names = {user_id: self._files.recording(meeting_id, user_id, ids[user_id]) for user_id in user_ids}
+        with ExitStack() as stack:
+            temporary = {user_id: stack.enter_context(self._files.new(names[user_id])) for user_id in user_ids}
+            mp3s = rendering.render(temporary)
+            return [
+                RecordingPromoted(
+                    meeting_id=meeting_id,
+                    recording_id=ids[user_id],
+                    user_id=user_id,
+                    strategy=strategy,
+                    filename=names[user_id],
+                    sha256=_sha256(temporary[user_id]),
+                    duration_in_ms=mp3s[user_id].duration_ms,
+                    chunk_ids=[chunk.id for chunk in done if user_id in {None, chunk.user_id}],
+                    missing_chunk_ids=missing,
+                    created_at=format_time(datetime.now(UTC)),
+                )
+                for user_id in user_ids
+            ]
 
     def _promoted(self, payload: RecordingPromoted, cause: Event | None) -> Event:
         about = "\0".join([payload.recording_id, payload.strategy, payload.sha256, *payload.missing_chunk_ids])
@@ -123,6 +126,11 @@ def strategy_of(meeting: Meeting) -> Strategy:
             return known
         case _:
             return "hybrid"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _no_chunk(missing: Sequence[str]) -> str:

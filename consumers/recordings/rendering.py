@@ -1,17 +1,33 @@
 """Recordings made of chunks: each at its true time, to the sample."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
+
 from consumers.recordings.errors import FfmpegFailed
 from consumers.recordings.ffmpeg import Children, Ffmpeg, Pcm
-from consumers.recordings.mp3 import Mp3, read_mp3
+from consumers.recordings.mp3 import Mp3, read_mp3, untag_mp3
 from projections.recordings.rows import TempRecording
 from streams.recording_files import RecordingFiles
 
 _BLOCK_FRAMES = 48000
 _SPARE_SECONDS = 60.0
+_DECODED_BYTES = 32 * 1024 * 1024
+"""What is decoded of a meeting at once, unless a chunk of each speaker is more."""
+_DECODER_DELAY = 529
+"""Samples by which every decoder of MP3 is late: http://lame.sourceforge.net/tech-FAQ.txt."""
+
+
+class _Coded(msgspec.Struct, frozen=True):
+    """A chunk's frames; `total` samples come out of them, and its sound begins behind `before`."""
+
+    path: Path
+    frames: bytes
+    samples: int
+    before: int
+    total: int
 
 
 class Rendering:
@@ -30,49 +46,99 @@ class Rendering:
         """Everybody of whom there is a chunk."""
         return sorted({chunk.user_id for chunk in self._chunks})
 
-    def render(self, user_id: str | None, output: Path) -> Mp3:
-        """Write the recording of a user, or of all mixed.
+    def render(self, outputs: Mapping[str | None, Path]) -> dict[str | None, Mp3]:
+        """Write the recordings of users, and that of all mixed, which None stands for. Each chunk is decoded once.
 
         Raises:
             FfmpegFailed: it may work another time.
             InvalidAudio: a chunk is no MP3.
         """
-        users = self.user_ids if user_id is None else [user_id]
+        users = self.user_ids
         tracks = [[chunk for chunk in self._chunks if chunk.user_id == user] for user in users]
-        length = max(self._end(chunk) for track in tracks for chunk in track)
+        ends = [max(map(self._end, track)) for track in tracks]
+        sources = {user: range(len(users)) if user is None else [users.index(user)] for user in outputs}
+        lengths = {user: max(ends[source] for source in sources[user]) for user in outputs}
         self._ffmpeg.encode(
-            [self._pcm(track) for track in tracks],
+            [self._pcm(track, _DECODED_BYTES // len(tracks)) for track in tracks],
             self._form,
-            output,
+            {path: sources[user] for user, path in outputs.items()},
             self._children,
-            seconds=_SPARE_SECONDS + length / self._form.rate,
+            seconds=sum(_SPARE_SECONDS + length / self._form.rate for length in lengths.values()),
         )
-        made = read_mp3(output.read_bytes(), output.name)
+        return {user: self._made(path, lengths[user]) for user, path in outputs.items()}
+
+    def _made(self, path: Path, length: int) -> Mp3:
+        made = read_mp3(path.read_bytes(), path.name)
         if abs(made.samples - length) > made.rate // 100:
             raise FfmpegFailed(f"wrote {made.samples} samples instead of {length}", "")
         return made
 
-    def _pcm(self, track: Sequence[TempRecording]) -> Iterator[bytes]:
+    def _pcm(self, track: Sequence[TempRecording], limit: int) -> Iterator[bytes | memoryview]:
         """A user's audio from the beginning of the meeting, silence where there is none."""
         cursor, frame = 0, self._form.frame
-        for chunk in sorted(track, key=lambda chunk: (chunk.started_at, chunk.sequence)):
+        for chunk, pcm in self._decoded(sorted(track, key=lambda chunk: (chunk.started_at, chunk.sequence)), limit):
             start = self._start(chunk)
             while cursor < start:
                 silent = min(_BLOCK_FRAMES, start - cursor)
                 yield bytes(silent * frame)
                 cursor += silent
-            assert chunk.mp3_path is not None, "only finished chunks are rendered"
-            mp3 = self._files.path(chunk.mp3_path)
-            pcm = self._ffmpeg.decode(mp3, self._end(chunk) - start, self._form, self._children)
             later = pcm[(cursor - start) * frame :]  # a clock that was set back makes chunks overlap
             yield later
             cursor += len(later) // frame
+
+    def _decoded(
+        self, track: Sequence[TempRecording], limit: int
+    ) -> Iterator[tuple[TempRecording, bytes | memoryview]]:
+        """Each chunk's PCM, as long as it is said to be; `limit` bytes at once, or a chunk that is larger."""
+        group: list[TempRecording] = []
+        size = 0
+        for chunk in track:
+            length = (self._end(chunk) - self._start(chunk)) * self._form.frame
+            if group and size + length > limit:
+                yield from zip(group, self._decode(group), strict=True)
+                group, size = [], 0
+            group.append(chunk)
+            size += length
+        yield from zip(group, self._decode(group), strict=True)
+
+    def _decode(self, group: Sequence[TempRecording]) -> Iterator[bytes | memoryview]:
+        """Decode chunks by one process: to start one costs as much as to decode some seconds."""
+        coded = [self._coded(chunk) for chunk in group]
+        pcm = memoryview(b"")
+        if len(group) > 1 and all(map(_is_usual, coded)) and self._forms(group) == {self._form}:
+            pcm = memoryview(self._ffmpeg.decode_frames([one.frames for one in coded], self._form, self._children))
+        frame = self._form.frame
+        if len(pcm) == sum(one.total for one in coded) * frame:
+            start = 0
+            for one in coded:
+                begin = (start + one.before) * frame
+                yield pcm[begin : begin + one.samples * frame]
+                start += one.total
+        else:  # where frames are spoiled and left out, others must not move
+            for one, chunk in zip(coded, group, strict=True):
+                wanted = self._end(chunk) - self._start(chunk)
+                yield self._ffmpeg.decode(one.path, wanted, self._form, self._children)
+
+    def _coded(self, chunk: TempRecording) -> _Coded:
+        assert chunk.mp3_path is not None, "only finished chunks are rendered"
+        path = self._files.path(chunk.mp3_path)
+        frames, delay, padding = untag_mp3(path.read_bytes())
+        samples = chunk.samples or 0
+        return _Coded(path, frames, samples, delay + _DECODER_DELAY, delay + samples + padding)
+
+    def _forms(self, group: Sequence[TempRecording]) -> set[Pcm]:
+        return {Pcm(chunk.rate, chunk.channels) for chunk in group}
 
     def _start(self, chunk: TempRecording) -> int:
         return _frames(chunk.started_at, self._zero, self._form.rate)
 
     def _end(self, chunk: TempRecording) -> int:
         return self._start(chunk) + round((chunk.samples or 0) * self._form.rate / chunk.rate)
+
+
+def _is_usual(coded: _Coded) -> bool:
+    """Whether a decoder that is late gets its sound out before the next chunk's begins."""
+    return coded.before > _DECODER_DELAY and coded.before + coded.samples <= coded.total
 
 
 def _frames(moment: datetime, zero: datetime, rate: int) -> int:

@@ -109,7 +109,7 @@ class Transcode:
         lead = min(_LEAD_FRAMES, path.stat().st_size // form.frame - 1)
         lead = lead if lead == _LEAD_FRAMES else 0
         with self._files.new(self._files.mp3(chunk)) as mp3:
-            self._ffmpeg.encode([led_in(path, form, lead)], form, mp3, children)
+            self._ffmpeg.encode([led_in(path, form, lead)], form, {mp3: [0]}, children)
             mp3.write_bytes(trim_mp3(mp3.read_bytes(), lead, lead))
             read_mp3(mp3.read_bytes(), flushed.pcm_path)
 

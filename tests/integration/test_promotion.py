@@ -200,6 +200,38 @@ def test_where_chunks_meet_there_is_no_gap_click_or_drift(studio):
     assert np.abs(error[-24000:]).mean() < 1.2 * np.abs(error[:24000]).mean(), "drift"
 
 
+def test_each_chunk_is_decoded_once_and_a_meeting_encoded_by_one_ffmpeg(studio, tmp_path):
+    studio.record(("u", tone(1.2), 0), ("v", tone(0.6), 0))
+    studio.work("transcode", done=lambda: 5 == len(facts(studio.redis, "chunk.cleaned")))
+    starts, program = tmp_path / "starts", tmp_path / "ffmpeg"
+    program.write_text(f'#!/bin/sh\necho "$*" >>{starts}\nexec {find_ffmpeg(None)} "$@"\n')
+    program.chmod(0o700)
+    studio.ffmpeg = Ffmpeg(program, 60)
+    studio.work("promote", done=studio.promoted)
+    decodes, encodes = [], []
+    for line in starts.read_text().splitlines():
+        (encodes if "libmp3lame" in line else decodes).append(line)
+
+    assert 3 == len(studio.rows()[2])
+    assert (2, 1) == (len(decodes), len(encodes))
+
+
+def test_a_spoiled_chunk_moves_no_other(studio):
+    source = speech(2.5, 3)
+    studio.record(("u", source, 0), strategy="meeting")
+    studio.work("transcode", done=lambda: 5 == len(facts(studio.redis, "chunk.cleaned")))
+    path = studio.files.path(studio.files.mp3(Chunk("m", "u", 1)))
+    content = path.read_bytes()
+    path.write_bytes(content[:2000] + bytes(2000) + content[4000:])
+    studio.work("promote", done=studio.promoted)
+    (one,) = studio.rows()[2]
+    heard = decoded(studio.files.path(one.filename))
+
+    assert len(heard) == len(samples(source))
+    for start in (0, 48000, 72000, 96000):
+        assert 0 == shift(heard[start : start + 24000], samples(source)[start : start + 24000])
+
+
 @pytest.mark.parametrize(("strategy", "users"), [("per-user", {"u", "v"}), ("meeting", {None})])
 def test_strategies_other_than_both(studio, strategy, users):
     studio.record(("u", tone(0.2), 0), ("v", tone(0.2), 0), strategy=strategy)

@@ -165,7 +165,8 @@ def test_an_event_appended_again_after_all_is_done_makes_nothing_anew(server, re
 def test_a_cut_mp3_is_not_taken_for_a_whole_one(files, tmp_path):
     path = tmp_path / "whole.mp3"
     with files.new("whole.mp3") as temporary:
-        Ffmpeg(find_ffmpeg(None), 60).encode([[tone(0.5, form=Pcm(16000, 1))]], Pcm(16000, 1), temporary, Children())
+        pcm = tone(0.5, form=Pcm(16000, 1))
+        Ffmpeg(find_ffmpeg(None), 60).encode([[pcm]], Pcm(16000, 1), {temporary: [0]}, Children())
     content = files.path("whole.mp3").read_bytes()
 
     assert (16000, 1, 8000) == (read_mp3(content).rate, read_mp3(content).channels, read_mp3(content).samples)
