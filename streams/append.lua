@@ -1,7 +1,8 @@
 #!lua
 -- Appends a batch to one partition, idempotent by event id, with contiguous sequence numbers.
 -- KEYS: the stream, its meta hash, two hashes that remember ids in turn
--- ARGV: number of partitions, window in seconds, then per event: id, number of values n, n values (field, value, ...)
+-- ARGV: number of partitions, window in seconds, then per run of events that have the same fields: number of fields n,
+-- n names, number of events, per event n values, of which the second is its id. Names once a run halve the arguments.
 -- Returns the position of each event, in order; one that was there before keeps the position it had.
 local stream, meta = KEYS[1], KEYS[2]
 local partitions, window = ARGV[1], tonumber(ARGV[2])
@@ -23,14 +24,19 @@ if redis.call('HGET', current, '') ~= tostring(generation) then
 end
 local has_previous = redis.call('HGET', previous, '') == tostring(generation - 1)
 
-local ids, starts, counts = {}, {}, {}
+local ids, starts, entries = {}, {}, {}
 local argument, last = 3, #ARGV
 while argument <= last do
-  local n = #ids + 1
-  ids[n] = ARGV[argument]
-  counts[n] = tonumber(ARGV[argument + 1])
-  starts[n] = argument + 2
-  argument = argument + 2 + counts[n]
+  local width, entry = tonumber(ARGV[argument]), {}
+  for n = 1, width do
+    entry[2 * n - 1], entry[2 * n] = ARGV[argument + n], ''
+  end
+  local first = argument + width + 2
+  argument = first + width * tonumber(ARGV[first - 1])
+  for start = first, argument - 1, width do
+    local n = #ids + 1
+    ids[n], starts[n], entries[n] = ARGV[start + 1], start, entry
+  end
 end
 
 local function remembered(key, from, to)
@@ -49,8 +55,11 @@ for from = 1, #ids, 1000 do
     local position = known[n - from + 1] or (older and older[n - from + 1]) or in_batch[id]
     if not position then
       sequence = sequence + 1
-      position = redis.call('XADD', stream, '*', 'ce_sequence', string.format('%016d', sequence),
-        unpack(ARGV, starts[n], starts[n] + counts[n] - 1))
+      local entry, start = entries[n], starts[n] - 1
+      for value = 1, #entry / 2 do
+        entry[2 * value] = ARGV[start + value]
+      end
+      position = redis.call('XADD', stream, '*', 'ce_sequence', string.format('%016d', sequence), unpack(entry))
       in_batch[id] = position
       added[#added + 1] = id
       added[#added + 1] = position

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 
@@ -81,9 +81,11 @@ class Appender:
             PartitionsChanged: the stream has another number of partitions.
         """
         key = partition.key
-        values = chain.from_iterable((event.id, len(fields), *fields) for event in events if (fields := encode(event)))
         keys = [key, f"{key}:meta", f"{key}:ids:0", f"{key}:ids:1"]
-        arguments = [self._settings.partitions, self._settings.window, *values]
+        arguments: list[Any] = [self._settings.partitions, self._settings.window]
+        for names, alike in groupby(map(encode, events), key=lambda fields: fields[::2]):
+            values = [value for fields in alike for value in fields[1::2]]
+            arguments += (len(names), *names, len(values) // len(names), *values)
         try:
             if self._settings.replicas:
                 reply = self._confirmed(keys, arguments)

@@ -1,14 +1,16 @@
 """Connections from every URL form: redis://, rediss://, unix://, redis+sentinel://, redis+cluster://."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
+import hiredis
 import msgspec
 from redis import Redis, RedisCluster, Sentinel
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.cluster import ClusterNode
-from redis.connection import parse_url  # pyright: ignore[reportUnknownVariableType]  # untyped in redis-py
+from redis.connection import HiredisRespSerializer, parse_url  # pyright: ignore[reportUnknownVariableType]  # untyped in redis-py
 from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 
@@ -23,6 +25,8 @@ _TRUE = {"1", "true", "yes", "on"}
 _RETRY_BASE, _RETRY_CAP = 0.01, 1.0  # seconds, as redis-py's own
 _CLUSTER_RETRIES = 3  # to learn which node has a slot now
 _VERIFICATIONS = {"none", "optional", "required"}
+_PIECE = 256
+"""Arguments of a command that are packed and sent at once."""
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 FORMS = (
@@ -111,15 +115,39 @@ def connect(url: str | RedisAddress, timeout: float = DEFAULT_TIMEOUT, *, retrie
         if address.service is not None:
             own = limits | {"retry": _retry(0)} | address.sentinel_options  # the next Sentinel is the retry
             sentinel = Sentinel(list(address.hosts), sentinel_kwargs=own, **options)
-            return sentinel.master_for(address.service)  # pyright: ignore[reportUnknownMemberType]  # untyped in redis-py
-        if address.scheme == "unix":
-            return Redis(unix_socket_path=options.pop("path"), **options)
-        ((host, port),) = address.hosts
-        return Redis(host=host, port=port, **options)
+            client = sentinel.master_for(address.service)  # pyright: ignore[reportUnknownMemberType]  # untyped in redis-py
+        elif address.scheme == "unix":
+            client = Redis(unix_socket_path=options.pop("path"), **options)
+        else:
+            ((host, port),) = address.hosts
+            client = Redis(host=host, port=port, **options)
     except RedisClusterException as error:
         raise RedisUnavailable(f"{RedisUnavailable.__doc__} ({error})") from error
     except (TypeError, ValueError, OSError) as error:
         raise _unreadable(f"an option after the ? is wrong: {error}") from error
+    client.connection_pool.connection_kwargs["command_packer"] = _PiecewiseSerializer()
+    return client
+
+
+class _PiecewiseSerializer:
+    """Packs a long command in pieces, each sent before the next is made.
+
+    A batch of events in one piece would be megabytes, which are copied twice into memory that is new each time.
+    """
+
+    def __init__(self) -> None:
+        self._whole = cast("Any", HiredisRespSerializer())
+
+    def pack(self, *args: Any) -> Iterable[bytes | memoryview]:
+        """What redis-py sends, in order."""
+        return self._whole.pack(*args) if len(args) <= _PIECE else _pieces(args)
+
+
+def _pieces(args: tuple[Any, ...]) -> Iterator[bytes | memoryview]:
+    yield b"*%d\r\n" % len(args)
+    for start in range(0, len(args), _PIECE):
+        piece = args[start : start + _PIECE]
+        yield memoryview(cast("Any", hiredis).pack_command(piece))[len(b"*%d\r\n" % len(piece)) :]
 
 
 def _retry(retries: int) -> Retry:

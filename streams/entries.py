@@ -1,6 +1,7 @@
 """The entry codec: an event as the fields of a Redis Stream entry, and back."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 import crc32c
 import msgspec
@@ -22,6 +23,8 @@ _KNOWN = frozenset(
     }
 )
 """Fields of an entry that are no extension of its event."""
+_OPTIONAL_FIELDS = tuple(_PREFIX + name for name in _OPTIONAL)
+_optional = attrgetter(*_OPTIONAL)
 _SEQUENCE_DIGITS = 16
 _FIELD = "field_"
 """Prefix of an extension that keeps an entry's field which is no CloudEvents attribute."""
@@ -37,11 +40,11 @@ class RawEntry(msgspec.Struct, frozen=True):
 def encode(event: Event, *, replay: str | None = None, position: Position | None = None) -> list[str | bytes]:
     """Write an event as field and value in turn, all but the sequence, which the server sets."""
     fields: list[str | bytes] = ["ce_specversion", "1.0"]
-    for name in _REQUIRED:
-        fields += (_PREFIX + name, getattr(event, name))
-    for name in _OPTIONAL:
-        if (value := getattr(event, name)) is not None:
-            fields += (_PREFIX + name, value)
+    fields += ("ce_id", event.id, "ce_source", event.source, "ce_type", event.type, "ce_time", event.time)
+    fields += ("ce_subject", event.subject)
+    for name, value in zip(_OPTIONAL_FIELDS, _optional(event), strict=True):
+        if value is not None:
+            fields += (name, value)
     for name, value in event.extensions.items():
         fields += (name.removeprefix(_FIELD) if name.startswith(_FIELD) else _PREFIX + name, value)
     if position is not None:

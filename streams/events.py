@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, cast
 
 import msgspec
@@ -16,10 +17,13 @@ DEFAULT_SIZE_LIMIT = 100 * 1024 * 1024
 
 _ATTRIBUTE_LIMIT = 4096
 _EXTENSIONS_LIMIT = 1000
+_REQUIRED = ("id", "source", "type", "time", "subject")
 _OPTIONAL = ("dataschema", "correlationid", "causationid", "traceparent", "tracestate", "imported")
 _TAKEN = frozenset(
     {"id", "source", "type", "time", "subject", "specversion", "sequence", "crc32c", "position", "replay", *_OPTIONAL}
 )
+_required, _optional = attrgetter(*_REQUIRED), attrgetter(*_OPTIONAL)
+_RAW = msgspec.json.Decoder(msgspec.Raw)
 _FOREIGN_FIELD = "field_"
 _USUAL_TIME = len("2025-08-09T06:36:58.200226Z")
 """Characters up to which msgspec reads a time that ends with Z just as we do, at a third of the cost."""
@@ -103,12 +107,13 @@ def check(event: Event, size_limit: int = DEFAULT_SIZE_LIMIT) -> None:
         EventTooLarge: its payload is over the limit.
         InvalidEvent: names the field.
     """
-    for field in ("id", "source", "type", "time", "subject"):
-        _check_attribute(field, getattr(event, field))
-    for field in _OPTIONAL:
-        if getattr(event, field) is not None:
-            _check_attribute(field, getattr(event, field))
-    _check_extensions(event.extensions)
+    for field, value in zip(_REQUIRED, _required(event), strict=True):
+        _check_attribute(field, value)
+    for field, value in zip(_OPTIONAL, _optional(event), strict=True):
+        if value is not None:
+            _check_attribute(field, value)
+    if event.extensions:
+        _check_extensions(event.extensions)
     parse_time(event.time)
     if len(event.data) > size_limit:
         raise EventTooLarge("data", f"{len(event.data)} bytes is over the limit of {size_limit}; store it as a blob")
@@ -123,17 +128,18 @@ def check_json(data: bytes) -> None:
     Raises:
         InvalidEvent: with what is wrong.
     """
+    if not data.isascii():  # told several times as fast
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidEvent("data", f"not UTF-8: {error}") from error
     try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidEvent("data", f"not UTF-8: {error}") from error
-    try:
-        msgspec.json.decode(data, type=msgspec.Raw)
+        _RAW.decode(data)
     except RecursionError as error:
         raise InvalidEvent("data", "nested too deeply") from error
     except msgspec.DecodeError:
         try:
-            json.loads(text, parse_constant=_refuse_constant)
+            json.loads(data.decode(), parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise InvalidEvent("data", f"not JSON: {error}") from error
 
@@ -198,10 +204,11 @@ def _check_attribute(field: str, value: object) -> None:
         raise InvalidEvent(field, "is missing")
     if len(value) > _ATTRIBUTE_LIMIT:
         raise InvalidEvent(field, f"is {len(value)} characters long; {_ATTRIBUTE_LIMIT} is the limit")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidEvent(field, "holds a lone surrogate, which is not Unicode text") from error
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidEvent(field, "holds a lone surrogate, which is not Unicode text") from error
 
 
 def _check_extensions(extensions: dict[str, str]) -> None:

@@ -319,3 +319,21 @@ def test_a_server_that_is_gone_is_a_typed_error_and_again_is_safe(redis_server, 
         producer.append_events([event(1), event(2)])
 
         assert [1, 2] == sequences(plain)
+
+
+def test_events_with_different_fields_share_a_batch_and_keep_order_and_fields(redis, producer):
+    events = [
+        event(0),
+        event(1, dataschema="job.completed/1"),
+        event(2, dataschema="job.completed/2"),
+        event(1, dataschema="job.completed/1"),
+        event(3),
+        event(4, correlationid="c", causationid="d"),
+    ]
+
+    positions = producer.append_events(events)
+
+    found = recorded(redis)
+    assert [events[n] for n in (0, 1, 2, 4, 5)] == [each.event for each in found]
+    assert positions[1] == positions[3]
+    assert [each.position for each in found] == [positions[n] for n in (0, 1, 2, 4, 5)]
