@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import cast
 
@@ -36,6 +36,14 @@ class JobResult(msgspec.Struct, frozen=True):
     source_url: str | None
     model: str | None
     strict: bool
+
+
+class Job(msgspec.Struct, frozen=True):
+    """Which job it was: the part of a result that says where its file belongs, None where `JobResult` has None."""
+
+    job_id: str
+    scraper_id: str | None
+    created_at: str | None
 
 
 class _Metadata(msgspec.Struct, gc=False):
@@ -98,6 +106,28 @@ def decode_job_result(data: bytes) -> JobResult:
         provider.model or None,
         strict=True,
     )
+
+
+def decode_job(members: Mapping[str, msgspec.Raw] | None) -> Job:
+    """Read the same from the members of a payload, None where it is no object.
+
+    Raises:
+        InvalidEvent: as `decode_job_result`.
+    """
+    if members is None:
+        raise InvalidEvent("data", "is not a JSON object")
+    job_id = text_or_none(members.get("job_id", NULL))
+    if job_id is None:
+        raise InvalidEvent("data.job_id", "is not a non-empty string")
+    raw = members.get("job", NULL)
+    try:
+        job = _JOB.decode(raw) or _NO_JOB
+        return Job(job_id, (job.metadata or _NO_METADATA).scraper_id or None, job.created_at or None)
+    except (ValueError, RecursionError):
+        about = decode_members(raw) or {}
+        metadata = decode_members(about.get("metadata", NULL)) or {}
+        scraper_id, created_at = metadata.get("scraper_id", NULL), about.get("created_at", NULL)
+        return Job(job_id, text_or_none(scraper_id), text_or_none(created_at))
 
 
 def _decode_leniently(data: bytes) -> JobResult:

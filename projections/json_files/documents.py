@@ -1,11 +1,11 @@
 """The file of one job."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
 from projections.encoding import decode, encode, indent
-from projections.job_result import NULL, JobResult, decode_job_result, decode_members
+from projections.job_result import NULL, decode_job, decode_members
 from projections.json_files.summaries import Entry
 from streams.errors import InvalidEvent
 from streams.events import Recorded, format_time, parse_time
@@ -14,6 +14,7 @@ STATUSES = {"job.completed": "completed", "job.failed": "failed"}
 """The event types this projection takes, and the status of a payload without one."""
 
 
+_DATE = len("2025-08-09")
 _EVENT_ID = b'"event_id":'
 _MEMBERS: dict[str, msgspec.Raw | str] = {
     **dict.fromkeys(("job_id", "job", "status", "result", "error"), NULL),
@@ -24,11 +25,20 @@ _MEMBERS: dict[str, msgspec.Raw | str] = {
 
 
 class Document(msgspec.Struct, frozen=True):
-    """What one event wants to stand in the tree."""
+    """What one event wants to stand in the tree; the content is laid out when it is asked for, as it may be large."""
 
     day: str
     entry: Entry
-    content: bytes
+    members: dict[str, msgspec.Raw | str]
+
+    @property
+    def content(self) -> bytes:
+        """The bytes of the file."""
+        try:
+            return indent(msgspec.json.encode(self.members))
+        except UnicodeEncodeError:  # a name holds a lone surrogate, which only the standard library writes
+            written = [encode(name) + b":" + _written(value) for name, value in self.members.items()]
+            return indent(b"{" + b",".join(written) + b"}")
 
 
 def make_document(recorded: Recorded) -> Document:
@@ -38,16 +48,22 @@ def make_document(recorded: Recorded) -> Document:
         InvalidEvent: the payload is no job result.
     """
     event = recorded.event
-    result = decode_job_result(event.data)
-    moment = _created(result) or event.timestamp
+    members = decode_members(event.data)
+    job = decode_job(members)
+    moment = _time(job.created_at) or event.timestamp
+    timestamp = format_time(moment)
     entry = Entry(
-        job_id=result.job_id,
-        scraper_id=result.scraper_id,
-        timestamp=format_time(moment),
+        job_id=job.job_id,
+        scraper_id=job.scraper_id,
+        timestamp=timestamp,
         event_id=event.id,
         order=str(recorded.order),
     )
-    return Document(moment.astimezone(UTC).date().isoformat(), entry, _content(recorded, result))
+    all_members: dict[str, msgspec.Raw | str] = {**_MEMBERS, "job_id": job.job_id, "status": STATUSES[event.type]}
+    all_members.update(members or {})
+    all_members.pop("event_id", None)  # ours stands last
+    all_members["event_id"] = event.id
+    return Document(timestamp[:_DATE], entry, all_members)
 
 
 def read_event_id(content: bytes) -> str | None:
@@ -59,24 +75,11 @@ def read_event_id(content: bytes) -> str | None:
         return None
 
 
-def _created(result: JobResult) -> datetime | None:
-    if result.created_at is None:
-        return None
+def _time(text: str | None) -> datetime | None:
     try:
-        return parse_time(result.created_at)
+        return None if text is None else parse_time(text)
     except InvalidEvent:
         return None
-
-
-def _content(recorded: Recorded, result: JobResult) -> bytes:
-    own = decode_members(recorded.event.data) or {}
-    own.pop("event_id", None)  # ours stands last
-    members = _MEMBERS | {"job_id": result.job_id, "status": STATUSES[recorded.event.type]} | own
-    try:
-        return indent(msgspec.json.encode(members | {"event_id": recorded.event.id}))
-    except UnicodeEncodeError:  # a name holds a lone surrogate, which only the standard library writes
-        written = {name: _written(value) for name, value in members.items()} | {"event_id": encode(recorded.event.id)}
-        return indent(b"{" + b",".join(encode(name) + b":" + value for name, value in written.items()) + b"}")
 
 
 def _written(value: msgspec.Raw | str) -> bytes:

@@ -17,7 +17,7 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DAYS_KEPT = 32
 
 
-class Fact(msgspec.Struct, frozen=True):
+class Fact(msgspec.Struct, frozen=True, gc=False):
     """A line of the journal: the entry that a file's new content stands for, and where the job's old file was."""
 
     day: str

@@ -124,25 +124,26 @@ class JsonFiles:
                 old_day, old_entry = known or (None, None)
                 chosen.append((document, Fact(document.day, document.entry, old_day, old_entry)))
         if chosen:
-            self._stage([document.content for document, _ in chosen], [fact for _, fact in chosen])
+            self._stage(chosen)
             self._publish([fact for _, fact in chosen])
         self._point_latest(document.day for document, _ in chosen)
         if self._journal_bytes > max(_JOURNAL_BYTES, sum(day.size for day in self._index.dirty().values())):
             self._flush()
 
-    def _stage(self, contents: Sequence[bytes], facts: Sequence[Fact]) -> None:
+    def _stage(self, chosen: Sequence[tuple[Document, Fact]]) -> None:
         """Write the files and the journal beside the tree, and sync them together."""
         descriptors: list[int] = []
         try:
-            for number, content in enumerate(contents):
-                descriptors.append(self._staging.write(str(number), content))
-            lines = b"".join(fact.encode() for fact in facts)
+            for number, (document, _) in enumerate(chosen):
+                # One content at a time: memory that is used again costs less than memory for a whole batch.
+                descriptors.append(self._staging.write(_staged(number), document.content))
+            lines = b"".join([fact.encode() for _, fact in chosen])
             descriptors.append(self._staging.append_journal(lines))
             self._journal_bytes += len(lines)
             sync_many(self._staging.root, descriptors)
-        except OSError:
-            for number in range(len(contents)):
-                self._staging.discard(str(number))
+        except BaseException:
+            for number in range(len(chosen)):
+                self._staging.discard(_staged(number))
             raise
         finally:
             for descriptor in descriptors:
@@ -159,10 +160,10 @@ class JsonFiles:
             for folder, numbers in folders.items():
                 with opened(root, folder, made=touched) as directory:
                     for number in numbers:
-                        self._staging.publish(str(number), directory, facts[number].entry.file)
+                        self._staging.publish(_staged(number), directory, facts[number].entry.file)
         except OSError:
             for number in range(len(facts)):
-                self._staging.discard(str(number))
+                self._staging.discard(_staged(number))
             raise
         sync_directories(root, touched)
         for fact in facts:
@@ -233,6 +234,11 @@ class JsonFiles:
             os.symlink(f"{DAILY}/{newest}", _LATEST, dir_fd=self._staging.fd)
             self._staging.publish(_LATEST, root, _LATEST)
             os.fsync(root)
+
+
+def _staged(number: int) -> str:
+    """The name of a file in staging; long, as ext4 compares it with every name in a block of the directory."""
+    return f"{number:064d}"
 
 
 def _stands(root: int, fact: Fact) -> bool:

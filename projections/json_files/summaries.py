@@ -10,7 +10,7 @@ from streams.filenames import encode_name
 UNKNOWN = "unknown"
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """The newest result of a job: `order` is `str(Recorded.order)`, which sorts like the order itself."""
 
     job_id: str

@@ -9,7 +9,7 @@ from consumers.ahead import decoded
 from eventlog.errors import BadLine
 from eventlog.lines import decode_line, position_if_readable
 from projections.archives.captured import decode_captured
-from projections.job_result import decode_job_result
+from projections.job_result import decode_job, decode_job_result, decode_members
 from streams.entries import RawEntry, sequence_of, subject_of
 from streams.errors import InvalidEvent
 from streams.events import Event, Recorded
@@ -131,3 +131,19 @@ def test_a_payload_is_one_or_invalid(data):
     ):
         with contextlib.suppress(InvalidEvent):
             decode(event)
+
+
+@MANY
+@given(st.one_of(VALUES, JSON.map(write), st.dictionaries(st.sampled_from(NAMES), JSON).map(write)))
+@example(b'{"job_id":"1","job":{"created_at":"2025","metadata":{"scraper_id":7}},"retry_count":"x"}')
+@example(b'{"job_id":"1","job":{"created_at":[],"metadata":{"scraper_id":"\\ud800"}}}')
+def test_which_job_a_payload_is_of_is_read_alike_from_its_bytes_and_from_its_members(data):
+    assert _job(lambda: decode_job_result(data)) == _job(lambda: decode_job(decode_members(data)))
+
+
+def _job(decode):
+    try:
+        found = decode()
+    except InvalidEvent as error:
+        return str(error)
+    return found.job_id, found.scraper_id, found.created_at

@@ -251,6 +251,18 @@ def test_a_journal_left_by_a_crash_is_folded_in_where_its_files_stand(root, tmp_
     assert not (root / "daily/2025-08-09/scrapers/news/moves.json").exists()
 
 
+def test_an_event_that_cannot_be_laid_out_leaves_nothing_of_its_batch_behind(root):
+    sink = opened(root)
+    good, bad = recorded(1), recorded(2)
+    bad = msgspec.structs.replace(bad, event=msgspec.structs.replace(bad.event, data=b'{"job_id": "job-2", "n": NaN}'))
+
+    with pytest.raises(ValueError, match="JSON"):
+        sink.apply(batch(good, bad))
+
+    assert [path.name for path in (root / ".staging").iterdir()] == ["epoch"]
+    assert not (root / "daily").exists()
+
+
 def test_a_second_partition_is_opened_without_starting_over(root):
     sink = opened(root, 5)
     sink.apply(batch(recorded(1)))
