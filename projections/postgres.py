@@ -1,4 +1,4 @@
-"""A projection's database: its connection, and the checkpoint that moves in the transaction of the rows."""
+"""A projection's connection to its database."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -8,11 +8,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from streams import failpoints
-from streams.errors import PlayheadError
 from streams.failpoints import Point
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch, Outcome
 
 SQL = Path(__file__).parent / "sql"
 STATEMENT_TIMEOUT = 120_000
@@ -20,20 +16,9 @@ LOCK_TIMEOUT = 15_000
 IDLE_TIMEOUT = 120_000
 """Milliseconds. A process that froze in a transaction must not hold the checkpoint's row against its successor."""
 
-_OPEN = (SQL / "checkpoint_open.sql").read_bytes()
-_LOCK = (SQL / "checkpoint_lock.sql").read_bytes()
 _END_FROZEN = (SQL / "frozen_end.sql").read_bytes()
-_MOVE = (SQL / "checkpoint_move.sql").read_bytes()
 
 Connection = psycopg.Connection[TupleRow]
-
-
-class Fenced(PlayheadError):
-    """Another process owns this partition with a higher epoch: stop writing to it."""
-
-    def __init__(self, message: str, standing: int) -> None:
-        super().__init__(message)
-        self.standing = standing
 
 
 def connect(
@@ -95,46 +80,3 @@ class Database:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-class Checkpoints:
-    """How far one projection has come, and under which epochs this process writes."""
-
-    def __init__(self, projection: str) -> None:
-        self._projection = projection
-        self._epochs: dict[Partition, int] = {}
-
-    def open(self, connection: Connection, partition: Partition, epoch: int) -> Position:
-        """Take the partition over.
-
-        Raises:
-            Fenced: a higher epoch stands there.
-            psycopg.errors.LockNotAvailable: its former owner is in a transaction, which `end_frozen` may end.
-        """
-        connection.execute("SET LOCAL lock_timeout = '1s'")
-        row = connection.execute(_OPEN, (self._projection, str(partition), epoch)).fetchone()
-        if row is None:
-            standing = connection.execute(_LOCK, (self._projection, str(partition))).fetchone()
-            message = f"{self._projection} {partition}: a process with an epoch above {epoch} owns it"
-            raise Fenced(message, standing[0] if standing else epoch)
-        self._epochs[partition] = epoch
-        return Position(*row)
-
-    def advance(self, connection: Connection, batch: Batch) -> Outcome:
-        """Check the epoch and move the checkpoint; only after "applied" may the transaction write the batch's rows.
-
-        A replay is fenced by its partition's live epoch, and moves nothing: it may have to restore a table
-        whose checkpoint is ahead of it.
-        """
-        partition = batch.source.partition
-        key = (self._projection, str(partition))
-        row = connection.execute(_LOCK, key).fetchone()
-        if row is None or row[0] != self._epochs.get(partition):
-            return "fenced"
-        if batch.source.replay is not None:
-            return "applied"
-        if batch.last <= Position(row[1], row[2]):
-            return "already applied"
-        connection.execute(_MOVE, (batch.last.milliseconds, batch.last.counter, *key))
-        failpoints.reach(Point.MID_TRANSACTION)
-        return "applied"

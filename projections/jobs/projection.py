@@ -5,9 +5,9 @@ from pathlib import Path
 
 import psycopg
 
+from projections.checkpoints import Checkpoints
 from projections.jobs.rows import Row, copy_lines, row
-from projections.migrations import require_upgraded
-from projections.postgres import Checkpoints, Connection, Database
+from projections.postgres import Connection, Database
 from streams.events import Recorded
 from streams.partitions import Partition
 from streams.positions import Position
@@ -43,13 +43,7 @@ class Jobs:
             Fenced: a higher epoch stands there.
             DatabaseNotUpgraded: its tables are not there yet.
         """
-        try:
-            with self._database.transaction() as connection:
-                require_upgraded(connection)
-                return self._checkpoints.open(connection, partition, epoch)
-        except psycopg.errors.LockNotAvailable:
-            self._database.end_frozen()
-            raise
+        return self._checkpoints.open(self._database, partition, epoch)
 
     def apply(self, batch: Batch) -> Outcome:
         """Write rows and checkpoint in one transaction.

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import msgspec
 
+from projections.checkpoints import Checkpoints
 from projections.job_result import decode_job_result
-from projections.migrations import require_upgraded
 from projections.organizations.answers import Answer, Reason, read_answer
 from projections.organizations.extraction import organizations
 from projections.organizations.matching import Profile, name_key, profile
 from projections.organizations.reconciliation import Change, reconcile
 from projections.organizations.values import text
-from projections.postgres import Checkpoints, Connection, Database
+from projections.postgres import Connection, Database
 from streams.errors import InvalidEvent
 from streams.events import Recorded, format_time, parse_time
 from streams.partitions import Partition
@@ -58,9 +58,7 @@ class Organizations:
             Fenced: a higher epoch stands there.
             DatabaseNotUpgraded: its tables are not there yet.
         """
-        with self._database.transaction() as connection:
-            require_upgraded(connection)
-            return self._checkpoints.open(connection, partition, epoch)
+        return self._checkpoints.open(self._database, partition, epoch)
 
     def apply(self, batch: Batch) -> Outcome:
         """Write sources, rows and checkpoint in one transaction.

@@ -1,9 +1,7 @@
 """The projection `recordings`: meetings, their chunks and their recordings, one row each in Postgres."""
 
-import psycopg
-
-from projections.migrations import require_upgraded
-from projections.postgres import Checkpoints, Connection, Database
+from projections.checkpoints import Checkpoints
+from projections.postgres import Connection, Database
 from projections.recordings.fold import Fold, Payload, read
 from projections.recordings.rows import find_chunks, find_meetings, store
 from streams.events import Recorded
@@ -36,13 +34,7 @@ class Recordings:
             Fenced: a higher epoch stands there.
             DatabaseNotUpgraded: its tables are not there yet.
         """
-        try:
-            with self._database.transaction() as connection:
-                require_upgraded(connection)
-                return self._checkpoints.open(connection, partition, epoch)
-        except psycopg.errors.LockNotAvailable:
-            self._database.end_frozen()
-            raise
+        return self._checkpoints.open(self._database, partition, epoch)
 
     def apply(self, batch: Batch) -> Outcome:
         """Write rows and checkpoint in one transaction.

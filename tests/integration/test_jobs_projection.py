@@ -11,10 +11,11 @@ import psycopg
 import pytest
 
 from playhead.embedded.servers import embedded_servers
+from projections.checkpoints import Fenced
 from projections.failures import is_transient
 from projections.jobs.projection import Jobs
 from projections.migrations import DatabaseNewer, MigrationAltered, upgrade
-from projections.postgres import SQL, Fenced
+from projections.postgres import SQL
 from streams.errors import InvalidEvent
 from streams.events import Event, Recorded
 from streams.partitions import Partition

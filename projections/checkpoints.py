@@ -1,0 +1,77 @@
+"""How far a projection has come in Postgres: the checkpoint that moves in the transaction of the rows."""
+
+import psycopg
+
+from projections.migrations import require_upgraded
+from projections.postgres import SQL, Connection, Database
+from streams import failpoints
+from streams.errors import PlayheadError
+from streams.failpoints import Point
+from streams.partitions import Partition
+from streams.positions import Position
+from streams.sinks import Batch, Outcome
+
+_OPEN = (SQL / "checkpoint_open.sql").read_bytes()
+_LOCK = (SQL / "checkpoint_lock.sql").read_bytes()
+_MOVE = (SQL / "checkpoint_move.sql").read_bytes()
+
+
+class Fenced(PlayheadError):
+    """Another process owns this partition with a higher epoch: stop writing to it."""
+
+    def __init__(self, message: str, standing: int) -> None:
+        super().__init__(message)
+        self.standing = standing
+
+
+class Checkpoints:
+    """How far one projection has come, and under which epochs this process writes."""
+
+    def __init__(self, projection: str) -> None:
+        self._projection = projection
+        self._epochs: dict[Partition, int] = {}
+
+    def open(self, database: Database, partition: Partition, epoch: int) -> Position:
+        """Take the partition over; a former owner that froze in its transaction is ended for the next attempt.
+
+        Raises:
+            Fenced: a higher epoch stands there.
+            DatabaseNotUpgraded: its tables are not there yet.
+            psycopg.errors.LockNotAvailable: its former owner is in a transaction.
+        """
+        try:
+            with database.transaction() as connection:
+                require_upgraded(connection)
+                return self._take(connection, partition, epoch)
+        except psycopg.errors.LockNotAvailable:
+            database.end_frozen()
+            raise
+
+    def advance(self, connection: Connection, batch: Batch) -> Outcome:
+        """Check the epoch and move the checkpoint; only after "applied" may the transaction write the batch's rows.
+
+        A replay is fenced by its partition's live epoch, and moves nothing: it may have to restore a table
+        whose checkpoint is ahead of it.
+        """
+        partition = batch.source.partition
+        key = (self._projection, str(partition))
+        row = connection.execute(_LOCK, key).fetchone()
+        if row is None or row[0] != self._epochs.get(partition):
+            return "fenced"
+        if batch.source.replay is not None:
+            return "applied"
+        if batch.last <= Position(row[1], row[2]):
+            return "already applied"
+        connection.execute(_MOVE, (batch.last.milliseconds, batch.last.counter, *key))
+        failpoints.reach(Point.MID_TRANSACTION)
+        return "applied"
+
+    def _take(self, connection: Connection, partition: Partition, epoch: int) -> Position:
+        connection.execute("SET LOCAL lock_timeout = '1s'")
+        row = connection.execute(_OPEN, (self._projection, str(partition), epoch)).fetchone()
+        if row is None:
+            standing = connection.execute(_LOCK, (self._projection, str(partition))).fetchone()
+            message = f"{self._projection} {partition}: a process with an epoch above {epoch} owns it"
+            raise Fenced(message, standing[0] if standing else epoch)
+        self._epochs[partition] = epoch
+        return Position(*row)
