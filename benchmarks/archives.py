@@ -7,9 +7,10 @@ import deflate
 from benchmarks.contest import Section, Turn, hold, timed
 from benchmarks.samples import in_batches
 from benchmarks.stack import Stack, fresh_directory
-from projections.archives import Archives
-from projections.archives.archive import DEFAULT_LEVEL, archive_name, make_archive
+from projections.archives.archive import archive_name, make_archive
 from projections.archives.captured import decode_captured
+from projections.archives.levels import DEFAULT_LEVEL
+from projections.archives.projection import Archives
 from streams.captures import capture_event
 from streams.events import Event, Recorded
 from streams.partitions import Partition

@@ -1,43 +1,12 @@
-"""The commands that people type."""
+"""The commands that people type.
 
-import asyncio
+A command's module is loaded when the command is typed, for most of what a process pays before it begins is imports.
+"""
+
 import inspect
-import shlex
+from collections.abc import Sequence
 
-import msgspec
 from cyclopts import App, Parameter
-from rich.console import Console
-
-from playhead import messages
-from playhead.appending import append
-from playhead.archiving import archives_app
-from playhead.capturing import capture
-from playhead.checks.redis import warn_of_weakness
-from playhead.configuring import config_app
-from playhead.database import db_app
-from playhead.demo import run_demo
-from playhead.doctor import doctor
-from playhead.embedded.servers import embedded_servers, ended_server
-from playhead.logs import log_app
-from playhead.options import DataDir, Json
-from playhead.organizations import organizations_app
-from playhead.output import print_json, say
-from playhead.parking import parked_app
-from playhead.publishing import publish
-from playhead.recordings import recordings_app
-from playhead.registry import CONSUMERS, STREAMS, WORKERS, lacking, readers_by_stream, work_settings
-from playhead.replaying import replay_app
-from playhead.settings import DEFAULT_DATA_DIR, Servers, Settings, load, mask, servers
-from playhead.spooling import spool
-from playhead.status import consumers, status
-from playhead.supervisor import Supervisor
-from playhead.verifying import verify
-from projections.failures import is_transient
-from projections.migrations import upgrade
-from streams import telemetry
-from streams.errors import InvalidSetting
-from streams.names import TRACER
-from streams.recording_files import RecordingFiles
 
 app = App(
     name="playhead",
@@ -46,133 +15,70 @@ app = App(
     "failed, 2 usage, 3 a server cannot be reached, 4 data corrupt, 5 not caught up, 130 interrupted.",
     help_format="markdown",
     default_parameter=Parameter(negative=()),
-    error_console=Console(stderr=True, soft_wrap=True),
 )
-app.command(append)
-app.command(capture)
-app.command(spool)
-app.command(status)
-app.command(consumers)
-app.command(doctor)
-app.command(verify)
-app.command(publish)
-for group in (log_app, replay_app, archives_app, parked_app, recordings_app, organizations_app, config_app, db_app):
-    app.command(group)
+
+COMMANDS = {
+    "append": (
+        "playhead.appending:append",
+        "Append one event, or without TYPE one for each JSON line on stdin; prints the position of each.",
+    ),
+    "capture": (
+        "playhead.capturing:capture",
+        "Record scraped content: a file, stdin as -, or each file below a directory; prints the position of each.",
+    ),
+    "spool": (
+        "playhead.spooling:spool",
+        "Show what waits in a spool until Redis is back; exit code 4 if some of it is damaged.",
+    ),
+    "status": (
+        "playhead.status:status",
+        "Show position, lag and health of every consumer; exit code 5 while one is behind.",
+    ),
+    "consumers": ("playhead.status:consumers", "List the consumers there are, and the streams that each reads."),
+    "doctor": (
+        "playhead.doctor:doctor",
+        "Check settings, servers, directories and consumers, and say what to do; changes nothing.",
+    ),
+    "verify": (
+        "playhead.verifying:verify",
+        "Prove that every logged event reached every projection, and name what is missing or wrong.",
+    ),
+    "publish": (
+        "playhead.publishing:publish",
+        "Write the data set: organizations as SQLite, NDJSON and GeoJSON, the daily files, and pages of counts.",
+    ),
+    "log": ("playhead.logs:log_app", "The event log by itself."),
+    "replay": (
+        "playhead.replaying:replay_app",
+        "Replay the log, or the recorder's JSON files; files whose events the log lacks are imported, once.",
+    ),
+    "archives": ("playhead.archiving:archives_app", "Captured content, as the projection `archives` keeps it."),
+    "parked": ("playhead.parking:parked_app", "Events that a consumer set aside after they failed for good."),
+    "recordings": ("playhead.recordings:recordings_app", "Meetings, their chunks and their recordings."),
+    "organizations": ("playhead.organizations:organizations_app", "Organizations that job results speak of."),
+    "config": ("playhead.configuring:config_app", "Every setting and where it came from."),
+    "db": ("playhead.database:db_app", "The database of the projections."),
+    "up": (
+        "playhead.starting:up",
+        "Start the embedded servers and every consumer, until Ctrl-C; a second Ctrl-C does not wait for them.",
+    ),
+    "demo": ("playhead.demo:demo", "Show the whole product on embedded servers, in a fresh directory."),
+    "run": ("playhead.running:run", "Run one consumer or worker process until it is told to stop."),
+    "env": ("playhead.configuring:env", "Print the URLs of the servers, passwords and all, for eval."),
+}
+"""Where each command is, and its first sentence for the list of all."""
+
+for _name, (_path, _summary) in COMMANDS.items():
+    app.command(_path, name=_name, help=_summary)
 
 
-@app.command
-def up(*, data_dir: DataDir = None) -> int:
-    """Start the embedded servers and every consumer, until Ctrl-C; a second Ctrl-C does not wait for them.
-
-    Example:
-        playhead up --data-dir playhead-data
-    """
-    settings = load(data_dir)
-    messages.configure(settings.log_format)
-    with embedded_servers(
-        settings.data_dir, redis=settings.redis_url is None, postgres=settings.database_url is None
-    ) as running:
-        reached = Servers(settings.redis_url or running.redis_url, settings.database_url or running.database_url)
-        upgrade(reached.database_url)
-        missing = lacking(settings)
-        for name, problem in missing.items():
-            say(f"{name} is not started: {problem}")
-        names = [name for name in STREAMS if name not in missing]
-        say(f"servers are up; starting {', '.join(names)}; Ctrl-C stops everything")
-        return Supervisor(settings, reached, names).run(
-            on_ready=lambda addresses: _say_where(settings, reached, addresses),
-            trouble=lambda: ended_server(settings.data_dir),
-        )
-
-
-def _say_where(settings: Settings, reached: Servers, addresses: dict[str, str]) -> None:
-    here = "" if settings.data_dir == DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(settings.data_dir))}"
-    lines = [
-        "every consumer is ready",
-        f"  event log    {settings.event_log_dir}",
-        f"  JSON files   {settings.output_dir}",
-        f"  archives     {settings.archive_dir}",
-        f"  recordings   {settings.recordings_dir}",
-        f"  Redis        {mask(reached.redis_url)}",
-        f"  Postgres     {mask(reached.database_url)}",
-        *(f"  {name:<12} {address}/metrics" for name, address in addresses.items()),
-        f"next, in another terminal: playhead status{here}, playhead append --help, playhead env{here} for passwords",
-    ]
-    say("\n".join(lines))
-
-
-@app.command
-def demo() -> int:
-    """Show the whole product on embedded servers, in a fresh directory.
-
-    Example:
-        playhead demo
-    """
-    messages.configure()
-    return run_demo()
-
-
-@app.command
-def run(name: str, /, *, data_dir: DataDir = None) -> int:
-    """Run one consumer or worker process until it is told to stop.
-
-    Args:
-        name: The consumer or worker; `playhead consumers` lists them.
-
-    Example:
-        playhead run json-files
-    """
-    from consumers.process import ProcessSettings, run_consumer  # FastStream takes half a second to import
-    from consumers.reader import ReaderSettings
-    from consumers.recordings.sweeping import NAME, SweepSettings, run_sweep
-    from consumers.service import ServiceSettings
-    from consumers.work.process import WorkerProcessSettings, run_worker
-
-    if name not in STREAMS:
-        raise InvalidSetting(f"there is no consumer {name!r}; there are {', '.join(STREAMS)}")
-    settings = load(data_dir)
-    messages.configure(settings.log_format)
-    telemetry.set_up(f"{TRACER}-{name}")
-    reached = servers(settings)
-    warn_of_weakness(reached.redis_url)
-    place = ServiceSettings(
-        redis_url=reached.redis_url,
-        redis_timeout=settings.redis_timeout,
-        partitions=settings.partitions,
-        http_host=settings.http_host,
-        http_port=settings.http_port,
-    )
-    if name == NAME:
-        files, sweeping = RecordingFiles(settings.recordings_dir), SweepSettings.after(settings.sweep_seconds)
-        return asyncio.run(run_sweep(files, reached.database_url, place, sweeping))
-    if name in WORKERS:
-        work = WorkerProcessSettings(
-            **msgspec.structs.asdict(place), work=work_settings(name, settings), event_log_dir=settings.event_log_dir
-        )
-        return asyncio.run(run_worker(WORKERS[name](settings, reached), work, is_transient))
-    process = ProcessSettings(
-        **msgspec.structs.asdict(place),
-        reader=ReaderSettings(batch=settings.batch, lease=settings.lease_seconds),
-        trim=readers_by_stream() if name == "log" else {},
-        event_log_dir=settings.event_log_dir,
-    )
-    return asyncio.run(run_consumer(CONSUMERS[name](settings, reached), process, is_transient))
-
-
-@app.command
-def env(*, data_dir: DataDir = None, json: Json = False) -> None:
-    """Print the URLs of the servers, passwords and all, for eval.
-
-    Example:
-        eval "$(playhead env)" && redis-cli -u "$REDIS_URL" ping
-    """
-    reached = servers(load(data_dir))
-    urls = {"REDIS_URL": reached.redis_url, "DATABASE_URL": reached.database_url}
-    if json:
-        print_json(urls)
-    else:
-        for name, url in urls.items():
-            print(f"export {name}={shlex.quote(url)}")
+def choose(tokens: Sequence[str]) -> App:
+    """Load the command that is typed, where one is, so that its help says all that its docstring says."""
+    names, chain, _ = app.parse_commands(tokens)
+    for name, command in zip(names, chain[1:], strict=True):
+        if not name.startswith("-"):
+            _document(command)
+    return app
 
 
 def commands(group: App = app) -> dict[str, App]:
@@ -183,17 +89,17 @@ def commands(group: App = app) -> dict[str, App]:
             continue
         below = group[name]
         if below.default_command is not None:
+            _document(below)
             found[name] = below
         found |= {f"{name} {rest}": one for rest, one in commands(below).items()}
     return found
 
 
-def _show_examples() -> None:
-    """Put the example of each docstring below its help, where it is not wrapped."""
-    for command in commands().values():
-        _, _, example = (inspect.getdoc(command.default_command) or "").partition("\nExample:\n")
-        if example:
-            command.help_epilogue = f"Example:\n\n```console\n{inspect.cleandoc(example)}\n```"
-
-
-_show_examples()
+def _document(command: App) -> None:
+    """Make a command's help its whole docstring, with the example at the end, where it is not wrapped."""
+    if command.default_command is None:
+        return
+    command.help = command.default_command.__doc__
+    _, _, example = (inspect.getdoc(command.default_command) or "").partition("\nExample:\n")
+    if example:
+        command.help_epilogue = f"Example:\n\n```console\n{inspect.cleandoc(example)}\n```"

@@ -1,12 +1,14 @@
 """`playhead config`: every setting, where it came from, and what is wrong with it."""
 
+import shlex
+
 import msgspec
 from cyclopts import App
 
 from playhead.options import DataDir, Json
 from playhead.outcome import DONE, FAILED, USAGE
 from playhead.output import print_json, print_table
-from playhead.settings import load, problems, unknown_settings
+from playhead.settings import load, problems, servers, unknown_settings
 
 config_app = App(name="config", help="Every setting and where it came from.")
 
@@ -58,3 +60,18 @@ def check(*, data_dir: DataDir = None, json: Json = False) -> int:
         if not found.invalid and not found.unknown:
             print("every setting can be used")
     return USAGE if found.invalid else FAILED if found.unknown else DONE
+
+
+def env(*, data_dir: DataDir = None, json: Json = False) -> None:
+    """Print the URLs of the servers, passwords and all, for eval.
+
+    Example:
+        eval "$(playhead env)" && redis-cli -u "$REDIS_URL" ping
+    """
+    reached = servers(load(data_dir))
+    urls = {"REDIS_URL": reached.redis_url, "DATABASE_URL": reached.database_url}
+    if json:
+        print_json(urls)
+    else:
+        for name, url in urls.items():
+            print(f"export {name}={shlex.quote(url)}")

@@ -17,7 +17,7 @@ def upgrade(*, data_dir: DataDir = None, json: Json = False) -> None:
     Example:
         playhead db upgrade
     """
-    applied = apply_missing(servers(load(data_dir)).database_url)
+    applied = apply_missing(servers(load(data_dir), redis=False).database_url)
     if json:
         print_json(applied)
     else:

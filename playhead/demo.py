@@ -15,6 +15,7 @@ from redis import Redis
 
 from eventlog.reader import read_ordered
 from eventlog.replay import Replay, new_run
+from playhead import messages
 from playhead.demo_meeting import promoted, record_and_crash
 from playhead.embedded.servers import embedded_servers
 from playhead.registry import CONSUMERS, PROJECTIONS, STREAMS, WORKERS, lacking
@@ -36,6 +37,16 @@ class DemoFailed(PlayheadError):
 
     def __init__(self, problem: str, directory: Path) -> None:
         super().__init__(f"{problem}; see {directory / _MESSAGES}")
+
+
+def demo() -> int:
+    """Show the whole product on embedded servers, in a fresh directory.
+
+    Example:
+        playhead demo
+    """
+    messages.configure()
+    return run_demo()
 
 
 def run_demo() -> int:

@@ -132,7 +132,7 @@ def stat(*, data_dir: DataDir = None, json: Json = False) -> None:
 
 
 def _connection(data_dir: Any) -> Connection:
-    connection = connect(servers(load(data_dir)).database_url, "playhead-command")
+    connection = connect(servers(load(data_dir), redis=False).database_url, "playhead-command")
     require_upgraded(connection)
     return connection
 

@@ -91,7 +91,7 @@ def _all(consumer: str | None, data_dir: Path | None) -> Iterator[tuple[ParkedEv
     if consumer is not None and consumer not in STREAMS:
         raise InvalidSetting(f"there is no consumer {consumer!r}; there are {', '.join(STREAMS)}")
     settings = load(data_dir)
-    client = connect(servers(settings).redis_url)
+    client = connect(servers(settings, postgres=False).redis_url)
     for name in [consumer] if consumer else STREAMS:
         for stream in STREAMS[name]:
             for number in range(settings.partitions):

@@ -59,7 +59,7 @@ def publish(
     directory = to.expanduser().absolute()
     outputs = output_directory(settings, "publish")
     _refuse_places(directory, outputs)
-    database_url = servers(settings).database_url
+    database_url = servers(settings, redis=False).database_url
     with Release(directory, overwrite=overwrite) as release:
         repository = find_repository(directory)
         if repository is not None:

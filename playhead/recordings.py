@@ -209,7 +209,7 @@ def sweep(*, older: float | None = None, data_dir: DataDir = None, json: Json = 
 
 @contextmanager
 def _database(settings: Settings) -> Generator[Connection, None, None]:
-    with closing(connect(servers(settings).database_url, "playhead-recordings-command")) as connection:
+    with closing(connect(servers(settings, redis=False).database_url, "playhead-recordings-command")) as connection:
         require_upgraded(connection)
         yield connection
 

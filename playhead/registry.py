@@ -1,59 +1,130 @@
-"""What consumers there are, and how to make one."""
+"""What consumers there are, and how to make one.
+
+Each is imported where it is made: a process runs one of them, and most commands only want their names.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from consumers.recordings.errors import FfmpegMissing
-from consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
-from consumers.recordings.progress import Progress
-from consumers.recordings.promote import Promote, PromoteSettings
-from consumers.recordings.promotion import Promoter
-from consumers.recordings.transcode import Transcode
-from consumers.work.worker import Handler, WorkerSettings
-from eventlog.writer import EventLog
 from playhead.settings import Servers, Settings
-from projections.archives import Archives
-from projections.archives.verification import ArchivesVerification
-from projections.jobs.projection import Jobs
-from projections.jobs.verification import JobsVerification
-from projections.json_files.objects import JsonObjects
-from projections.json_files.projection import JsonFiles
-from projections.json_files.verification import JsonFilesVerification, JsonObjectsVerification
-from projections.organizations.projection import Organizations
-from projections.organizations.verification import OrganizationsVerification
-from projections.recordings.projection import Recordings
-from projections.recordings.verification import RecordingsVerification
-from projections.verification import Foldable, Verifiable
-from streams.connections import connect
 from streams.objects import Objects
 from streams.partitions import CATALOGUE
-from streams.recording_files import RecordingFiles
 from streams.sinks import Sink
 
+if TYPE_CHECKING:
+    from consumers.recordings.ffmpeg import Ffmpeg
+    from consumers.recordings.promotion import Promoter
+    from consumers.work.worker import Handler, WorkerSettings
+    from projections.verification import Foldable, Verifiable
+
+
+def _log(settings: Settings, _: Servers) -> Sink:
+    from eventlog.writer import EventLog
+
+    return EventLog(settings.event_log_dir)
+
+
+def _json_files(settings: Settings, _: Servers) -> Sink:
+    from projections.json_files.objects import JsonObjects
+    from projections.json_files.projection import JsonFiles
+
+    place = Objects(settings.output_dir)
+    return JsonObjects(place.location) if place.directory is None else JsonFiles(Path(settings.output_dir))
+
+
+def _jobs(_: Settings, servers: Servers) -> Sink:
+    from projections.jobs.projection import Jobs
+
+    return Jobs(servers.database_url)
+
+
+def _organizations(_: Settings, servers: Servers) -> Sink:
+    from projections.organizations.projection import Organizations
+
+    return Organizations(servers.database_url)
+
+
+def _recordings(settings: Settings, servers: Servers) -> Sink:
+    from projections.recordings.projection import Recordings
+
+    return Recordings(servers.database_url, keep=settings.keep_chunks)
+
+
+def _archives(settings: Settings, _: Servers) -> Sink:
+    from projections.archives.projection import Archives
+
+    return Archives(settings.archive_dir, settings.blob_dir, settings.archive_level)
+
+
 CONSUMERS: dict[str, Callable[[Settings, Servers], Sink]] = {
-    "log": lambda settings, _: EventLog(settings.event_log_dir),
-    "json-files": lambda settings, _: _json_files(settings),
-    "jobs": lambda _, servers: Jobs(servers.database_url),
-    "organizations": lambda _, servers: Organizations(servers.database_url),
-    "recordings": lambda settings, servers: Recordings(servers.database_url, keep=settings.keep_chunks),
-    "archives": lambda settings, _: Archives(settings.archive_dir, settings.blob_dir, settings.archive_level),
+    "log": _log,
+    "json-files": _json_files,
+    "jobs": _jobs,
+    "organizations": _organizations,
+    "recordings": _recordings,
+    "archives": _archives,
 }
 """The log and the projections, by name."""
 
-VERIFICATIONS: dict[str, Callable[[Settings, Servers], Verifiable | Foldable]] = {
-    "json-files": lambda settings, _: _json_files_verification(settings),
-    "jobs": lambda _, servers: JobsVerification(servers.database_url),
-    "organizations": lambda _, servers: OrganizationsVerification(servers.database_url),
-    "archives": lambda settings, _: ArchivesVerification(settings.archive_dir),
-    "recordings": lambda settings, servers: RecordingsVerification(
-        servers.database_url, settings.recordings_dir, keep=settings.keep_chunks
-    ),
+
+def _verify_json_files(settings: Settings, _: Servers) -> "Verifiable":
+    from projections.json_files.verification import JsonFilesVerification, JsonObjectsVerification
+
+    place = Objects(settings.output_dir)
+    if place.directory is None:
+        return JsonObjectsVerification(place.location)
+    return JsonFilesVerification(Path(settings.output_dir))
+
+
+def _verify_jobs(_: Settings, servers: Servers) -> "Verifiable":
+    from projections.jobs.verification import JobsVerification
+
+    return JobsVerification(servers.database_url)
+
+
+def _verify_organizations(_: Settings, servers: Servers) -> "Verifiable":
+    from projections.organizations.verification import OrganizationsVerification
+
+    return OrganizationsVerification(servers.database_url)
+
+
+def _verify_archives(settings: Settings, _: Servers) -> "Verifiable":
+    from projections.archives.verification import ArchivesVerification
+
+    return ArchivesVerification(settings.archive_dir)
+
+
+def _verify_recordings(settings: Settings, servers: Servers) -> "Foldable":
+    from projections.recordings.verification import RecordingsVerification
+
+    return RecordingsVerification(servers.database_url, settings.recordings_dir, keep=settings.keep_chunks)
+
+
+VERIFICATIONS: "dict[str, Callable[[Settings, Servers], Verifiable | Foldable]]" = {
+    "json-files": _verify_json_files,
+    "jobs": _verify_jobs,
+    "organizations": _verify_organizations,
+    "archives": _verify_archives,
+    "recordings": _verify_recordings,
 }
 """What compares a projection with the log, by the projection's name."""
 
-WORKERS: dict[str, Callable[[Settings, Servers], Handler]] = {
-    "transcode": lambda settings, _: Transcode(RecordingFiles(settings.recordings_dir), _ffmpeg(settings)),
-    "promote": lambda settings, servers: Promote(
+
+def _transcode(settings: Settings, _: Servers) -> "Handler":
+    from consumers.recordings.transcode import Transcode
+    from streams.recording_files import RecordingFiles
+
+    return Transcode(RecordingFiles(settings.recordings_dir), _ffmpeg(settings))
+
+
+def _promote(settings: Settings, servers: Servers) -> "Handler":
+    from consumers.recordings.progress import Progress
+    from consumers.recordings.promote import Promote, PromoteSettings
+    from streams.connections import connect
+    from streams.recording_files import RecordingFiles
+
+    return Promote(
         RecordingFiles(settings.recordings_dir),
         make_promoter(settings),
         servers.database_url,
@@ -61,8 +132,10 @@ WORKERS: dict[str, Callable[[Settings, Servers], Handler]] = {
         PromoteSettings(
             partitions=settings.partitions, wait_seconds=settings.promote_seconds, keep=settings.keep_chunks
         ),
-    ),
-}
+    )
+
+
+WORKERS: "dict[str, Callable[[Settings, Servers], Handler]]" = {"transcode": _transcode, "promote": _promote}
 """Workers by name."""
 
 STREAMS: dict[str, tuple[str, ...]] = {
@@ -87,6 +160,9 @@ _LEAST_ATTEMPTS = {"promote": 20}
 
 def lacking(settings: Settings) -> dict[str, str]:
     """The workers that cannot be started here, each with what it lacks."""
+    from consumers.recordings.errors import FfmpegMissing
+    from consumers.recordings.ffmpeg import find_ffmpeg
+
     try:
         find_ffmpeg(settings.ffmpeg)
     except FfmpegMissing as error:
@@ -94,8 +170,10 @@ def lacking(settings: Settings) -> dict[str, str]:
     return {}
 
 
-def work_settings(name: str, settings: Settings) -> WorkerSettings:
+def work_settings(name: str, settings: Settings) -> "WorkerSettings":
     """How a worker works."""
+    from consumers.work.worker import WorkerSettings
+
     return WorkerSettings(
         hold=settings.lease_seconds,
         concurrency=settings.concurrency,
@@ -108,26 +186,19 @@ def readers_by_stream() -> dict[str, tuple[str, ...]]:
     return {stream: tuple(name for name, read in STREAMS.items() if stream in read) for stream in CATALOGUE}
 
 
-def _json_files(settings: Settings) -> Sink:
-    place = Objects(settings.output_dir)
-    return JsonObjects(place.location) if place.directory is None else JsonFiles(Path(settings.output_dir))
+def _ffmpeg(settings: Settings) -> "Ffmpeg":
+    from consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
 
-
-def _json_files_verification(settings: Settings) -> Verifiable:
-    place = Objects(settings.output_dir)
-    if place.directory is None:
-        return JsonObjectsVerification(place.location)
-    return JsonFilesVerification(Path(settings.output_dir))
-
-
-def _ffmpeg(settings: Settings) -> Ffmpeg:
     return Ffmpeg(find_ffmpeg(settings.ffmpeg), settings.transcode_seconds)
 
 
-def make_promoter(settings: Settings) -> Promoter:
+def make_promoter(settings: Settings) -> "Promoter":
     """What makes recordings.
 
     Raises:
         FfmpegMissing: there is no ffmpeg.
     """
+    from consumers.recordings.promotion import Promoter
+    from streams.recording_files import RecordingFiles
+
     return Promoter(RecordingFiles(settings.recordings_dir), _ffmpeg(settings))

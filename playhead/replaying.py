@@ -235,7 +235,7 @@ class _Run:
 
     def go(self, *, resume: bool, hint: str) -> None:
         """Do it; where it is cut short, say how to go on."""
-        client = connect(servers(self._settings).redis_url, self._settings.redis_timeout)
+        client = connect(servers(self._settings, postgres=False).redis_url, self._settings.redis_timeout)
         runs.forget_old(client, self._partitions)
         if resume:
             self._plan = _recall(client, self.report.run)

@@ -3,23 +3,16 @@
 import difflib
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, cast, get_args
 from urllib.parse import quote, urlsplit
 
 import msgspec
-import psycopg
-from dotenv import dotenv_values
-from psycopg.conninfo import conninfo_to_dict
 
 from playhead.embedded.servers import running_servers
-from playhead.exposure import postgres_exposure
-from projections.archives.archive import DEFAULT_LEVEL, HIGHEST_LEVEL, LOWEST_LEVEL
-from streams.connections import RedisAddress
+from projections.archives.levels import DEFAULT_LEVEL, HIGHEST_LEVEL, LOWEST_LEVEL
 from streams.errors import InvalidSetting, PlayheadError
-from streams.exposure import redis_exposure
 from streams.names import ENVIRONMENT_PREFIX
 from streams.objects import FORMS, Objects
 
@@ -206,9 +199,10 @@ def problems(data_dir: Path | None = None) -> list[str]:
             return said
 
 
-def servers(settings: Settings) -> Servers:
-    """The servers that the settings name, or the embedded ones that run in the data directory."""
-    running = running_servers(settings.data_dir) if settings.embedded else None
+def servers(settings: Settings, *, redis: bool = True, postgres: bool = True) -> Servers:
+    """The servers that the settings name, or the embedded ones that run in the data directory, of those asked for."""
+    redis, postgres = redis and settings.redis_url is None, postgres and settings.database_url is None
+    running = running_servers(settings.data_dir, redis=redis, postgres=postgres) if redis or postgres else None
     return Servers(
         settings.redis_url or (running.redis_url if running else None),
         settings.database_url or (running.database_url if running else None),
@@ -291,7 +285,7 @@ class _Sources:
 
     def __init__(self) -> None:
         self.environment: Mapping[str, str] = os.environ
-        self.dotenv = {name: value for name, value in dotenv_values(DOTENV).items() if value is not None}
+        self.dotenv = _read_dotenv()
         self.toml = _read_toml()
 
     def find(self, name: str) -> Setting:
@@ -314,9 +308,19 @@ def _toml_key(name: str) -> str:
     return name.removeprefix(ENVIRONMENT_PREFIX).lower()
 
 
+def _read_dotenv() -> dict[str, str]:
+    if not DOTENV.exists():
+        return {}
+    from dotenv import dotenv_values
+
+    return {name: value for name, value in dotenv_values(DOTENV).items() if value is not None}
+
+
 def _read_toml() -> dict[str, object]:
     if not TOML.exists():
         return {}
+    import tomllib
+
     try:
         return cast("dict[str, object]", tomllib.loads(TOML.read_text()))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -391,6 +395,8 @@ def _check_urls(redis: Setting, database: Setting) -> None:
     """Refuse a URL that a library would refuse later with a message that quotes it, password and all."""
     advice = "cannot be read; write special characters of the password as %XX"
     if redis.value:
+        from streams.connections import RedisAddress
+
         try:
             if RedisAddress.parse(redis.value).scheme in {"redis", "rediss"}:
                 _ = urlsplit(redis.value).port
@@ -399,6 +405,9 @@ def _check_urls(redis: Setting, database: Setting) -> None:
         except ValueError:
             raise InvalidValue(redis, advice) from None
     if database.value:
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict
+
         try:
             port = str(conninfo_to_dict(database.value).get("port") or "")
         except psycopg.Error:
@@ -408,9 +417,21 @@ def _check_urls(redis: Setting, database: Setting) -> None:
 
 
 def _check_exposure(redis: Setting, database: Setting) -> None:
-    for setting, look in ((redis, redis_exposure), (database, postgres_exposure)):
+    for setting, look in ((redis, _redis_exposure), (database, _postgres_exposure)):
         problem = look(setting.value) if setting.value else None
         if problem is not None:
             raise InvalidValue(
                 setting, f"{problem}, or set PLAYHEAD_ALLOW_INSECURE=true where everybody on the network is trusted"
             )
+
+
+def _redis_exposure(url: str) -> str | None:
+    from streams.exposure import redis_exposure
+
+    return redis_exposure(url)
+
+
+def _postgres_exposure(conninfo: str) -> str | None:
+    from playhead.exposure import postgres_exposure
+
+    return postgres_exposure(conninfo)

@@ -22,7 +22,7 @@ _CORRUPT = 4
 def open_producer(settings: Settings) -> Producer:
     """Make the producer that the settings ask for."""
     return Producer(
-        servers(settings).redis_url,
+        servers(settings, postgres=False).redis_url,
         partitions=settings.partitions,
         spool=settings.spool_dir,
         blobs=settings.blob_dir,

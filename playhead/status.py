@@ -99,7 +99,7 @@ def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False)
         playhead status --watch
     """
     settings = load(data_dir)
-    client = connect(servers(settings).redis_url, settings.redis_timeout)
+    client = connect(servers(settings, postgres=False).redis_url, settings.redis_timeout)
     while True:
         found = read_status(client, settings.partitions)
         if not watch:

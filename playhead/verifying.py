@@ -82,7 +82,7 @@ def verify(
         playhead verify --repair
     """
     settings = load(data_dir)
-    with closing(connect(servers(settings).redis_url, settings.redis_timeout)) as client:
+    with closing(connect(servers(settings, postgres=False).redis_url, settings.redis_timeout)) as client:
         found, lacks = _verify(settings, client)
         repaired = 0
         for _ in range(_ROUNDS if repair else 0):

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import msgspec
 
-from playhead.embedded import postgres as postgres_server
-from playhead.embedded import valkey as valkey_server
 from playhead.embedded.directory import (
     AccessToServers,
     Running,
@@ -21,8 +19,6 @@ from playhead.embedded.directory import (
     save_access,
     save_running,
 )
-from playhead.embedded.postgres import Postgres
-from playhead.embedded.valkey import Valkey
 
 
 class Servers(msgspec.Struct, frozen=True):
@@ -50,8 +46,10 @@ def embedded_servers(data_dir: Path, *, redis: bool = True, postgres: bool = Tru
         yield servers
 
 
-def running_servers(data_dir: Path) -> Servers | None:
+def running_servers(data_dir: Path, *, redis: bool = True, postgres: bool = True) -> Servers | None:
     """The servers that a process, this or another, runs in the directory and that answer now; None without any.
+
+    Only those asked for are looked at.
 
     Raises:
         DataDirectoryUnusable: The directory belongs to another user.
@@ -60,9 +58,9 @@ def running_servers(data_dir: Path) -> Servers | None:
         found = load_running(data_dir)
     if found is None:
         return None
-    valkey = found.valkey if found.valkey and _valkey_lives(found.valkey) else None
-    postgres = found.postgres if found.postgres and _postgres_lives(found.postgres) else None
-    return _servers(valkey, postgres) if valkey or postgres else None
+    valkey = found.valkey if redis and found.valkey and _valkey_lives(found.valkey) else None
+    database = found.postgres if postgres and found.postgres and _postgres_lives(found.postgres) else None
+    return _servers(valkey, database) if valkey or database else None
 
 
 def ended_server(data_dir: Path) -> str | None:
@@ -76,6 +74,9 @@ def ended_server(data_dir: Path) -> str | None:
 
 
 def _start(data_dir: Path, running: ExitStack, *, redis: bool, postgres: bool) -> Servers:
+    from playhead.embedded.postgres import Postgres
+    from playhead.embedded.valkey import Valkey
+
     forget_running(data_dir)  # an owner that was killed could not
     access = load_access(data_dir)
     valkey = Valkey(data_dir, access.valkey) if redis else None
@@ -107,11 +108,15 @@ def _servers(valkey: Running | None, postgres: Running | None) -> Servers:
 
 
 def _valkey_lives(server: Running) -> bool:
-    return _is_alive(server.pid) and valkey_server.answers(server.url, server.pid)
+    from playhead.embedded.valkey import answers
+
+    return _is_alive(server.pid) and answers(server.url, server.pid)
 
 
 def _postgres_lives(server: Running) -> bool:
-    return _is_alive(server.pid) and postgres_server.answers(server.url)
+    from playhead.embedded.postgres import answers
+
+    return _is_alive(server.pid) and answers(server.url)
 
 
 def _is_alive(pid: int) -> bool:

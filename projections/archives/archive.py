@@ -19,6 +19,7 @@ import msgspec
 
 from projections.archives.captured import Captured
 from projections.archives.errors import ArchiveAltered
+from projections.archives.levels import DEFAULT_LEVEL
 from projections.encoding import decode, encode, indent
 from streams.blobs import CONTENT_LIMIT
 from streams.errors import InvalidEvent
@@ -27,7 +28,6 @@ from streams.filenames import decode_name, encode_name
 
 CONTENT, METADATA = "content.txt", "metadata.json"
 SUFFIX = ".tar.gz"
-LOWEST_LEVEL, DEFAULT_LEVEL, HIGHEST_LEVEL = 1, 6, 12
 UNKNOWN = "unknown"
 _NAME = re.compile(r"(\d{8}_\d{6})_(.+)\.[0-9a-f]{12}\.tar\.gz", re.ASCII)
 _STAMP, _STAMP_LENGTH = "%Y%m%d_%H%M%S", len("20250809_063658")

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
-from projections.archives.archive import DEFAULT_LEVEL, archive_name, make_archive
+from projections.archives.archive import archive_name, make_archive
 from projections.archives.captured import decode_captured
+from projections.archives.levels import DEFAULT_LEVEL
 from streams import disk
 from streams.blobs import Blobs
 from streams.captures import CAPTURED

@@ -10,7 +10,7 @@ import pytest
 
 from eventlog.reader import stat
 from playhead.commands import app
-from playhead.outcome import exit_code
+from playhead.failures import exit_code
 from streams.errors import InvalidEvent, InvalidSetting
 from streams.objects import Objects
 from streams.producer import Producer

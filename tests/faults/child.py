@@ -9,7 +9,7 @@ from consumers.reader import ReaderSettings
 from consumers.work.process import WorkerProcessSettings, run_worker
 from consumers.work.worker import Task, WorkerSettings
 from eventlog.writer import EventLog
-from projections.archives import Archives
+from projections.archives.projection import Archives
 from projections.failures import is_transient
 from projections.jobs.projection import Jobs
 from projections.json_files.projection import JsonFiles

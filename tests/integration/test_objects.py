@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import pytest
 
-from projections.archives import Archives
 from projections.archives.archive import read_archive
+from projections.archives.projection import Archives
 from projections.failures import is_transient
 from streams.blobs import INLINE_LIMIT, Blobs, blob_name
 from streams.captures import capture_event

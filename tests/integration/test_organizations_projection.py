@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from playhead.commands import app
-from playhead.outcome import exit_code
+from playhead.failures import exit_code
 from playhead.settings import DEFAULTS
 from projections.failures import is_transient
 from projections.migrations import upgrade

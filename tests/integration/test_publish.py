@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from playhead.commands import app
-from playhead.outcome import exit_code
+from playhead.failures import exit_code
 from playhead.publication.errors import GitFailed, NothingThere
 from playhead.settings import DEFAULTS
 from projections.json_files.projection import JsonFiles

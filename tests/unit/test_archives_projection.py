@@ -13,10 +13,11 @@ import time
 
 import pytest
 
-from projections.archives import Archives
-from projections.archives.archive import HIGHEST_LEVEL, LOWEST_LEVEL, archive_name, parse_name, read_archive
+from projections.archives.archive import archive_name, parse_name, read_archive
 from projections.archives.captured import decode_captured
 from projections.archives.errors import ArchiveAltered
+from projections.archives.levels import HIGHEST_LEVEL, LOWEST_LEVEL
+from projections.archives.projection import Archives
 from projections.archives.verification import ArchivesVerification
 from projections.failures import is_transient
 from streams.blobs import INLINE_LIMIT, Blobs, blob_name
@@ -30,7 +31,7 @@ from streams.sinks import Batch, Source
 PARTITION = Partition("content", 0)
 WRITER = """
 import os, pathlib, random, sys
-from projections.archives import Archives
+from projections.archives.projection import Archives
 from projections.archives.archive import archive_name, make_archive
 from projections.archives.captured import decode_captured
 from streams.captures import capture_event

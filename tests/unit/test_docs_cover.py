@@ -1,10 +1,14 @@
 """The documentation names everything that a person can type or set."""
 
+import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from playhead.commands import COMMANDS as LISTED
 from playhead.commands import app, commands
 from playhead.settings import DEFAULTS
 from streams.names import OpenTelemetryVariable
@@ -46,6 +50,28 @@ def test_every_help_has_an_example(command, capsys):
     app([*command.split(), "--help"], result_action="return_value", exit_on_error=False)
 
     assert re.search(rf"playhead {command}|playhead env", capsys.readouterr().out.partition("\n")[2])
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_the_list_of_commands_says_what_each_says_of_itself(name):
+    command = app[name]
+    said = command.help if command.default_command is None else inspect.getdoc(command.default_command)
+
+    assert said.partition("\n")[0] == LISTED[name][1]
+
+
+def test_a_command_that_is_typed_has_its_whole_help():
+    done = subprocess.run([sys.executable, "-m", "playhead", "status", "--help"], capture_output=True, check=True)
+
+    assert b"--watch" in done.stdout
+    assert b"playhead status --watch" in done.stdout
+
+
+def test_a_command_loads_no_more_than_it_needs():
+    script = "import sys; from playhead.commands import choose; choose(sys.argv[1:]); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script, "env"], capture_output=True, check=True)
+
+    assert not {b"redis", b"psycopg", b"faststream", b"structlog", b"rich"} & set(done.stdout.split())
 
 
 @pytest.mark.parametrize("name", [*DEFAULTS, *OpenTelemetryVariable])

@@ -1,0 +1,52 @@
+"""`playhead up`: the whole product in one terminal."""
+
+import shlex
+
+from playhead import messages
+from playhead.embedded.servers import embedded_servers, ended_server
+from playhead.options import DataDir
+from playhead.output import say
+from playhead.registry import STREAMS, lacking
+from playhead.settings import DEFAULT_DATA_DIR, Servers, Settings, load, mask
+from playhead.supervisor import Supervisor
+from projections.migrations import upgrade
+
+
+def up(*, data_dir: DataDir = None) -> int:
+    """Start the embedded servers and every consumer, until Ctrl-C; a second Ctrl-C does not wait for them.
+
+    Example:
+        playhead up --data-dir playhead-data
+    """
+    settings = load(data_dir)
+    messages.configure(settings.log_format)
+    with embedded_servers(
+        settings.data_dir, redis=settings.redis_url is None, postgres=settings.database_url is None
+    ) as running:
+        reached = Servers(settings.redis_url or running.redis_url, settings.database_url or running.database_url)
+        upgrade(reached.database_url)
+        missing = lacking(settings)
+        for name, problem in missing.items():
+            say(f"{name} is not started: {problem}")
+        names = [name for name in STREAMS if name not in missing]
+        say(f"servers are up; starting {', '.join(names)}; Ctrl-C stops everything")
+        return Supervisor(settings, reached, names).run(
+            on_ready=lambda addresses: _say_where(settings, reached, addresses),
+            trouble=lambda: ended_server(settings.data_dir),
+        )
+
+
+def _say_where(settings: Settings, reached: Servers, addresses: dict[str, str]) -> None:
+    here = "" if settings.data_dir == DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(settings.data_dir))}"
+    lines = [
+        "every consumer is ready",
+        f"  event log    {settings.event_log_dir}",
+        f"  JSON files   {settings.output_dir}",
+        f"  archives     {settings.archive_dir}",
+        f"  recordings   {settings.recordings_dir}",
+        f"  Redis        {mask(reached.redis_url)}",
+        f"  Postgres     {mask(reached.database_url)}",
+        *(f"  {name:<12} {address}/metrics" for name, address in addresses.items()),
+        f"next, in another terminal: playhead status{here}, playhead append --help, playhead env{here} for passwords",
+    ]
+    say("\n".join(lines))
