@@ -34,6 +34,7 @@ async def serve(spec: Spec) -> int:
         redis_url=spec.redis,
         partitions=spec.partitions,
         reader=ReaderSettings(batch=spec.batch, lease=spec.lease, max_deliveries=spec.max_deliveries),
+        event_log_dir=Path(spec.directory) / "eventlog" if spec.recovering else None,
     )
     sink = make_sink(spec)
     return await run_consumer(sink if spec.poison is None else Poisoned(sink, spec.poison), settings, is_transient)
@@ -50,7 +51,7 @@ def make_sink(spec: Spec) -> Sink:
             sink = naive.NaiveLines(spec.sink, directory / "effects")
         case _:
             sink = {
-                "log": lambda: OnlyJobs(EventLog(directory / "eventlog", segment_bytes=spec.segment_bytes)),
+                "log": lambda: make_log(spec),
                 "json-files": lambda: JsonFiles(directory / "outputs"),
                 "jobs": lambda: Jobs(spec.database),
                 "archives": lambda: Archives(directory / "archives", directory / "blobs"),
@@ -67,6 +68,14 @@ def make_sink(spec: Spec) -> Sink:
         naive.AcknowledgeFirst.install()
         return naive.AcknowledgeFirst(sink)
     return sink
+
+
+def make_log(spec: Spec) -> Sink:
+    log = EventLog(Path(spec.directory) / "eventlog", segment_bytes=spec.segment_bytes)
+    if spec.recovering:
+        log.streams = OnlyJobs.streams
+        return log
+    return OnlyJobs(log)
 
 
 class Enrich:

@@ -51,6 +51,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """As `streams.failpoints` reads it from the environment."""
     segment_bytes: int = 64 * 1024 * 1024
     poison: str | None = None
+    recovering: bool = False
+    """Whether projections can read the event log, and the log is compared with the stream, as `playhead run` does."""
     meeting: str = ""
 
 

@@ -63,7 +63,8 @@ _TAIL = """
   or a named error.
 - Names from outside, and links planted in the directories that are written, lead nowhere: [security](security.md).
 - What `playhead verify` finds and repairs is tested on real processes, a flipped bit in a sealed segment included.
-- Redis Cluster and a Sentinel failover are tested once each, without load, and are in no row.
+- Commands, replays and parked events on a Redis Cluster, and behind a Sentinel through a failover, are tested without
+  load; the rows of masters that die have the load.
 """
 
 
