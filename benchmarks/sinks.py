@@ -74,7 +74,8 @@ def json_files(stack: Stack, quick: bool) -> Section:
     section = Section(
         "Projection `json-files`",
         "`playhead run json-files` works off a backlog of new jobs until the summary of the day counts them all; every "
-        "file is synced. The limit creates the same files, ready made, and syncs nothing.",
+        "file is synced. The limit creates the same files, ready made, and syncs nothing. *Write, synced* shows what "
+        "the disk can do: the same bytes in one file, one after the other, synced 500 events at a time.",
     )
     daily = stack.data_dir / "outputs" / "daily"
     with Consumer(stack, "json-files") as consumer:
@@ -88,10 +89,17 @@ def json_files(stack: Stack, quick: bool) -> Section:
             def theirs(count: int = count) -> Turn:
                 return limit("create-files", str(daily), str(fresh_directory(stack.data_dir.parent, "files")), count)
 
-            found = _hold(stack, size, quick, {"playhead run json-files": ours, "create, unsynced": theirs})
+            def disk(count: int = count) -> Turn:
+                return limit("write-synced", str(daily), str(fresh_directory(stack.data_dir.parent, "files")), count)
+
+            contestants = {"playhead run json-files": ours, "create, unsynced": theirs, "write, synced": disk}
+            found = _hold(stack, size, quick, contestants)
             section.rates += found.rates()
             section.results.append(
                 found.ratio("json-files / unsynced creation", "playhead run json-files", "create, unsynced", 0.6)
+            )
+            section.results.append(
+                found.ratio("json-files / synced writing", "playhead run json-files", "write, synced")
             )
     stack.start_over()
     return section
