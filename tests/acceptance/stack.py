@@ -5,11 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
+from redis.exceptions import RedisError
 
 from playhead.embedded.servers import running_servers
+from playhead.status import read_status
+from streams.connections import connect
 
 
 class Stack:
@@ -53,7 +57,19 @@ class Stack:
         return json.loads(done.stdout)
 
     def caught_up(self) -> None:
-        self._wait_until(lambda: self.playhead("status", "--json").returncode == 0)
+        """As `status` says; asked from here, for a process at every look would take the time that consumers need."""
+        self._wait_until(self._settled)
+        assert self.playhead("status", "--json").returncode == 0
+
+    def _settled(self) -> bool:
+        running = running_servers(self.directory, postgres=False)
+        if running is None:
+            return False
+        try:
+            with closing(connect(running.redis_url)) as client:
+                return read_status(client, partitions=1).caught_up
+        except RedisError:
+            return False
 
     def rows(self) -> list[tuple[str, ...]]:
         with psycopg.connect(running_servers(self.directory).database_url) as connection:
