@@ -110,15 +110,18 @@ def cpu_of(pid: int) -> float:
 
 
 @contextmanager
-def timed(events: int, *, client: int | None = None, server: int | None = None) -> Generator[Turn, None, None]:
-    """Time a block; the client is this process unless another is named."""
+def timed(
+    events: int, *, client: int | Sequence[int] | None = None, server: int | None = None
+) -> Generator[Turn, None, None]:
+    """Time a block; the client is this process unless another is named, or several."""
     turn = Turn(events)
+    clients = [client] if isinstance(client, int) else client
     server_before = cpu_of(server) if server else 0.0
-    cpu_before = time.process_time() if client is None else cpu_of(client)
+    cpu_before = time.process_time() if clients is None else sum(map(cpu_of, clients))
     started = time.perf_counter()
     yield turn
     turn.seconds = time.perf_counter() - started
-    turn.cpu = (time.process_time() if client is None else cpu_of(client)) - cpu_before
+    turn.cpu = (time.process_time() if clients is None else sum(map(cpu_of, clients))) - cpu_before
     turn.server_cpu = cpu_of(server) - server_before if server else 0.0
 
 

@@ -37,7 +37,8 @@ def recordings(stack: Stack, quick: bool) -> Section:
         "transcode` works off chunks that are on disk; the limit is ffmpeg alone on the same chunks, with the same "
         f"options, {cores} at a time. A session whose speakers never pause fills {_SPEAKERS / _CHUNK_SECONDS} chunks a "
         "second. The whole is `transcode`, `recordings` and `promote` together, until every session has its hybrid "
-        "recording; its events are seconds of a session, so its rate is the number of sessions that keep up for ever.",
+        "recording; its events are seconds of a session, so its rate is the number of sessions that keep up for ever. "
+        "Their CPU time is that of the three with every ffmpeg, the server's that of Redis.",
     )
     with _running(stack, "recordings", "transcode") as (_, transcode):
 
@@ -57,8 +58,8 @@ def recordings(stack: Stack, quick: bool) -> Section:
         Result("CPU of ffmpeg alone / of transcode", "10 s", section.rates[1].cpu / section.rates[0].cpu, "x")
     )
     stack.start_over()
-    with _running(stack, "recordings", "transcode", "promote") as (_, *held):
-        whole = hold("1 s", 1, {"from PCM to recordings": lambda: _promote(stack, held, 1 if quick else 6)})
+    with _running(stack, "recordings", "transcode", "promote") as processes:
+        whole = hold("1 s", 1, {"from PCM to recordings": lambda: _promote(stack, processes, 1 if quick else 6)})
     section.rates += whole.rates()
     section.results.append(
         Result("sessions promoted in real time", "1 s", section.rates[-1].per_second, "sessions", _WANTED)
@@ -88,10 +89,11 @@ def _promote(stack: Stack, processes: "Sequence[subprocess.Popen[bytes]]", sessi
             return connection.execute("SELECT count(*) FROM meetings WHERE status = 'PROMOTED'").fetchone() or 0
 
         wanted = promoted() + sessions
-        with _stopped(*processes):
+        with _stopped(*processes[1:]):
             seconds = _record(stack, sessions, 3) // _SPEAKERS * _CHUNK_SECONDS
-            with timed(seconds, client=processes[1].pid, server=processes[0].pid) as turn:
-                for process in processes:
+            pids = [process.pid for process in processes]
+            with timed(seconds, client=pids, server=stack.redis_pid) as turn:
+                for process in processes[1:]:
                     process.send_signal(signal.SIGCONT)
                 stack.wait_until(lambda: promoted() >= wanted)
     return turn
