@@ -25,8 +25,10 @@ _TRUE = {"1", "true", "yes", "on"}
 _RETRY_BASE, _RETRY_CAP = 0.01, 1.0  # seconds, as redis-py's own
 _CLUSTER_RETRIES = 3  # to learn which node has a slot now
 _VERIFICATIONS = {"none", "optional", "required"}
-_PIECE = 256
-"""Arguments of a command that are packed and sent at once."""
+_SHORT = 256
+"""Arguments of a command that is packed at once."""
+_PIECE_BYTES = 64 * 1024
+"""Of a long one, packed and sent at once: below what malloc takes from the kernel page by page."""
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 FORMS = (
@@ -140,13 +142,15 @@ class _PiecewiseSerializer:
 
     def pack(self, *args: Any) -> Iterable[bytes | memoryview]:
         """What redis-py sends, in order."""
-        return self._whole.pack(*args) if len(args) <= _PIECE else _pieces(args)
+        return self._whole.pack(*args) if len(args) <= _SHORT else _pieces(args)
 
 
 def _pieces(args: tuple[Any, ...]) -> Iterator[bytes | memoryview]:
     yield b"*%d\r\n" % len(args)
-    for start in range(0, len(args), _PIECE):
-        piece = args[start : start + _PIECE]
+    size = sum(len(arg) for arg in args if isinstance(arg, bytes))
+    step = max(1, min(_SHORT, _PIECE_BYTES * len(args) // max(1, size)))
+    for start in range(0, len(args), step):
+        piece = args[start : start + step]
         yield memoryview(cast("Any", hiredis).pack_command(piece))[len(b"*%d\r\n" % len(piece)) :]
 
 

@@ -7,8 +7,9 @@ from streams.connections import connect
 
 
 @pytest.mark.parametrize("length", [2, 256, 257, 512, 1000])
-def test_a_command_in_pieces_is_the_same_bytes_as_in_one(length):
-    arguments = ("EVALSHA", 1, *(b"x" * n if n % 2 else "é" * n for n in range(length - 2)))
+@pytest.mark.parametrize("large", [0, 50_000])
+def test_a_command_in_pieces_is_the_same_bytes_as_in_one(length, large):
+    arguments = ("EVALSHA", 1, *(b"x" * (n + large) if n % 2 else "é" * n for n in range(length - 2)))
     connection = connect("redis://localhost").connection_pool.make_connection()
 
     packed = connection.pack_command(*arguments)
