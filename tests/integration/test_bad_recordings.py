@@ -14,7 +14,6 @@ from streams.producer import Producer
 from streams.recorder import Recorder, RecorderSettings
 from streams.recording_files import Chunk, RecordingFiles
 from tests.faults.disks import small_disk
-from tests.integration.servers import make_server, plain_client
 from tests.integration.sound import RECORDINGS, facts, flush, sha256, tone
 from tests.integration.test_workers import until, working
 
@@ -22,24 +21,14 @@ PATIENT = WorkerSettings(concurrency=2, hold=1.0, max_attempts=1000, first_delay
 IMPATIENT = WorkerSettings(concurrency=2, hold=1.0, max_attempts=2, first_delay=0.01, grace=5)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = make_server("valkey", tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.stop()
+@pytest.fixture
+def redis_server(valkey):
+    return valkey
 
 
 @pytest.fixture
-def redis(server):
-    with plain_client(server.url) as client:
-        client.flushall()
-        yield client
-
-
-@pytest.fixture
-def producer(server, redis):
-    with Producer(server.url) as producer:
+def producer(valkey, redis):
+    with Producer(valkey.url) as producer:
         yield producer
 
 
@@ -99,13 +88,13 @@ def test_a_recorder_on_a_full_disk_keeps_what_it_took_and_writes_it_when_there_i
     )
 
 
-def test_a_transcoder_on_a_full_disk_goes_on_when_there_is_room(server, producer, redis, small):
+def test_a_transcoder_on_a_full_disk_goes_on_when_there_is_room(valkey, producer, redis, small):
     files = RecordingFiles(small)
     flush(producer, files, tone(1.0), Chunk("m", "u", 0))
     filler = fill(small)
 
     async def run():
-        async with working(server.url, transcode(files), PATIENT, partition=RECORDINGS):
+        async with working(valkey.url, transcode(files), PATIENT, partition=RECORDINGS):
             await until(lambda: len(facts(redis, "transcode.started")) > 2)
             assert files.path(files.pcm(Chunk("m", "u", 0))).exists()
             filler.unlink()
@@ -119,7 +108,7 @@ def test_a_transcoder_on_a_full_disk_goes_on_when_there_is_room(server, producer
 
 
 @pytest.mark.parametrize("place", ["directory", "link", "link above"])
-def test_a_path_that_cannot_be_read_fails_by_itself(server, producer, redis, tmp_path, place):
+def test_a_path_that_cannot_be_read_fails_by_itself(valkey, producer, redis, tmp_path, place):
     files = RecordingFiles(tmp_path / "recordings")
     bad, good = Chunk("bad", "u", 0), Chunk("good", "u", 0)
     path = files.path(files.pcm(bad))
@@ -134,7 +123,7 @@ def test_a_path_that_cannot_be_read_fails_by_itself(server, producer, redis, tmp
         path.mkdir() if place == "directory" else path.symlink_to(elsewhere)
 
     async def run():
-        async with working(server.url, transcode(files), IMPATIENT, partition=RECORDINGS):
+        async with working(valkey.url, transcode(files), IMPATIENT, partition=RECORDINGS):
             await until(lambda: parked(redis) and facts(redis, "chunk.cleaned"))
 
     asyncio.run(run())
@@ -145,17 +134,17 @@ def test_a_path_that_cannot_be_read_fails_by_itself(server, producer, redis, tmp
     assert [good] == list(files.chunks("mp3"))
 
 
-def test_an_ffmpeg_that_goes_missing_is_named_and_the_chunk_done_once_it_is_back(server, producer, redis, tmp_path):
+def test_an_ffmpeg_that_goes_missing_is_named_and_the_chunk_done_once_it_is_back(valkey, producer, redis, tmp_path):
     files = RecordingFiles(tmp_path / "recordings")
     flush(producer, files, tone(0.1), Chunk("m", "u", 0))
 
     async def run():
-        async with working(server.url, transcode(files, tmp_path / "gone"), IMPATIENT, partition=RECORDINGS):
+        async with working(valkey.url, transcode(files, tmp_path / "gone"), IMPATIENT, partition=RECORDINGS):
             await until(lambda: parked(redis))
         ((_, failed),) = facts(redis, "transcode.failed")
         assert "PLAYHEAD_FFMPEG" in failed["error"]
         ParkedEvents(redis, "transcode", RECORDINGS).request_retry(parked(redis)[0])
-        async with working(server.url, transcode(files), IMPATIENT, partition=RECORDINGS):
+        async with working(valkey.url, transcode(files), IMPATIENT, partition=RECORDINGS):
             await until(lambda: facts(redis, "chunk.cleaned"))
 
     asyncio.run(run())
@@ -163,14 +152,14 @@ def test_an_ffmpeg_that_goes_missing_is_named_and_the_chunk_done_once_it_is_back
     assert [] == list(files.chunks("pcm"))
 
 
-def test_an_mp3_that_went_bad_is_made_again_while_the_pcm_is_there(server, producer, redis, tmp_path):
+def test_an_mp3_that_went_bad_is_made_again_while_the_pcm_is_there(valkey, producer, redis, tmp_path):
     files = RecordingFiles(tmp_path / "recordings")
     chunk = Chunk("m", "u", 0)
     flush(producer, files, tone(0.5), chunk)
     files.write(files.mp3(chunk), b"no MP3")
 
     async def run():
-        async with working(server.url, transcode(files), IMPATIENT, partition=RECORDINGS):
+        async with working(valkey.url, transcode(files), IMPATIENT, partition=RECORDINGS):
             await until(lambda: facts(redis, "chunk.cleaned"))
 
     asyncio.run(run())

@@ -26,7 +26,6 @@ from projections.recordings.rows import chunks_of, find_meetings, recordings_of
 from streams.producer import Producer
 from streams.recorder import Recorder, RecorderSettings
 from streams.recording_files import Chunk, RecordingFiles
-from tests.integration.servers import make_server, plain_client
 from tests.integration.sound import RECORDINGS, decoded, facts, flush, samples, sha256, tone
 from tests.integration.stage import Consumer, make_database
 from tests.integration.test_workers import until, working
@@ -35,24 +34,14 @@ QUICK = WorkerSettings(concurrency=2, hold=2.0, max_attempts=20, first_delay=0.0
 SHORT = RecorderSettings(flush_seconds=0.5)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = make_server("valkey", tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.stop()
+@pytest.fixture
+def redis_server(valkey):
+    return valkey
 
 
 @pytest.fixture
-def redis(server):
-    with plain_client(server.url) as client:
-        client.flushall()
-        yield client
-
-
-@pytest.fixture
-def studio(server, redis, postgres, tmp_path):
-    studio = Studio(server, redis, make_database(postgres), RecordingFiles(tmp_path / "recordings"))
+def studio(valkey, redis, postgres, tmp_path):
+    studio = Studio(valkey, redis, make_database(postgres), RecordingFiles(tmp_path / "recordings"))
     yield studio
     studio.close()
 
@@ -60,10 +49,10 @@ def studio(server, redis, postgres, tmp_path):
 class Studio:
     """One directory, one Redis, one database, the projection, and workers while a test wants them."""
 
-    def __init__(self, server, redis, database, files):
-        self.url, self.redis, self.database, self.files = server.url, redis, database, files
-        self.producer = Producer(server.url)
-        settings = ProcessSettings(redis_url=server.url, reader=ReaderSettings(lease=1.0))
+    def __init__(self, valkey, redis, database, files):
+        self.url, self.redis, self.database, self.files = valkey.url, redis, database, files
+        self.producer = Producer(valkey.url)
+        settings = ProcessSettings(redis_url=valkey.url, reader=ReaderSettings(lease=1.0))
         self.projection = Consumer(Recordings(database), settings)
         self.projection.start()
         self.ffmpeg = Ffmpeg(find_ffmpeg(None), 60)

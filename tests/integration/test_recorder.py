@@ -12,31 +12,20 @@ from streams.events import parse_time
 from streams.producer import Producer
 from streams.recorder import Recorder, RecorderSettings
 from streams.recording_files import Chunk, InvalidId, RecordingFiles
-from tests.integration.servers import make_server, plain_client
 from tests.integration.sound import facts, tone
 from tests.integration.test_workers import until
 
 QUICK = RecorderSettings(flush_seconds=0.5)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = make_server("valkey", tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.stop()
+@pytest.fixture
+def redis_server(valkey):
+    return valkey
 
 
 @pytest.fixture
-def redis(server):
-    with plain_client(server.url) as client:
-        client.flushall()
-        yield client
-
-
-@pytest.fixture
-def recorder(server, redis, tmp_path):
-    with Producer(server.url) as producer:
+def recorder(valkey, redis, tmp_path):
+    with Producer(valkey.url) as producer:
         yield Recorder(producer, tmp_path, QUICK)
 
 
@@ -134,8 +123,8 @@ def test_what_cannot_be_recorded_is_refused_and_the_rest_kept(recorder, redis, w
     assert 1 == len(facts(redis, "meeting.stopped"))
 
 
-def test_a_meeting_goes_on_in_the_form_in_which_it_began(redis, server, tmp_path):
-    with Producer(server.url) as producer:
+def test_a_meeting_goes_on_in_the_form_in_which_it_began(redis, valkey, tmp_path):
+    with Producer(valkey.url) as producer:
         Recorder(producer, tmp_path)._open("m", "g", "c", "hybrid")
         other = Recorder(producer, tmp_path, RecorderSettings(rate=16000))
         with pytest.raises(InvalidSetting, match="48000 Hz"):
@@ -151,14 +140,14 @@ def test_no_id_leads_out_of_the_directory(recorder, redis, files, tmp_path):
     }
 
 
-def test_without_redis_audio_is_kept_and_adopted_later(server, redis, tmp_path, files):
+def test_without_redis_audio_is_kept_and_adopted_later(valkey, redis, tmp_path, files):
     with Producer("redis://127.0.0.1:1") as away:
         absent = Recorder(away, tmp_path, QUICK)
         absent._adopted = True  # it started while Redis was there
         with pytest.raises(RedisUnavailable):
             record(absent, ("u", tone(1.2), 0))
     before = facts(redis)
-    with Producer(server.url) as producer:
+    with Producer(valkey.url) as producer:
         assert 3 == Recorder(producer, tmp_path, QUICK).adopt()
 
     assert [] == before
@@ -195,10 +184,10 @@ asyncio.run(main())
 
 
 def test_a_recorder_killed_again_and_again_ends_with_what_an_undisturbed_one_has(
-    server, redis, tmp_path, files, wait_until
+    valkey, redis, tmp_path, files, wait_until
 ):
     def start():
-        return subprocess.Popen([sys.executable, "-c", CHILD, server.url, str(tmp_path)], stderr=subprocess.PIPE)
+        return subprocess.Popen([sys.executable, "-c", CHILD, valkey.url, str(tmp_path)], stderr=subprocess.PIPE)
 
     for wanted in (3, 12, 25):
         child = start()

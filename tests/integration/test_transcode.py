@@ -18,31 +18,20 @@ from consumers.work.worker import WorkerSettings
 from streams.producer import Producer
 from streams.recording_files import Chunk, RecordingFiles
 from tests.integration.processes import Playhead
-from tests.integration.servers import make_server, plain_client
 from tests.integration.sound import RECORDINGS, decoded, facts, flush, samples, sha256, tone
 from tests.integration.test_workers import until, working
 
 QUICK = WorkerSettings(concurrency=2, hold=1.0, max_attempts=3, first_delay=0.01, grace=5)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = make_server("valkey", tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.stop()
+@pytest.fixture
+def redis_server(valkey):
+    return valkey
 
 
 @pytest.fixture
-def redis(server):
-    with plain_client(server.url) as client:
-        client.flushall()
-        yield client
-
-
-@pytest.fixture
-def producer(server, redis):
-    with Producer(server.url) as producer:
+def producer(valkey, redis):
+    with Producer(valkey.url) as producer:
         yield producer
 
 
@@ -55,8 +44,8 @@ def transcode(files, seconds=60, program=None):
     return Transcode(files, Ffmpeg(program or find_ffmpeg(None), seconds))
 
 
-async def work(server, handler, done, settings=QUICK):
-    async with working(server.url, handler, settings, partition=RECORDINGS):
+async def work(valkey, handler, done, settings=QUICK):
+    async with working(valkey.url, handler, settings, partition=RECORDINGS):
         await until(done)
 
 
@@ -68,10 +57,10 @@ def parked(redis):
     return list(ParkedEvents(redis, "transcode", RECORDINGS))
 
 
-def test_a_chunk_becomes_an_mp3_of_its_exact_length_and_its_pcm_goes(server, redis, producer, files):
+def test_a_chunk_becomes_an_mp3_of_its_exact_length_and_its_pcm_goes(valkey, redis, producer, files):
     chunk, pcm = Chunk("m", "u", 0), tone(1.234)
     flush(producer, files, pcm, chunk)
-    asyncio.run(work(server, transcode(files), lambda: steps(redis)["chunk.cleaned"]))
+    asyncio.run(work(valkey, transcode(files), lambda: steps(redis)["chunk.cleaned"]))
 
     (finished,) = [payload for _, payload in facts(redis, "transcode.finished")]
     path = files.path(files.mp3(chunk))
@@ -93,10 +82,10 @@ def test_a_chunk_becomes_an_mp3_of_its_exact_length_and_its_pcm_goes(server, red
         (None, {"pcm_path": "../../etc/passwd"}, "data.pcm_path: is not pcm/m/u/00000000.pcm"),
     ],
 )
-def test_bad_audio_is_a_failed_event_and_loses_nothing(server, redis, producer, files, pcm, members, reason):
+def test_bad_audio_is_a_failed_event_and_loses_nothing(valkey, redis, producer, files, pcm, members, reason):
     flush(producer, files, pcm, Chunk("m", "u", 0), **members)
     flush(producer, files, tone(0.1), Chunk("m", "u", 1))
-    asyncio.run(work(server, transcode(files), lambda: steps(redis)["chunk.cleaned"] and parked(redis)))
+    asyncio.run(work(valkey, transcode(files), lambda: steps(redis)["chunk.cleaned"] and parked(redis)))
 
     (failed,) = [payload for _, payload in facts(redis, "transcode.failed")]
     assert failed["error"].endswith(reason)
@@ -105,10 +94,10 @@ def test_bad_audio_is_a_failed_event_and_loses_nothing(server, redis, producer, 
     assert 1 == steps(redis)["transcode.finished"]
 
 
-def test_a_meeting_named_like_a_path_stays_in_its_directory(server, redis, producer, files):
+def test_a_meeting_named_like_a_path_stays_in_its_directory(valkey, redis, producer, files):
     chunk = Chunk("../../etc", "../..", 0)
     flush(producer, files, tone(0.1), chunk)
-    asyncio.run(work(server, transcode(files), lambda: steps(redis)["chunk.cleaned"]))
+    asyncio.run(work(valkey, transcode(files), lambda: steps(redis)["chunk.cleaned"]))
 
     assert [chunk] == list(files.chunks("mp3"))
     assert [files.directory] == list(files.directory.parent.iterdir())
@@ -120,10 +109,10 @@ def program(path: Path, script: str) -> Path:
     return path
 
 
-def test_an_ffmpeg_that_fails_is_tried_again_and_then_named_with_what_it_said(server, redis, producer, files, tmp_path):
+def test_an_ffmpeg_that_fails_is_tried_again_and_then_named_with_what_it_said(valkey, redis, producer, files, tmp_path):
     flush(producer, files, tone(0.1), Chunk("m", "u", 0))
     broken = program(tmp_path / "ffmpeg", "echo no space left >&2; exit 1")
-    asyncio.run(work(server, transcode(files, program=broken), lambda: parked(redis)))
+    asyncio.run(work(valkey, transcode(files, program=broken), lambda: parked(redis)))
 
     (failed,) = [payload for _, payload in facts(redis, "transcode.failed")]
     assert [1, 2, 3] == [payload["attempt"] for _, payload in facts(redis, "transcode.started")]
@@ -132,14 +121,14 @@ def test_an_ffmpeg_that_fails_is_tried_again_and_then_named_with_what_it_said(se
 
     parked_event = parked(redis)[0]
     ParkedEvents(redis, "transcode", RECORDINGS).request_retry(parked_event)
-    asyncio.run(work(server, transcode(files), lambda: steps(redis)["chunk.cleaned"]))
+    asyncio.run(work(valkey, transcode(files), lambda: steps(redis)["chunk.cleaned"]))
     assert 1 == steps(redis)["transcode.finished"]
 
 
-def test_an_ffmpeg_that_takes_too_long_is_killed(server, redis, producer, files, tmp_path):
+def test_an_ffmpeg_that_takes_too_long_is_killed(valkey, redis, producer, files, tmp_path):
     flush(producer, files, tone(0.1), Chunk("m", "u", 0))
     slow = program(tmp_path / "ffmpeg", f"echo $$ >> {tmp_path}/pids; exec sleep 1000")
-    asyncio.run(work(server, transcode(files, 0.05, slow), lambda: parked(redis)))
+    asyncio.run(work(valkey, transcode(files, 0.05, slow), lambda: parked(redis)))
 
     assert "took longer than 0.05 seconds" in facts(redis, "transcode.failed")[0][1]["error"]
     assert not any(psutil.pid_exists(int(pid)) for pid in (tmp_path / "pids").read_text().split())
@@ -150,13 +139,13 @@ def test_without_ffmpeg_it_is_said_how_to_get_one(tmp_path):
         find_ffmpeg(tmp_path / "none")
 
 
-def test_an_event_appended_again_after_all_is_done_makes_nothing_anew(server, redis, producer, files):
+def test_an_event_appended_again_after_all_is_done_makes_nothing_anew(valkey, redis, producer, files):
     flush(producer, files, tone(0.1), Chunk("m", "u", 0))
-    asyncio.run(work(server, transcode(files), lambda: steps(redis)["chunk.cleaned"]))
+    asyncio.run(work(valkey, transcode(files), lambda: steps(redis)["chunk.cleaned"]))
     before = files.path(files.mp3(Chunk("m", "u", 0))).stat()
     redis.flushall()
     flush(producer, files, None, Chunk("m", "u", 0))
-    asyncio.run(work(server, transcode(files), lambda: steps(redis)["chunk.cleaned"]))
+    asyncio.run(work(valkey, transcode(files), lambda: steps(redis)["chunk.cleaned"]))
 
     assert 0 == steps(redis)["transcode.started"]
     assert before == files.path(files.mp3(Chunk("m", "u", 0))).stat()
@@ -175,11 +164,11 @@ def test_a_cut_mp3_is_not_taken_for_a_whole_one(files, tmp_path):
             read_mp3(broken, str(path))
 
 
-def test_status_knows_a_worker(server, redis, producer, tmp_path, wait_until):
+def test_status_knows_a_worker(valkey, redis, producer, tmp_path, wait_until):
 
     files = RecordingFiles(tmp_path / "data" / "recordings")
     flush(producer, files, tone(0.1), Chunk("m", "u", 0))
-    playhead = Playhead(tmp_path / "data", server.url)
+    playhead = Playhead(tmp_path / "data", valkey.url)
 
     def look():
         found = json.loads(playhead.attempt("status", "--json").stdout)["consumers"]
