@@ -39,8 +39,9 @@ from streams.telemetry import about, plain
 _Result = TypeVar("_Result")
 
 _BLOCK_MS = 250
-_FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0
-_LONGEST_REDIS_DELAY = 3.0
+_FIRST_DELAY, _LONGEST_DELAY = 0.1, 3.0
+_LASTING_DELAY = 30.0
+"""Seconds between attempts where only a person can mend the sink."""
 _PASSING = ("NOGROUP", "READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "BUSY", "MISCONF", "OOM")
 """Beginnings of errors that end by themselves, or once somebody has mended the server."""
 _REST = 20
@@ -156,12 +157,12 @@ class Reader:
                 self._problem = plain(error)
                 self._log.warning("redis unavailable", error=self._problem, retry_in_seconds=round(self._delay, 1))
                 await self._pause(self._delay * random.uniform(0.5, 1.0))
-                self._delay = min(self._delay * 2, _LONGEST_REDIS_DELAY)
+                self._delay = min(self._delay * 2, _LONGEST_DELAY)
 
     async def _not_ready(self, error: PlayheadError) -> None:
         """Wait, long at once for what only a person can mend."""
         lasting = getattr(error.__cause__ or error, "lasting", False)
-        wait = _LONGEST_DELAY if lasting else self._delay * random.uniform(0.5, 1.0)
+        wait = _LASTING_DELAY if lasting else self._delay * random.uniform(0.5, 1.0)
         self.healthy = False
         self._problem = str(error)
         say = self._log.error if lasting else self._log.warning
