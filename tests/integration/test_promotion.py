@@ -254,8 +254,14 @@ def test_chunks_that_never_finish_are_waited_for_and_then_named(studio):
         return await handle(task)
 
     first.handle = only_u
-    studio.transcode = lambda: first
-    studio.work("transcode", "promote", done=studio.promoted, wait_seconds=1.0)
+
+    async def run():
+        async with working(studio.url, first, QUICK, partition=RECORDINGS):
+            await until(lambda: "DONE" in {chunk.transcode_status for chunk in studio.rows()[1]}, 60)
+            async with working(studio.url, studio.promote(wait_seconds=1.0), QUICK, partition=RECORDINGS):
+                await until(studio.promoted, 60)
+
+    asyncio.run(run())
 
     assert {1} == {len(one.missing_chunk_ids) for one in studio.rows()[2]}
     assert v.exists()
