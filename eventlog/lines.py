@@ -8,6 +8,7 @@ import crc32c
 import msgspec
 
 from eventlog.errors import BadLine
+from streams.entries import sequence_number
 from streams.errors import InvalidEvent
 from streams.events import Event, Recorded, one_line
 from streams.positions import Position
@@ -154,7 +155,7 @@ def event_id_of(line: bytes) -> str:
         return line[start:end].decode("utf-8", "replace")
     try:
         return msgspec.json.decode(line[start - 1 : _string_end(line, start)], type=str)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadLine(f"its event has no id that can be read: {error}") from error
 
 
@@ -187,9 +188,9 @@ def _recorded(attributes: bytes, data: bytes, position: Position) -> Recorded:
         known, extensions = _recorded_with_extensions(attributes)
     if known.specversion != "1.0":
         raise BadLine("its event is not CloudEvents 1.0")
-    sequence = known.sequence
-    if sequence is not None and not (sequence.isascii() and sequence.isdecimal()):
-        raise BadLine(f"its sequence {sequence!r} is not a number")
+    sequence = None if known.sequence is None else sequence_number(known.sequence.encode())
+    if known.sequence is not None and sequence is None:
+        raise BadLine(f"its sequence {known.sequence!r} is not a number")
     event = Event(
         id=known.id,
         source=known.source,
@@ -205,7 +206,7 @@ def _recorded(attributes: bytes, data: bytes, position: Position) -> Recorded:
         imported=known.imported,
         extensions=extensions,
     )
-    return Recorded(event, position, None if sequence is None else int(sequence))
+    return Recorded(event, position, sequence)
 
 
 def _string_end(line: bytes, start: int) -> int:

@@ -83,6 +83,8 @@ def decode_job_result(data: bytes) -> JobResult:
     Raises:
         InvalidEvent: it is not a JSON object, or has no job_id.
     """
+    if not _is_text(data):
+        raise InvalidEvent("data", "is not a JSON object")
     try:
         payload = _PAYLOAD.decode(data)
         job = _JOB.decode(payload.job) or _NO_JOB
@@ -174,17 +176,30 @@ def decode_members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw] | None:
     r"""The members of an object in order, as the bytes they were; None where the data is not a JSON object.
 
     msgspec refuses lone surrogates such as `\ud800`, deep nesting and NaN, all of which old files hold;
-    then the members are found by their brackets.
+    then the members are found by their brackets. It does not look into what it leaves as bytes, which we do:
+    JSON is UTF-8 (RFC 8259, section 8.1).
     """
+    if not _is_text(bytes(data)):
+        return None
     try:
         return _MEMBERS.decode(data)
     except msgspec.ValidationError:
         return None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except (msgspec.DecodeError, RecursionError):
         try:
             return dict(_split(bytes(data)))
         except ValueError:
             return None
+
+
+def _is_text(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def text_or_none(value: msgspec.Raw) -> str | None:
@@ -228,7 +243,7 @@ def _split(data: bytes) -> Iterator[tuple[str, msgspec.Raw]]:
         if depth == 0 and end:
             raise ValueError("something follows the object")
         if depth == 1 and mark == b":":
-            key, start = json.loads(data[start : token.start()].strip(_SPACE)), token.end()
+            key, start = _name(data[start : token.start()]), token.end()
         elif depth == 1 and mark in b",}":
             value = data[start : token.start()].strip(_SPACE)
             if value:
@@ -242,6 +257,13 @@ def _split(data: bytes) -> Iterator[tuple[str, msgspec.Raw]]:
         end = token.end()
     if depth or end != len(data):
         raise ValueError("brackets do not match")
+
+
+def _name(key: bytes) -> str:
+    name = cast("object", json.loads(key.strip(_SPACE)))
+    if not isinstance(name, str):
+        raise ValueError("a member has no name")  # noqa: TRY004  # as for other bytes that are no JSON
+    return name
 
 
 def _checked(value: bytes) -> msgspec.Raw:

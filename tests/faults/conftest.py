@@ -13,6 +13,7 @@ import pytest
 from streams.names import presence_key
 from streams.partitions import Partition
 from tests.faults.audits import audit
+from tests.faults.decoders import DECODERS
 from tests.faults.effects import KINDS, note_effects
 from tests.faults.nursery import Nursery, Spec
 from tests.faults.postgres import MortalPostgres
@@ -30,16 +31,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = SERVERS if metafunc.config.getoption("--full-faults") else ["valkey"]
         metafunc.parametrize("fault_server", names, indirect=True, scope="session")
     tables = [sink for sink, kind in KINDS.items() if kind.table]
-    for fixture, names in (("any_sink", [*KINDS]), ("table_sink", tables)):
+    for fixture, names in (("any_sink", [*KINDS]), ("table_sink", tables), ("decoder", [*DECODERS])):
         if fixture in metafunc.fixturenames:
             metafunc.parametrize(fixture, names if metafunc.config.getoption("--full-faults") else names[:1])
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     reports = session.config.stash.get(_REPORTS, [])
-    if session.config.getoption("--full-faults") and reports and not hasattr(session.config, "workerinput"):
-        rows = sorted(reports, key=lambda one: (one.fault, one.sink, one.server))
-        PAGE.write_text(render(rows, session.config.getoption("--fault-scale")))
+    if session.config.getoption("--full-faults") and reports:
+        whole = session.config.args == ["tests/faults"] and not session.config.getoption("keyword")
+        finished = exitstatus != pytest.ExitCode.INTERRUPTED
+        PAGE.write_text(render(reports, "" if whole and finished else PAGE.read_text()))
 
 
 @pytest.fixture

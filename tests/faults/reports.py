@@ -46,8 +46,11 @@ Each row causes a fault on real servers, again and again, and then compares ever
 control is the same harness without the safeguard; it has to fail, or the row would prove nothing. `make faults` runs
 all of it and writes this page; `make test` runs a short form. Recovery is the longest time from a fault until the
 effects were complete again, a lease of 0.3 s included; of dead processes all leases but one in ten are ended at once.
-Servers beside Valkey and Redis 7.0 get a tenth of the runs. This page was written with `make faults SCALE={scale}`.
+Servers beside Valkey and Redis 7.0 get a tenth of the runs.
 
+"""
+
+_TITLES = """\
 | fault | sink | server | promise | runs | lost | duplicated | wrong | without the safeguard | recovery | seed |
 |---|---|---|---|--:|--:|--:|--:|---|--:|--:|
 """
@@ -59,8 +62,8 @@ _TAIL = """
 - The row of random sequences is a state machine: it appends, reads, crashes before or after a write or its
   acknowledgement, lets workers take, claim and finish entries, kills and starts Redis, trims, and empties Redis, in any
   order. After each sequence log, JSON files and the worker's outcomes must follow from what was acknowledged.
-- The decoders of entries, lines of the log and payloads get hundreds of hostile values each; what they give is a value
-  or a named error.
+- Beside the bytes that follow their branches, the decoders get hundreds of hostile values each, which hypothesis
+  makes after the shape of what they read.
 - Names from outside, and links planted in the directories that are written, lead nowhere: [security](security.md).
 - What `playhead verify` finds and repairs is tested on real processes, a flipped bit in a sealed segment included.
 - Commands, replays and parked events on a Redis Cluster, and behind a Sentinel through a failover, are tested without
@@ -68,15 +71,15 @@ _TAIL = """
 """
 
 
-def render(reports: Iterable[Report], scale: float) -> str:
-    """The page; `scale` is the part of the full counts that was run."""
-    return (
-        _HEAD.replace("{scale}", f"{scale:g}")
-        + "".join(
+def render(reports: Iterable[Report], page: str = "") -> str:
+    """The page; what stands on an older one and was not run again is kept."""
+    rows = {tuple(line.split(" | ")[:3]): line for line in page.splitlines(keepends=True) if line.startswith("| ")}
+    rows.pop(tuple(_TITLES.split(" | ")[:3]), None)
+    for one in reports:
+        line = (
             f"| {one.fault} | {one.sink} | {one.server} | {one.promise} | {one.runs} | {one.harm.lost} | "
             f"{one.harm.duplicated} | {one.harm.wrong} | {one.control}: {one.control_harm} | "
             f"{'' if one.recovery is None else f'{one.recovery:.1f} s'} | {one.seed} |\n"
-            for one in reports
         )
-        + _TAIL
-    )
+        rows[tuple(line.split(" | ")[:3])] = line
+    return _HEAD + _TITLES + "".join(rows[key] for key in sorted(rows)) + _TAIL

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from consumers.ahead import decoded
 from eventlog.errors import BadLine
-from eventlog.lines import decode_line, position_if_readable
+from eventlog.lines import decode_line, event_id_of, position_if_readable
 from projections.archives.captured import decode_captured
 from projections.job_result import decode_job, decode_job_result, decode_members
 from streams.entries import RawEntry, sequence_of, subject_of
@@ -99,9 +99,11 @@ def test_an_entry_is_an_event_or_invalid(changes):
         st.dictionaries(st.sampled_from(["position", "crc32c", "event", "sequence", "x"]), JSON).map(write),
     )
 )
+@example(b'{"position":"1-1","crc32c":"00000000","event":{"specversion":"1.0","id":"\xff\\""')
 def test_a_line_of_the_log_is_an_event_or_bad(line):
-    with contextlib.suppress(BadLine, InvalidEvent):
-        decode_line(line)
+    for read in (decode_line, event_id_of):
+        with contextlib.suppress(BadLine, InvalidEvent):
+            read(line)
     position_if_readable(line)
 
 
@@ -121,6 +123,8 @@ NAMES = [
 
 @MANY
 @given(st.one_of(VALUES, JSON.map(write), st.dictionaries(st.sampled_from(NAMES), JSON).map(write)))
+@example(b'{{"job_id":"1"}:"\\ud800"}')
+@example(b'{"job_id":"1","job":{"created_at":"\xcd","metadata":7},"result":"\xff"}')
 def test_a_payload_is_one_or_invalid(data):
     event = Event(id="1", source="s", type="job.completed", time="2025-08-09T06:36:59Z", subject="job/1", data=data)
     for decode in (
@@ -137,6 +141,7 @@ def test_a_payload_is_one_or_invalid(data):
 @given(st.one_of(VALUES, JSON.map(write), st.dictionaries(st.sampled_from(NAMES), JSON).map(write)))
 @example(b'{"job_id":"1","job":{"created_at":"2025","metadata":{"scraper_id":7}},"retry_count":"x"}')
 @example(b'{"job_id":"1","job":{"created_at":[],"metadata":{"scraper_id":"\\ud800"}}}')
+@example(b'{"job_id":"1","result":"\xff"}')
 def test_which_job_a_payload_is_of_is_read_alike_from_its_bytes_and_from_its_members(data):
     assert _job(lambda: decode_job_result(data)) == _job(lambda: decode_job(decode_members(data)))
 
