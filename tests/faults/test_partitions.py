@@ -55,10 +55,10 @@ def kill_one_of_three(theatre, chance, runs, control=None) -> tuple[Harm, float]
 
 
 def test_partitions_move_within_the_lease_time_while_events_keep_coming(theatre, report, count, seed):
-    """One of three processes dies as soon as the partitions of the one before are served again."""
-    kills = count(4, 100)
-    harm, longest = kill_under_load(theatre, random.Random(seed), kills)
-    control_harm, _ = kill_under_load(theatre, random.Random(seed), 2, "no lease")
+    """One of three processes dies every few seconds, for five minutes in the full form."""
+    kills, between = count(4, 100), count(20, 2000)
+    harm, longest = kill_under_load(theatre, random.Random(seed), kills, between)
+    control_harm, _ = kill_under_load(theatre, random.Random(seed), 2, between=20, control="no lease")
 
     report(
         Report(
@@ -76,8 +76,8 @@ def test_partitions_move_within_the_lease_time_while_events_keep_coming(theatre,
     )
 
 
-def kill_under_load(theatre, chance, kills, control=None) -> tuple[Harm, float]:
-    """The recovery is the longest time for which a partition that a process held had no owner."""
+def kill_under_load(theatre, chance, kills, between, control=None) -> tuple[Harm, float]:
+    """Kill again after so many events more; the recovery is the longest time for which a partition had no owner."""
     stage = theatre.begin(PARTITIONS)
     running = [theatre.spawn("jobs", control=control, lease=LEASE) for _ in range(3)]
     keys = [f"{Partition('jobs', number).key}:lease:jobs" for number in range(PARTITIONS)]
@@ -106,6 +106,8 @@ def kill_under_load(theatre, chance, kills, control=None) -> tuple[Harm, float]:
             stage.wait_until(lambda held=held, before=before: _are_taken_over(stage, keys, held, before))
             watch.stop()
             running.append(theatre.spawn("jobs", control=control, lease=LEASE))
+            enough = len(events) + between
+            stage.wait_until(lambda enough=enough: len(events) >= enough)
     finally:
         stop.set()
         producing.join()
