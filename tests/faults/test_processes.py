@@ -51,7 +51,7 @@ def start_until_it_lives(theatre, max_deliveries, limit) -> int:
 
         def is_over(pid=pid, codes=codes):
             codes.append(theatre.ended(pid))
-            return codes[-1] is not None or stage._is_caught_up("jobs")
+            return codes[-1] is not None or not stage.behind("jobs")
 
         stage.wait_until(is_over)
         if codes[-1] is None:

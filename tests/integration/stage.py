@@ -162,8 +162,9 @@ class Stage:
         return self.producer.append_events(events)
 
     def caught_up(self, *names: str, stream: str = "jobs") -> None:
-        """Wait until every group stands at the last entry of the stream."""
-        self.wait_until(lambda: all(self._is_caught_up(name, stream) for name in names or SINKS))
+        """Wait until every group stands at the last entry of the stream, as long as one of them moves."""
+        while behind := self.behind(*names or SINKS, stream=stream):
+            self.wait_until(lambda behind=behind: self.behind(*names or SINKS, stream=stream) != behind)
 
     def parked(self, name: str) -> list[Parked]:
         return list(self.parked_events(name))
@@ -200,16 +201,19 @@ class Stage:
         assert latest == self.files()
         assert latest == self.rows()
 
-    def _is_caught_up(self, name: str, stream: str = "jobs") -> bool:
+    def behind(self, *names: str, stream: str = "jobs") -> dict[tuple[str, str], bytes]:
+        """Where groups stand that have not come to the last entry."""
+        found: dict[tuple[str, str], bytes] = {}
         for number in range(self.partitions):
             key = Partition(stream, number).key
             if not self.redis.exists(key):
                 continue
-            last = self.redis.xinfo_stream(key)["last-generated-id"]
-            groups = {group["name"]: group["last-delivered-id"] for group in self.redis.xinfo_groups(key)}
-            if Position.parse(groups.get(name.encode(), b"0-0")) < Position.parse(last):
-                return False
-        return True
+            last = Position.parse(self.redis.xinfo_stream(key)["last-generated-id"])
+            groups = {group["name"].decode(): group["last-delivered-id"] for group in self.redis.xinfo_groups(key)}
+            found |= {
+                (key, name): position for name in names if Position.parse(position := groups.get(name, b"0-0")) < last
+            }
+        return found
 
 
 def make_database(server: str) -> str:
