@@ -31,7 +31,7 @@ from streams.positions import Position
 
 SCRIPT = Path(__file__).with_name("append.lua").read_text()
 
-_REPLICA_MILLISECONDS = 1000
+_REPLICA_SECONDS = 1.0
 _DURABILITY = re.compile(r"server|replicas:([1-9]\d?)", re.ASCII)
 _UNAVAILABLE = (
     RedisConnectionError,
@@ -46,11 +46,20 @@ _REFUSED_FOR_NOW = ("OOM", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN",
 
 
 class AppendSettings(msgspec.Struct, frozen=True):
-    """`window` is seconds for which the same id adds nothing, `replicas` how many must confirm an append."""
+    """`window` is seconds for which the same id adds nothing, `replicas` how many must confirm an append.
+
+    `timeout` is seconds after which the client counts a silent connection as dead.
+    """
 
     partitions: int
     window: int
     replicas: int
+    timeout: float
+
+    @property
+    def replica_milliseconds(self) -> int:
+        """How long replicas have: their answer must come before the client gives up. 0 would be for ever."""
+        return max(1, round(1000 * min(_REPLICA_SECONDS, self.timeout / 2)))
 
 
 def replicas_of(durability: str) -> int:
@@ -136,7 +145,7 @@ class Appender:
             client = client.get_redis_connection(node)
         with client.pipeline(transaction=False) as pipeline:  # pyright: ignore[reportUnknownMemberType]  # as above
             self._script(keys=keys, args=arguments, client=pipeline)
-            pipeline.execute_command("WAIT", self._settings.replicas, _REPLICA_MILLISECONDS)  # pyright: ignore[reportUnknownMemberType]  # untyped in redis-py
+            pipeline.execute_command("WAIT", self._settings.replicas, self._settings.replica_milliseconds)  # pyright: ignore[reportUnknownMemberType]  # untyped in redis-py
             replies = cast("list[object]", pipeline.execute(raise_on_error=False))
         for reply in replies:
             if isinstance(reply, Exception):

@@ -72,7 +72,7 @@ class Producer:
             client = lambda: connect(address, timeout, retries=retries)  # noqa: E731
         else:
             client = lambda: redis  # noqa: E731
-        self._appender = Appender(client, AppendSettings(partitions, window, replicas_of(durability)))
+        self._appender = Appender(client, AppendSettings(partitions, window, replicas_of(durability), timeout))
         self._blobs = None if blobs is None else Blobs(blobs)
         self._spool = None if spool is None else Spool(spool)
         self._flusher = None if self._spool is None else Flusher(self._spool, self._send_all)

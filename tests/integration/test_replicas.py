@@ -83,6 +83,14 @@ def test_without_a_confirmation_append_fails_again_and_again_until_there_is_one(
     assert ["id-1", "id-2"] == pair.ids()
 
 
+def test_replicas_that_do_not_confirm_are_named_before_a_short_timeout_is_over(pair):
+    with Producer(pair.url, durability="replicas:1", timeout=0.5) as producer:
+        append(producer, "id-1")
+        pair.pause()
+        with pytest.raises(NotReplicated, match="0 of 1"):
+            append(producer, "id-2")
+
+
 def test_the_control_without_replicas_acknowledges_what_the_replica_lacks(pair):
     with Producer(pair.url) as producer:
         pair.pause()
