@@ -21,7 +21,7 @@ from playhead.outcome import BEHIND, CORRUPT, DONE
 from playhead.output import print_json, say
 from playhead.registry import PROJECTIONS, STREAMS, VERIFICATIONS
 from playhead.settings import Settings, load, servers
-from projections.verification import Foldable, Lack, Verifiable
+from projections.verification import Foldable, Lack, Searchable, Verifiable
 from streams.connections import connect
 from streams.events import Recorded
 from streams.partitions import Partition
@@ -33,7 +33,7 @@ _ROUNDS = 3
 
 class FaultShown(msgspec.Struct, frozen=True):
     """Something missing or wrong: of the log itself where `projection` is `log`. `key` is the job's
-    id, or the event's for an archive.
+    id, the event's for an archive, or the organization's for a stray one.
     """
 
     kind: str
@@ -117,6 +117,11 @@ def _verify(settings: Settings, client: "Redis | RedisCluster") -> tuple[Verifie
                 if partition.stream in STREAMS[name]:
                     one = _Comparison(root, partition, name, projection, client, found)
                     lacks.setdefault(name, []).extend((partition, lack) for lack in one.run())
+            if isinstance(projection, Searchable):
+                found.faults += [
+                    FaultShown("stray", name, None, None, stray.key, None, stray.place, stray.problem)
+                    for stray in projection.strays()
+                ]
     redis: Any = client
     for partition in partitions(root):
         found.lost += [msgspec.json.decode(raw, type=Lost) for raw in redis.lrange(lost_key(partition), 0, -1)]
@@ -245,7 +250,7 @@ def _position(client: "Redis | RedisCluster", name: str, partition: Partition) -
 
 def _print(found: Verified) -> None:
     for fault in found.faults:
-        about = " ".join(part for part in (fault.projection, fault.subject, fault.position) if part)
+        about = " ".join(part for part in (fault.projection, fault.subject or fault.key, fault.position) if part)
         print(f"{fault.kind}: {about}: {fault.problem} ({fault.file})")
     for parked in found.parked:
         print(f"parked: {parked.projection} {parked.subject} {parked.position}")

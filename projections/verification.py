@@ -25,6 +25,14 @@ class Lack(msgspec.Struct, frozen=True):
     replayed: bool = True
 
 
+class Stray(msgspec.Struct, frozen=True):
+    """Something that no event gave: `key` names it, `place` where it is. No replay mends it."""
+
+    key: str
+    place: str
+    problem: str
+
+
 class Compared(Protocol):
     """What a projection can be compared by."""
 
@@ -63,4 +71,13 @@ class Foldable(Compared, Protocol):
 
     def differences(self) -> Iterator[Lack]:
         """What the projection holds otherwise, after all events that were followed."""
+        ...
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """Finds what it holds of no event at all."""
+
+    def strays(self) -> Iterator[Stray]:
+        """What should not be there; asked once, when all events were compared."""
         ...

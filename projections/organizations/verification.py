@@ -12,16 +12,16 @@ from projections.organizations.projection import Organizations, Reading, read
 from projections.organizations.reconciliation import derived
 from projections.organizations.rows import Rows, organization_id
 from projections.postgres import Connection, Database
-from projections.verification import Lack
+from projections.verification import Lack, Stray
 from streams.errors import InvalidEvent
 from streams.events import Recorded
 
 _HERE = Path(__file__).parent
-_STANDING, _UNMATCHED, _ORGANIZATIONS_OF, _RESULTS_DIFFER, _SOURCES_DIFFER, _MEMBERS, _CANDIDATES, _OLDEST = (
+_STANDING, _UNMATCHED, _ORGANIZATIONS_OF, _RESULTS_DIFFER, _SOURCES_DIFFER, _MEMBERS, _CANDIDATES, _OLDEST, _STRAYS = (
     (_HERE / f"{name}.sql").read_bytes()
     for name in (
         "standing", "unmatched", "organizations_of", "results_differ", "sources_differ", "members", "candidates",
-        "oldest",
+        "oldest", "strays",
     )
 )  # fmt: skip
 _DIFFER = {
@@ -40,8 +40,7 @@ _OTHER = "another organization"
 class OrganizationsVerification:
     """Compares what each result came to, its sources, and every row of the organizations that they are in.
 
-    Each organization is derived again from its sources, and must be exactly what the rule joins. A row whose
-    organization no result speaks of is not found.
+    Each organization is derived again from its sources, and must be exactly what the rule joins.
     """
 
     def __init__(self, database_url: str) -> None:
@@ -85,6 +84,12 @@ class OrganizationsVerification:
                 yield Lack("stale", reading.job_id, recorded, "organization_results", "the row shows an older event")
             elif found == reading.precedence and reading.job_id in problems:
                 yield Lack("altered", reading.job_id, recorded, _PLACE, problems[reading.job_id])
+
+    def strays(self) -> Iterator[Stray]:
+        """Organizations with rows, such as some that were inserted by hand, that no result speaks of."""
+        with self._database.transaction() as connection:
+            for identity, places in connection.execute(_STRAYS).fetchall():
+                yield Stray(identity, places, "no result speaks of this organization; delete its rows")
 
     def discard(self, lack: Lack) -> None:
         """Nothing: a replay writes its rows anew."""

@@ -109,6 +109,30 @@ def test_a_newer_result_without_organizations_is_no_fault_and_what_it_spared_com
     assert before == tables(database)
 
 
+def test_rows_of_an_organization_that_no_result_speaks_of_are_strays(database):
+    verification = OrganizationsVerification(database)
+    before = list(verification.strays())
+    made = "00000000-0000-4000-8000-000000000001"
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            "INSERT INTO organizations SELECT (jsonb_populate_record(organizations, %s::jsonb)).*"
+            " FROM organizations LIMIT 1",
+            (f'{{"id": "{made}"}}',),
+        )
+        connection.execute(
+            "INSERT INTO phones SELECT (jsonb_populate_record(phones, %s::jsonb)).* FROM phones LIMIT 1",
+            (f'{{"id": "{made}", "organization_id": "{made}"}}',),
+        )
+    found = list(verification.strays())
+    verification.close()
+    with psycopg.connect(database) as connection:
+        connection.execute("DELETE FROM phones WHERE organization_id = %s", (made,))
+        connection.execute("DELETE FROM organizations WHERE id = %s", (made,))
+
+    assert [] == before
+    assert [(made, "organizations, phones")] == [(one.key, one.place) for one in found]
+
+
 def test_organizations_that_the_rule_would_join_or_part_are_found(database):
     with psycopg.connect(database) as connection:
         one, other = connection.execute("SELECT id FROM organizations ORDER BY id LIMIT 2").fetchall()
