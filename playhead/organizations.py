@@ -17,8 +17,6 @@ from streams.errors import InvalidSetting
 
 organizations_app = App(name="organizations", help="Organizations that job results speak of.")
 
-_SHARE = 100
-
 
 class Outcome(msgspec.Struct, frozen=True):
     """How many results came to one thing."""
@@ -125,7 +123,7 @@ def stat(*, data_dir: DataDir = None, json: Json = False) -> None:
         return
     print_table(
         ("OUTCOME", "RESULTS", "PERCENT"),
-        [(one.outcome, one.results, f"{_SHARE * one.share:.1f}") for one in found.outcomes],
+        [(one.outcome, one.results, f"{100 * one.results / results:.1f}") for one in found.outcomes],
     )
     print(f"\n{found.results} results, {found.repaired} of them repaired; {found.records} times an organization\n")
     print_table(("TABLE", "ROWS"), list(tables.items()))

@@ -1,5 +1,6 @@
 """`playhead publish`: the data set that others use."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,11 @@ from playhead.output import print_json, say
 from playhead.publication.dataset import Content, assemble, paths
 from playhead.publication.release import Release
 from playhead.publication.repository import Repository, enclosing, find_repository
-from playhead.settings import load, output_directory, servers
+from playhead.settings import Settings, load, output_directory, servers
 from streams.errors import InvalidSetting
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+"""A URL, of which a Path keeps one slash."""
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -58,7 +62,7 @@ def publish(
     settings = load(data_dir)
     directory = to.expanduser().absolute()
     outputs = output_directory(settings, "publish")
-    _refuse_places(directory, outputs)
+    _refuse_places(to, directory, settings)
     database_url = servers(settings, redis=False).database_url
     with Release(directory, overwrite=overwrite) as release:
         repository = find_repository(directory)
@@ -75,12 +79,24 @@ def publish(
     _tell(_published(directory, content, release, commit, pushed=push), repository, json=json)
 
 
-def _refuse_places(directory: Path, outputs: Path) -> None:
-    place, source = directory.resolve(), outputs.resolve()
+def _refuse_places(given: Path, directory: Path, settings: Settings) -> None:
+    if _URL.match(str(given)):
+        raise InvalidSetting(f"--to: {given} looks like a URL; it takes a directory on this machine")
+    place = directory.resolve()
     if place.is_file():
         raise InvalidSetting(f"--to: {directory} is a file; it takes a directory")
-    if place == source or source in place.parents:
-        raise InvalidSetting(f"--to: {directory} lies in OUTPUT_DIR, which is published from; choose another directory")
+    if place == settings.data_dir.resolve():
+        raise InvalidSetting(f"--to: {directory} is the data directory; choose another directory")
+    for name, source in (
+        ("OUTPUT_DIR", settings.output_dir),
+        ("EVENT_LOG_DIR", settings.event_log_dir),
+        ("PLAYHEAD_RECORDINGS_DIR", settings.recordings_dir),
+        ("ARCHIVE_DIR", settings.archive_dir),
+        ("PLAYHEAD_BLOB_DIR", settings.blob_dir),
+        ("PLAYHEAD_SPOOL_DIR", settings.spool_dir),
+    ):
+        if source is not None and "://" not in str(source) and place.is_relative_to(Path(source).resolve()):
+            raise InvalidSetting(f"--to: {directory} lies in {name}, which is Playhead's own; choose another directory")
 
 
 def _message(content: Content) -> str:
@@ -117,9 +133,10 @@ def _tell(found: Published, repository: Repository | None, *, json: bool) -> Non
     if json:
         print_json(found)
         return
+    percent = 100 * found.with_organizations / found.results if found.results else 0.0
     print(
         f"{found.organizations:,} organizations at {found.locations:,} locations, from {found.with_organizations:,} of "
-        f"{found.results:,} results ({100 * found.share:.1f} %); {found.jobs:,} jobs on {found.days:,} day(s)"
+        f"{found.results:,} results ({percent:.1f} %); {found.jobs:,} jobs on {found.days:,} day(s)"
     )
     changed = f"{found.written:,} files written, {found.removed:,} removed"
     print(changed if found.written or found.removed else "nothing changed")

@@ -336,8 +336,29 @@ def test_places_that_cannot_be_published_to_are_named(published, tmp_path):
         published.publish(to=published.outputs / "set")
     with pytest.raises(InvalidSetting, match="is a file"):
         published.publish(to=tmp_path / "file")
+    with pytest.raises(InvalidSetting, match="looks like a URL"):
+        published.publish(to="s3://bucket/set")
+    for place in ("eventlog", "archives", "recordings/set"):
+        with pytest.raises(InvalidSetting, match="_DIR, which"):
+            published.publish("--data-dir", str(tmp_path / "own"), to=tmp_path / "own" / place)
+    with pytest.raises(InvalidSetting, match="is the data directory"):
+        published.publish("--data-dir", str(tmp_path / "own"), to=tmp_path / "own")
     with pytest.raises(InvalidSetting, match="git init"):
         published.publish("--push")
+
+
+def test_percentages_are_the_same_wherever_they_are_printed(dataset, capsys):
+    for _ in range(14):
+        dataset.record(result("Elm Street Pantry", "12 Elm St", 41.08))
+    for _ in range(3):
+        dataset.record("no data")
+    dataset.publish()
+    published = (dataset.directory / "STATS.md").read_text()
+    capsys.readouterr()
+    app(["organizations", "stat"], result_action="return_value", exit_on_error=False)
+
+    assert "| organizations | 14 | 82.4 |" in published
+    assert "82.4" in capsys.readouterr().out
 
 
 def test_a_database_that_is_not_upgraded_says_so(dataset):
