@@ -11,8 +11,9 @@ def main() -> None:
     """Run the command line and exit with its code."""
     try:
         from playhead.commands import choose
-        from playhead.outcome import run
+        from playhead.outcome import open_standard_streams, run
 
+        open_standard_streams()
         code = run(choose(sys.argv[1:]))
     except KeyboardInterrupt:  # also while modules are loaded
         code = 130

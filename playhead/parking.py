@@ -1,14 +1,14 @@
 """`playhead parked`: events that a consumer set aside."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
 
-import msgspec
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from consumers.parked import Parked, ParkedEvents
+from playhead.options import DataDir, Json
+from playhead.outcome import FAILED
+from playhead.output import print_json, print_table, say
 from playhead.registry import STREAMS
 from playhead.settings import load, servers
 from streams.connections import connect
@@ -17,63 +17,78 @@ from streams.partitions import Partition
 
 parked_app = App(name="parked", help="Events that a consumer set aside after they failed for good.")
 
-DataDir = Annotated[Path | None, Parameter("--data-dir")]
-
 
 @parked_app.command(name="list")
 def list_parked(
     consumer: str | None = None,
+    /,
     *,
     data_dir: DataDir = None,
-    json: Annotated[bool, Parameter("--json", negative=())] = False,
+    json: Json = False,
 ) -> None:
     """List parked events with their reasons.
+
+    Args:
+        consumer: Only those of this consumer.
 
     Example:
         playhead parked list jobs
     """
     found = [parked for _, parked in _all(consumer, data_dir)]
     if json:
-        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        print_json(found)
         return
-    for parked in found:
-        print(
-            f"{parked.id}  {parked.consumer}  {parked.subject}  {parked.type}  {parked.reason_class}: {parked.reason}"
-        )
+    print_table(
+        ("ID", "CONSUMER", "SUBJECT", "TYPE", "REASON"),
+        [(one.id, one.consumer, one.subject, one.type, f"{one.reason_class}: {one.reason}") for one in found],
+    )
 
 
 @parked_app.command
-def show(consumer: str, id: str, *, data_dir: DataDir = None) -> int:
+def show(consumer: str, id: str, /, *, data_dir: DataDir = None) -> int:
     """Print every field of one parked event.
+
+    Args:
+        consumer: The consumer that set it aside.
+        id: Its id, as `playhead parked list` prints it.
 
     Example:
         playhead parked show jobs 1754541721120-0
     """
     for events, parked in _all(consumer, data_dir):
         if parked.id == id and (fields := events.show(id)) is not None:
-            print(msgspec.json.format(msgspec.json.encode(fields), indent=2).decode())
+            print_json(fields)
             return 0
-    print(f"playhead: {consumer} has no parked event {id}", file=sys.stderr)
-    return 1
+    return _not_there(consumer, id)
 
 
 @parked_app.command
-def retry(consumer: str, id: str | None = None, *, data_dir: DataDir = None) -> int:
+def retry(consumer: str, id: str | None = None, /, *, data_dir: DataDir = None) -> int:
     """Let the consumer try parked events again, in order; all of them, or those of one event's subject.
+
+    Args:
+        consumer: The consumer that set them aside.
+        id: An event's id, as `playhead parked list` prints it.
 
     Example:
         playhead parked retry jobs
     """
     chosen = [(events, parked) for events, parked in _all(consumer, data_dir) if id in {None, parked.id}]
+    if id is not None and not chosen:
+        return _not_there(consumer, id)
     for events, parked in chosen:
         events.request_retry(parked)
     print(f"{len(chosen)} to be tried again; `playhead parked list {consumer}` shows what stays")
-    return 0 if chosen or id is None else 1
+    return 0
 
 
 @parked_app.command
-def drop(consumer: str, id: str, *, data_dir: DataDir = None) -> int:
+def drop(consumer: str, id: str, /, *, data_dir: DataDir = None) -> int:
     """Give one parked event up for this consumer; the log still has it.
+
+    Args:
+        consumer: The consumer that set it aside.
+        id: Its id, as `playhead parked list` prints it.
 
     Example:
         playhead parked drop jobs 1754541721120-0
@@ -83,8 +98,12 @@ def drop(consumer: str, id: str, *, data_dir: DataDir = None) -> int:
             events.drop(parked)
             print(f"dropped {parked.type} {parked.subject}")
             return 0
-    print(f"playhead: {consumer} has no parked event {id}", file=sys.stderr)
-    return 1
+    return _not_there(consumer, id)
+
+
+def _not_there(consumer: str, id: str) -> int:
+    say(f"{consumer} has no parked event {id}; `playhead parked list {consumer}` prints ids")
+    return FAILED
 
 
 def _all(consumer: str | None, data_dir: Path | None) -> Iterator[tuple[ParkedEvents, Parked]]:

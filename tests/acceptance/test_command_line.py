@@ -56,6 +56,22 @@ def test_a_command_that_is_not_known_is_answered_with_the_nearest(playhead):
     assert done.stderr.count(b"\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["publish"], b"--to requires an argument. See `playhead publish --help`."),
+        (["parked", "drop", "jobs"], b"ID requires an argument. See `playhead parked drop --help`."),
+        (["replay", "old/daily"], b"Nothing is known of 'old/daily'. See `playhead replay --help`."),
+        (["status", "--wach"], b"Did you mean --watch? See `playhead status --help`."),
+    ],
+)
+def test_wrong_use_names_the_help_of_the_command(playhead, arguments, said):
+    done = playhead(*arguments)
+
+    assert (2, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n"))
+    assert said in done.stderr
+
+
 def test_lines_are_appended_in_order_and_once(playhead, running):
     lines = b"".join(line(number, traceparent=f"00-{number:032x}-00000000000000aa-01") for number in range(1, 1201))
     first = playhead("append", stdin=lines + b"\n" + line(1201)[:-1], REDIS_URL=running.redis_url)
@@ -220,11 +236,31 @@ def test_config_shows_origins_and_check_has_exit_codes(playhead, tmp_path):
     assert b"hunter2" not in shown.stdout + invalid.stderr + refused.stderr
 
 
-def test_a_closed_pipe_is_quiet(tmp_path):
+@pytest.mark.parametrize("closed", [0, 1, 2])
+@pytest.mark.parametrize("arguments", [["consumers"], ["config", "show"]])
+def test_a_standard_stream_that_is_closed_is_no_error(tmp_path, arguments, closed):
+    def close() -> None:
+        os.close(closed)
+
+    done = subprocess.run(
+        [*PLAYHEAD, *arguments],
+        cwd=tmp_path,
+        env=CLEAN,
+        capture_output=True,
+        preexec_fn=close,
+        check=False,
+    )
+
+    assert (0, b"") == (done.returncode, done.stderr)
+    assert (closed == 1) == (done.stdout == b"")
+
+
+@pytest.mark.parametrize("argument", ["consumers", "--help"])
+def test_a_closed_pipe_is_quiet(tmp_path, argument):
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [*PLAYHEAD, "consumers"], cwd=tmp_path, env=CLEAN, stdout=writing, stderr=subprocess.PIPE, check=False
+        [*PLAYHEAD, argument], cwd=tmp_path, env=CLEAN, stdout=writing, stderr=subprocess.PIPE, check=False
     )
     os.close(writing)
 
