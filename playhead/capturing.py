@@ -18,6 +18,7 @@ from eventlog.recorder_files import RecorderFiles, Skipped, shown
 from eventlog.replay import new_run
 from playhead import messages
 from playhead.options import DataDir, Json
+from playhead.outcome import DONE, FAILED
 from playhead.output import print_json, say
 from playhead.settings import Settings, load
 from playhead.spooling import IN_SPOOL, open_producer
@@ -77,7 +78,8 @@ def capture(
 ) -> int:
     """Record scraped content: a file, stdin as -, or each file below a directory; prints the position of each.
 
-    Content above 256 KiB goes to PLAYHEAD_BLOB_DIR first. Hidden files and links of a directory are left out.
+    Content above 256 KiB goes to PLAYHEAD_BLOB_DIR first. Hidden files and links of a directory are left out. Exit code
+    1 where some of it cannot be read; the rest is captured.
 
     Args:
         path: A file, a directory, or - for stdin.
@@ -108,12 +110,13 @@ def capture(
         raise InvalidSetting("--id is for one content, and a directory has many")
     described = _described(metadata)
     blobs = Blobs(settings.blob_dir)
+    below = _Directory(path) if path.is_dir() else None
     with open_producer(settings) as producer:
-        for file, content in _contents(path):
+        for file, content in _contents(path) if below is None else below:
             event = capture_event(
                 content,
                 source_url,
-                described if file is None or not path.is_dir() else {"file": file} | described,
+                described if below is None else {"file": file} | described,
                 blobs=blobs,
                 scraper_id=scraper,
                 id=id,
@@ -124,7 +127,10 @@ def capture(
             sha256 = hashlib.sha256(content).hexdigest()
             about = CaptureShown(file or "-", event.id, sha256, len(content), stored, position and str(position))
             print(msgspec.json.encode(about).decode() if json else about.position or IN_SPOOL, flush=True)
-    return 0
+    if below is None:
+        return DONE
+    below.say()
+    return FAILED if below.unreadable else DONE
 
 
 def _described(metadata: str | None) -> dict[str, object]:
@@ -139,16 +145,47 @@ def _described(metadata: str | None) -> dict[str, object]:
 def _contents(path: Path) -> Iterator[tuple[str | None, bytes]]:
     if path == _STDIN:
         yield None, sys.stdin.buffer.read()
-        return
-    if not path.is_dir():
+    else:
         yield shown(str(path)), path.read_bytes()
-        return
-    for directory, below, files in os.walk(path):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        for name in sorted(files):
-            file = Path(directory, name)
-            if not name.startswith(".") and stat.S_ISREG(file.lstat().st_mode):
-                yield shown(str(file.relative_to(path))), file.read_bytes()
+
+
+class _Directory:
+    """The contents of the files below a directory, in the order of their names, and how many there were."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._captured = self._left_out = 0
+        self.unreadable = 0
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        for directory, below, files in os.walk(self._path, onerror=self._name):
+            names = sorted(
+                name for name in below if not name.startswith(".") and not Path(directory, name).is_symlink()
+            )
+            self._left_out += len(below) - len(names)
+            below[:] = names
+            for name in sorted(files):
+                file = Path(directory, name)
+                try:
+                    if name.startswith(".") or not stat.S_ISREG(file.lstat().st_mode):
+                        self._left_out += 1
+                        continue
+                    content = file.read_bytes()
+                except OSError as error:
+                    self._name(error)
+                    continue
+                yield shown(str(file.relative_to(self._path))), content
+                self._captured += 1
+
+    def say(self) -> None:
+        """Say how many there were."""
+        left_out = f", {self._left_out} left out (hidden, a link, or no file)" if self._left_out else ""
+        unreadable = f", {self.unreadable} not readable" if self.unreadable else ""
+        say(f"{self._captured} captured{left_out}{unreadable}")
+
+    def _name(self, error: OSError) -> None:
+        say(f"{shown(str(error.filename))}: {error.strerror}")
+        self.unreadable += 1
 
 
 def _import(directory: Path, settings: Settings, *, json: bool) -> int:
@@ -167,7 +204,7 @@ def _import(directory: Path, settings: Settings, *, json: bool) -> int:
         print_json(shown_)
     else:
         print(f"{shown_.read} read, {shown_.captured} captured, {shown_.known} known, {shown_.refused} refused")
-    return 1 if shown_.refused else 0
+    return FAILED if shown_.refused else DONE
 
 
 def _append(producer: Producer, events: list[Event], found: dict[str, int]) -> None:

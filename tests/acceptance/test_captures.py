@@ -17,6 +17,7 @@ from streams.producer import Producer
 from tests.integration.processes import Playhead
 from tests.integration.s3 import s3_server
 from tests.integration.servers import make_server
+from tests.unit.test_recorder_files import nobody
 
 
 @pytest.fixture(scope="module")
@@ -206,9 +207,40 @@ def test_a_directory_is_captured_in_order_without_links_and_hidden_files(playhea
     for name in ("b", "a", "below/c", ".hidden"):
         (site / name).write_text(name)
     (site / "link").symlink_to("/etc/passwd")
+    (site / "there").symlink_to("/etc")
     done = playhead("capture", str(site), "--scraper", "s", "--json")
 
     assert ["a", "b", "below/c"] == [json.loads(line)["file"] for line in done.stdout.splitlines()]
+    assert b"playhead: 3 captured, 3 left out (hidden, a link, or no file)\n" == done.stderr
+
+
+def test_an_empty_directory_is_said_so(playhead, tmp_path):
+    (tmp_path / "site").mkdir()
+    done = playhead("capture", str(tmp_path / "site"))
+
+    assert (b"", b"playhead: 0 captured\n") == (done.stdout, done.stderr)
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_captured(server, tmp_path, monkeypatch, capsys):
+    site = tmp_path / "site"
+    (site / "closed").mkdir(parents=True)
+    for name in ("a", "b", "c"):
+        (site / name).write_text(name)
+    for path, mode in ((site, 0o755), (site / "closed", 0), (site / "b", 0)):
+        path.chmod(mode)
+    monkeypatch.setenv("REDIS_URL", server.url)
+    monkeypatch.chdir(site)  # nobody else may look into what is above
+    with nobody():
+        code = app(["capture", ".", "--json"], result_action="return_value", exit_on_error=False)
+    (site / "closed").chmod(0o755)
+    printed = capsys.readouterr()
+
+    assert 1 == code
+    assert ["a", "c"] == [json.loads(line)["file"] for line in printed.out.splitlines()]
+    assert ["b: Permission denied", "closed: Permission denied"] == sorted(
+        line.removeprefix("playhead: ").removeprefix("./") for line in printed.err.splitlines()[:-1]
+    )
+    assert "playhead: 2 captured, 2 not readable" == printed.err.splitlines()[-1]
 
 
 def test_a_stored_content_that_is_not_what_its_name_says_is_refused_and_the_others_are_taken(playhead, tmp_path):
