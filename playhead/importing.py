@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import shlex
 import wave
 from contextlib import ExitStack
 from pathlib import Path
@@ -57,6 +58,8 @@ def import_files(
         if len(waves) != len(files) or not files:
             raise InvalidSetting("give one file at least, and no two of the same name: names become user ids")
         form = _form(waves, settings.flush_seconds)
+        if not any(each.getnframes() for each in waves.values()):
+            raise InvalidSetting(f"there is no audio in {', '.join(map(str, files))}")
         producer = stack.enter_context(open_producer(settings))
         recorder = Recorder(producer, settings.recordings_dir, form)
         try:
@@ -69,7 +72,7 @@ def import_files(
         print_json(imported)
     else:
         print(f"{meeting_id}: {seconds:.1f} seconds of {', '.join(imported.user_ids)}")
-        say(f"next: playhead recordings show {meeting_id}")
+        say(f"next: playhead recordings show {shlex.quote(meeting_id)}")
     return 0
 
 
@@ -97,7 +100,7 @@ def _open(path: Path) -> wave.Wave_read:
     try:
         return wave.open(str(path), "rb")
     except (wave.Error, EOFError) as error:
-        raise InvalidSetting(f"{path} is no WAV file of PCM: {error or 'it is cut short'}") from error
+        raise InvalidSetting(f"{path} is no WAV file of PCM: {str(error) or 'it is cut short'}") from error
 
 
 def _form(waves: dict[str, wave.Wave_read], flush_seconds: float) -> RecorderSettings:

@@ -14,6 +14,9 @@ DataDir = Annotated[
 ]
 Json = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
 
+_LONGEST = 1e9
+"""Seconds, 30 years: more than a time can go back."""
+
 
 def moment(option: str, text: str | None) -> datetime | None:
     """Read a date or an RFC 3339 time; without an offset it is UTC.
@@ -27,3 +30,13 @@ def moment(option: str, text: str | None) -> datetime | None:
         return parse_time(f"{text}T00:00:00Z" if len(text) == len("2025-08-09") else text)
     except InvalidEvent as error:
         raise InvalidSetting(f"{option} takes a date or an RFC 3339 time: {error.problem}") from error
+
+
+def not_negative(option: str, seconds: float | None) -> None:
+    """Take a number of seconds from 0 up, or none.
+
+    Raises:
+        InvalidSetting: it is another number; names the option.
+    """
+    if seconds is not None and not 0 <= seconds <= _LONGEST:
+        raise InvalidSetting(f"{option} takes a number of seconds from 0 up, such as 300")

@@ -13,7 +13,7 @@ from consumers.recordings.promote import lock
 from consumers.recordings.sweep import sweep as sweep_meetings
 from playhead import messages
 from playhead.importing import import_files
-from playhead.options import DataDir, Json
+from playhead.options import DataDir, Json, not_negative
 from playhead.output import print_json, print_table, say
 from playhead.registry import make_promoter
 from playhead.settings import Settings, load, servers
@@ -119,6 +119,7 @@ def stuck(*, idle: float = 300, data_dir: DataDir = None, json: Json = False) ->
     Example:
         playhead recordings stuck
     """
+    not_negative("--idle", idle)
     with _database(load(data_dir)) as connection:
         found = [
             Stuck(one.id, one.last_event_at, reason)
@@ -196,6 +197,7 @@ def sweep(*, older: float | None = None, data_dir: DataDir = None, json: Json = 
     Example:
         playhead recordings sweep
     """
+    not_negative("--older", older)
     settings = load(data_dir)
     messages.configure(settings.log_format)
     with _database(settings) as connection, open_producer(settings) as producer:

@@ -38,15 +38,19 @@ def up(*, data_dir: DataDir = None) -> int:
 
 def _say_where(settings: Settings, reached: Servers, addresses: dict[str, str]) -> None:
     here = "" if settings.data_dir == DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(settings.data_dir))}"
+    places = [
+        ("event log", settings.event_log_dir),
+        ("JSON files", settings.output_dir),
+        ("archives", settings.archive_dir),
+        ("recordings", settings.recordings_dir),
+        ("Redis", mask(reached.redis_url)),
+        ("Postgres", mask(reached.database_url)),
+        *((name, f"{address}/metrics") for name, address in addresses.items()),
+    ]
+    width = max(len(name) for name, _ in places)
     lines = [
         "every consumer is ready",
-        f"  event log    {settings.event_log_dir}",
-        f"  JSON files   {settings.output_dir}",
-        f"  archives     {settings.archive_dir}",
-        f"  recordings   {settings.recordings_dir}",
-        f"  Redis        {mask(reached.redis_url)}",
-        f"  Postgres     {mask(reached.database_url)}",
-        *(f"  {name:<12} {address}/metrics" for name, address in addresses.items()),
+        *(f"  {name:<{width}} {place}" for name, place in places),
         f"next, in another terminal: playhead status{here}, playhead append --help, playhead env{here} for passwords",
     ]
     say("\n".join(lines))

@@ -194,8 +194,25 @@ def test_an_abandoned_session_is_stuck_until_it_is_swept_or_ended_by_hand(server
 
 
 @pytest.mark.parametrize(
+    "arguments", [("stuck", "--idle", "-1"), ("stuck", "--idle", "inf"), ("sweep", "--older", "-5")]
+)
+def test_a_time_that_is_none_is_refused(playhead, arguments):
+    done = playhead.attempt("recordings", *arguments)
+
+    assert (2, True) == (done.returncode, b"takes a number of seconds from 0 up" in done.stderr)
+
+
+SILENT = b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80\xbb\0\0\0\x77\1\0\2\0\x10\0data\0\0\0\0"
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
-    [(b"", b"is no WAV file"), (b"RIFF", b"is no WAV file"), (None, b"No such file")],
+    [
+        (b"", b"is no WAV file of PCM: it is cut short"),
+        (b"RIFF", b"is no WAV file of PCM: it is cut short"),
+        (None, b"No such file"),
+        (SILENT, b"there is no audio in"),
+    ],
 )
 def test_a_file_that_is_no_audio_is_named(playhead, tmp_path, content, said):
     path = tmp_path / "a.wav"
