@@ -65,7 +65,7 @@ class JsonFiles:
                 if other is None or document.entry.order > other.entry.order:
                     documents[document.entry.job_id] = document
         for attempt in range(1, _ATTEMPTS + 1):
-            if not self._still_ours():
+            if not self._still_ours() or not self._staging.has_opened(str(batch.source.partition)):
                 return "fenced"
             try:
                 self._index.refresh(self._staging.root)

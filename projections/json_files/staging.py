@@ -27,6 +27,7 @@ class Staging:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._epochs: dict[str, int] = {}
+        self._opened: set[str] = set()
         self.root = -1
         self.fd = -1
 
@@ -34,13 +35,11 @@ class Staging:
         """Replace the staging directory of whoever was here; False if it is our own already and as we know it.
 
         Raises:
-            Fenced: the tree was opened with a higher epoch, or taken from us since we opened it.
+            Fenced: the tree was opened with a higher epoch.
         """
-        created = False
-        if self.fd >= 0:
-            created = self.confirm()
-            if created is None:
-                raise Fenced(f"{self._path} was taken over by another process", epoch)
+        created = self.confirm()
+        if created is None:  # it was taken from us; what we knew of its epochs is out of date
+            self.close()
         with self._locked():
             epochs = self._read_epochs()
             if epochs.get(partition, -1) > epoch:
@@ -48,14 +47,21 @@ class Staging:
                     f"{self._path} is owned with epoch {epochs[partition]}, later than {epoch}", epochs[partition]
                 )
             self._epochs = epochs | self._epochs | {partition: epoch}
-            if self.fd >= 0:
-                self._write_epochs(self.fd)
-                return created
-            self._replace()
-            return True
+            self._opened.add(partition)
+            if created is None:
+                self._replace()
+                return True
+            self._write_epochs(self.fd)
+            return created
+
+    def has_opened(self, partition: str) -> bool:
+        """Whether the partition was opened since the tree is ours, not by an owner that we were before."""
+        return partition in self._opened
 
     def confirm(self) -> bool | None:
-        """Whether the tree had to be made anew because somebody deleted it; None when we are fenced."""
+        """Whether the tree had to be made anew because somebody deleted it; None when it is not ours."""
+        if self.fd < 0:
+            return None
         if self.root >= 0 and identity(self._path) == _identity(self.root):
             found = identity(STAGING, self.root)
             if found is not None:
@@ -121,6 +127,7 @@ class Staging:
             if descriptor >= 0:
                 os.close(descriptor)
         self.fd = self.root = -1
+        self._epochs, self._opened = {}, set()
 
     def _replace(self) -> None:
         fresh = f"{STAGING}.{max(self._epochs.values())}.{os.getpid()}.new"

@@ -201,6 +201,33 @@ def test_a_fenced_owner_writes_nothing(root):
     assert new.apply(batch(recorded(2))) == "applied"
 
 
+def test_a_fenced_owner_can_own_the_tree_again(root):
+    other = Partition("jobs", 1)
+    old = opened(root, 1)
+    old.open(other, 1)
+    old.apply(batch(recorded(1)))
+    new = opened(root, 2)
+    new.open(other, 2)
+    new.apply(batch(recorded(2), recorded(3, "job-1")))
+    of_other = Batch(Source(other), [recorded(4)], recorded(4).position)
+    with pytest.raises(Fenced):
+        old.open(PARTITION, 1)
+    fenced = old.apply(batch(recorded(4)))
+
+    old.open(PARTITION, 3)
+
+    assert (fenced, new.apply(of_other)) == ("fenced", "fenced")
+    assert old.apply(of_other) == "fenced", "its own place in that partition is out of date"
+    with pytest.raises(Fenced):
+        old.open(other, 1)
+    old.open(other, 3)
+    assert (old.apply(of_other), old.apply(batch(recorded(1)))) == ("applied", "applied")
+    old.close()
+    found = tree(root)
+    assert {"job-1", "job-2", "job-4"} == {path.stem for path in root.rglob("scrapers/*/*.json")}
+    assert "event-3" in str(found), "what the owner in between wrote stands"
+
+
 def test_an_owner_fenced_after_its_look_writes_no_file(root, monkeypatch):
     old = opened(root, 1)
     publish = old._publish
