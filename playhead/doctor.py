@@ -8,6 +8,8 @@ import msgspec
 from redis import Redis
 from redis.exceptions import RedisError
 
+from consumers.recordings.errors import FfmpegMissing
+from consumers.recordings.ffmpeg import find_ffmpeg
 from playhead.checks.buckets import check_bucket
 from playhead.checks.check import Check, judge
 from playhead.checks.consumers import check_consumers
@@ -81,6 +83,8 @@ def _checks(data_dir: DataDir) -> Iterator[Check]:
             advice="run `pip install 'playhead[embedded]'`, or set REDIS_URL and DATABASE_URL",
         )
     yield from check_directory("event log directory", "EVENT_LOG_DIR", settings.event_log_dir)
+    yield from check_directory("recordings directory", "PLAYHEAD_RECORDINGS_DIR", settings.recordings_dir)
+    yield _check_ffmpeg(settings)
     for name, setting, place in (
         ("output directory", "OUTPUT_DIR", settings.output_dir),
         ("archive directory", "ARCHIVE_DIR", settings.archive_dir),
@@ -92,6 +96,13 @@ def _checks(data_dir: DataDir) -> Iterator[Check]:
         else:
             yield from check_directory(name, setting, directory)
     yield from _check_servers(settings)
+
+
+def _check_ffmpeg(settings: Settings) -> Check:
+    try:
+        return Check("ffmpeg", "ok", str(find_ffmpeg(settings.ffmpeg)))
+    except FfmpegMissing as error:
+        return Check("ffmpeg", "warn", "none, so `transcode` and `promote` cannot run", str(error))
 
 
 def _check_servers(settings: Settings) -> Iterator[Check]:

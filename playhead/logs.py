@@ -7,12 +7,13 @@ import msgspec
 from cyclopts import App
 
 from eventlog.lines import encode_line
-from eventlog.reader import read, stat, verify
+from eventlog.reader import partitions, read, stat, verify
 from playhead.options import DataDir, Json, moment
 from playhead.outcome import CORRUPT, DONE
 from playhead.output import print_json, print_table
 from playhead.settings import load
 from streams.errors import InvalidSetting
+from streams.partitions import CATALOGUE
 
 log_app = App(name="log", help="The event log by itself.")
 
@@ -119,8 +120,13 @@ def log_cat(
     Example:
         playhead log cat --type job.failed --since 2025-08-09 | jq .event.data
     """
+    directory = _directory(data_dir)
+    known = dict.fromkeys([*CATALOGUE, *(partition.stream for partition in partitions(directory))])
+    unknown = [name for name in stream or () if name not in known]
+    if unknown:
+        raise InvalidSetting(f"there is no stream {unknown[0]!r}; there are {', '.join(known)}")
     selected = read(
-        _directory(data_dir),
+        directory,
         streams=stream,
         types=type,
         subject=subject,

@@ -271,7 +271,10 @@ class _Run:
             self._terminal.begin("replaying", chosen.known)
             self.report.replayed = run.send(self._replayed(chosen, imported, after))
         self._terminal.begin("waiting for the projections", None)
-        self.report.failed += run.finish()
+        parked = run.finish()
+        self.report.failed += parked
+        if parked:
+            self._terminal.say(f"{parked} events were parked by a projection; `playhead parked list` has the reasons")
 
     @property
     def _patience(self) -> float:

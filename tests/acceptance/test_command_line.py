@@ -142,6 +142,7 @@ def test_doctor_says_what_to_do_and_its_exit_code_says_how_bad_it_is(playhead, r
     both = {"REDIS_URL": running.redis_url, "DATABASE_URL": running.database_url}
     upgrade(running.database_url)
     well = playhead("doctor", "--json", **both)
+    mute = playhead("doctor", "--json", PLAYHEAD_FFMPEG="/nowhere/ffmpeg", **both)
     wrong = playhead("doctor", PLAYHEAD_BATCH="none", **both)
     with Redis.from_url(running.redis_url) as redis:
         redis.config_set("maxmemory-policy", "allkeys-lru")
@@ -152,6 +153,8 @@ def test_doctor_says_what_to_do_and_its_exit_code_says_how_bad_it_is(playhead, r
 
     assert [0, 1, 1, 3] == [one.returncode for one in (well, wrong, weak, away)]
     assert "fail" not in {check["result"] for check in json.loads(well.stdout)["checks"]}
+    assert ["warn"] == [check["result"] for check in json.loads(mute.stdout)["checks"] if check["name"] == "ffmpeg"]
+    assert "recordings directory" in {check["name"] for check in json.loads(well.stdout)["checks"]}
     assert b"PLAYHEAD_BATCH" in wrong.stdout
     assert b"noeviction" in weak.stdout and b"noeviction" in warned.stderr
     assert b"playhead up" in away.stdout
@@ -289,3 +292,12 @@ def test_the_log_of_another_place_is_no_empty_log(playhead, tmp_path: Path):
 
     assert done.returncode == 2
     assert b"there is no event log in" in done.stderr
+
+
+def test_a_stream_that_is_not_known_is_answered_with_those_there_are(playhead, tmp_path):
+    (tmp_path / "eventlog" / "jobs" / "0").mkdir(parents=True)
+    unknown = playhead("log", "cat", "--stream", "job", EVENT_LOG_DIR="eventlog")
+    known = playhead("log", "cat", "--stream", "jobs", EVENT_LOG_DIR="eventlog")
+
+    assert (2, 0) == (unknown.returncode, known.returncode)
+    assert b"there is no stream 'job'; there are jobs, " in unknown.stderr
