@@ -9,8 +9,9 @@ import msgspec
 from cyclopts import App
 
 from consumers.recordings.ffmpeg import Children
+from consumers.recordings.progress import Progress
 from consumers.recordings.promote import lock
-from consumers.recordings.sweep import sweep as sweep_meetings
+from consumers.recordings.sweep import Sweep
 from playhead import messages
 from playhead.importing import import_files
 from playhead.options import DataDir, Json, not_negative
@@ -22,6 +23,7 @@ from projections.migrations import require_upgraded
 from projections.postgres import Connection, connect
 from projections.recordings.overview import overview
 from projections.recordings.rows import Meeting, Recording, TempRecording, chunks_of, find_meetings, recordings_of
+from streams.connections import connect as connect_redis
 from streams.events import Event, format_time, new_event
 from streams.recording_files import RecordingFiles
 from streams.recordings import MeetingStopped, Strategy, make_event_id, subject_of
@@ -201,8 +203,15 @@ def sweep(*, older: float | None = None, data_dir: DataDir = None, json: Json = 
     settings = load(data_dir)
     messages.configure(settings.log_format)
     with _database(settings) as connection, open_producer(settings) as producer:
-        age = timedelta(seconds=settings.sweep_seconds if older is None else older)
-        swept = sweep_meetings(connection, RecordingFiles(settings.recordings_dir), producer.append_events, age)
+        swept, left = Sweep(
+            RecordingFiles(settings.recordings_dir),
+            Progress(connect_redis(servers(settings, postgres=False).redis_url, settings.redis_timeout)),
+            producer.append_events,
+            older=timedelta(seconds=settings.sweep_seconds if older is None else older),
+            partitions=settings.partitions,
+        ).run(connection)
+    for one in left:
+        say(f"{one.meeting_id} is left alone: {one.reason}")
     if json:
         print_json(swept)
     else:

@@ -120,9 +120,9 @@ class RecordingFiles:
             path.unlink()
             _sync(path.parent)
 
-    def remove_chunks(self, meeting_id: str) -> None:
-        """Remove all that is temporary of a meeting."""
-        for kind in ("mp3", "pcm"):
+    def remove_chunks(self, meeting_id: str, *kinds: str) -> None:
+        """Remove all that is temporary of a meeting, or only `mp3` or `pcm`."""
+        for kind in kinds or ("mp3", "pcm"):
             shutil.rmtree(self.path(f"{kind}/{_name(meeting_id)}"), ignore_errors=True)
 
     def remove_leftovers(self, meeting_id: str) -> None:

@@ -1,14 +1,23 @@
-"""How far the projection `recordings` has come, as its group says."""
+"""How far the projection `recordings` has come, and whether its tables can be relied on."""
 
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
 
 from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
+from consumers.parked import subjects_key
+from consumers.recovery import restarts_key
+from projections.postgres import SQL, Connection
+from streams.names import replays_key
 from streams.partitions import Partition
 from streams.positions import START, Position
 
-_GROUP = b"recordings"
+_Answer = TypeVar("_Answer")
+
+BEHIND = "the projection recordings is behind: see that it runs"
+_GROUP = "recordings"
+_CHECKPOINT = (SQL / "checkpoint_read.sql").read_bytes()
 
 
 class Progress:
@@ -22,13 +31,68 @@ class Progress:
         found = cast("list[Any]", self._client.xrevrange(partition.key, count=1))
         return Position.parse(found[0][0]) if found else START
 
-    def reached(self, partition: Partition) -> Position:
-        """Up to where every event took effect in the projection, or is parked there."""
+    def reached(self, connection: Connection, partition: Partition) -> Position:
+        """Up to where every event took effect in the projection, or is parked there.
+
+        The group moves past what is set aside, the checkpoint does not; a group that was lost is behind it.
+        """
+        group = self._groups(partition).get(_GROUP)
+        delivered = START if group is None else Position.parse(group["last-delivered-id"])
+        return max(delivered, _checkpoint(connection, partition))
+
+    def doubt(self, connection: Connection, partition: Partition) -> str | None:
+        """Why the tables may lack something that was recorded, None where they lack nothing but what is parked."""
+        last = self._last(partition)
+        if _checkpoint(connection, partition) > last:
+            return "Redis lost its state, and the stream does not go on where the projection recordings is yet"
+        if self.reached(connection, partition) < last:
+            return BEHIND
+        restarts = self._hash(restarts_key(partition))
+        honoured = int(restarts.get(f"honoured:{_GROUP}", 0))
+        if any(name.isdigit() and int(name) > honoured for name in restarts):
+            return "Redis lost its state, and the projection recordings has not read from the log what that lacks"
+        if any(_GROUP in names.split(",") for names in self._hash(replays_key(partition.key)).values()):
+            return "a replay into the projection recordings has not ended: see `playhead status`"
+        return None
+
+    def parks(self, partition: Partition, subject: str) -> bool:
+        """Whether the projection has events of a subject parked, which others wait behind."""
+        return self._client.hget(subjects_key(partition, _GROUP), subject) is not None
+
+    def has_work(self, partition: Partition, worker: str) -> bool:
+        """Whether a worker has events left to take, or in hand, or put off; False where it never ran."""
+        group = self._groups(partition).get(worker)
+        if group is None:
+            return False
+        return group["pending"] > 0 or Position.parse(group["last-delivered-id"]) < self._last(partition)
+
+    def _last(self, partition: Partition) -> Position:
+        """The last position that a partition ever had, also where that entry is trimmed."""
         try:
-            groups = self._client.xinfo_groups(partition.key)
+            return Position.parse(self._client.xinfo_stream(partition.key)["last-generated-id"])
         except ResponseError as error:
-            if "no such key" not in str(error):
-                raise
-            return START
-        found = (Position.parse(group["last-delivered-id"]) for group in groups if group["name"] == _GROUP)
-        return next(found, START)
+            return _nothing(error, START)
+
+    def _groups(self, partition: Partition) -> dict[str, Mapping[str, Any]]:
+        try:
+            found = self._client.xinfo_groups(partition.key)
+        except ResponseError as error:
+            return _nothing(error, {})
+        return {group["name"].decode(): group for group in found}
+
+    def _hash(self, key: str) -> dict[str, str]:
+        names: list[bytes] = self._client.hkeys(key)  # an operator's user may not HGETALL
+        values: list[bytes | None] = self._client.hmget(key, names) if names else []
+        return {name.decode(): value.decode() for name, value in zip(names, values, strict=True) if value is not None}
+
+
+def _checkpoint(connection: Connection, partition: Partition) -> Position:
+    row = connection.execute(_CHECKPOINT, (_GROUP, str(partition))).fetchone()
+    return START if row is None else Position(*row)
+
+
+def _nothing(error: ResponseError, answer: _Answer) -> _Answer:
+    """Give the answer where there is no such stream."""
+    if "no such key" not in str(error):
+        raise error
+    return answer

@@ -15,19 +15,18 @@ import psycopg
 
 from consumers.errors import TryAgain
 from consumers.recordings.ffmpeg import run
-from consumers.recordings.progress import Progress
+from consumers.recordings.progress import BEHIND, Progress
 from consumers.recordings.promotion import Promoter, strategy_of
 from consumers.work.worker import Task
-from projections.postgres import SQL, Connection, connect
+from projections.postgres import Connection, connect
 from projections.recordings.rows import Meeting, Recording, TempRecording, chunks_of, find_meetings, recordings_of
 from streams.errors import InvalidEvent
 from streams.events import Event
 from streams.partitions import Partition, partition_of
-from streams.positions import START, Position
+from streams.positions import Position
 from streams.recording_files import RecordingFiles
 from streams.recordings import OfMeeting, read_payload
 
-_CHECKPOINT = (SQL / "checkpoint_read.sql").read_bytes()
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('playhead promote ' || %s, 0))"
 _PATIENCE_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
@@ -169,9 +168,9 @@ class Promote:
             InvalidEvent: it has set the meeting's events aside.
         """
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while await asyncio.to_thread(self._reached, connection, partition) < position:
+        while await asyncio.to_thread(self._progress.reached, connection, partition) < position:
             if time.monotonic() > deadline:
-                raise TryAgain("the projection recordings is behind: see that it runs", after=_AGAIN_SECONDS)
+                raise TryAgain(BEHIND, after=_AGAIN_SECONDS)
             await asyncio.sleep(_LOOK_SECONDS)
         state = await asyncio.to_thread(_read, connection, meeting_id)
         if state is None:
@@ -180,19 +179,10 @@ class Promote:
             )
         return state
 
-    def _reached(self, connection: Connection, partition: Partition) -> Position:
-        """The group moves past what is set aside, the checkpoint does not; a group that was lost is behind it."""
-        return max(self._progress.reached(partition), _checkpoint(connection, partition))
-
     def _clean(self, meeting_id: str) -> None:
         self._files.remove_leftovers(meeting_id)
         if not self._settings.keep:
             self._files.remove_chunks(meeting_id)
-
-
-def _checkpoint(connection: Connection, partition: Partition) -> Position:
-    row = connection.execute(_CHECKPOINT, ("recordings", str(partition))).fetchone()
-    return START if row is None else Position(*row)
 
 
 def lock(connection: Connection, meeting_id: str) -> bool:

@@ -1,18 +1,26 @@
-"""The sweep ends sessions that never ended, so that they are promoted; where nothing is finished, audio goes."""
+"""The sweep ends sessions that never ended, so that they are promoted; where nothing is finished, audio goes.
 
+The tables say which those are, so it leaves alone whatever the tables may lack an event of.
+"""
+
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
+from consumers.recordings.progress import Progress
 from projections.postgres import Connection
 from projections.recordings.overview import Overview, overview
-from projections.recordings.rows import chunks_of
+from projections.recordings.rows import TempRecording, chunks_of
 from streams.events import Event, format_time, new_event
+from streams.partitions import Partition, partition_of
 from streams.recorder import session_events
 from streams.recording_files import RecordingFiles
 from streams.recordings import ChunkExpired, MeetingStopped, make_event_id, subject_of
+
+_LOOK_SECONDS = 0.05
 
 
 class Swept(msgspec.Struct, frozen=True):
@@ -23,72 +31,128 @@ class Swept(msgspec.Struct, frozen=True):
     expired: int
 
 
-def sweep(
-    connection: Connection, files: RecordingFiles, append: Callable[[Sequence[Event]], object], older: timedelta
-) -> list[Swept]:
-    """End every session of which nothing was heard for so long. What a recorder still holds open is left alone.
+class Left(msgspec.Struct, frozen=True):
+    """A session that seems abandoned, and why it was left alone."""
 
-    What a recorder that died had on disk and never said is said for it, so it becomes part of the recording.
+    meeting_id: str
+    reason: str
+
+
+class Sweep:
+    """Ends sessions of which nothing was heard for so long. What a recorder still holds open is left alone.
+
+    `patience` is for how many seconds it waits for a projection that is a little behind.
     """
-    now = datetime.now(UTC)
-    swept: list[Swept] = []
-    meetings = overview(connection)
-    for events in _unheard_of(files, {meeting.id for meeting in meetings}, now - older):
-        append(events)
-    for meeting in meetings:
-        seen = files.last_sign_of_life(meeting.id)
-        if meeting.status == "ACTIVE" and now - max(meeting.last_event_at, seen or meeting.last_event_at) >= older:
-            swept.append(_end(connection, files, append, meeting))
-    return swept
 
+    def __init__(
+        self,
+        files: RecordingFiles,
+        progress: Progress,
+        append: Callable[[Sequence[Event]], object],
+        *,
+        older: timedelta,
+        partitions: int = 1,
+        patience: float = 5.0,
+    ) -> None:
+        self._files, self._progress, self._append = files, progress, append
+        self._older, self._partitions, self._patience = older, partitions, patience
 
-def _unheard_of(files: RecordingFiles, known: set[str], before: datetime) -> Iterator[list[Event]]:
-    """The events of sessions that are on disk alone; once they are known, they can be ended."""
-    for path in files.sessions():
-        if datetime.fromtimestamp(path.stat().st_mtime, UTC) < before:
-            events = _events_of(files, path)
-            if events and not known.intersection(event.subject.removeprefix("meeting/") for event in events):
-                yield events
+    def run(self, connection: Connection) -> tuple[list[Swept], list[Left]]:
+        """Sweep once.
 
+        What a recorder that died had on disk and never said is said for it, so it becomes part of the recording.
+        """
+        before = datetime.now(UTC) - self._older
+        doubts = self._doubts(connection)  # first: what the tables show later is no less
+        meetings = overview(connection)
+        swept: list[Swept] = []
+        left: list[Left] = []
+        for meeting_id, events in self._unheard_of({meeting.id for meeting in meetings}, before):
+            if reason := self._reason(meeting_id, doubts):
+                left.append(Left(meeting_id, reason))
+            else:
+                self._append(events)
+        for meeting in meetings:
+            seen = self._files.last_sign_of_life(meeting.id)
+            if meeting.status != "ACTIVE" or max(meeting.last_event_at, seen or meeting.last_event_at) > before:
+                continue
+            done = self._reason(meeting.id, doubts) or self._end(connection, meeting)
+            if isinstance(done, Swept):
+                swept.append(done)
+            else:
+                left.append(Left(meeting.id, done))
+        return swept, left
 
-def _end(
-    connection: Connection, files: RecordingFiles, append: Callable[[Sequence[Event]], object], meeting: Overview
-) -> Swept:
-    chunks = chunks_of(connection, meeting.id)
-    known = {make_event_id("chunk.flushed", meeting.id, chunk.id) for chunk in chunks}
-    unsaid = [event for event in _flushed(files, meeting.id) if event.id not in known]
-    expired = [] if meeting.done or unsaid else chunks
-    if not meeting.done and not unsaid:
-        files.remove_chunks(meeting.id)  # first: a sweep that dies behind it finds the session again
-    events = [
-        _event(
-            "chunk.expired",
-            meeting.id,
-            ChunkExpired(meeting_id=meeting.id, temp_recording_id=chunk.id, user_id=chunk.user_id),
-            chunk.id,
-        )
-        for chunk in expired
-    ]
-    stopped = MeetingStopped(
-        meeting_id=meeting.id,
-        user_ids=sorted({chunk.user_id for chunk in chunks}),
-        stopped_at=format_time(datetime.now(UTC)),
-        reason="abandoned",
-    )
-    append([*unsaid, *events, _event("meeting.stopped", meeting.id, stopped, "")])
-    return Swept(meeting.id, meeting.done, len(expired))
+    def _doubts(self, connection: Connection) -> dict[Partition, str]:
+        """Partitions of which the tables may lack something, with the reason; a projection that runs is waited for."""
+        deadline = time.monotonic() + self._patience
+        while True:
+            partitions = [Partition("recordings", number) for number in range(self._partitions)]
+            found = {each: self._progress.doubt(connection, each) for each in partitions}
+            doubts = {partition: reason for partition, reason in found.items() if reason is not None}
+            if not doubts or time.monotonic() > deadline:
+                return doubts
+            time.sleep(_LOOK_SECONDS)
 
+    def _reason(self, meeting_id: str, doubts: dict[Partition, str]) -> str | None:
+        """Why a meeting is not to be judged by the tables."""
+        subject = subject_of(meeting_id)
+        partition = partition_of("recordings", subject, self._partitions)
+        if partition in doubts:
+            return doubts[partition]
+        if self._progress.parks(partition, subject):
+            return "the projection recordings has parked events of it: see `playhead parked list recordings`"
+        return None
 
-def _flushed(files: RecordingFiles, meeting_id: str) -> list[Event]:
-    found = _events_of(files, files.path(files.session(meeting_id)))
-    return [event for event in found if event.type == "chunk.flushed"]
+    def _unheard_of(self, known: set[str], before: datetime) -> Iterator[tuple[str, list[Event]]]:
+        """The events of sessions that are on disk alone; once they are known, they can be ended."""
+        for path in self._files.sessions():
+            if datetime.fromtimestamp(path.stat().st_mtime, UTC) < before and (events := self._events_of(path)):
+                meeting_id = events[0].subject.removeprefix("meeting/")
+                if meeting_id not in known:
+                    yield meeting_id, events
 
+    def _end(self, connection: Connection, meeting: Overview) -> Swept | str:
+        """End a meeting, or say why not. No MP3 goes, nor what the transcoder may yet make one of."""
+        chunks = chunks_of(connection, meeting.id)
+        known = {make_event_id("chunk.flushed", meeting.id, chunk.id) for chunk in chunks}
+        unsaid = [
+            event
+            for event in self._events_of(self._files.path(self._files.session(meeting.id)))
+            if event.type != "meeting.started" and event.id not in known
+        ]
+        expired: list[TempRecording] = []
+        if not unsaid and not meeting.done and not any(self._files.chunks("mp3", meeting.id)):
+            partition = partition_of("recordings", subject_of(meeting.id), self._partitions)
+            if meeting.unfinished and self._progress.has_work(partition, "transcode"):
+                return "the worker transcode has not come to its chunks: see that it runs"
+            expired = chunks
+            self._files.remove_chunks(meeting.id, "pcm")  # first: a sweep that dies behind it finds the session again
+        events = [
+            _event(
+                "chunk.expired",
+                meeting.id,
+                ChunkExpired(meeting_id=meeting.id, temp_recording_id=chunk.id, user_id=chunk.user_id),
+                chunk.id,
+            )
+            for chunk in expired
+        ]
+        if not any(event.type == "meeting.stopped" for event in unsaid):
+            stopped = MeetingStopped(
+                meeting_id=meeting.id,
+                user_ids=sorted({chunk.user_id for chunk in chunks}),
+                stopped_at=format_time(datetime.now(UTC)),
+                reason="abandoned",
+            )
+            events.append(_event("meeting.stopped", meeting.id, stopped, ""))
+        self._append([*unsaid, *events])
+        return Swept(meeting.id, meeting.done, len(expired))
 
-def _events_of(files: RecordingFiles, path: Path) -> list[Event]:
-    try:
-        return list(session_events(files, path))
-    except (FileNotFoundError, msgspec.DecodeError):
-        return []  # gone meanwhile, or of no recorder of ours
+    def _events_of(self, path: Path) -> list[Event]:
+        try:
+            return list(session_events(self._files, path))
+        except (FileNotFoundError, msgspec.DecodeError):
+            return []  # gone meanwhile, or of no recorder of ours
 
 
 def _event(type: str, meeting_id: str, payload: ChunkExpired | MeetingStopped, about: str) -> Event:

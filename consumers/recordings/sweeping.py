@@ -9,12 +9,15 @@ import msgspec
 import psycopg
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from consumers.metrics import make_registry
-from consumers.recordings.sweep import Swept, sweep
+from consumers.recordings.progress import Progress
+from consumers.recordings.sweep import Left, Sweep, Swept
 from consumers.service import ServiceSettings, run_service
 from projections.migrations import require_upgraded
 from projections.postgres import connect
+from streams.connections import connect as connect_redis
 from streams.errors import PlayheadError
 from streams.producer import Producer
 from streams.recording_files import RecordingFiles
@@ -22,7 +25,7 @@ from streams.telemetry import plain
 
 NAME = "sweep"
 _LONGEST_PAUSE, _PAUSES = 3600.0, 24
-_AFTER_FAILURE = 10.0
+_AFTER_FAILURE, _WHERE_LEFT = 10.0, 60.0
 
 
 class SweepSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,8 +58,16 @@ class Sweeping:
         self, files: RecordingFiles, database_url: str, settings: ServiceSettings, sweeping: SweepSettings
     ) -> None:
         self.failure: BaseException | None = None
-        self._files, self._database_url, self._sweeping = files, database_url, sweeping
+        self._database_url, self._sweeping = database_url, sweeping
         self._producer = Producer(settings.redis_url, partitions=settings.partitions, timeout=settings.redis_timeout)
+        self._redis = connect_redis(settings.redis_url, settings.redis_timeout)
+        self._sweep = Sweep(
+            files,
+            Progress(self._redis),
+            self._producer.append_events,
+            older=timedelta(seconds=sweeping.older),
+            partitions=settings.partitions,
+        )
         self._problem: str | None = "not started yet"
         self._stopping = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -86,23 +97,33 @@ class Sweeping:
         if self._running is not None:
             await asyncio.wait([self._running])
         self._producer.close()
+        self._redis.close()
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
             pause = self._sweeping.every
             try:
-                for one in await asyncio.to_thread(self._sweep):
+                swept, left = await asyncio.to_thread(self._run_once)
+                for one in swept:
                     self._log.info("a session that never ended is ended", finished=one.finished, expired=one.expired)
+                if left:
+                    pause = min(pause, _WHERE_LEFT)
+                for reason in sorted({one.reason for one in left}):
+                    self._log.warning(
+                        "sessions are left alone",
+                        reason=reason,
+                        count=sum(one.reason == reason for one in left),
+                        retry_in_seconds=round(pause, 1),
+                    )
                 self._problem = None
-            except (PlayheadError, psycopg.Error, OSError) as error:
+            except (PlayheadError, RedisError, psycopg.Error, OSError) as error:
                 self._problem = plain(error)
                 pause = min(pause, _AFTER_FAILURE)
                 self._log.warning("to be tried again", error=type(error).__name__, retry_in_seconds=round(pause, 1))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
-    def _sweep(self) -> list[Swept]:
+    def _run_once(self) -> tuple[list[Swept], list[Left]]:
         with closing(connect(self._database_url, "playhead-sweep")) as connection:
             require_upgraded(connection)
-            older = timedelta(seconds=self._sweeping.older)
-            return sweep(connection, self._files, self._producer.append_events, older)
+            return self._sweep.run(connection)

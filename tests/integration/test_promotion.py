@@ -6,6 +6,7 @@ import time
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
+import msgspec
 import numpy as np
 import psycopg
 import pytest
@@ -16,7 +17,7 @@ from consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
 from consumers.recordings.progress import Progress
 from consumers.recordings.promote import Promote, PromoteSettings
 from consumers.recordings.promotion import Promoter
-from consumers.recordings.sweep import sweep
+from consumers.recordings.sweep import Sweep
 from consumers.recordings.sweeping import Sweeping, SweepSettings
 from consumers.recordings.transcode import Transcode
 from consumers.service import ServiceSettings
@@ -86,6 +87,19 @@ class Studio:
     def promote(self, **settings):
         promoter = Promoter(self.files, self.ffmpeg)
         return Promote(self.files, promoter, self.database, Progress(self.redis), PromoteSettings(**settings))
+
+    def sweep(self, older=0.0):
+        append, age = self.producer.append_events, timedelta(seconds=older)
+        with psycopg.connect(self.database) as connection:
+            return Sweep(self.files, Progress(self.redis), append, older=age, patience=0).run(connection)
+
+    def abandon(self, pcm=b"", meeting="m"):
+        """What a recorder leaves that died behind its first chunk, and the projection knows."""
+        note = Recorder(self.producer, self.files.directory, SHORT)._open(meeting, "g", "c", "meeting")
+        os.utime(self.files.path(self.files.session(meeting)), (0, 0))
+        self.producer.append_events([note.started()])
+        flush(self.producer, self.files, pcm, Chunk(meeting, "u", 0), started_at=note.started_at)
+        asyncio.run(until(lambda: self.status(meeting) and self.rows(meeting)[1]))
 
     def rows(self, meeting="m"):
         with psycopg.connect(self.database) as connection:
@@ -364,6 +378,85 @@ def test_the_sweep_ends_what_was_left_says_what_nobody_said_and_touches_nothing_
     assert {"live", "unsaid"} == {path.parent.name for path in studio.files.directory.glob("pcm/*/*.json")}
 
 
+def put_behind(redis):
+    redis.xadd(RECORDINGS.key, {"ce_type": "transcode.finished"})
+
+
+def set_back(redis):
+    redis.delete(RECORDINGS.key)
+
+
+def refill(redis):
+    redis.hset(f"{RECORDINGS.key}:restarts", "1", "0-0 0-0 0")
+
+
+def replay(redis):
+    redis.hset(f"{RECORDINGS.key}:replays", "run", "jobs,recordings")
+
+
+def park(redis):
+    redis.hset(f"{RECORDINGS.key}:parked-subjects:recordings", "meeting/m", "1")
+
+
+@pytest.mark.parametrize(
+    ("happens", "said"),
+    [
+        (put_behind, "the projection recordings is behind"),
+        (set_back, "does not go on where the projection recordings is"),
+        (refill, "has not read from the log"),
+        (replay, "a replay into the projection recordings has not ended"),
+        (park, "has parked events of it"),
+    ],
+)
+def test_the_sweep_leaves_alone_what_the_tables_may_not_show(studio, happens, said):
+    studio.abandon()
+    studio.projection.stop()
+    happens(studio.redis)
+    before = studio.redis.xlen(RECORDINGS.key)
+    swept, left = studio.sweep()
+
+    assert [] == swept
+    assert ["m"] == [one.meeting_id for one in left]
+    assert said in left[0].reason
+    assert studio.files.path(studio.files.pcm(Chunk("m", "u", 0))).exists()
+    assert before == studio.redis.xlen(RECORDINGS.key)
+
+
+def test_the_sweep_removes_no_mp3_that_no_event_mentions(studio):
+    studio.abandon()
+    mp3 = studio.files.mp3(Chunk("m", "u", 0))
+    studio.files.write(mp3, b"audio")
+    swept, left = studio.sweep()
+
+    assert ([("m", 0)], []) == ([(one.meeting_id, one.expired) for one in swept], left)
+    assert studio.files.path(mp3).exists()
+    assert ["meeting.stopped"] == [type for type, _ in facts(studio.redis)][2:]
+
+
+def test_the_sweep_leaves_alone_what_the_transcoder_has_not_come_to(studio):
+    studio.redis.xgroup_create(RECORDINGS.key, "transcode", "0", mkstream=True)
+    studio.abandon()
+    before = studio.sweep()
+    studio.redis.xgroup_setid(RECORDINGS.key, "transcode", "$")
+    swept, left = studio.sweep()
+
+    assert ([], ["m"]) == (before[0], [one.meeting_id for one in before[1]])
+    assert ([("m", 1)], []) == ([(one.meeting_id, one.expired) for one in swept], left)
+
+
+def test_a_session_that_its_recorder_ended_unheard_is_ended_as_it_said(studio):
+    studio.abandon(b"abc")
+    place = studio.files.path(studio.files.session("m"))
+    note = msgspec.json.decode(place.read_bytes())
+    place.write_bytes(msgspec.json.encode(note | {"stopped_at": "2026-01-31T12:00:00.000000Z", "user_ids": ["u"]}))
+    os.utime(place, (0, 0))
+    studio.sweep()
+    (stopped,) = [payload for _, payload in facts(studio.redis, "meeting.stopped")]
+
+    assert "2026-01-31T12:00:00.000000Z" == stopped["stopped_at"]
+    assert [] == facts(studio.redis, "chunk.expired")
+
+
 def test_the_sweep_says_what_is_on_disk_alone(studio):
     recorder = Recorder(studio.producer, studio.files.directory, SHORT)
     recorder._open("m", "g", "c", "meeting")
@@ -371,10 +464,9 @@ def test_the_sweep_says_what_is_on_disk_alone(studio):
     studio.files.write(studio.files.pcm(Chunk("m", "u", 0)), tone(0.2))
     studio.files.write(studio.files.session("other"), b"{}")
     os.utime(studio.files.path(studio.files.session("other")), (0, 0))
-    with psycopg.connect(studio.database) as connection:
-        swept = [sweep(connection, studio.files, studio.producer.append_events, timedelta(days=1)) for _ in range(2)]
+    swept = [studio.sweep(older=86400) for _ in range(2)]
 
-    assert [[], []] == swept
+    assert [([], []), ([], [])] == swept
     assert ["meeting.started", "chunk.flushed"] == [type for type, _ in facts(studio.redis)]
 
 
