@@ -17,7 +17,7 @@ from projections.archives.captured import Check, decode_captured
 from projections.archives.errors import ArchiveAltered
 from streams.blobs import Blobs
 from streams.captures import CAPTURED
-from streams.errors import BlobAltered, BlobMissing, InvalidEvent
+from streams.errors import BlobAltered, BlobMissing, InvalidEvent, InvalidSetting
 from streams.events import format_time
 from streams.objects import Objects
 
@@ -134,6 +134,11 @@ def verify(*, data_dir: DataDir = None, json: Json = False) -> int:
         faults += _examine(objects, name)
     if settings.event_log_dir.is_dir():
         faults += _compare(settings, names)
+    elif objects.directory is not None and not objects.directory.is_dir():
+        raise InvalidSetting(
+            f"there are no archives in {settings.archive_dir} and no event log in {settings.event_log_dir}:"
+            " pass --data-dir, or set ARCHIVE_DIR"
+        )
     else:
         say(f"there is no event log in {settings.event_log_dir}, so what is missing cannot be told")
     if json:

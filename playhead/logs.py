@@ -1,7 +1,6 @@
 """`playhead log`: the event log by itself."""
 
 import sys
-from pathlib import Path
 
 import msgspec
 from cyclopts import App
@@ -11,7 +10,7 @@ from eventlog.reader import partitions, read, stat, verify
 from playhead.options import DataDir, Json, moment
 from playhead.outcome import CORRUPT, DONE
 from playhead.output import print_json, print_table
-from playhead.settings import load
+from playhead.settings import event_log, load
 from streams.errors import InvalidSetting
 from streams.partitions import CATALOGUE
 
@@ -61,7 +60,7 @@ def log_stat(*, data_dir: DataDir = None, json: Json = False) -> None:
     Example:
         playhead log stat
     """
-    found = stat(_directory(data_dir))
+    found = stat(event_log(load(data_dir)))
     partitions = [
         PartitionShown(str(one.partition), one.segments, one.events, one.bytes, _text(one.first), _text(one.last))
         for one in found.partitions
@@ -83,7 +82,7 @@ def log_verify(*, data_dir: DataDir = None, json: Json = False) -> int:
     Example:
         playhead log verify --json
     """
-    found = verify(_directory(data_dir))
+    found = verify(event_log(load(data_dir)))
     faults = [
         FaultShown(fault.kind, str(fault.file), fault.line, _text(fault.position), fault.problem)
         for fault in found.faults
@@ -120,7 +119,7 @@ def log_cat(
     Example:
         playhead log cat --type job.failed --since 2025-08-09 | jq .event.data
     """
-    directory = _directory(data_dir)
+    directory = event_log(load(data_dir))
     known = dict.fromkeys([*CATALOGUE, *(partition.stream for partition in partitions(directory))])
     unknown = [name for name in stream or () if name not in known]
     if unknown:
@@ -135,13 +134,6 @@ def log_cat(
     )
     sys.stdout.buffer.writelines(encode_line(recorded) for _, recorded in selected)
     sys.stdout.buffer.flush()
-
-
-def _directory(data_dir: Path | None) -> Path:
-    directory = load(data_dir).event_log_dir
-    if not directory.is_dir():
-        raise InvalidSetting(f"there is no event log in {directory}: pass --data-dir, or set EVENT_LOG_DIR")
-    return directory
 
 
 def _text(position: object | None) -> str | None:

@@ -1,5 +1,6 @@
 """`playhead replay`."""
 
+import shlex
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from playhead import messages
 from playhead.options import DataDir, Json, moment
 from playhead.output import print_json
 from playhead.registry import PROJECTIONS, STREAMS, readers_by_stream
-from playhead.settings import Settings, load, output_directory, servers
+from playhead.settings import Settings, event_log, load, output_directory, servers
 from streams import telemetry
 from streams.connections import connect
 from streams.errors import InvalidEvent, InvalidSetting
@@ -149,7 +150,9 @@ def replay(
         if dry_run:
             run.rehearse()
         else:
-            run.go(resume=resume is not None, hint="" if data_dir is None else f" --data-dir {data_dir}")
+            run.go(
+                resume=resume is not None, hint="" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
+            )
     if json:
         print_json(run.report)
     else:
@@ -224,6 +227,7 @@ class _Run:
     def rehearse(self) -> None:
         """Count what the run would do."""
         if not self._reads_files:
+            event_log(self._settings)
             self.report.replayed = sum(1 for _ in self._from_log({}))
             return
         with self._open_files() as (files, names):
@@ -239,6 +243,8 @@ class _Run:
         runs.forget_old(client, self._partitions)
         if resume:
             self._plan = _recall(client, self.report.run)
+        if not self._reads_files:
+            event_log(self._settings)
         runs.remember(client, self.report.run, msgspec.json.encode(self._plan))
         try:
             with runs.Beating(client, self.report.run):

@@ -102,6 +102,19 @@ def output_directory(settings: Settings, use: str) -> Path:
     return Path(settings.output_dir)
 
 
+def event_log(settings: Settings) -> Path:
+    """EVENT_LOG_DIR where there is one: a directory that is not there is another place's, and no empty log.
+
+    Raises:
+        InvalidSetting: there is none.
+    """
+    if not settings.event_log_dir.is_dir():
+        raise InvalidSetting(
+            f"there is no event log in {settings.event_log_dir}: pass --data-dir, or set EVENT_LOG_DIR"
+        )
+    return settings.event_log_dir
+
+
 class Servers(msgspec.Struct, frozen=True):
     """URLs of the servers that are set or run embedded; None where there is none.
 

@@ -20,7 +20,7 @@ from playhead.options import DataDir, Json
 from playhead.outcome import BEHIND, CORRUPT, DONE
 from playhead.output import print_json, say
 from playhead.registry import PROJECTIONS, STREAMS, VERIFICATIONS
-from playhead.settings import Settings, load, servers
+from playhead.settings import Settings, event_log, load, servers
 from projections.verification import Foldable, Lack, Searchable, Verifiable
 from streams.connections import connect
 from streams.events import Recorded
@@ -102,7 +102,7 @@ _Lacks = dict[str, list[tuple[Partition, Lack]]]
 
 
 def _verify(settings: Settings, client: "Redis | RedisCluster") -> tuple[Verified, _Lacks]:
-    root = settings.event_log_dir
+    root = event_log(settings)
     log = verify_log(root)
     found = Verified(events=log.events, unchecked=[name for name in PROJECTIONS if name not in VERIFICATIONS])
     for fault in log.faults:

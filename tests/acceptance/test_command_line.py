@@ -287,11 +287,22 @@ def test_ctrl_c_is_exit_code_130_and_no_traceback(running, tmp_path):
     assert (130, b"") == (process.returncode, messages)
 
 
-def test_the_log_of_another_place_is_no_empty_log(playhead, tmp_path: Path):
-    done = playhead("log", "verify", "--data-dir", str(tmp_path / "elsewhere"))
+@pytest.mark.parametrize(
+    "arguments", [["log", "verify"], ["log", "stat"], ["verify"], ["replay", "--log"], ["replay", "--dry-run"]]
+)
+def test_the_log_of_another_place_is_no_empty_log(playhead, running, tmp_path: Path, arguments):
+    both = {"REDIS_URL": running.redis_url, "DATABASE_URL": running.database_url}
+    done = playhead(*arguments, "--data-dir", str(tmp_path / "elsewhere"), **both)
 
-    assert done.returncode == 2
+    assert (2, b"") == (done.returncode, done.stdout)
     assert b"there is no event log in" in done.stderr
+
+
+def test_archives_of_another_place_are_not_verified(playhead):
+    done = playhead("archives", "verify")
+
+    assert (2, b"") == (done.returncode, done.stdout)
+    assert b"there are no archives in playhead-data/archives" in done.stderr
 
 
 def test_a_stream_that_is_not_known_is_answered_with_those_there_are(playhead, tmp_path):
