@@ -380,6 +380,8 @@ class Reader:
                 self._observe.failed(batch, time.perf_counter() - started, error)
                 if getattr(error, "fatal", False):
                     raise
+                if getattr(error, "lasting", False):  # the sink's own trouble: no event is to blame
+                    raise SinkNotReady(plain(error)) from error
                 if not self._is_transient(error):
                     await self._split(key, pairs, error)
                     return

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from eventlog.errors import LinkInLog, LogInUse, LogWriteFailed
+from eventlog.errors import LinkInLog, LogCorrupt, LogInUse, LogWriteFailed
 from eventlog.history import History
 from eventlog.lines import line_parts
 from eventlog.recovery import recover
@@ -69,6 +69,8 @@ class EventLog:
             InvalidSetting: the stream's name is not fit for a path.
         """
         self._refuse_after_failure()
+        if partition in self._writers and self._writers[partition].damage is not None:
+            self._writers.pop(partition).close()  # somebody may have mended it since
         if partition not in self._writers:
             directory = partition_directory(self.directory, partition)
             try:
@@ -82,7 +84,8 @@ class EventLog:
         """Append the events after the tail and make them durable with one fdatasync; replays are passed over.
 
         Raises:
-            LogWriteFailed: the disk failed; every later call raises it too.
+            LogWriteFailed: the disk failed, or the log was deleted; every later call raises it too.
+            LogCorrupt: a segment that is to be sealed is damaged; so does every later call until it is opened again.
             OSError: the disk is full, and the log is as it was before.
         """
         self._refuse_after_failure()
@@ -101,6 +104,7 @@ class EventLog:
         """Seal segments that are old enough.
 
         Raises:
+            LogCorrupt: one is damaged.
             LogWriteFailed: the disk failed.
         """
         self._refuse_after_failure()
@@ -138,6 +142,7 @@ class _PartitionWriter:
         self._size = 0
         self._since = 0.0
         self._no_seal_before = 0.0
+        self.damage: LogCorrupt | None = None
         _make_directory(root, directory)
         _refuse_links(directory)
         self._lock = _locked(directory)
@@ -151,6 +156,8 @@ class _PartitionWriter:
             raise
 
     def append(self, batch: Batch) -> Outcome:
+        if self.damage is not None:
+            raise self.damage
         parts: list[bytes] = []
         first = None
         tail = self.tail or START
@@ -169,7 +176,7 @@ class _PartitionWriter:
 
     def seal_when_due(self, segment_bytes: int, segment_seconds: float) -> None:
         now = self._clock()
-        if self._segment is None or not self._size or now < self._no_seal_before:
+        if self._segment is None or not self._size or now < self._no_seal_before or self.damage is not None:
             return
         if self._size < segment_bytes and now - self._since < segment_seconds:
             return
@@ -178,6 +185,9 @@ class _PartitionWriter:
         except OSError:  # a full disk: the events are safe in the plain file, which goes on growing meanwhile
             self._no_seal_before = now + _SEAL_RETRY_SECONDS
             return
+        except LogCorrupt as error:
+            self.damage = error
+            raise
         os.close(self._file)
         self._file, self._segment, self._size = -1, None, 0
 
@@ -189,8 +199,11 @@ class _PartitionWriter:
 
     def _begin(self, first: Position) -> None:
         segment = Segment(self._directory, stem_of(first), first, frozenset({PLAIN}))
-        self._file = os.open(segment.plain, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
-        sync_directory(self._directory)
+        try:
+            self._file = os.open(segment.plain, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
+            sync_directory(self._directory)
+        except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+            raise LogWriteFailed(segment.plain, f"the directory is not as this process left it: {error}") from error
         self._segment, self._size, self._since = segment, 0, self._clock()
 
     def _go_on_with(self, segment: Segment) -> None:
@@ -204,6 +217,8 @@ class _PartitionWriter:
     def _write(self, parts: Sequence[bytes]) -> None:
         assert self._segment is not None
         path = self._segment.plain
+        if not _stands(path, self._file):  # nobody would ever read what goes into a deleted file
+            raise LogWriteFailed(path, "it was deleted, moved or replaced while this process writes it")
         try:
             written = sum(
                 _write_all(self._file, parts[start : start + _BUFFERS_A_WRITE])
@@ -234,6 +249,13 @@ class _PartitionWriter:
         except OSError as error:
             raise LogWriteFailed(path, f"fdatasync failed: {error}") from error
         failpoints.reach(Point.AFTER_SYNC)
+
+
+def _stands(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file))
+    except FileNotFoundError:
+        return False
 
 
 def _write_all(file: int, parts: Sequence[bytes]) -> int:

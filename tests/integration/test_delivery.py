@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import Counter
 
+import psycopg
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
@@ -11,6 +12,7 @@ from structlog.testing import capture_logs
 
 from consumers.ahead import ReadAhead
 from consumers.group import Group
+from eventlog.writer import EventLog
 from streams.errors import RedisUnavailable
 from streams.names import presence_key
 from tests.documents import job
@@ -118,6 +120,43 @@ def test_one_bad_event_of_five_hundred_is_isolated(stage):
     expected = {str(number): f"e{number}" for number in range(500) if number != 77}
     assert expected == stage.rows() == stage.files()
     assert [Counter(refused=1)] * 2 == [consumer.watch.parked_events for consumer in consumers]
+
+
+def test_trouble_of_a_sink_is_waited_for_and_blamed_on_no_event(stage, monkeypatch):
+    monkeypatch.setattr("consumers.reader._LASTING_DELAY", 0.2)
+    early = {"created_at": "2025-08-08T06:36:58Z", "metadata": {"scraper_id": "s"}}
+    events = [job(0, job=early), job(1)]
+    stage.append(*events)
+    stage.start("json-files")
+    stage.caught_up("json-files")
+    stage.stop()
+    consumers = stage.start(EventLog(stage.directory / "eventlog", segment_bytes=1000), "json-files", "jobs")
+    stage.caught_up()
+    summary = stage.directory / "outputs/daily/2025-08-08/summary.json"
+    (segment,) = stage.directory.glob("eventlog/jobs/0/*.jsonl")
+    whole, line = summary.read_bytes(), segment.read_bytes()
+    assert len(line) < 1000
+    summary.write_bytes(whole[:-20])
+    with segment.open("r+b") as file:
+        file.write(line.replace(b'"e0"', b'"e9"'))
+    with psycopg.connect(stage.database) as connection:
+        connection.execute("ALTER TABLE jobs RENAME TO jobs_elsewhere")
+
+    events += [job(number, job=early) for number in range(2, 8)]
+    stage.append(*events[2:])
+    for consumer, problem in zip(consumers, ("playhead log verify", "summary.json", '"jobs" does not exist'), strict=True):
+        stage.wait_until(lambda consumer=consumer, problem=problem: problem in "".join(consumer.serving.problems()))
+    with psycopg.connect(stage.database) as connection:
+        connection.execute("ALTER TABLE jobs_elsewhere RENAME TO jobs")
+    summary.write_bytes(whole)
+    with segment.open("r+b") as file:
+        file.write(line)
+    stage.caught_up()
+    stage.wait_until(lambda: all(consumer.healthy for consumer in consumers))
+    stage.stop()
+
+    stage.holds(events)
+    assert [[], [], []] == [stage.parked(name) for name in SINKS]
 
 
 def test_deleted_entries_are_counted_as_lost(stage):

@@ -17,7 +17,7 @@ from streams.partitions import Partition
 from streams.positions import Position
 from streams.sinks import Batch, Source
 
-JOBS = Partition("jobs", 0)
+JOBS, OTHER = Partition("jobs", 0), Partition("content", 0)
 START = datetime(2025, 8, 9, tzinfo=UTC)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 
@@ -59,7 +59,7 @@ def files(root: Path, pattern: str) -> list[Path]:
     ),
     subject=TEXT,
     correlation=st.none() | TEXT,
-    sequence=st.none() | st.integers(0, 10**18),
+    sequence=st.none() | st.integers(0, 10**16 - 1),
     data=st.sampled_from([b'"\\ud800"', b"null", b'{"x":1,"data":{"a":2}}', b" [1, 2.50]  ", '"ü\u2028"'.encode()]),
 )
 def test_a_line_keeps_every_byte(extensions, subject, correlation, sequence, data):
@@ -315,6 +315,51 @@ def test_nothing_is_accepted_after_a_failed_fsync(tmp_path, monkeypatch):
     with pytest.raises(LogWriteFailed):
         log.apply(batch(2))
     log.close()
+
+
+@pytest.mark.parametrize("was_sealed", [False, True])
+@pytest.mark.parametrize("end", [shutil.rmtree, lambda root: root.rename(root.with_name("elsewhere"))])
+def test_nothing_is_accepted_into_a_log_that_was_deleted_or_moved(tmp_path, end, was_sealed):
+    root = tmp_path / "eventlog"
+    log = EventLog(root, segment_bytes=1 if was_sealed else 1 << 30)
+    log.open(JOBS, 1)
+    log.apply(batch(1))
+    end(root)
+
+    with pytest.raises(LogWriteFailed, match="while this process writes it|not as this process left it"):
+        log.apply(batch(2))
+    log.close()
+    write(root, batch(2))
+    assert numbers(root) == [2]
+
+
+def test_a_damaged_segment_that_is_due_to_seal_ends_writing_until_it_is_mended(tmp_path):
+    log = EventLog(tmp_path, segment_bytes=900)
+    log.open(JOBS, 1)
+    log.open(OTHER, 1)
+    log.apply(batch(1, 2))
+    (segment,) = files(tmp_path, "*.jsonl")
+    good = segment.read_bytes()
+    damaged = _flipped(good, 100)
+    with segment.open("r+b") as file:
+        file.write(damaged)
+
+    with pytest.raises(LogCorrupt):
+        log.apply(batch(3, 4))
+    with pytest.raises(LogCorrupt):
+        log.apply(batch(5))
+    log.settle()
+    log.apply(batch(1, partition=OTHER))
+    with pytest.raises(LogCorrupt):
+        log.open(JOBS, 2)
+
+    whole = good + segment.read_bytes().removeprefix(damaged)
+    segment.unlink()
+    segment.write_bytes(whole)
+    assert log.open(JOBS, 3) == recorded(4).position
+    log.apply(batch(5))
+    log.close()
+    assert numbers(tmp_path, streams={"jobs"}) == [1, 2, 3, 4, 5]
 
 
 def _flipped(content: bytes, bit: int) -> bytes:
