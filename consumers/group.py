@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from consumers.errors import LeaseLost, StateLost
-from consumers.parked import UNPARK, original, parked_key, retry_key, subjects_key
+from consumers.parked import UNPARK, original, parkable, parked_key, retry_key, subjects_key
 from streams.entries import RawEntry, sequence_number, subject_of
 from streams.partitions import Partition
 from streams.positions import START, Position
@@ -128,6 +128,7 @@ class Group:
             StateLost: the group or its stream is gone.
         """
         subject = subject_of(entry) or ""
+        reason, fields = parkable(entry, reason)
         about: list[str | bytes] = [
             "parked_position",
             entry.entry_id,
@@ -141,7 +142,7 @@ class Group:
         with _state_lost(self.partition):
             done = await self._park(
                 keys=[self.lease_key, stream_key, self._parked, self._subjects],
-                args=[self.holder, self.name, entry.entry_id, subject if block else "", *about, *entry.fields],
+                args=[self.holder, self.name, entry.entry_id, subject if block else "", *about, *fields],
             )
         if not done:
             raise LeaseLost(str(self.partition))

@@ -1,6 +1,6 @@
 """Parked events: events set aside after failing for good, kept whole, with the reason."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +11,8 @@ from streams.entries import RawEntry
 from streams.partitions import Partition
 
 _ABOUT = {b"parked_position", b"parked_reason", b"parked_class", b"parked_blocks"}
+_FIELDS_KEPT = 3000
+"""A script can write no entry of more than some 4,000 fields; one of so many cannot be decoded, before or after."""
 UNPARK = Path(__file__).with_name("unpark.lua").read_text()
 
 
@@ -79,6 +81,16 @@ class ParkedEvents:
                 blocks=fields.get(b"parked_blocks") == b"1",
             )
             yield parked, [(name, value) for name, value in fields.items() if name not in _ABOUT]
+
+
+def parkable(entry: RawEntry, reason: str) -> tuple[str, Sequence[bytes]]:
+    """The reason and the fields to park an entry with; where it has too many, those of an event come first."""
+    pairs = list(zip(entry.fields[::2], entry.fields[1::2], strict=True))
+    if len(pairs) <= _FIELDS_KEPT:
+        return reason, entry.fields
+    pairs.sort(key=lambda pair: not pair[0].startswith((b"ce_", b"body")))
+    kept = [part for pair in pairs[:_FIELDS_KEPT] for part in pair]
+    return f"{reason}; {len(pairs) - _FIELDS_KEPT} of them are not kept here", kept
 
 
 def parked_key(partition: Partition, consumer: str) -> str:

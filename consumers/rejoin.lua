@@ -32,6 +32,7 @@ if upto(last, tail) then
   redis.call('XSETID', stream, tail)
 end
 
+local most = 6000 -- names and values that one command of a script can have, or some more
 local sequence, moved, dropped = tonumber(ARGV[3]), 0, 0
 local from = '(' .. common
 while true do
@@ -64,7 +65,13 @@ while true do
         sequence = sequence + 1
         fields[numbered] = string.format('%016d', sequence)
       end
-      local position = redis.call('XADD', stream, '*', unpack(fields))
+      local position
+      if #fields > most then -- no event: whoever decodes it says so
+        local left = string.format('%d', (#fields - most) / 2)
+        position = redis.call('XADD', stream, '*', 'fields_left_out', left, unpack(fields, 1, most))
+      else
+        position = redis.call('XADD', stream, '*', unpack(fields))
+      end
       if memory then
         redis.call('HSET', memory, event_id, position)
       end

@@ -26,6 +26,8 @@ _KNOWN = frozenset(
 _OPTIONAL_FIELDS = tuple(_PREFIX + name for name in _OPTIONAL)
 _optional = attrgetter(*_OPTIONAL)
 _SEQUENCE_DIGITS = 16
+_FIELDS_LIMIT = 1100
+"""An event that `append` takes has fewer; a script can write no entry of more than some 4,000."""
 _FIELD = "field_"
 """Prefix of an extension that keeps an entry's field which is no CloudEvents attribute."""
 
@@ -61,6 +63,8 @@ def decode(entry: RawEntry) -> Recorded:
     Raises:
         InvalidEvent: names the field that is missing, malformed or damaged.
     """
+    if len(entry.fields) > 2 * _FIELDS_LIMIT:
+        raise InvalidEvent("entry", f"has {len(entry.fields) // 2} fields; {_FIELDS_LIMIT} is the limit")
     alternating = iter(entry.fields)
     members = dict(zip(alternating, alternating, strict=True))
     get = members.get

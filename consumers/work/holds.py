@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from consumers.errors import HoldLost
 from consumers.group import CREATE, Group
-from consumers.parked import parked_key, retry_key
+from consumers.parked import parkable, parked_key, retry_key
 from consumers.recovery import Recovery, restarts_key
 from streams.entries import RawEntry, encode
 from streams.events import Recorded
@@ -140,8 +140,9 @@ class Holds:
         Raises:
             HoldLost: another process has it.
         """
+        reason, fields = parkable(entry, reason)
         about: list[str | bytes] = ["parked_position", entry.entry_id, "parked_reason", reason]
-        about += ["parked_class", reason_class, "parked_blocks", "0", *entry.fields]
+        about += ["parked_class", reason_class, "parked_blocks", "0", *fields]
         await self._end(entry, about)
 
     async def postpone(self, entry: RawEntry, seconds: float, *, counts: bool = True) -> None:

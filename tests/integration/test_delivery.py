@@ -28,6 +28,7 @@ BAD = {
     "data: not JSON": {"body": "{"},
     "UTF-8": {"ce_source": b"\xff"},
     "checksum": {"ce_crc32c": "00000000"},
+    "fields; 1100 is the limit": {f"f{number}": "x" for number in range(5000)},
 }
 
 
@@ -144,7 +145,8 @@ def test_trouble_of_a_sink_is_waited_for_and_blamed_on_no_event(stage, monkeypat
 
     events += [job(number, job=early) for number in range(2, 8)]
     stage.append(*events[2:])
-    for consumer, problem in zip(consumers, ("playhead log verify", "summary.json", '"jobs" does not exist'), strict=True):
+    problems = ("playhead log verify", "summary.json", '"jobs" does not exist')
+    for consumer, problem in zip(consumers, problems, strict=True):
         stage.wait_until(lambda consumer=consumer, problem=problem: problem in "".join(consumer.serving.problems()))
     with psycopg.connect(stage.database) as connection:
         connection.execute("ALTER TABLE jobs_elsewhere RENAME TO jobs")

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from redis import Redis
 
+from consumers.parked import ParkedEvents
 from consumers.process import ProcessSettings
 from consumers.reader import ReaderSettings
 from eventlog.history import History
@@ -229,6 +230,23 @@ def test_events_below_the_logs_tail_go_behind_it_and_none_is_doubled(system):
     assert [b"0000000000000011", b"0000000000000012"] == [
         fields[b"ce_sequence"] for _, fields in system.redis.xrange(JOBS.key)
     ]
+
+
+def test_an_entry_of_thousands_of_fields_goes_behind_the_log_and_is_parked(system):
+    system.start("log", "jobs")
+    system.append(1)
+    system.wait_until(lambda: [1] == system.log() == system.rows())
+    system.stop()
+    system.redis.flushall()
+    system.redis.xadd(JOBS.key, {f"f{number}": "x" for number in range(5000)}, id="5-1")
+    system.append(2)
+    system.start("log", "jobs")
+    system.wait_until(lambda: [1, 2] == system.log() == system.rows())
+
+    (parked,) = ParkedEvents(system.redis, "log", JOBS)
+    moved = system.redis.xrange(JOBS.key)[0][1]
+    assert "1100 is the limit; 1 of them are not kept here" in parked.reason
+    assert (b"2000", 3001) == (moved[b"fields_left_out"], len(moved))
 
 
 def test_an_event_that_the_log_has_is_not_taken_again_after_a_flush(system):

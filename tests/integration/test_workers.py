@@ -297,15 +297,20 @@ def test_a_worker_counts_what_became_of_its_work(redis_server, redis, submit):
 def test_entries_that_are_no_events_are_parked(redis_server, redis, submit):
     redis.xadd(NOTES.key, {"anything": "else"})
     redis.xadd(NOTES.key, {"ce_type": "note.submitted", "ce_subject": "note/x", "body": "{"})
+    redis.xadd(NOTES.key, {f"f{number}": "x" for number in range(5000)} | {"ce_type": "note.submitted"})
     submit(3)
 
     async def run():
         async with working(redis_server.url, Enrich()):
             await until(lambda: nothing_left(redis) and len(outcomes(redis)) == 3)
+            *_, large = parked(redis)
+            ParkedEvents(redis, "enrich", NOTES).request_retry(large)
+            await until(lambda: len(parked(redis)) == 3 and large not in parked(redis))
 
     asyncio.run(run())
 
-    assert ["undecodable"] * 2 == [one.reason_class for one in parked(redis)]
+    assert ["undecodable"] * 3 == [one.reason_class for one in parked(redis)]
+    assert ["", "note.submitted", "note.submitted"] == [one.type for one in parked(redis)]
 
 
 def test_work_longer_than_the_hold_is_not_taken_over(redis_server, redis, submit):

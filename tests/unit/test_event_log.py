@@ -326,7 +326,7 @@ def test_nothing_is_accepted_into_a_log_that_was_deleted_or_moved(tmp_path, end,
     log.apply(batch(1))
     end(root)
 
-    with pytest.raises(LogWriteFailed, match="while this process writes it|not as this process left it"):
+    with pytest.raises(LogWriteFailed, match=r"while this process writes it|not as this process left it"):
         log.apply(batch(2))
     log.close()
     write(root, batch(2))
