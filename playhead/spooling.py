@@ -50,6 +50,8 @@ def spool(
         raise InvalidSetting(f"there is no spool: name its directory, or set {ProducerVariable.SPOOL_DIR}")
     if not chosen.is_dir():
         raise InvalidSetting(f"there is no spool in {chosen}: it is no directory")
+    if not Spool.used(chosen):
+        raise InvalidSetting(f"there is no spool in {chosen}: no producer ever kept events there")
     if flush:
         with open_producer(msgspec.structs.replace(settings, spool_dir=chosen)) as producer:
             producer.flush()

@@ -65,6 +65,11 @@ class Spool:
         with self._locked():
             pass
 
+    @staticmethod
+    def used(directory: Path) -> bool:
+        """Whether the directory is a spool, or was one; to open one that is none makes it one."""
+        return any(path.name == "lock" or _SEGMENT.fullmatch(path.name) for path in directory.iterdir())
+
     @property
     def pending(self) -> bool:
         """Whether something is unsent: then later events must go behind it."""

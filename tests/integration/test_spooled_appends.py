@@ -224,3 +224,6 @@ def test_the_command_line_spools_shows_what_waits_and_sends_it(away, tmp_path):
     assert shown.startswith("0 events")
     assert ["id-1"] == ids(away)
     assert (2, "") == playhead("spool", str(tmp_path / "nowhere"))
+    (tmp_path / "empty").mkdir()
+    assert (2, "") == playhead("spool", str(tmp_path / "empty"), "--flush")
+    assert [] == list((tmp_path / "empty").iterdir())
