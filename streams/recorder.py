@@ -165,7 +165,7 @@ class Recorder:
 
     def _open(self, meeting_id: str, guild_id: str, channel_id: str, strategy: Strategy) -> _Note:
         place = self._files.session(meeting_id)
-        if self._files.is_promoted(meeting_id):
+        if self._files.has_recording(meeting_id):
             raise MeetingOver(f"{meeting_id}: {MeetingOver.__doc__}")
         settings = self._settings
         try:

@@ -76,9 +76,9 @@ class RecordingFiles:
             raise UnsafePath(errno.ELOOP, "a link stands where audio belongs; remove it", str(link))
         return path
 
-    def is_promoted(self, meeting_id: str) -> bool:
-        """Whether a recording of the meeting is there."""
-        return self.path(f"recordings/{_name(meeting_id)}").is_dir()
+    def has_recording(self, meeting_id: str) -> bool:
+        """Whether a finished recording of the meeting is there."""
+        return any(self.path(f"recordings/{_name(meeting_id)}").glob("*.mp3"))
 
     def last_sign_of_life(self, meeting_id: str) -> datetime | None:
         """When a recorder last had the session open, None where it is not known."""

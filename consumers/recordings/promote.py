@@ -54,6 +54,12 @@ class _State(msgspec.Struct, frozen=True):
     def is_whole(self) -> bool:
         return self.meeting.status == "PROMOTED" and not any(one.missing_chunk_ids for one in self.recordings)
 
+    @property
+    def has_late_chunks(self) -> bool:
+        """Whether chunks are finished that recordings lack; of such recordings every chunk is still there."""
+        missing = {chunk_id for one in self.recordings for chunk_id in one.missing_chunk_ids}
+        return any(chunk.id in missing and chunk.transcode_status == "DONE" for chunk in self.chunks)
+
 
 class Promote:
     """A handler for what may complete a meeting."""
@@ -130,7 +136,7 @@ class Promote:
             return []
         try:
             meeting_id = read_payload(event, OfMeeting).meeting_id
-            if self._files.is_promoted(meeting_id):
+            if self._files.has_recording(meeting_id):
                 return []
         except ValueError:
             return []  # there is no meeting of which to say it
@@ -146,7 +152,7 @@ class Promote:
         if state.meeting.status == "PROMOTED":
             if state.is_whole and not state.chunks:
                 self._clean(state.meeting.id)  # a process may have died before it did
-            return False
+            return state.has_late_chunks and not state.is_open
         if state.meeting.status == "ACTIVE":
             if event.type == "meeting.stopped":
                 raise InvalidEvent("meeting.stopped", "the projection recordings has parked it: retry it there first")

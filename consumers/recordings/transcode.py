@@ -66,7 +66,7 @@ class Transcode:
         if flushed.pcm_path != self._files.pcm(chunk):
             raise InvalidEvent("data.pcm_path", f"is not {self._files.pcm(chunk)}")
         if not self._is_there(chunk):
-            if self._files.is_promoted(chunk.meeting_id):
+            if not self._files.path(flushed.pcm_path).exists() and self._files.has_recording(chunk.meeting_id):
                 return []  # said and done, and the event was appended again long after
             await task.append([self._started(task, flushed)])
             try:

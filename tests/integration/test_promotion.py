@@ -71,12 +71,14 @@ class Studio:
 
         asyncio.run(run())
 
-    def work(self, *names, done, **settings):
+    def work(self, *names, done, attempts=QUICK.max_attempts, **settings):
+        quick = msgspec.structs.replace(QUICK, max_attempts=attempts)
+
         async def run():
             async with AsyncExitStack() as stack:
                 for name in names:
                     handler = self.transcode() if name == "transcode" else self.promote(**settings)
-                    await stack.enter_async_context(working(self.url, handler, QUICK, partition=RECORDINGS))
+                    await stack.enter_async_context(working(self.url, handler, quick, partition=RECORDINGS))
                 await until(done, 60)
 
         asyncio.run(run())
@@ -256,7 +258,7 @@ def test_chunks_that_failed_are_named_and_kept(studio):
     assert [0, 2] == [chunk.sequence for chunk in studio.files.chunks("mp3")]
 
 
-def test_chunks_that_never_finish_are_waited_for_and_then_named(studio):
+def test_chunks_that_do_not_finish_are_waited_for_then_named_and_added_once_they_are_there(studio):
     studio.record(("u", tone(0.4), 0), ("v", tone(0.4), 0))
     v = studio.files.path(studio.files.pcm(Chunk("m", "v", 0)))
     first = studio.transcode()
@@ -279,6 +281,23 @@ def test_chunks_that_never_finish_are_waited_for_and_then_named(studio):
 
     assert {1} == {len(one.missing_chunk_ids) for one in studio.rows()[2]}
     assert v.exists()
+
+    studio.work("transcode", "promote", done=lambda: not any(one.missing_chunk_ids for one in studio.rows()[2]))
+    assert {"u", "v", None} == {one.user_id for one in studio.rows()[2]}
+    assert [] == [type for type, _ in facts(studio.redis, "transcode.failed")]
+
+
+def test_a_promotion_that_failed_for_good_is_said(studio, tmp_path):
+    studio.record(("u", tone(0.2), 0))
+    studio.work("transcode", done=lambda: facts(studio.redis, "chunk.cleaned"))
+    broken = tmp_path / "ffmpeg"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o700)
+    studio.ffmpeg = Ffmpeg(broken, 60)
+    studio.work("promote", done=lambda: studio.status() == "PROMOTION_FAILED", attempts=2)
+
+    assert "hybrid" == facts(studio.redis, "recording.promotion_failed")[0][1]["strategy"]
+    assert not studio.files.has_recording("m")
 
 
 def test_a_meeting_without_a_finished_chunk_is_not_promoted_and_can_be_later(studio):

@@ -151,6 +151,26 @@ def test_an_event_appended_again_after_all_is_done_makes_nothing_anew(valkey, re
     assert before == files.path(files.mp3(Chunk("m", "u", 0))).stat()
 
 
+@pytest.mark.parametrize("made", ["recording", "attempt"])
+def test_a_chunk_that_comes_after_its_meeting_was_promoted_is_transcoded(valkey, redis, producer, files, made):
+    late, gone = Chunk("m", "u", 0), Chunk("m", "u", 1)
+    place = files.recording("m", None, "r" * 16)
+    if made == "recording":
+        files.write(place, b"recording")
+    else:
+        files.path(place).parent.mkdir(parents=True)
+    flush(producer, files, None, gone)
+    flush(producer, files, tone(0.1), late)
+
+    def until_idle():
+        return steps(redis)["chunk.cleaned"] and not redis.xpending(RECORDINGS.key, "transcode")["pending"]
+
+    asyncio.run(work(valkey, transcode(files), until_idle))
+
+    assert [late] == list(files.chunks("mp3"))
+    assert (made == "attempt") == bool(parked(redis))
+
+
 def test_a_cut_mp3_is_not_taken_for_a_whole_one(files, tmp_path):
     path = tmp_path / "whole.mp3"
     with files.new("whole.mp3") as temporary:
