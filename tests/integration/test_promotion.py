@@ -90,10 +90,10 @@ class Studio:
         promoter = Promoter(self.files, self.ffmpeg)
         return Promote(self.files, promoter, self.database, Progress(self.redis), PromoteSettings(**settings))
 
-    def sweep(self, older=0.0):
+    def sweep(self, older=0.0, patience=10.0):
         append, age = self.producer.append_events, timedelta(seconds=older)
         with psycopg.connect(self.database) as connection:
-            return Sweep(self.files, Progress(self.redis), append, older=age, patience=0).run(connection)
+            return Sweep(self.files, Progress(self.redis), append, older=age, patience=patience).run(connection)
 
     def abandon(self, pcm=b"", meeting="m"):
         """What a recorder leaves that died behind its first chunk, and the projection knows."""
@@ -432,7 +432,7 @@ def test_the_sweep_leaves_alone_what_the_tables_may_not_show(studio, happens, sa
     studio.projection.stop()
     happens(studio.redis)
     before = studio.redis.xlen(RECORDINGS.key)
-    swept, left = studio.sweep()
+    swept, left = studio.sweep(patience=0)
 
     assert [] == swept
     assert ["m"] == [one.meeting_id for one in left]
