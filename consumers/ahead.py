@@ -63,12 +63,15 @@ class ReadAhead:
 
     async def _read(self, cursors: Mapping[str, Position], count: int, block: int | None) -> Found:
         found = await self._group.read(cursors, count=count, block=block)
-        return {key: [(entry, decoded(entry)) for entry in entries] for key, entries in found.items()}
+        live = self._group.partition.key
+        return {
+            key: [(entry, decoded(entry, copied=key != live)) for entry in entries] for key, entries in found.items()
+        }
 
 
-def decoded(entry: RawEntry) -> Recorded | InvalidEvent:
+def decoded(entry: RawEntry, *, copied: bool = False) -> Recorded | InvalidEvent:
     """The event of an entry, or what is wrong with it."""
     try:
-        return decode(entry)
+        return decode(entry, copied=copied)
     except InvalidEvent as error:
         return error

@@ -1,7 +1,10 @@
 #!lua flags=allow-oom
--- Counts how often reading was started at one position; another position starts the count anew.
--- KEYS: record of attempts; ARGV: position
-local same = redis.call('HGET', KEYS[1], 'position') == ARGV[1]
-local count = same and tonumber(redis.call('HGET', KEYS[1], 'count') or '0') + 1 or 1
-redis.call('HSET', KEYS[1], 'position', ARGV[1], 'count', count)
+-- Counts processes that began to handle what stands behind a position; another position starts the count anew.
+-- KEYS: record of attempts; ARGV: stream, position, owner
+local position, owner, count = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%S+) (%S+) (%d+)$')
+count = position == ARGV[2] and tonumber(count) or 0
+if position ~= ARGV[2] or owner ~= ARGV[3] then
+  count = count + 1
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. count)
 return count

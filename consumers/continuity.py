@@ -30,7 +30,7 @@ from eventlog.writer import EventLog
 from streams.entries import RawEntry
 from streams.events import Recorded
 from streams.positions import START, Position
-from streams.sinks import Batch, Sink, Source
+from streams.sinks import RECOVERY, Batch, Sink, Source
 
 _Result = TypeVar("_Result")
 
@@ -76,7 +76,7 @@ class Continuity:
     ) -> None:
         self.sequence: int | None = None
         self.advice: str | None = None
-        self._keeps_log = isinstance(sink, EventLog)
+        self.keeps_log = isinstance(sink, EventLog)
         self._history = sink.history if isinstance(sink, EventLog) else history
         self._sink, self._group, self._feeding, self._on_lost = sink, group, feeding, on_lost
         self._partition = group.partition
@@ -91,7 +91,7 @@ class Continuity:
             LogCorrupt: the log is needed and cannot be read.
         """
         self.sequence = sequence
-        if self._keeps_log:
+        if self.keeps_log:
             await self._rejoin()
         else:
             await self._catch_up()
@@ -121,7 +121,7 @@ class Continuity:
         Raises:
             StateLost: it did.
         """
-        if not self._keeps_log and await self._recovery.restarts() > self._honoured:
+        if not self.keeps_log and await self._recovery.restarts() > self._honoured:
             raise StateLost(f"{self._partition} goes on behind the log's tail")
 
     async def replayed(self) -> None:
@@ -210,13 +210,13 @@ class Continuity:
     async def _bridge(self, position: Position, sequence: int, previous: int, *, logged: bool) -> None:
         if sequence <= previous:
             view = await self._recovery.look(position)
-            if not logged and (not view.is_compared or (view.missed and not self._keeps_log)):
+            if not logged and (not view.is_compared or (view.missed and not self.keeps_log)):
                 raise StateLost(f"{self._partition}: sequence {sequence} at {position} follows {previous}")
             self._log.warning("sequence goes back", sequence=sequence, before=previous, position=str(position))
             return
         if not logged:
             await self.check()
-        if not logged and not self._keeps_log and await self._first_logged() is not None:
+        if not logged and not self.keeps_log and await self._first_logged() is not None:
             while await self._group.position_of(EventLog.name, self._partition.key) < position:
                 await self._feeding.wait(
                     f"events before {position} are gone from the stream; waiting for the log's consumer to pass it"
@@ -247,7 +247,7 @@ class Continuity:
                     await self._apply_one(recorded)
 
     async def _apply_one(self, recorded: Recorded) -> None:
-        batch = Batch(Source(self._partition, "recovery"), [recorded], recorded.position)
+        batch = Batch(Source(self._partition, RECOVERY), [recorded], recorded.position)
         try:
             outcome = await self._feeding.call(partial(self._sink.apply, batch))
         except Exception as error:

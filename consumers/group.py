@@ -41,6 +41,8 @@ class Report(msgspec.Struct, frozen=True):
     replays: tuple[str, ...] = ()
 
 
+BEHIND = "behind"
+"""The class of events that wait for an earlier one of their subject."""
 _GONE = ("NOGROUP", "no such key", "requires the key to exist")
 """What Redis says of a group or stream that is no longer there; its wordings have no error code in common."""
 
@@ -120,8 +122,10 @@ class Group:
         if not moved:
             raise LeaseLost(str(self.partition))
 
-    async def park(self, stream_key: str, entry: RawEntry, reason: str, *, reason_class: str, block: bool) -> None:
+    async def park(self, stream_key: str, entry: RawEntry, reason: str, *, reason_class: str, block: bool) -> bool:
         """Set an entry aside, whole, with the reason; `block` makes later events of its subject wait behind it.
+
+        False where the class is `behind`, and nothing is left that it would wait for.
 
         Raises:
             LeaseLost: another process has the partition.
@@ -142,10 +146,19 @@ class Group:
         with _state_lost(self.partition):
             done = await self._park(
                 keys=[self.lease_key, stream_key, self._parked, self._subjects],
-                args=[self.holder, self.name, entry.entry_id, subject if block else "", *about, *fields],
+                args=[
+                    self.holder,
+                    self.name,
+                    entry.entry_id,
+                    subject if block else "",
+                    int(reason_class == BEHIND),
+                    *about,
+                    *fields,
+                ],
             )
         if not done:
             raise LeaseLost(str(self.partition))
+        return done == 1
 
     async def retries(self) -> list[tuple[str, RawEntry, str]]:
         """Parked entries that an operator wants tried again, in order, with its parked id and the subject it blocks."""
@@ -191,9 +204,13 @@ class Group:
                 return Position.parse(group["last-delivered-id"])
         return START
 
-    async def note_attempt(self, cursor: Position) -> int:
-        """Count how often reading was started at this very position; more than once means that a process died there."""
-        return cast("int", await self._attempt(keys=[self._attempts], args=[str(cursor)]))
+    async def note_attempt(self, stream_key: str, cursor: Position) -> int:
+        """How many processes began to handle what stands behind this very position; all but this one died of it."""
+        return cast("int", await self._attempt(keys=[self._attempts], args=[stream_key, str(cursor), self.owner]))
+
+    async def forget_attempts(self) -> None:
+        """Take note that this process has failed and lives."""
+        await self.client.delete(self._attempts)
 
     async def sequence_at(self, position: Position) -> int | None:
         """The highest sequence number up to the entry at a position, None where that entry is gone or none has one."""

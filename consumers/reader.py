@@ -5,7 +5,7 @@ stands in docs/decisions/0001-own-read-loop.md.
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
@@ -20,7 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from consumers.ahead import Decoded, ReadAhead, decoded
 from consumers.continuity import Continuity
 from consumers.errors import LeaseLost, SinkNotReady, StateLost
-from consumers.group import Group, Report
+from consumers.group import BEHIND, Group, Report
 from consumers.lease import keep_lease
 from consumers.observer import Observer
 from consumers.tasks import end
@@ -33,7 +33,7 @@ from streams.events import Recorded
 from streams.failpoints import Point
 from streams.partitions import Partition
 from streams.positions import START, Position
-from streams.sinks import Batch, Sink, Source
+from streams.sinks import PARKED, Batch, Sink, Source
 from streams.telemetry import about, plain
 
 _Result = TypeVar("_Result")
@@ -46,7 +46,7 @@ _PASSING = ("NOGROUP", "READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "BUSY
 """Beginnings of errors that end by themselves, or once somebody has mended the server."""
 _REST = 20
 _CAREFUL_AFTER = 3
-"""Starts at one position after which entries are handled one by one, to find the one that kills the process."""
+"""Processes that began at one position, after which entries are handled one by one, to find the one that kills."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -180,9 +180,8 @@ class Reader:
         self._sequence = known = self._sequence if cursor == self.cursor else None
         self._cursors = {self._live: cursor}
         self._settled = None
-        self._parked = await self._group.parked_subjects()
-        careful = self._settings.batch if await self._group.note_attempt(cursor) >= _CAREFUL_AFTER else 0
-        self._log.info("serving", position=str(cursor), epoch=self._group.epoch, careful=bool(careful))
+        self._parked = await self._parked_subjects()
+        self._log.info("serving", position=str(cursor), epoch=self._group.epoch)
         self.healthy = self.serving = True
         self._observe.holding(self.partition, len(self._parked))
         reading = asyncio.current_task()
@@ -200,7 +199,7 @@ class Reader:
             await self._continuity.begin(known)
             self._sequence = self._continuity.sequence
             self.healthy = True
-            await self._read_on(careful, renewal)
+            await self._read_on(renewal)
         except asyncio.CancelledError:
             if renewal.done() and not renewal.cancelled():
                 raise LeaseLost(str(self.partition)) from renewal.exception()
@@ -228,15 +227,12 @@ class Reader:
             self._epoch_seen = getattr(error, "standing", 0)
             raise SinkNotReady(plain(error)) from error
 
-    async def _read_on(self, careful: int, renewal: "asyncio.Task[None]") -> None:
+    async def _read_on(self, renewal: "asyncio.Task[None]") -> None:
         looked_for_replays = 0.0
+        careful: int | None = None
         idle = False
         while not self._stopping.is_set():
-            if renewal.done():  # its cancellation was swallowed on the way
-                raise LeaseLost(str(self.partition))
-            if not self._may_serve:
-                await self._group.release()
-                raise LeaseLost(str(self.partition))
+            await self._require_lease(renewal)
             if (now := time.monotonic()) - looked_for_replays > _BLOCK_MS / 1000:
                 await self._continuity.check()
                 await self._follow_replays()
@@ -245,6 +241,8 @@ class Reader:
             found = await self._ahead.read(
                 self._cursors, block=_BLOCK_MS if idle else None, count=1 if careful else None
             )
+            if found and careful is None and (careful := await self._to_handle_alone(found)):
+                continue
             idle = not found
             self._delay = _FIRST_DELAY  # Redis and the sink are there; the next trouble is another one
             if found:
@@ -261,6 +259,13 @@ class Reader:
                 else:
                     await self._handle(key, entries)
 
+    async def _require_lease(self, renewal: "asyncio.Task[None]") -> None:
+        if renewal.done():  # its cancellation was swallowed on the way
+            raise LeaseLost(str(self.partition))
+        if not self._may_serve:
+            await self._group.release()
+            raise LeaseLost(str(self.partition))
+
     async def _settle(self) -> None:
         """Settle when idle, for a twentieth of the time at most: a trickle of events must not cost a rewrite each."""
         position = self._cursors[self._live]
@@ -272,12 +277,20 @@ class Reader:
             self._problem = None
             await self._report("running", settled=True)
 
+    async def _to_handle_alone(self, keys: Iterable[str]) -> int:
+        """How many entries are to be handled one by one, as processes died of what stands here."""
+        begun = [await self._group.note_attempt(key, self._cursors[key]) for key in keys]
+        if max(begun) < _CAREFUL_AFTER:
+            return 0
+        self._log.warning("processes died here: handling entries one by one", position=str(self.cursor))
+        return self._settings.batch
+
     async def _handle_carefully(self, key: str, entry: RawEntry) -> None:
-        attempts = await self._group.note_attempt(self._cursors[key])
+        attempts = await self._group.note_attempt(key, self._cursors[key])
         if attempts > self._settings.max_deliveries:
             await self._set_aside(key, entry, f"the process died {attempts - 1} times while handling it", "killed")
         else:
-            await self._handle(key, [(entry, decoded(entry))])
+            await self._handle(key, [(entry, decoded(entry, copied=key != self._live))])
 
     async def feed(self, entries: Sequence[RawEntry]) -> None:
         """Handle logged events as if the stream still had them.
@@ -333,8 +346,8 @@ class Reader:
                 continue
             if live and recorded.event.subject in self._parked:
                 await apply_good()
-                await self._set_aside(key, entry, "an earlier event of its subject is parked", "behind")
-                continue
+                if await self._wait_behind(key, entry):
+                    continue
             good.append((entry, recorded))
             size += len(recorded.event.data)
             if size >= self._settings.batch_bytes:
@@ -386,6 +399,8 @@ class Reader:
                     await self._split(key, pairs, error)
                     return
                 self._retries += 1
+                if delay == _FIRST_DELAY:
+                    await self._group.forget_attempts()  # nobody died of it
                 self.healthy = False
                 self._problem = plain(error)
                 self._observe.retried(self.partition)
@@ -420,34 +435,50 @@ class Reader:
             await self._apply(key, pairs[middle:])
             return
         for pair in pairs[middle:]:  # rare: an event of this very batch was parked just now
-            if pair in blocked or pair[1].event.subject in self._parked:
-                await self._set_aside(key, pair[0], "an earlier event of its subject is parked", "behind")
-            else:
+            waits = pair in blocked or pair[1].event.subject in self._parked
+            if not (waits and await self._wait_behind(key, pair[0])):
                 await self._apply(key, [pair])
 
-    async def _set_aside(self, key: str, entry: RawEntry, reason: str, reason_class: str) -> None:
+    async def _wait_behind(self, key: str, entry: RawEntry) -> bool:
+        return await self._set_aside(key, entry, "an earlier event of its subject is parked", BEHIND)
+
+    async def _set_aside(self, key: str, entry: RawEntry, reason: str, reason_class: str) -> bool:
+        """Park an entry; False where it was to wait behind one that an operator has dropped meanwhile."""
         live = key == self._live
-        await self._group.park(key, entry, reason, reason_class=reason_class, block=live)
+        done = await self._group.park(key, entry, reason, reason_class=reason_class, block=live and self._blocks)
+        if live:
+            self._parked = await self._parked_subjects()
+        if not done:
+            return False
         self._cursors[key] = Position.parse(entry.entry_id)
         if live:
             self._sequence = sequence_of(entry)
-            self._parked = await self._group.parked_subjects()
         self._observe.parked(self.partition, reason_class)
         # A sink's message may quote the payload.
         said = reason.partition(":")[0] if reason_class == "refused" else reason
         self._log.error("parked", reason=said, reason_class=reason_class, **about(entry))
+        return True
+
+    async def _parked_subjects(self) -> set[str]:
+        """Subjects whose later events wait. The log waits for nothing: it keeps whatever it can read."""
+        return await self._group.parked_subjects() if self._blocks else set()
+
+    @property
+    def _blocks(self) -> bool:
+        return not self._continuity.keeps_log
 
     async def _retry_parked(self) -> None:
         """Apply parked events again; a subject whose event fails once more keeps waiting, with its later events."""
         if self._parked:
-            self._parked = await self._group.parked_subjects()
+            self._parked = await self._parked_subjects()
         failed: set[str] = set()
         for parked_id, entry, subject in await self._group.retries():
             try:
-                recorded = decode(entry)
+                # What blocks its subject was read where it stands; so was whatever the log parked.
+                recorded = decode(entry, copied=not subject and self._blocks)
                 if subject and subject in failed:
                     continue
-                batch = Batch(Source(self.partition, "parked"), [recorded], recorded.position)
+                batch = Batch(Source(self.partition, PARKED), [recorded], recorded.position)
                 outcome = await self.call(partial(self._sink.apply, batch))
             except Exception as error:  # noqa: BLE001  # whatever it is, the event stays parked and the operator is told
                 failed.add(subject)
@@ -456,7 +487,7 @@ class Reader:
             if outcome == "fenced":
                 raise LeaseLost(str(self.partition))
             await self._group.unpark(parked_id, subject)
-            self._parked = await self._group.parked_subjects()
+            self._parked = await self._parked_subjects()
             self._settled = None
             self._log.info("no longer parked", **about(entry))
 

@@ -4,6 +4,7 @@
     - LogCorrupt              a line, file or manifest is damaged where no crash can have torn it
     - LogInUse                another process writes this partition
     - LinkInLog               a symbolic link stands where the log would be written
+    - BehindTail              an event stands before the end of the log
     - LogWriteFailed          the disk did not take what was written
 - ValueError
     - BadLine                 bytes that are no line of the log
@@ -44,6 +45,14 @@ class LinkInLog(PlayheadError):
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path}: {type(self).__doc__}")
         self.path = path
+
+
+class BehindTail(PlayheadError):
+    """The log is behind it and only grows: append the event again, with an id of its own, and drop this one."""
+
+    def __init__(self, position: Position) -> None:
+        super().__init__(f"{position}: {type(self).__doc__}")
+        self.position = position
 
 
 class LogWriteFailed(PlayheadError):

@@ -8,7 +8,6 @@ import crc32c
 import msgspec
 
 from eventlog.errors import BadLine
-from streams.entries import sequence_number
 from streams.errors import InvalidEvent
 from streams.events import Event, Recorded, one_line
 from streams.positions import Position
@@ -24,6 +23,7 @@ _DATA = b',"data":'
 _LAST = b"}\n"
 _END = b"}" + _LAST
 _HEX_DIGITS = 8
+_SEQUENCE_DIGITS = 19
 
 _KNOWN = frozenset(
     {
@@ -188,9 +188,9 @@ def _recorded(attributes: bytes, data: bytes, position: Position) -> Recorded:
         known, extensions = _recorded_with_extensions(attributes)
     if known.specversion != "1.0":
         raise BadLine("its event is not CloudEvents 1.0")
-    sequence = None if known.sequence is None else sequence_number(known.sequence.encode())
-    if known.sequence is not None and sequence is None:
-        raise BadLine(f"its sequence {known.sequence!r} is not a number")
+    sequence = known.sequence
+    if sequence is not None and not (sequence.isascii() and sequence.isdecimal() and len(sequence) <= _SEQUENCE_DIGITS):
+        raise BadLine(f"its sequence {sequence!r} is not a number")
     event = Event(
         id=known.id,
         source=known.source,
@@ -206,7 +206,7 @@ def _recorded(attributes: bytes, data: bytes, position: Position) -> Recorded:
         imported=known.imported,
         extensions=extensions,
     )
-    return Recorded(event, position, sequence)
+    return Recorded(event, position, None if sequence is None else int(sequence))
 
 
 def _string_end(line: bytes, start: int) -> int:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from eventlog.errors import LinkInLog, LogCorrupt, LogInUse, LogWriteFailed
+from eventlog.errors import BehindTail, LinkInLog, LogCorrupt, LogInUse, LogWriteFailed
 from eventlog.history import History
 from eventlog.lines import line_parts
 from eventlog.recovery import recover
@@ -17,7 +17,7 @@ from streams import disk, failpoints
 from streams.failpoints import Point
 from streams.partitions import CATALOGUE, Partition
 from streams.positions import START, Position
-from streams.sinks import Batch, Outcome
+from streams.sinks import PARKED, Batch, Outcome
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_SECONDS = 24 * 60 * 60
@@ -84,14 +84,17 @@ class EventLog:
         """Append the events after the tail and make them durable with one fdatasync; replays are passed over.
 
         Raises:
+            BehindTail: an event that was parked stands before what is logged by now.
             LogWriteFailed: the disk failed, or the log was deleted; every later call raises it too.
             LogCorrupt: a segment that is to be sealed is damaged; so does every later call until it is opened again.
             OSError: the disk is full, and the log is as it was before.
         """
         self._refuse_after_failure()
-        if batch.source.replay is not None:
-            return "already applied"
         writer = self._writers[batch.source.partition]
+        if batch.source.replay == PARKED and batch.last <= (writer.tail or START):
+            raise BehindTail(batch.last)
+        if batch.source.replay not in {None, PARKED}:
+            return "already applied"
         try:
             outcome = writer.append(batch)
             self._seal_when_due(writer)

@@ -57,8 +57,11 @@ def encode(event: Event, *, replay: str | None = None, position: Position | None
     return fields
 
 
-def decode(entry: RawEntry) -> Recorded:
+def decode(entry: RawEntry, *, copied: bool = False) -> Recorded:
     """Read an entry, whoever appended it.
+
+    One that was `copied`, for a replay or a retry, says where its original stood; any other stands where it is,
+    whatever it says.
 
     Raises:
         InvalidEvent: names the field that is missing, malformed or damaged.
@@ -92,7 +95,7 @@ def decode(entry: RawEntry) -> Recorded:
             imported=_text(get(b"ce_imported")),
             extensions={} if _KNOWN.issuperset(members) else _extensions(members),
         )
-        replay = _text(get(b"ce_replay"))
+        replay = _text(get(b"ce_replay")) if copied else None
     except UnicodeDecodeError as error:
         raise InvalidEvent("entry", f"a field is not UTF-8: {error}") from error
     if not (event.id and event.source and event.type and event.time and event.subject):
@@ -100,7 +103,7 @@ def decode(entry: RawEntry) -> Recorded:
     parse_time(event.time)
     return Recorded(
         event,
-        Position.parse(get(b"ce_position", entry.entry_id)),
+        Position.parse(get(b"ce_position", entry.entry_id) if copied else entry.entry_id),
         sequence_number(sequence),
         replay,
     )

@@ -14,8 +14,15 @@ Outcome = Literal["applied", "already applied", "fenced"]
 """`fenced`: a newer owner of the partition has opened the sink; this process must stop writing at once."""
 
 
+PARKED, RECOVERY = "parked", "recovery"
+
+
 class Source(msgspec.Struct, frozen=True):
-    """Where a batch was read: the live stream of a partition, or the private stream of a replay run."""
+    """Where a batch was read: the live stream of a partition, or the private stream of a replay run.
+
+    `PARKED` stands there for events that an operator wants tried again, `RECOVERY` for those that may have been passed
+    over.
+    """
 
     partition: Partition
     replay: str | None = None
@@ -51,7 +58,7 @@ class Sink(Protocol):
         """Make the batch durable, all of it or nothing, idempotently.
 
         Raises:
-            Exception: `consumers.failures` tells transient from permanent ones.
+            Exception: `projections.failures` tells transient from permanent ones.
         """
         ...
 

@@ -250,7 +250,7 @@ class Worker:
     async def _work_on(self, holds: Holds, held: Held, log: Any) -> None:
         entry = held.entry
         try:
-            recorded = decode(entry)
+            recorded = decode(entry, copied=holds.is_private)
         except InvalidEvent as error:
             await self._park(holds, held, str(error), "undecodable", log)
             return

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlog.errors import BadLine, LogCorrupt, LogInUse, LogWriteFailed
+from eventlog.errors import BadLine, BehindTail, LogCorrupt, LogInUse, LogWriteFailed
 from eventlog.lines import decode_line, encode_line, position_of
 from eventlog.reader import read, read_ordered, stat, verify
 from eventlog.writer import EventLog
@@ -107,6 +107,20 @@ def test_redelivery_adds_nothing(tmp_path):
     log.close()
     assert outcomes == ["applied", "already applied", "applied", "already applied"]
     assert numbers(tmp_path) == [1, 2, 3]
+
+
+def test_a_parked_event_is_logged_behind_the_tail_or_refused(tmp_path):
+    log = EventLog(tmp_path)
+    log.open(JOBS, 1)
+    log.apply(batch(1, 3))
+
+    with pytest.raises(BehindTail, match="append the event again"):
+        log.apply(batch(2, replay="parked"))
+    outcome = log.apply(batch(4, replay="parked"))
+
+    log.close()
+    assert outcome == "applied"
+    assert numbers(tmp_path) == [1, 3, 4]
 
 
 def test_a_restarted_writer_goes_on_after_the_tail(tmp_path):
