@@ -398,20 +398,8 @@ class Reader:
                 if not self._is_transient(error):
                     await self._split(key, pairs, error)
                     return
-                self._retries += 1
-                if delay == _FIRST_DELAY:
-                    await self._group.forget_attempts()  # nobody died of it
-                self.healthy = False
-                self._problem = plain(error)
-                self._observe.retried(self.partition)
-                self._log.warning(
-                    "retrying", error=self._problem, retry_in_seconds=round(delay, 1), **about(batch.events[0])
-                )
-                await self._report("retrying", settled=False)
-                await self._pause(delay * random.uniform(0.5, 1.0))
+                await self._rest(batch, error, delay)
                 delay = min(delay * 2, _LONGEST_DELAY)
-                if self._stopping.is_set():
-                    raise LeaseLost("stopped while retrying") from error
         if outcome == "fenced":
             raise LeaseLost(str(self.partition))
         self.healthy = True
@@ -423,6 +411,23 @@ class Reader:
         if key == self._live:
             self._sequence = pairs[-1][1].sequence
         self._observe.settled(batch, time.perf_counter() - settling)
+
+    async def _rest(self, batch: Batch, error: Exception, delay: float) -> None:
+        """Wait before the next attempt.
+
+        Raises:
+            LeaseLost: the reader is to stop.
+        """
+        self._retries += 1
+        self.healthy = False
+        self._problem = plain(error)
+        self._observe.retried(self.partition)
+        self._log.warning("retrying", error=self._problem, retry_in_seconds=round(delay, 1), **about(batch.events[0]))
+        await self._group.forget_attempts()  # nobody died of it
+        await self._report("retrying", settled=False)
+        await self._pause(delay * random.uniform(0.5, 1.0))
+        if self._stopping.is_set():
+            raise LeaseLost("stopped while retrying") from error
 
     async def _split(self, key: str, pairs: Sequence[tuple[RawEntry, Recorded]], error: Exception) -> None:
         if len(pairs) == 1:
