@@ -12,6 +12,7 @@ from consumers.parked import parked_key
 from consumers.reader import Reader
 from streams.partitions import Partition
 from streams.positions import Position
+from streams.refusals import AWAY
 
 INTERVAL = 2.0
 """Seconds between two looks."""
@@ -53,7 +54,7 @@ async def keep_known(
         for reader in readers:
             try:
                 lag = await find_lag(client, reader)
-            except (RedisError, OSError):
+            except (*AWAY, RedisError, OSError):
                 lag = None
             if lag is None or reader.serving:
                 observe(reader.partition, lag)

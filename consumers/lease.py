@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import ResponseError
 
 from consumers.group import Group
+from streams.refusals import AWAY, is_passing
 
 
 async def keep_lease(group: Group, seconds: float, renewed: Callable[[], None], lost: Callable[[], None]) -> None:
@@ -22,8 +22,8 @@ async def keep_lease(group: Group, seconds: float, renewed: Callable[[], None], 
             await asyncio.sleep(seconds / 4)
             try:
                 await group.renew()
-            except (RedisConnectionError, RedisTimeoutError):
-                if time.monotonic() < held_until:
+            except (*AWAY, ResponseError) as error:
+                if is_passing(error) and time.monotonic() < held_until:
                     continue
                 raise
             renewed()

@@ -13,9 +13,7 @@ from typing import TypeVar
 
 import msgspec
 import structlog
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from consumers.ahead import Decoded, ReadAhead, decoded
 from consumers.continuity import Continuity
@@ -33,6 +31,7 @@ from streams.events import Recorded
 from streams.failpoints import Point
 from streams.partitions import Partition
 from streams.positions import START, Position
+from streams.refusals import AWAY, is_passing
 from streams.sinks import PARKED, Batch, Sink, Source
 from streams.telemetry import about, plain
 
@@ -42,8 +41,6 @@ _BLOCK_MS = 250
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 3.0
 _LASTING_DELAY = 30.0
 """Seconds between attempts where only a person can mend the sink."""
-_PASSING = ("NOGROUP", "READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "BUSY", "MISCONF", "OOM")
-"""Beginnings of errors that end by themselves, or once somebody has mended the server."""
 _REST = 20
 _CAREFUL_AFTER = 3
 """Processes that began at one position, after which entries are handled one by one, to find the one that kills."""
@@ -145,13 +142,14 @@ class Reader:
                 self._log.warning("lease lost")
             except StateLost as error:
                 self._log.warning("state lost", error=str(error))
-                with suppress(RedisError):
+                with suppress(*AWAY, RedisError):
                     await self._group.release()
                 await self._pause(_FIRST_DELAY)
             except (SinkNotReady, LogCorrupt) as error:
                 await self._not_ready(error)
-            except (RedisConnectionError, RedisTimeoutError, OSError, ResponseError) as error:
-                if isinstance(error, ResponseError) and not str(error).startswith(_PASSING):
+            except (*AWAY, OSError, ResponseError) as error:
+                known = is_passing(error) or str(error).startswith("NOGROUP")
+                if isinstance(error, ResponseError) and not known:
                     raise
                 self.healthy = False
                 self._problem = plain(error)
@@ -167,7 +165,7 @@ class Reader:
         self._problem = str(error)
         say = self._log.error if lasting else self._log.warning
         say("sink not ready", error=self._problem, retry_in_seconds=round(wait, 1))
-        with suppress(RedisError):
+        with suppress(*AWAY, RedisError):
             await self._report("not ready", settled=False)
             await self._group.release()
         await self._pause(wait)

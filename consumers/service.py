@@ -17,10 +17,11 @@ from faststream.redis import RedisBroker, RedisClusterBroker, RedisSentinelBroke
 from prometheus_client import CollectorRegistry
 from prometheus_client import make_asgi_app as _make_asgi_app  # pyright: ignore[reportUnknownVariableType]  # untyped
 from redis.asyncio import Redis
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import RedisError
 
 from consumers.errors import AddressTaken
 from streams.connections import DEFAULT_TIMEOUT, RedisAddress
+from streams.refusals import AWAY
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +137,7 @@ async def connect(broker: RedisBroker) -> Redis:
     """Connect, so that entries come as flat lists of bytes; dictionaries would be built twice."""
     client = await broker.connect()
     # Many first commands at once would each ask a Cluster for its slots, and close one another's connections.
-    with suppress(RedisError, RedisClusterException, OSError):  # the readers go on trying
+    with suppress(*AWAY, RedisError, OSError):  # the readers go on trying
         await client.initialize()
     client.set_response_callback("XREAD", cast("Any", _as_it_comes))
     return client

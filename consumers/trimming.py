@@ -10,6 +10,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from streams.partitions import Partition
 from streams.positions import START, Position
+from streams.refusals import AWAY
 
 INTERVAL = 5.0
 """Seconds between two looks at the floor."""
@@ -58,5 +59,5 @@ async def keep_trimmed(
             except ResponseError as error:
                 if "no such key" not in str(error):
                     log.warning("not trimmed", partition=str(partition), error=str(error))
-            except RedisError as error:
+            except (*AWAY, RedisError) as error:
                 log.warning("not trimmed", partition=str(partition), error=str(error))

@@ -10,39 +10,19 @@ from typing import Any, cast
 import msgspec
 from redis import Redis, RedisCluster
 from redis.commands.core import Script
-from redis.exceptions import (
-    AskError,
-    BusyLoadingError,
-    ClusterError,
-    MovedError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisClusterException,
-    ResponseError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import AskError, MovedError, ResponseError
 
 from streams.entries import encode
 from streams.errors import InvalidSetting, NotReplicated, PartitionsChanged, RedisUnavailable
 from streams.events import Event
 from streams.partitions import Partition
 from streams.positions import Position
+from streams.refusals import AWAY, is_passing
 
 SCRIPT = Path(__file__).with_name("append.lua").read_text()
 
 _REPLICA_SECONDS = 1.0
 _DURABILITY = re.compile(r"server|replicas:([1-9]\d?)", re.ASCII)
-_UNAVAILABLE = (
-    RedisConnectionError,
-    RedisTimeoutError,
-    BusyLoadingError,
-    ReadOnlyError,
-    OutOfMemoryError,
-    ClusterError,
-    RedisClusterException,
-)
-_REFUSED_FOR_NOW = ("OOM", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY")
 
 
 class AppendSettings(msgspec.Struct, frozen=True):
@@ -100,12 +80,12 @@ class Appender:
                 reply = self._confirmed(keys, arguments)
             else:
                 reply = cast("list[bytes]", self._script(keys=keys, args=arguments))
-        except _UNAVAILABLE as error:
+        except AWAY as error:
             raise RedisUnavailable(f"Redis did not take the events: {error}") from error
         except ResponseError as error:
             if str(error).startswith("PARTITIONS"):
                 raise PartitionsChanged(f"{PartitionsChanged.__doc__} ({error})") from error
-            if str(error).startswith(_REFUSED_FOR_NOW):
+            if is_passing(error):
                 raise RedisUnavailable(f"Redis refuses writes: {error}") from error
             raise
         return [Position.parse(position) for position in reply]

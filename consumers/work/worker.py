@@ -11,9 +11,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 import structlog
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from consumers.errors import HoldLost, TryAgain
 from consumers.work.holds import Held, Holds
@@ -24,13 +22,13 @@ from streams.entries import RawEntry, decode
 from streams.errors import InvalidEvent, RedisUnavailable
 from streams.events import Event, Recorded, new_event
 from streams.partitions import Partition
+from streams.refusals import AWAY, is_passing
 from streams.telemetry import about
 
 _Result = TypeVar("_Result")
 
 _NAMESPACE = UUID("5f0c3a52-6c0b-5f43-9a0c-2b2b7d2a4a11")
-_REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, RedisUnavailable)
-_PASSING_STATES = ("READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "OOM", "MISCONF")
+_REDIS_AWAY = (*AWAY, RedisUnavailable)
 _WAIT, _LONGEST_WAIT = 0.25, 10.0
 
 Ending = Literal["done", "put off", "parked", "taken over"]
@@ -349,7 +347,8 @@ class Worker:
                 return await ask()
             except (*_REDIS_AWAY, ResponseError) as error:
                 problem = str(error)
-                if isinstance(error, ResponseError) and not problem.startswith((*_PASSING_STATES, "NOGROUP")):
+                known = is_passing(error) or problem.startswith("NOGROUP")
+                if isinstance(error, ResponseError) and not known:
                     raise
                 if problem.startswith("NOGROUP"):
                     if not taking:

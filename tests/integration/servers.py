@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -108,6 +109,26 @@ class Container:
 
     def stop(self) -> None:
         self._container.stop()
+
+
+@contextmanager
+def demoted(client: Redis) -> Iterator[None]:
+    """A replica of nobody for a while: clients that wait are sent away, and writes are refused."""
+    client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        yield
+    finally:
+        client.execute_command("REPLICAOF", "NO", "ONE")
+
+
+@contextmanager
+def without_replicas(client: Redis) -> Iterator[None]:
+    """A master that wants more replicas than it has for a while, and refuses writes."""
+    client.config_set("min-replicas-to-write", 1)
+    try:
+        yield
+    finally:
+        client.config_set("min-replicas-to-write", 0)
 
 
 def plain_client(url: str) -> Redis:

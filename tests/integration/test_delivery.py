@@ -15,8 +15,9 @@ from consumers.group import Group
 from eventlog.writer import EventLog
 from streams.errors import RedisUnavailable
 from streams.names import presence_key
+from streams.producer import Producer
 from tests.documents import job
-from tests.integration.servers import answers
+from tests.integration.servers import answers, demoted, without_replicas
 from tests.integration.stage import JOBS, SINKS, fields
 
 BAD = {
@@ -341,6 +342,22 @@ def test_a_reader_that_finds_its_lease_gone_twice_at_once_goes_on(stage, monkeyp
 
     assert {"0": "e0", "1": "e1"} == stage.rows()
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("trouble", [demoted, without_replicas])
+def test_a_master_that_is_demoted_or_lacks_replicas_is_waited_for(stage, trouble):
+    stage.append(job(0))
+    (consumer,) = stage.start("jobs")
+    stage.caught_up("jobs")
+    with trouble(stage.redis), Producer(stage.server.url) as producer:
+        stage.wait_until(lambda: "replica" in "".join(consumer.serving.problems()))
+        with pytest.raises(RedisUnavailable):
+            producer.append_events([job(1)])
+    stage.append(job(1))
+    stage.caught_up("jobs")
+    stage.stop()
+
+    assert {"0": "e0", "1": "e1"} == stage.rows()
 
 
 def test_each_trouble_with_redis_is_waited_for_as_if_it_were_the_first(stage):

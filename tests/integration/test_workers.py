@@ -24,6 +24,7 @@ from streams.events import new_event
 from streams.names import Metric
 from streams.partitions import Partition
 from streams.producer import Producer
+from tests.integration.servers import demoted, without_replicas
 
 NOTES = Partition("notes", 0)
 QUICK = WorkerSettings(concurrency=4, hold=1.0, max_attempts=3, first_delay=0.01, grace=5)
@@ -311,6 +312,21 @@ def test_entries_that_are_no_events_are_parked(redis_server, redis, submit):
 
     assert ["undecodable"] * 3 == [one.reason_class for one in parked(redis)]
     assert ["", "note.submitted", "note.submitted"] == [one.type for one in parked(redis)]
+
+
+@pytest.mark.parametrize("trouble", [demoted, without_replicas])
+def test_a_master_that_is_demoted_or_lacks_replicas_is_waited_for(redis_server, redis, submit, trouble):
+    submit(1)
+
+    async def run():
+        async with working(redis_server.url, Enrich()) as worker:
+            await until(lambda: nothing_left(redis) and len(outcomes(redis)) == 1)
+            with trouble(redis):
+                await until(lambda: "replica" in (worker.problem or ""))
+            submit(2)
+            await until(lambda: nothing_left(redis) and len(outcomes(redis)) == 2)
+
+    asyncio.run(run())
 
 
 def test_work_longer_than_the_hold_is_not_taken_over(redis_server, redis, submit):

@@ -1,0 +1,31 @@
+"""What Redis or its client says where the same call may succeed later, by itself or once somebody mends the server."""
+
+from redis.exceptions import ClusterError, RedisClusterException, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+AWAY = (RedisConnectionError, RedisTimeoutError, ClusterError, RedisClusterException)
+"""The server, or the part of a Cluster that is wanted, does not answer."""
+_PASSING = frozenset(
+    {
+        "BUSY",
+        "CLUSTERDOWN",
+        "LOADING",
+        "MASTERDOWN",
+        "MISCONF",
+        "NOREPLICAS",
+        "OOM",
+        "READONLY",
+        "TRYAGAIN",
+        "UNBLOCKED",
+    }
+)
+"""Codes of refusals. UNBLOCKED ends a blocking read when its master becomes a replica."""
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same call may succeed later."""
+    if isinstance(error, AWAY):
+        return True
+    # redis-py takes the code out of the text of an error that it has a class for.
+    return isinstance(error, RedisError) and (error.status_code or str(error).partition(" ")[0]) in _PASSING
