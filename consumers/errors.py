@@ -31,10 +31,12 @@ class SinkNotReady(PlayheadError):
 class TryAgain(PlayheadError):
     """The work cannot be done for now: it is tried again later."""
 
-    def __init__(self, problem: str, after: float | None = None) -> None:
+    def __init__(self, problem: str, after: float | None = None, *, counts: bool = True) -> None:
         super().__init__(problem)
         self.after = after
         """Seconds to wait, where the other side said so."""
+        self.counts = counts
+        """Whether this was an attempt; False where it waits for what is not its own work, however long that takes."""
 
 
 class AddressTaken(PlayheadError):

@@ -28,17 +28,20 @@ from streams.recording_files import RecordingFiles
 from streams.recordings import OfMeeting, read_payload
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('playhead promote ' || %s, 0))"
-_PATIENCE_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
 _AGAIN_SECONDS = 2.0
 
 
 class PromoteSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """After `wait_seconds` a meeting is promoted without what is not finished; `keep` keeps its chunks."""
+    """After `wait_seconds` a meeting is promoted without what is not finished; `keep` keeps its chunks.
+
+    `patience` is for how many seconds one attempt waits for a projection that is a little behind.
+    """
 
     partitions: int = 1
     wait_seconds: float = 300.0
     keep: bool = False
+    patience: float = 10.0
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -162,7 +165,7 @@ class Promote:
         if event.type == "meeting.stopped":
             waits = self._settings.wait_seconds - (datetime.now(UTC) - event.timestamp).total_seconds()
             if waits > 0:
-                raise TryAgain("some chunks are not finished", after=waits)
+                raise TryAgain("some chunks are not finished", after=waits, counts=False)
             return True
         return False
 
@@ -173,10 +176,10 @@ class Promote:
             TryAgain: it does not for now.
             InvalidEvent: it has set the meeting's events aside.
         """
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + self._settings.patience
         while await asyncio.to_thread(self._progress.reached, connection, partition) < position:
             if time.monotonic() > deadline:
-                raise TryAgain(BEHIND, after=_AGAIN_SECONDS)
+                raise TryAgain(BEHIND, after=_AGAIN_SECONDS, counts=False)
             await asyncio.sleep(_LOOK_SECONDS)
         state = await asyncio.to_thread(_read, connection, meeting_id)
         if state is None:

@@ -293,10 +293,11 @@ class Worker:
     async def _failed(self, holds: Holds, held: Held, task: Task, error: Exception, log: Any) -> None:
         passing = isinstance(error, TryAgain | RedisUnavailable) or self._is_transient(error)
         said = type(error).__name__  # the message may quote the payload
-        if passing and held.attempt < self._settings.max_attempts:
+        counts = not isinstance(error, TryAgain) or error.counts
+        if passing and (held.attempt < self._settings.max_attempts or not counts):
             delay = self._delay(held.attempt, error)
             log.warning("to be tried again", error=said, retry_in_seconds=round(delay, 1))
-            await self._end(holds, held.entry, partial(holds.postpone, held.entry, delay))
+            await self._end(holds, held.entry, partial(holds.postpone, held.entry, delay, counts=counts))
             self._observe.ended(holds.partition, "put off")
             return
         reason = f"{said}: {error}"

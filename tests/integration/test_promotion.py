@@ -53,10 +53,14 @@ class Studio:
     def __init__(self, valkey, redis, database, files):
         self.url, self.redis, self.database, self.files = valkey.url, redis, database, files
         self.producer = Producer(valkey.url)
-        settings = ProcessSettings(redis_url=valkey.url, reader=ReaderSettings(lease=1.0))
-        self.projection = Consumer(Recordings(database), settings)
-        self.projection.start()
+        self.project()
         self.ffmpeg = Ffmpeg(find_ffmpeg(None), 60)
+
+    def project(self):
+        """Start the projection again."""
+        settings = ProcessSettings(redis_url=self.url, reader=ReaderSettings(lease=1.0))
+        self.projection = Consumer(Recordings(self.database), settings)
+        self.projection.start()
 
     def close(self):
         self.projection.stop()
@@ -318,6 +322,26 @@ def test_a_meeting_without_a_finished_chunk_is_not_promoted_and_can_be_later(stu
     assert 200 == studio.rows()[2][0].duration_in_ms
 
 
+def test_a_promotion_waits_for_a_projection_that_stands_still_however_often_it_looks(studio, monkeypatch):
+    monkeypatch.setattr("consumers.recordings.promote._AGAIN_SECONDS", 0.01)
+    studio.projection.stop()
+    studio.record(("u", tone(0.2), 0))
+    studio.work("transcode", done=lambda: facts(studio.redis, "chunk.cleaned"))
+    looks = []
+
+    class Counted(Progress):
+        def reached(self, connection, partition):
+            looks.append(partition)
+            return super().reached(connection, partition)
+
+    monkeypatch.setattr("tests.integration.test_promotion.Progress", Counted)
+    studio.work("promote", done=lambda: len(looks) > 20, attempts=2, patience=0)
+    studio.project()
+    studio.work("promote", done=studio.promoted, attempts=2)
+
+    assert [] == facts(studio.redis, "recording.promotion_failed")
+
+
 def test_promoters_that_compete_make_one_recording_each(studio):
     for number in range(4):
         studio.record(("u", tone(0.6), 0), ("v", tone(0.6), 0.1), meeting=f"m{number}")
@@ -339,9 +363,7 @@ def test_a_replay_into_an_empty_database_gives_the_same_rows_and_starts_no_ffmpe
     with psycopg.connect(studio.database) as connection:
         connection.execute("TRUNCATE meetings, temp_recordings, recordings, playhead_checkpoints")
     studio.redis.xgroup_setid(RECORDINGS.key, "recordings", "0")
-    settings = ProcessSettings(redis_url=studio.url, reader=ReaderSettings(lease=1.0))
-    studio.projection = Consumer(Recordings(studio.database), settings)
-    studio.projection.start()
+    studio.project()
     studio.work("transcode", "promote", done=studio.promoted)
 
     assert before == studio.rows()

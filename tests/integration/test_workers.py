@@ -229,6 +229,25 @@ def test_after_the_last_attempt_the_failure_is_appended_and_the_event_parked(red
     assert [("note/0", "gave up")] == [(one.subject, one.reason_class) for one in parked(redis)]
 
 
+def test_waiting_for_what_is_not_its_own_work_is_no_attempt(redis_server, redis, submit):
+    submit(1)
+
+    async def wait(_):
+        if len(handler.attempts) <= 3 * QUICK.max_attempts:
+            raise TryAgain("the projection is behind", after=0, counts=False)
+
+    handler = Enrich(wait)
+
+    async def run():
+        async with working(redis_server.url, handler):
+            await until(lambda: nothing_left(redis))
+
+    asyncio.run(run())
+
+    assert {1} == set(handler.attempts)
+    assert ({"note.submitted-0": 1}, []) == (causes(redis), parked(redis))
+
+
 def test_a_failure_that_no_retry_mends_parks_at_once_and_the_rest_goes_on(redis_server, redis, submit):
     submit(20)
 
