@@ -76,6 +76,10 @@ class RecordingFiles:
             raise UnsafePath(errno.ELOOP, "a link stands where audio belongs; remove it", str(link))
         return path
 
+    def has_any(self, kind: str) -> bool:
+        """Whether there ever was a chunk of the kind, `pcm` or `mp3`; False where the disk is not mounted."""
+        return self.path(kind).is_dir()
+
     def has_recording(self, meeting_id: str) -> bool:
         """Whether a finished recording of the meeting is there."""
         return any(self.path(f"recordings/{_name(meeting_id)}").glob("*.mp3"))

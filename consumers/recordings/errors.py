@@ -6,12 +6,15 @@
     - Stopped        the work was called off
     - TryAgain
         - FfmpegFailed  ffmpeg ended with an error, or took too long
+        - NotMounted    the directory of recordings is empty, or not there
 """
 
 from pathlib import Path
 
 from consumers.errors import TryAgain
 from streams.errors import InvalidSetting, PlayheadError
+
+_MOUNTED_SECONDS = 10.0
 
 
 class FfmpegMissing(InvalidSetting):
@@ -36,3 +39,10 @@ class FfmpegFailed(TryAgain):
         last = stderr.strip().splitlines()[-1:] or ["it said nothing"]
         super().__init__(f"ffmpeg {problem}: {last[0]}")
         self.stderr = stderr
+
+
+class NotMounted(TryAgain):
+    """The directory of recordings is empty, or not there: see that its disk is mounted, and PLAYHEAD_RECORDINGS_DIR."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(f"{directory}: {self.__doc__}", _MOUNTED_SECONDS, counts=False)

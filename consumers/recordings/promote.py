@@ -14,6 +14,7 @@ import msgspec
 import psycopg
 
 from consumers.errors import TryAgain
+from consumers.recordings.errors import NotMounted
 from consumers.recordings.ffmpeg import run
 from consumers.recordings.progress import BEHIND, Progress
 from consumers.recordings.promotion import Promoter, strategy_of
@@ -52,6 +53,10 @@ class _State(msgspec.Struct, frozen=True):
     @property
     def is_open(self) -> bool:
         return any(chunk.transcode_status in {"QUEUED", "IN_PROGRESS"} for chunk in self.chunks)
+
+    @property
+    def has_finished(self) -> bool:
+        return any(chunk.transcode_status == "DONE" for chunk in self.chunks)
 
     @property
     def is_whole(self) -> bool:
@@ -116,6 +121,7 @@ class Promote:
 
         Raises:
             TryAgain: it may have to be done again.
+            NotMounted: no audio at all is there for now.
         """
         event = task.cause.event
         if not await asyncio.to_thread(lock, connection, meeting_id):
@@ -125,6 +131,8 @@ class Promote:
         newest = await asyncio.to_thread(self._progress.newest, partition)
         state = await self._look(connection, partition, meeting_id, newest)
         if self._is_due(state, event):
+            if state.has_finished and not self._files.has_any("mp3"):
+                raise NotMounted(self._files.directory)
             promotion = await run(
                 lambda children: self._promoter.promote(state.meeting, state.chunks, children, cause=event)
             )

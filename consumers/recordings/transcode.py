@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from consumers.recordings.errors import FfmpegFailed, InvalidAudio
+from consumers.recordings.errors import FfmpegFailed, InvalidAudio, NotMounted
 from consumers.recordings.ffmpeg import RATES, Children, Ffmpeg, Pcm, run
 from consumers.recordings.mp3 import read_mp3, trim_mp3
 from consumers.work.worker import Task
@@ -60,12 +60,15 @@ class Transcode:
             InvalidEvent: the event names no chunk.
             InvalidAudio: the PCM is not what the event says.
             FfmpegFailed: it may work another time.
+            NotMounted: no audio at all is there for now.
         """
         flushed = read_payload(task.cause.event, ChunkFlushed)
         chunk = Chunk(flushed.meeting_id, flushed.user_id, flushed.sequence)
         if flushed.pcm_path != self._files.pcm(chunk):
             raise InvalidEvent("data.pcm_path", f"is not {self._files.pcm(chunk)}")
         if not self._is_there(chunk):
+            if not self._files.has_any("pcm"):
+                raise NotMounted(self._files.directory)
             if not self._files.path(flushed.pcm_path).exists() and self._files.has_recording(chunk.meeting_id):
                 return []  # said and done, and the event was appended again long after
             await task.append([self._started(task, flushed)])

@@ -134,6 +134,34 @@ def test_a_path_that_cannot_be_read_fails_by_itself(valkey, producer, redis, tmp
     assert [good] == list(files.chunks("mp3"))
 
 
+def test_a_disk_that_is_not_mounted_fails_no_chunk(valkey, producer, redis, tmp_path, monkeypatch):
+    monkeypatch.setattr("consumers.recordings.errors._MOUNTED_SECONDS", 0.01)
+    files = RecordingFiles(tmp_path / "recordings")
+    flush(producer, files, tone(0.1), Chunk("m", "u", 0))
+    shutil.move(files.directory, tmp_path / "disk")
+    files.directory.mkdir()
+    handler, tries = transcode(files), []
+    handle = handler.handle
+
+    async def counted(task):
+        tries.append(task.attempt)
+        return await handle(task)
+
+    handler.handle = counted
+
+    async def run():
+        async with working(valkey.url, handler, IMPATIENT, partition=RECORDINGS):
+            await until(lambda: len(tries) > 2 * IMPATIENT.max_attempts)
+            files.directory.rmdir()
+            shutil.move(tmp_path / "disk", files.directory)
+            await until(lambda: facts(redis, "chunk.cleaned"))
+
+    asyncio.run(run())
+
+    assert [] == parked(redis) == facts(redis, "transcode.failed")
+    assert 1 == len(facts(redis, "transcode.started"))
+
+
 def test_an_ffmpeg_that_goes_missing_is_named_and_the_chunk_done_once_it_is_back(valkey, producer, redis, tmp_path):
     files = RecordingFiles(tmp_path / "recordings")
     flush(producer, files, tone(0.1), Chunk("m", "u", 0))
