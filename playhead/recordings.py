@@ -177,7 +177,7 @@ def promote(
         promotion = promoter.promote(found.meeting, found.chunks, Children(), strategy=strategy)
         producer.append_events([*ending, *promotion.events])
         if promotion.complete and not settings.keep_chunks:
-            RecordingFiles(settings.recordings_dir).remove_chunks(meeting)
+            RecordingFiles(settings.recordings_dir).remove_promoted(meeting)
     payloads: list[dict[str, Any]] = [msgspec.json.decode(event.data) for event in promotion.events]
     if json:
         print_json(payloads)

@@ -37,6 +37,7 @@ class ChunkWriter:
         self._changed = threading.Condition()
         self._problem = ""
         self._closing = False
+        self.has_dropped = False
         self._log = structlog.get_logger()
         self._thread = threading.Thread(target=self._run, name="chunk-writer", daemon=True)
         self._thread.start()
@@ -76,8 +77,10 @@ class ChunkWriter:
 
     def say(self, event: Event) -> None:
         """Append an event, in its turn."""
-        if len(self._unsaid) < _UNSAID:  # beyond, the files are adopted at the next start
+        if len(self._unsaid) < _UNSAID:
             self._unsaid.append(event)
+        else:
+            self.has_dropped = True  # the files say it at the end of the session, or at the next start
 
     def close(self) -> None:
         """Write what is left.

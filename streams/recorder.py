@@ -153,9 +153,12 @@ class Recorder:
         events: list[Event] = []
         for path in self._files.sessions():
             events += session_events(self._files, path)
+        self._append(events)
+        return sum(event.type == "chunk.flushed" for event in events)
+
+    def _append(self, events: list[Event]) -> None:
         for start in range(0, len(events), _BATCH):
             self._producer.append_events(events[start : start + _BATCH])
-        return sum(event.type == "chunk.flushed" for event in events)
 
     def _adopt_once(self) -> None:
         with self._adopting:
@@ -193,8 +196,11 @@ class Recorder:
         over = msgspec.structs.replace(note, stopped_at=format_time(datetime.now(UTC)), user_ids=sorted(user_ids))
         self._files.write(self._files.session(note.meeting_id), msgspec.json.encode(over))
         assert over.stopped_at is not None, "set two lines above"
-        writer.say(over.stopped(over.stopped_at))
+        if not writer.has_dropped:
+            writer.say(over.stopped(over.stopped_at))
         writer.send()
+        if writer.has_dropped:
+            self._append(list(session_events(self._files, self._files.path(self._files.session(note.meeting_id)))))
 
     def _sequences(self, meeting_id: str) -> dict[str, int]:
         """The next sequence number of each user who has chunks."""

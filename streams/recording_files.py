@@ -129,6 +129,19 @@ class RecordingFiles:
         for kind in kinds or ("mp3", "pcm"):
             shutil.rmtree(self.path(f"{kind}/{_name(meeting_id)}"), ignore_errors=True)
 
+    def remove_promoted(self, meeting_id: str) -> None:
+        """Remove what is temporary of a meeting whose chunks all are in its recordings.
+
+        PCM without an MP3 was never transcoded, so no event speaks of it: it stays, until a recorder adopts it.
+        """
+        unsaid = False
+        for chunk in self.chunks("pcm", meeting_id):
+            if self.path(self.mp3(chunk)).exists():
+                self.remove(self.pcm(chunk))
+            else:
+                unsaid = True
+        self.remove_chunks(meeting_id, "mp3", *([] if unsaid else ["pcm"]))
+
     def remove_leftovers(self, meeting_id: str) -> None:
         """Remove what a process that died left beside the recordings of a meeting."""
         for path in self.path(f"recordings/{_name(meeting_id)}").glob(".*.tmp"):

@@ -199,7 +199,7 @@ class Promote:
     def _clean(self, meeting_id: str) -> None:
         self._files.remove_leftovers(meeting_id)
         if not self._settings.keep:
-            self._files.remove_chunks(meeting_id)
+            self._files.remove_promoted(meeting_id)
 
 
 def lock(connection: Connection, meeting_id: str) -> bool:

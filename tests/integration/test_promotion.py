@@ -192,6 +192,17 @@ def test_nothing_but_recordings_is_left(studio):
     assert 2 == len(facts(studio.redis, "recording.promoted"))
 
 
+def test_pcm_of_which_no_event_speaks_outlives_the_promotion(studio):
+    studio.record(("u", tone(0.2), 0))
+    unsaid = Chunk("m", "u", 1)
+    studio.files.write(studio.files.pcm(unsaid), tone(0.1))
+    studio.work("transcode", "promote", done=studio.promoted)
+    studio.work("promote", done=lambda: not list(studio.files.chunks("mp3")))
+
+    assert [unsaid] == list(studio.files.chunks("pcm"))
+    assert studio.files.path(studio.files.session("m")).exists()
+
+
 def test_where_chunks_meet_there_is_no_gap_click_or_drift(studio):
     studio.record(("u", tone(5, 441.7), 0), strategy="meeting")
     studio.work("transcode", "promote", done=studio.promoted)

@@ -156,6 +156,33 @@ def test_without_redis_audio_is_kept_and_adopted_later(valkey, redis, tmp_path, 
     assert "meeting.stopped" == facts(redis)[-1][0]
 
 
+def test_what_there_was_no_room_to_remember_while_redis_was_away_is_said_at_the_end(
+    recorder, redis, files, monkeypatch
+):
+    monkeypatch.setattr("streams.chunk_writer._UNSAID", 2)
+    append, is_away = recorder._producer.append_events, True
+
+    def append_events(events):
+        if is_away and any(event.type == "chunk.flushed" for event in events):
+            raise RedisUnavailable("away")
+        return append(events)
+
+    monkeypatch.setattr(recorder._producer, "append_events", append_events)
+
+    async def run():
+        nonlocal is_away
+        async with recorder.session("m", "g", "c") as session:
+            session.write("u", tone(2), at=0)
+            await until(lambda: 4 == len(list(files.chunks("pcm"))))
+            is_away = False
+
+    asyncio.run(run())
+
+    assert {("u", 0): 0, ("u", 1): 0.5, ("u", 2): 1, ("u", 3): 1.5} == offsets(redis)
+    assert "meeting.stopped" == facts(redis)[-1][0]
+    assert 6 == len(facts(redis))
+
+
 def test_a_directory_that_takes_nothing_is_named(recorder, redis, tmp_path):
     async def run():
         async with recorder.session("m", "g", "c") as session:
