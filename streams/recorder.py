@@ -224,6 +224,15 @@ def session_events(files: RecordingFiles, path: Path) -> Iterator[Event]:
         yield note.stopped(note.stopped_at)
 
 
+def noted_strategy(files: RecordingFiles, meeting_id: str) -> Strategy | None:
+    """What a session's recorder asked for; None where it is not noted, or no longer."""
+    try:
+        content = files.path(files.session(meeting_id)).read_bytes()
+        return msgspec.json.decode(content, type=_Note).strategy
+    except (OSError, ValueError):
+        return None
+
+
 class _Track(msgspec.Struct):
     """What a user said and is not cut yet: `pcm` begins `start` frames after the session did."""
 

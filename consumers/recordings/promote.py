@@ -25,6 +25,7 @@ from streams.errors import InvalidEvent
 from streams.events import Event
 from streams.partitions import Partition, partition_of
 from streams.positions import Position
+from streams.recorder import noted_strategy
 from streams.recording_files import RecordingFiles
 from streams.recordings import OfMeeting, read_payload
 
@@ -151,7 +152,8 @@ class Promote:
                 return []
         except ValueError:
             return []  # there is no meeting of which to say it
-        return [self._promoter.failed(meeting_id, strategy_of(Meeting(id=meeting_id)), reason, [], event)]
+        strategy = strategy_of(Meeting(id=meeting_id, strategy=noted_strategy(self._files, meeting_id)))
+        return [self._promoter.failed(meeting_id, strategy, reason, [], event)]
 
     def _is_due(self, state: _State, event: Event) -> bool:
         """Whether the meeting is to be promoted now.

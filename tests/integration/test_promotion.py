@@ -302,8 +302,8 @@ def test_chunks_that_do_not_finish_are_waited_for_then_named_and_added_once_they
     assert [] == [type for type, _ in facts(studio.redis, "transcode.failed")]
 
 
-def test_a_promotion_that_failed_for_good_is_said(studio, tmp_path):
-    studio.record(("u", tone(0.2), 0))
+def test_a_promotion_that_failed_for_good_is_said_with_the_strategy_that_was_asked_for(studio, tmp_path):
+    studio.record(("u", tone(0.2), 0), strategy="per-user")
     studio.work("transcode", done=lambda: facts(studio.redis, "chunk.cleaned"))
     broken = tmp_path / "ffmpeg"
     broken.write_text("#!/bin/sh\nexit 1\n")
@@ -311,7 +311,7 @@ def test_a_promotion_that_failed_for_good_is_said(studio, tmp_path):
     studio.ffmpeg = Ffmpeg(broken, 60)
     studio.work("promote", done=lambda: studio.status() == "PROMOTION_FAILED", attempts=2)
 
-    assert "hybrid" == facts(studio.redis, "recording.promotion_failed")[0][1]["strategy"]
+    assert "per-user" == facts(studio.redis, "recording.promotion_failed")[0][1]["strategy"]
     assert not studio.files.has_recording("m")
 
 
