@@ -49,6 +49,11 @@ class Shown(msgspec.Struct, frozen=True):
     chunks: list[TempRecording]
     recordings: list[Recording]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its recordings lack nothing; a chunk that came later must not take the place of all the others."""
+        return self.meeting.status == "PROMOTED" and not any(one.missing_chunk_ids for one in self.recordings)
+
 
 @recordings_app.command(name="list")
 def list_meetings(*, data_dir: DataDir = None, json: Json = False) -> None:
@@ -167,7 +172,7 @@ def promote(
         if not lock(connection, meeting):
             say("another process promotes it now")
             return _FAILED
-        if found.meeting.status == "PROMOTED" and not found.chunks:
+        if found.is_whole and not (found.chunks and settings.keep_chunks):
             say("it is promoted, and its chunks are gone: `playhead recordings show` has its recordings")
             return _FAILED
         if found.meeting.status == "ACTIVE" and not end:

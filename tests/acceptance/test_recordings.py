@@ -73,7 +73,7 @@ def transcoded(playhead):
         )
 
 
-def test_files_become_a_meeting_and_the_meeting_recordings(playhead, files, tmp_path, wait_until):
+def test_files_become_a_meeting_and_the_meeting_recordings(servers, playhead, files, tmp_path, wait_until):
     form = Pcm(16000, 1)
     wavs = [
         write_wav(tmp_path / f"{name}.wav", tone(seconds, form=form), form)
@@ -86,6 +86,9 @@ def test_files_become_a_meeting_and_the_meeting_recordings(playhead, files, tmp_
         listed = asked(playhead, "list")
         shown = asked(playhead, "show", "m")
         table = playhead("recordings", "show", "m").stdout
+        with Producer(servers.redis_url) as producer:
+            flush(producer, files, tone(0.2), Chunk("m", "ann", 99))
+        wait_until(lambda: transcoded(playhead) == {"m": 1})
         late = playhead.attempt("recordings", "promote", "m")
 
     assert {"meeting_id": "m", "user_ids": ["ann", "bob"], "seconds": 2.3} == imported
