@@ -28,6 +28,7 @@ _DURABILITY = re.compile(r"server|replicas:([1-9]\d?)", re.ASCII)
 class AppendSettings(msgspec.Struct, frozen=True):
     """`window` is seconds for which the same id adds nothing, `replicas` how many must confirm an append.
 
+    The window must be the same for all who append to a stream, as the memory of ids is divided by it.
     `timeout` is seconds after which the client counts a silent connection as dead.
     """
 

@@ -37,7 +37,7 @@ _YES, _NO = {"true", "1", "yes", "on"}, {"", "false", "0", "no", "off"}
 class Producer:
     """Appends events to their partitions; safe to share between threads and across fork.
 
-    The same event id twice within `window` seconds adds nothing and gives the first position again. `durability` is
+    The same event id twice within a day adds nothing and gives the first position again. `durability` is
     `server`, as durable as the server is set to make it, or `replicas:N`. With `spool`, a directory, events that Redis
     does not take wait there, on disk, and are sent in order once it does, also by another program with that spool.
     `blobs`, a directory or an `s3://` URL, is where `archive` puts large content. A connection that is silent for
@@ -54,7 +54,6 @@ class Producer:
         *,
         source: str = "playhead",
         partitions: int = 1,
-        window: int = DEFAULT_WINDOW,
         size_limit: int = DEFAULT_SIZE_LIMIT,
         durability: str = "server",
         spool: Path | str | None = None,
@@ -72,7 +71,7 @@ class Producer:
             client = lambda: connect(address, timeout, retries=retries)  # noqa: E731
         else:
             client = lambda: redis  # noqa: E731
-        self._appender = Appender(client, AppendSettings(partitions, window, replicas_of(durability), timeout))
+        self._appender = Appender(client, AppendSettings(partitions, DEFAULT_WINDOW, replicas_of(durability), timeout))
         self._blobs = None if blobs is None else Blobs(blobs)
         self._spool = None if spool is None else Spool(spool)
         self._flusher = None if self._spool is None else Flusher(self._spool, self._send_all)
