@@ -97,7 +97,11 @@ class Continuity:
             await self._catch_up()
         cursor = self._feeding.cursor
         view = await self._recovery.look(cursor)
-        if view.behind is None and view.last > cursor:  # entries that were trimmed, or dropped as known
+        if view.behind is None and view.last > cursor:  # entries that were trimmed, dropped as known, or deleted
+            if not self.keeps_log and await self._first_logged() is not None:
+                if self.sequence is not None and view.sequence > self.sequence:
+                    await self._wait_for_log(view.last)
+                await self._read_log(cursor, view.last)
             cursor = view.last
         await self._group.advance(self._partition.key, cursor)
         self._feeding.pass_over(cursor)
@@ -217,13 +221,16 @@ class Continuity:
         if not logged:
             await self.check()
         if not logged and not self.keeps_log and await self._first_logged() is not None:
-            while await self._group.position_of(EventLog.name, self._partition.key) < position:
-                await self._feeding.wait(
-                    f"events before {position} are gone from the stream; waiting for the log's consumer to pass it"
-                )
+            await self._wait_for_log(position)
             await self._read_log(self._feeding.cursor, just_before(position))
         if (lost := sequence - (self.sequence or 0) - 1) > 0:
             await self._lose(lost, self._feeding.cursor, position, "nowhere" if self._readable else UNREADABLE)
+
+    async def _wait_for_log(self, position: Position) -> None:
+        while await self._group.position_of(EventLog.name, self._partition.key) < position:
+            await self._feeding.wait(
+                f"events up to {position} are gone from the stream; waiting for the log's consumer to pass it"
+            )
 
     async def _read_log(self, after: Position, until: Position | None) -> None:
         """Handle logged events as if the stream still had them."""

@@ -315,6 +315,22 @@ def test_a_foreign_trim_is_healed_from_the_log(system):
     assert {0} == {consumer.watch.lost_events for consumer in system.consumers.values()}
 
 
+def test_deleted_entries_behind_the_cursor_are_read_from_the_log_before_anything_follows_them(system):
+    system.start("log", "json-files", "jobs")
+    system.append(*range(1, 11))
+    system.all_have(10)
+    system.stop("json-files", "jobs")
+    deleted = system.append(*range(11, 16))
+    system.wait_until(lambda: len(system.log()) == 15)
+    system.redis.xdel(JOBS.key, *map(str, deleted))
+
+    system.start("json-files", "jobs")
+    system.all_have(15)
+    system.append(16)
+    system.all_have(16)
+    assert {0} == {consumer.watch.lost_events for consumer in system.consumers.values()}
+
+
 def test_a_foreign_trim_before_the_log_read_is_counted_everywhere(system):
     system.start("log", "jobs")
     system.append(*range(1, 51))
