@@ -83,8 +83,6 @@ def decode_job_result(data: bytes) -> JobResult:
     Raises:
         InvalidEvent: it is not a JSON object, or has no job_id.
     """
-    if not _is_text(data):
-        raise InvalidEvent("data", "is not a JSON object")
     try:
         payload = _PAYLOAD.decode(data)
         job = _JOB.decode(payload.job) or _NO_JOB
@@ -176,37 +174,24 @@ def decode_members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw] | None:
     r"""The members of an object in order, as the bytes they were; None where the data is not a JSON object.
 
     msgspec refuses lone surrogates such as `\ud800`, deep nesting and NaN, all of which old files hold;
-    then the members are found by their brackets. It does not look into what it leaves as bytes, which we do:
-    JSON is UTF-8 (RFC 8259, section 8.1).
+    then the members are found by their brackets. What they are may still hold bytes that are not UTF-8.
     """
-    if not _is_text(bytes(data)):
-        return None
     try:
         return _MEMBERS.decode(data)
     except msgspec.ValidationError:
         return None
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         try:
             return dict(_split(bytes(data)))
         except ValueError:
             return None
 
 
-def _is_text(data: bytes) -> bool:
-    if data.isascii():
-        return True
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def text_or_none(value: msgspec.Raw) -> str | None:
     """The string, where it is one and not empty; it may hold lone surrogates."""
     try:
         return _STRING.decode(value) or None
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeDecodeError):
         return None
     except msgspec.DecodeError:
         with suppress(ValueError, RecursionError):
@@ -260,10 +245,9 @@ def _split(data: bytes) -> Iterator[tuple[str, msgspec.Raw]]:
 
 
 def _name(key: bytes) -> str:
-    name = cast("object", json.loads(key.strip(_SPACE)))
-    if not isinstance(name, str):
-        raise ValueError("a member has no name")  # noqa: TRY004  # as for other bytes that are no JSON
-    return name
+    if not key.strip(_SPACE).startswith(b'"'):
+        raise ValueError("a member has no name")
+    return cast("str", json.loads(key))
 
 
 def _checked(value: bytes) -> msgspec.Raw:

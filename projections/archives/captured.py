@@ -65,11 +65,14 @@ def _content(value: msgspec.Raw, encoding: msgspec.Raw) -> bytes | Check:
     if given.startswith(b"{"):
         try:
             return msgspec.json.decode(given, type=Check)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidEvent("data.content", "is no claim check with sha256 and size") from error
     if not given.startswith(b'"'):
         raise InvalidEvent("data.content", "is neither text nor a claim check")
-    text = decode(given, str)
+    try:
+        text = decode(given, str)
+    except ValueError as error:
+        raise InvalidEvent("data.content", "is not UTF-8") from error
     if named is None:
         return text.encode("utf-8", "surrogatepass")
     if named != "base64":

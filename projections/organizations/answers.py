@@ -40,10 +40,12 @@ class Answer(msgspec.Struct, frozen=True):
 
 def read_answer(result: bytes) -> Answer:
     """Read a result, JSON as the event has it: data itself, or text that holds data."""
+    if not result.isascii():
+        result = result.decode("utf-8", "replace").encode()
     if result == b"null":
         return Answer(None, "empty")
     if not result.startswith(b'"'):
-        return _value(result.decode("utf-8", "replace"), None)
+        return _value(result.decode(), None)
     text = text_or_none(msgspec.Raw(result))
     return read_text(text or "", Budget(REPAIR_READS))
 

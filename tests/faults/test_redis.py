@@ -86,7 +86,8 @@ def read_as_a_plain_group(theatre, seed, total) -> Harm:
     stage.append(*[job(number) for number in range(total)])
     stage.redis.xgroup_create(JOBS.key, "plain", "0")
     found: Counter[str] = Counter()
-    with lossy(theatre, seed, CONTROL_SHARE) as proxy, proxy.client as client:
+    with lossy(theatre, seed, CONTROL_SHARE) as proxy, proxy.client as client, suppress(RedisError):
+        # Once the client gives up, the rest is lost.
         while reply := client.xreadgroup("plain", "one", {JOBS.key: ">"}, count=2):
             for entry_id, entry in dict(reply)[JOBS.key.encode()]:
                 found[entry[b"ce_id"].decode()] += 1

@@ -124,6 +124,9 @@ NAMES = [
 @MANY
 @given(st.one_of(VALUES, JSON.map(write), st.dictionaries(st.sampled_from(NAMES), JSON).map(write)))
 @example(b'{{"job_id":"1"}:"\\ud800"}')
+@example(b'{"content":{"sha256":%b}}' % (b"[" * 2000 + b"]" * 2000))
+@example(b'{"content":"\xff"}')
+@example(b"{%b:1}" % (b"[" * 2000 + b"]" * 2000))
 @example(b'{"job_id":"1","job":{"created_at":"\xcd","metadata":7},"result":"\xff"}')
 def test_a_payload_is_one_or_invalid(data):
     event = Event(id="1", source="s", type="job.completed", time="2025-08-09T06:36:59Z", subject="job/1", data=data)
