@@ -46,7 +46,7 @@ Each row causes a fault on real servers, again and again, and then compares ever
 control is the same harness without the safeguard; it has to fail, or the row would prove nothing. `make faults` runs
 all of it and writes this page; `make test` runs a short form. Recovery is the longest time from a fault until the
 effects were complete again, a lease of 0.3 s included; of dead processes all leases but one in ten are ended at once.
-Servers beside Valkey and Redis 7.0 get a tenth of the runs.
+Servers beside Valkey and Redis 7.0 get a tenth of the runs. Each row is as its last run left it.
 
 """
 
