@@ -6,22 +6,20 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
 import msgspec
 import structlog
 import uvicorn
 from faststream.asgi import AsgiFastStream, AsgiResponse, get
-from faststream.redis import RedisBroker, RedisClusterBroker, RedisSentinelBroker
 from prometheus_client import CollectorRegistry
 from prometheus_client import make_asgi_app as _make_asgi_app  # pyright: ignore[reportUnknownVariableType]  # untyped
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from consumers.broker import connect, make_broker
 from consumers.errors import AddressTaken
-from streams.connections import DEFAULT_TIMEOUT, RedisAddress
-from streams.refusals import AWAY
+from streams.connections import DEFAULT_TIMEOUT
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,40 +113,8 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def make_broker(url: str, timeout: float = DEFAULT_TIMEOUT) -> RedisBroker:
-    """FastStream's broker for every URL form that `streams.connections` reads; `timeout` in seconds."""
-    address = RedisAddress.parse(url)
-    limits: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "socket_keepalive": True}
-    if address.scheme == "redis+cluster":
-        (host, port), *others = address.hosts  # without a URL, FastStream would ask localhost too
-        options: dict[str, Any] = {"host": host, "port": port, "startup_nodes": others} | limits | address.options
-        return cast("RedisBroker", RedisClusterBroker(**options))
-    if address.service is not None:
-        return RedisSentinelBroker(
-            sentinels=list(address.hosts),
-            sentinel_master_name=address.service,
-            sentinel_kwargs=limits | address.sentinel_options,
-            **limits | address.options,
-        )
-    return RedisBroker(url, **limits)
-
-
-async def connect(broker: RedisBroker) -> Redis:
-    """Connect, so that entries come as flat lists of bytes; dictionaries would be built twice."""
-    client = await broker.connect()
-    # Many first commands at once would each ask a Cluster for its slots, and close one another's connections.
-    with suppress(*AWAY, RedisError, OSError):  # the readers go on trying
-        await client.initialize()
-    client.set_response_callback("XREAD", cast("Any", _as_it_comes))
-    return client
-
-
 def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise AddressTaken(host, port, error.strerror or str(error)) from error
-
-
-def _as_it_comes(reply: object, **_: object) -> object:
-    return reply

@@ -12,11 +12,11 @@ from pathlib import Path
 import psycopg
 from prometheus_client import CollectorRegistry
 
+from consumers.broker import connect, make_broker
 from consumers.metrics import PrometheusObserver
 from consumers.parked import Parked, ParkedEvents
 from consumers.process import ProcessSettings, _Serving
 from consumers.reader import ReaderSettings
-from consumers.service import connect, make_broker
 from eventlog.reader import read
 from eventlog.writer import EventLog
 from projections.failures import is_transient

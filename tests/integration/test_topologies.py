@@ -2,12 +2,17 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from consumers.service import connect, make_broker
+from consumers.broker import connect, make_broker
+from consumers.group import Group
 from eventlog.reader import stat
+from streams.partitions import Partition
+from streams.positions import START
+from streams.refusals import AWAY
 from tests.integration.processes import JOB, Playhead
 from tests.integration.topologies import Cluster, Watched, is_deleted
 
@@ -25,7 +30,17 @@ def topology(request, tmp_path):
         servers.stop()
 
 
-def test_many_readers_start_on_a_cluster_at_once(tmp_path):
+@pytest.fixture
+def cluster(tmp_path):
+    servers = Cluster(tmp_path / "redis")
+    try:
+        servers.start()
+        yield servers
+    finally:
+        servers.stop()
+
+
+def test_many_readers_start_on_a_cluster_at_once(cluster):
     async def refused(url: str) -> list[object]:
         broker = make_broker(url)
         script = (await connect(broker)).register_script("return redis.call('INCR', KEYS[1])")
@@ -35,18 +50,62 @@ def test_many_readers_start_on_a_cluster_at_once(tmp_path):
         await broker.stop()
         return [reply for reply in replies if not isinstance(reply, int)]
 
-    servers = Cluster(tmp_path / "redis")
-    try:
-        servers.start()
-        rounds = [asyncio.run(refused(servers.url)) for _ in range(10)]
-    finally:
-        servers.stop()
+    rounds = [asyncio.run(refused(cluster.url)) for _ in range(10)]
 
     assert [[]] * 10 == rounds
 
 
+def test_tasks_go_on_when_one_of_them_closes_the_connections_of_a_cluster(cluster):
+    async def close_and_use() -> int:
+        broker = make_broker(cluster.url)
+        client = await connect(broker)
+        done = asyncio.Event()
+
+        async def use(key: str) -> int:
+            times = 0
+            while not done.is_set():
+                with suppress(*AWAY):
+                    await client.get(key)
+                    times += 1
+            return times
+
+        users = [asyncio.create_task(use(str(number))) for number in range(20)]
+        for _ in range(200):
+            await client.aclose()
+            await asyncio.sleep(0.002)
+        done.set()
+        times = await asyncio.gather(*users)
+        await broker.stop()
+        return min(times)
+
+    assert asyncio.run(close_and_use()) > 0
+
+
+def test_reading_a_stream_of_a_cluster_asks_it_for_no_keys(cluster):
+    async def read() -> list[str]:
+        broker = make_broker(cluster.url)
+        client = await connect(broker)
+        for number in range(3):
+            partition = Partition("jobs", number)
+            await client.xadd(partition.key, {"a": "b"})
+            group = Group(client, "any", partition, owner="o", lease=5)
+            found = await group.read({partition.key: START}, count=1, block=None)
+            assert [{partition.key: 1}] == [{key: len(entries) for key, entries in found.items()}]
+        await broker.stop()
+        return [name for _, node in cluster.nodes for name in node.info("commandstats")]
+
+    asked = asyncio.run(read())
+
+    assert "cmdstat_xread" in asked
+    assert "cmdstat_command|getkeys" not in asked
+
+
 def line(number: int) -> str:
     return json.dumps({"type": "job.completed", "subject": f"job/{number}", "data": json.loads(JOB % number)})
+
+
+def lags_of(status: dict) -> dict[tuple[str, str], int]:
+    return {(one["name"], one["partition"]): one["lag_events"] for one in status["consumers"] if one["name"] in RUN}
 
 
 @pytest.mark.parametrize("topology", [Cluster, Watched], indirect=True)
@@ -58,10 +117,15 @@ def test_everything_goes_on_many_servers(topology, tmp_path, wait_until):
         return {path.name for path in outputs.glob("daily/*/processed/*.json")}
 
     def replay() -> dict:
-        return json.loads(playhead("replay", "--log", "--to", "json-files", "--json", check=False).stdout)
+        done = playhead.attempt("replay", "--log", "--to", "json-files", "--json")
+        assert done.stdout, done.stderr.decode()
+        return json.loads(done.stdout)
 
     def parked() -> list[dict]:
         return json.loads(playhead("parked", "list", "json-files", "--json").stdout)
+
+    def lags() -> dict[tuple[str, str], int]:
+        return lags_of(json.loads(playhead("status", "--json", check=False).stdout))
 
     expected = {f"{number}.json" for number in range(COUNT)}
     with playhead.running(RUN[0]), playhead.running(RUN[1]):
@@ -83,10 +147,9 @@ def test_everything_goes_on_many_servers(topology, tmp_path, wait_until):
             wait_until(lambda: f"{COUNT}.json" in files())
             replay()
 
+        wait_until(lambda: {0} == set(lags().values()))
         status = json.loads(playhead("status", "--json", check=False).stdout)
 
-    seen = {(one["name"], one["partition"]): one["lag_events"] for one in status["consumers"] if one["name"] in RUN}
-    assert {0} == set(seen.values())
-    assert {("json-files", f"jobs/{number}") for number in range(3)} <= seen.keys()
+    assert {("json-files", f"jobs/{number}") for number in range(3)} <= lags_of(status).keys()
     assert [] == status["replays"]
     assert Path(tmp_path / "data" / "eventlog" / "jobs" / "2").is_dir()
