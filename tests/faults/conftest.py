@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from streams.names import presence_key
@@ -23,7 +24,8 @@ from tests.integration.stage import Stage
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 FULLY = ("valkey", "redis-7.0")
-_REPORTS = pytest.StashKey[list[Report]]()
+_REPORT = "fault"
+"""The property of a test, under which a report travels from the process that ran it."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -36,12 +38,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(fixture, names if metafunc.config.getoption("--full-faults") else names[:1])
 
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    reports = session.config.stash.get(_REPORTS, [])
-    if session.config.getoption("--full-faults") and reports:
-        whole = session.config.args == ["tests/faults"] and not session.config.getoption("keyword")
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--full-faults") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Page(config))
+
+
+class Page:
+    """Gathers the reports of all processes, and writes them down."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._reports: list[Report] = []
+        self._whole = config.args == ["tests/faults"] and not config.getoption("keyword")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            self._reports += [
+                msgspec.json.decode(one, type=Report) for name, one in report.user_properties if name == _REPORT
+            ]
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
         finished = exitstatus != pytest.ExitCode.INTERRUPTED
-        PAGE.write_text(render(reports, "" if whole and finished else PAGE.read_text()))
+        if self._reports:
+            PAGE.write_text(render(self._reports, "" if self._whole and finished else PAGE.read_text()))
 
 
 @pytest.fixture
@@ -88,14 +106,13 @@ def nursery(tmp_path_factory):
 @pytest.fixture
 def report(request):
     """Keep a report, print it, and fail where the promise was broken or the control was not."""
-    reports = request.config.stash.setdefault(_REPORTS, [])
 
     def keep(one: Report) -> None:
         sys.stdout.write(
             f"{one.fault}, {one.sink}: {one.runs} runs, {one.harm}; seed {one.seed}\n"
             f"  {one.control}: {one.control_harm}\n"
         )
-        reports.append(one)
+        request.node.user_properties.append((_REPORT, msgspec.json.encode(one).decode()))
         assert not one.harm, one
         assert one.control_harm, "the control must fail"
 
