@@ -83,24 +83,20 @@ class Scribe:
         return Task(self.name, recorded, held.attempt, None, None, None).event("job.completed", payload)
 
 
-class Mortal:
-    """A sink, and the point at which its process dies."""
+def make_mortal(sink: Sink, point: str | None, seen: set[str]) -> None:
+    """Let the process of a sink die at a point; `seen` gets the ids of the events that were applied."""
+    apply = sink.apply
 
-    def __init__(self, sink: Sink, point: str | None, seen: set[str]) -> None:
-        self._sink, self._point, self._seen = sink, point, seen
-        self.name, self.streams, self.exclusive = sink.name, sink.streams, sink.exclusive
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._sink, name)
-
-    def apply(self, batch: Batch) -> Outcome:
-        if self._point == "before apply":
+    def apply_and_die(batch: Batch) -> Outcome:
+        if point == "before apply":
             raise Killed
-        outcome = self._sink.apply(batch)
-        self._seen.update(recorded.event.id for recorded in batch.events)
-        if self._point == "after apply":
+        outcome = apply(batch)
+        seen.update(recorded.event.id for recorded in batch.events)
+        if point == "after apply":
             raise Killed
         return outcome
+
+    sink.apply = apply_and_die
 
 
 class Idle(Observer):
@@ -325,10 +321,8 @@ class Machine(RuleBasedStateMachine):
         group = Group(self.client, sink.name, JOBS, owner=os.urandom(4).hex(), lease=LEASE)
         idle = Idle()
         settings = ReaderSettings(batch=batch, lease=LEASE, max_deliveries=1_000_000)
-        mortal = Mortal(sink, point, self.seen[sink.name])
-        reader = Reader(mortal, group, settings, self.executor, is_transient, idle, history=history)
-        if isinstance(sink, EventLog):  # which it cannot see behind the mortal one
-            reader._continuity._keeps_log, reader._continuity._history = True, sink.history
+        make_mortal(sink, point, self.seen[sink.name])
+        reader = Reader(sink, group, settings, self.executor, is_transient, idle, history=history)
         advance, begun = group.advance, []
         begin = reader._continuity.begin
 
