@@ -128,7 +128,7 @@ def test_everything_goes_on_many_servers(topology, tmp_path, wait_until):
         return lags_of(json.loads(playhead("status", "--json", check=False).stdout))
 
     expected = {f"{number}.json" for number in range(COUNT)}
-    with playhead.running(RUN[0]), playhead.running(RUN[1]):
+    with playhead.running(RUN[0]) as log, playhead.running(RUN[1]) as writer:
         playhead("append", stdin="\n".join(map(line, range(COUNT))).encode())
         playhead("append", "job.completed", "--subject", "job/bad", "--data", '{"no": "id"}')
         wait_until(lambda: files() == expected and len(parked()) == 1)
@@ -145,6 +145,7 @@ def test_everything_goes_on_many_servers(topology, tmp_path, wait_until):
             topology.fail_over()
             playhead("append", stdin=line(COUNT).encode())
             wait_until(lambda: f"{COUNT}.json" in files())
+            wait_until(lambda: log.get("/readyz")[0] == writer.get("/readyz")[0] == 200)
             replay()
 
         wait_until(lambda: {0} == set(lags().values()))
