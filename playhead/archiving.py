@@ -8,8 +8,8 @@ import msgspec
 from cyclopts import App
 
 from eventlog.reader import read
+from playhead.exit_codes import CORRUPT, DONE, FAILED
 from playhead.options import DataDir, Json, moment
-from playhead.outcome import CORRUPT, DONE, FAILED
 from playhead.output import print_json, print_table, say
 from playhead.settings import Settings, load
 from projections.archives.archive import Named, archive_name, parse_name, read_archive

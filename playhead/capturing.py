@@ -17,8 +17,8 @@ from eventlog.reader import read
 from eventlog.recorder_files import RecorderFiles, Skipped, shown
 from eventlog.replay import new_run
 from playhead import messages
+from playhead.exit_codes import DONE, FAILED
 from playhead.options import DataDir, Json
-from playhead.outcome import DONE, FAILED
 from playhead.output import print_json, say
 from playhead.settings import Settings, load
 from playhead.spooling import IN_SPOOL, open_producer

@@ -5,8 +5,8 @@ import shlex
 import msgspec
 from cyclopts import App
 
+from playhead.exit_codes import DONE, FAILED, USAGE
 from playhead.options import DataDir, Json
-from playhead.outcome import DONE, FAILED, USAGE
 from playhead.output import print_json, print_table
 from playhead.settings import load, problems, servers, unknown_settings
 

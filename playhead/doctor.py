@@ -19,8 +19,8 @@ from playhead.checks.postgres import check_postgres
 from playhead.checks.redis import REACHABLE as REDIS_REACHABLE
 from playhead.checks.redis import check_redis
 from playhead.embedded.errors import EmbeddedServerError
+from playhead.exit_codes import DONE, FAILED, UNREACHABLE
 from playhead.options import DataDir, Json
-from playhead.outcome import DONE, FAILED, UNREACHABLE
 from playhead.output import print_json
 from playhead.settings import ServersNotRunning, Settings, load, mask, problems, servers, unknown_settings
 from playhead.status import read_status

@@ -9,7 +9,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from eventlog.errors import LogCorrupt
 from playhead.embedded.errors import EmbeddedServerError
-from playhead.outcome import CORRUPT, FAILED, UNREACHABLE, USAGE, one_line
+from playhead.exit_codes import CORRUPT, FAILED, UNREACHABLE, USAGE
+from playhead.output import one_line
 from playhead.settings import ServersNotRunning
 from streams.errors import InvalidEvent, InvalidSetting, PlayheadError, RedisUnavailable, StoreUnavailable
 

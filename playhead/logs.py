@@ -7,8 +7,8 @@ from cyclopts import App
 
 from eventlog.lines import encode_line
 from eventlog.reader import partitions, read, stat, verify
+from playhead.exit_codes import CORRUPT, DONE
 from playhead.options import DataDir, Json, moment
-from playhead.outcome import CORRUPT, DONE
 from playhead.output import print_json, print_table
 from playhead.settings import event_log, load
 from streams.errors import InvalidSetting

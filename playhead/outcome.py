@@ -6,9 +6,8 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
-DONE, FAILED, USAGE, UNREACHABLE, CORRUPT, BEHIND = 0, 1, 2, 3, 4, 5
-INTERRUPTED, PIPE_CLOSED = 130, 141
-"""128 and the number of SIGINT or SIGPIPE, as a shell would say."""
+from playhead.exit_codes import DONE, FAILED, INTERRUPTED, PIPE_CLOSED, USAGE
+from playhead.output import one_line
 
 
 def run(app: App) -> int:
@@ -53,8 +52,3 @@ def _problem(error: CycloptsError) -> str:
 
 def _help(error: CycloptsError) -> str:
     return " ".join(("playhead", *(error.command_chain or ()), "--help"))
-
-
-def one_line(error: BaseException) -> str:
-    """The lines of an error as one."""
-    return "; ".join(line.strip() for line in str(error).splitlines() if line.strip())

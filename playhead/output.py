@@ -31,3 +31,8 @@ def say(text: str) -> None:
 
 def _is_number(cell: str) -> bool:
     return cell in {"?", "-"} or cell.replace(".", "", 1).isdecimal()
+
+
+def one_line(error: BaseException) -> str:
+    """The lines of an error as one."""
+    return "; ".join(line.strip() for line in str(error).splitlines() if line.strip())

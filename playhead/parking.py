@@ -6,8 +6,8 @@ from pathlib import Path
 from cyclopts import App
 
 from consumers.parked import Parked, ParkedEvents
+from playhead.exit_codes import FAILED
 from playhead.options import DataDir, Json
-from playhead.outcome import FAILED
 from playhead.output import print_json, print_table, say
 from playhead.registry import STREAMS
 from playhead.settings import load, servers

@@ -12,8 +12,8 @@ from redis.exceptions import ResponseError
 from consumers.group import Report
 from consumers.recovery import Lost, lost_key
 from eventlog.runs import Unfinished, unfinished
+from playhead.exit_codes import BEHIND, DONE
 from playhead.options import DataDir, Json
-from playhead.outcome import BEHIND, DONE
 from playhead.output import print_json, print_table
 from playhead.registry import CONSUMERS, STREAMS, WORKERS
 from playhead.settings import load, servers

@@ -16,8 +16,8 @@ from consumers.recovery import Lost, lost_key
 from eventlog.reader import partitions, read_partition
 from eventlog.reader import verify as verify_log
 from eventlog.replay import Replay, new_run
+from playhead.exit_codes import BEHIND, CORRUPT, DONE
 from playhead.options import DataDir, Json
-from playhead.outcome import BEHIND, CORRUPT, DONE
 from playhead.output import print_json, say
 from playhead.registry import PROJECTIONS, STREAMS, VERIFICATIONS
 from playhead.settings import Settings, event_log, load, servers
