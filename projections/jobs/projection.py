@@ -1,16 +1,15 @@
 """The projection `jobs`: one row a job in Postgres, as its latest event says."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import psycopg
 
-from projections.checkpoints import Checkpoints
 from projections.jobs.rows import Row, copy_lines, row
-from projections.postgres import Connection, Database
+from projections.postgres import Connection
+from projections.table_sink import TableSink
 from streams.events import Recorded
-from streams.partitions import Partition
-from streams.positions import Position
 from streams.sinks import Batch, Outcome
 
 _PART = 25
@@ -24,26 +23,12 @@ _COPY_INCOMING = (_HERE / "copy_incoming.sql").read_bytes()
 _UPSERT = (_HERE / "upsert.sql").read_bytes()
 
 
-class Jobs:
+class Jobs(TableSink):
     """A sink for `job.completed` and `job.failed`; events of other types only move the checkpoint."""
 
     name = "jobs"
     streams: tuple[str, ...] = ("jobs",)
-    exclusive = False
     types = frozenset({"job.completed", "job.failed"})
-
-    def __init__(self, database_url: str) -> None:
-        self._database = Database(database_url, "playhead-jobs")
-        self._checkpoints = Checkpoints(self.name)
-
-    def open(self, partition: Partition, epoch: int) -> Position:
-        """Take over a partition and give its checkpoint.
-
-        Raises:
-            Fenced: a higher epoch stands there.
-            DatabaseNotUpgraded: its tables are not there yet.
-        """
-        return self._checkpoints.open(self._database, partition, epoch)
 
     def apply(self, batch: Batch) -> Outcome:
         """Write rows and checkpoint in one transaction.
@@ -63,13 +48,6 @@ class Jobs:
                 raise
             return self._write(batch, rows, plain=True)
 
-    def settle(self) -> None:
-        """Nothing is put off."""
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._database.close()
-
     def _rows(self, events: Sequence[Recorded]) -> list[Row]:
         latest: dict[str, Row] = {}
         for recorded in events:
@@ -81,14 +59,12 @@ class Jobs:
         return list(latest.values())
 
     def _write(self, batch: Batch, rows: Sequence[Row], *, plain: bool = False) -> Outcome:
-        with self._database.transaction() as connection:
-            outcome = self._checkpoints.advance(connection, batch)
-            if outcome == "applied" and rows:
-                _store(connection, rows, plain=plain)
-            return outcome
+        return self._commit(batch, partial(_store, rows=rows, plain=plain))
 
 
 def _store(connection: Connection, rows: Sequence[Row], *, plain: bool) -> None:
+    if not rows:
+        return
     standing: dict[str, str] = dict(connection.execute(_STANDING, ([row.job_id for row in rows],)).fetchall())
     _copy(connection, _COPY, [row for row in rows if row.job_id not in standing], plain=plain)
     newer = [row for row in rows if row.order > standing.get(row.job_id, row.order)]

@@ -2,22 +2,21 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from projections.checkpoints import Checkpoints
 from projections.job_result import decode_job_result
 from projections.organizations.answers import Answer, Reason, read_answer
 from projections.organizations.extraction import organizations
 from projections.organizations.matching import Profile, name_key, profile
 from projections.organizations.reconciliation import Change, reconcile
 from projections.organizations.values import text
-from projections.postgres import Connection, Database
+from projections.postgres import Connection
+from projections.table_sink import TableSink
 from streams.errors import InvalidEvent
 from streams.events import Recorded, format_time, parse_time
-from streams.partitions import Partition
-from streams.positions import Position
 from streams.sinks import Batch, Outcome
 
 _HERE = Path(__file__).parent
@@ -39,26 +38,12 @@ class Reading(msgspec.Struct, frozen=True):
     profiles: dict[str, Profile]
 
 
-class Organizations:
+class Organizations(TableSink):
     """A sink for `job.completed`; events of other types only move the checkpoint."""
 
     name = "organizations"
     streams: tuple[str, ...] = ("jobs",)
-    exclusive = False
     types = frozenset({"job.completed"})
-
-    def __init__(self, database_url: str) -> None:
-        self._database = Database(database_url, "playhead-organizations")
-        self._checkpoints = Checkpoints(self.name)
-
-    def open(self, partition: Partition, epoch: int) -> Position:
-        """Take over a partition and give its checkpoint.
-
-        Raises:
-            Fenced: a higher epoch stands there.
-            DatabaseNotUpgraded: its tables are not there yet.
-        """
-        return self._checkpoints.open(self._database, partition, epoch)
 
     def apply(self, batch: Batch) -> Outcome:
         """Write sources, rows and checkpoint in one transaction.
@@ -74,19 +59,7 @@ class Organizations:
                 standing = readings.get(reading.job_id)
                 if standing is None or standing.precedence < reading.precedence:
                     readings[reading.job_id] = reading
-        with self._database.transaction() as connection:
-            outcome = self._checkpoints.advance(connection, batch)
-            if outcome == "applied" and readings:
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-                _store(connection, readings)
-            return outcome
-
-    def settle(self) -> None:
-        """Nothing is put off."""
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._database.close()
+        return self._commit(batch, partial(_store, readings=readings))
 
 
 def read(recorded: Recorded) -> Reading:
@@ -147,6 +120,9 @@ def _nothing(answer: Answer) -> Reason:
 
 def _store(connection: Connection, readings: dict[str, Reading]) -> None:
     """Put what is as new as what stands in its place, a replay's equal too: the rows may have been lost."""
+    if not readings:
+        return
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
     standing: dict[str, str] = dict(connection.execute(_STANDING, (list(readings),)).fetchall())
     newer = [one for one in readings.values() if one.precedence >= standing.get(one.job_id, "")]
     if not newer:

@@ -1,17 +1,17 @@
 """The projection `recordings`: meetings, their chunks and their recordings, one row each in Postgres."""
 
-from projections.checkpoints import Checkpoints
-from projections.postgres import Connection, Database
+from functools import partial
+
+from projections.postgres import Connection
 from projections.recordings.fold import Fold, Payload, read
 from projections.recordings.rows import find_chunks, find_meetings, store
+from projections.table_sink import TableSink
 from streams.events import Recorded
-from streams.partitions import Partition
-from streams.positions import Position
 from streams.recordings import OfChunk, RecordingPromoted
 from streams.sinks import Batch, Outcome
 
 
-class Recordings:
+class Recordings(TableSink):
     """A sink for the stream `recordings`.
 
     `keep` leaves the rows of chunks in place once their meeting is promoted. Events of a meeting are applied in their
@@ -20,21 +20,10 @@ class Recordings:
 
     name = "recordings"
     streams: tuple[str, ...] = ("recordings",)
-    exclusive = False
 
     def __init__(self, database_url: str, *, keep: bool = False) -> None:
-        self._database = Database(database_url, "playhead-recordings")
-        self._checkpoints = Checkpoints(self.name)
+        super().__init__(database_url)
         self._keep = keep
-
-    def open(self, partition: Partition, epoch: int) -> Position:
-        """Take over a partition and give its checkpoint.
-
-        Raises:
-            Fenced: a higher epoch stands there.
-            DatabaseNotUpgraded: its tables are not there yet.
-        """
-        return self._checkpoints.open(self._database, partition, epoch)
 
     def apply(self, batch: Batch) -> Outcome:
         """Write rows and checkpoint in one transaction.
@@ -44,20 +33,11 @@ class Recordings:
             psycopg.Error: `projections.failures` tells whether it passes.
         """
         known = [(recorded, payload) for recorded in batch.events if (payload := read(recorded)) is not None]
-        with self._database.transaction() as connection:
-            outcome = self._checkpoints.advance(connection, batch)
-            if outcome == "applied" and known:
-                self._write(connection, known)
-            return outcome
-
-    def settle(self) -> None:
-        """Nothing is put off."""
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._database.close()
+        return self._commit(batch, partial(self._write, known=known))
 
     def _write(self, connection: Connection, known: list[tuple[Recorded, Payload]]) -> None:
+        if not known:
+            return
         meeting_ids = {payload.meeting_id for _, payload in known}
         chunk_ids = {payload.temp_recording_id for _, payload in known if isinstance(payload, OfChunk)}
         chunk_ids |= {

@@ -1,0 +1,44 @@
+"""What sinks whose rows are in Postgres have in common."""
+
+from collections.abc import Callable
+
+from projections.checkpoints import Checkpoints
+from projections.postgres import Connection, Database
+from streams.partitions import Partition
+from streams.positions import Position
+from streams.sinks import Batch, Outcome
+
+
+class TableSink:
+    """Commits rows together with the checkpoint, so that each event takes effect once."""
+
+    name: str
+    exclusive = False
+
+    def __init__(self, database_url: str) -> None:
+        self._database = Database(database_url, f"playhead-{self.name}")
+        self._checkpoints = Checkpoints(self.name)
+
+    def open(self, partition: Partition, epoch: int) -> Position:
+        """Take over a partition and give its checkpoint.
+
+        Raises:
+            Fenced: a higher epoch stands there.
+            DatabaseNotUpgraded: its tables are not there yet.
+        """
+        return self._checkpoints.open(self._database, partition, epoch)
+
+    def settle(self) -> None:
+        """Nothing is put off."""
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
+
+    def _commit(self, batch: Batch, write: Callable[[Connection], None]) -> Outcome:
+        """Write and move the checkpoint in one transaction, unless the batch is there already or not ours to write."""
+        with self._database.transaction() as connection:
+            outcome = self._checkpoints.advance(connection, batch)
+            if outcome == "applied":
+                write(connection)
+            return outcome
