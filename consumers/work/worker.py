@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from redis.exceptions import ResponseError
 
+from consumers.backoff import Backoff
 from consumers.errors import HoldLost, TryAgain
 from consumers.work.holds import Held, Holds
 from consumers.work.recovery import WAITING, WorkRecovery
@@ -29,7 +30,7 @@ _Result = TypeVar("_Result")
 
 _NAMESPACE = UUID("5f0c3a52-6c0b-5f43-9a0c-2b2b7d2a4a11")
 _REDIS_AWAY = (*AWAY, RedisUnavailable)
-_WAIT, _LONGEST_WAIT = 0.25, 10.0
+_WAIT = 0.25
 
 Ending = Literal["done", "put off", "parked", "taken over"]
 
@@ -342,7 +343,7 @@ class Worker:
         Raises:
             RedisUnavailable: only while `taking`, which ends when the worker is to stop.
         """
-        delay = _WAIT
+        backoff = Backoff()
         while True:
             try:
                 return await ask()
@@ -360,10 +361,9 @@ class Worker:
             if taking and self._stopping.is_set():
                 raise RedisUnavailable(problem)
             self.problem = f"redis unavailable: {problem}" if problem is not WAITING else problem
-            self._log.warning("redis unavailable", error=problem, retry_in_seconds=round(delay, 1))
-            pause = delay * random.uniform(0.5, 1.0)
+            pause = backoff.next()
+            self._log.warning("redis unavailable", error=problem, retry_in_seconds=round(pause, 1))
             await (_until(self._stopping, pause) if taking else asyncio.sleep(pause))
-            delay = min(delay * 2, _LONGEST_WAIT)
 
 
 class WorkObserver:

@@ -408,7 +408,8 @@ def _members(event: Event) -> dict[str, object]:
 
 def _acknowledge_first(reader: Reader, group: Group, sink: Sink) -> None:
     """As an automatic acknowledgement does; the sink has no say where to go on."""
-    apply, begin = reader._apply, sink.open
+    delivery = reader._delivery
+    apply, begin = delivery._apply, sink.open
 
     async def hastily(key, pairs) -> None:
         if pairs:
@@ -418,4 +419,4 @@ def _acknowledge_first(reader: Reader, group: Group, sink: Sink) -> None:
     def open_without_checkpoint(partition, epoch) -> None:
         begin(partition, epoch)
 
-    reader._apply, sink.open = hastily, open_without_checkpoint
+    delivery._apply, sink.open = hastily, open_without_checkpoint

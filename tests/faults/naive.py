@@ -9,9 +9,9 @@ from pathlib import Path
 import psycopg
 
 from consumers.continuity import Continuity
+from consumers.delivery import Delivery
 from consumers.errors import HoldLost
 from consumers.group import Group
-from consumers.reader import Reader
 from consumers.work.holds import Holds, Taken
 from streams import disk, failpoints
 from streams.entries import RawEntry
@@ -93,15 +93,15 @@ class AcknowledgeFirst:
 
     @staticmethod
     def install() -> None:
-        apply = Reader._apply
+        apply = Delivery._apply
 
-        async def acknowledge_first(self: Reader, key, pairs) -> None:
+        async def acknowledge_first(self: Delivery, key, pairs) -> None:
             if pairs:
                 await self._group.advance(key, Position.parse(pairs[-1][0].entry_id))
                 failpoints.reach(Point.AFTER_ACK)
             await apply(self, key, pairs)
 
-        Reader._apply = acknowledge_first
+        Delivery._apply = acknowledge_first
 
 
 def without_sync() -> None:
@@ -136,10 +136,10 @@ async def note_only(self: Continuity, entry: RawEntry, sequence: int, before: ob
 def without_event_ids() -> None:
     """Every entry is a new event."""
 
-    async def repeated(self: Reader, decoded: object) -> frozenset[bytes]:
+    async def repeated(self: Delivery, decoded: object) -> frozenset[bytes]:
         return frozenset()
 
-    Reader._repeated = repeated
+    Delivery._repeated = repeated
     without_sequence_check()
 
 
