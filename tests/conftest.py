@@ -1,3 +1,4 @@
+import signal
 import time
 from collections.abc import Callable
 
@@ -17,6 +18,11 @@ def wait_until():
             time.sleep(0.02)
 
     return wait
+
+
+def pytest_configure() -> None:
+    # A shell has what it starts in the background ignore Ctrl-C, and whatever the tests start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
