@@ -35,11 +35,15 @@ class Delivering(Protocol):
         ...
 
     async def rest(self, error: Exception, first: Recorded) -> None:
-        """Be unhealthy until the next attempt at a batch.
+        """Be unhealthy until the next attempt at a batch, of which `first` is the first event.
 
         Raises:
             LeaseLost: the reader is to stop.
         """
+        ...
+
+    def recover(self) -> None:
+        """Be healthy: the sink took a batch, and its next trouble is another one."""
         ...
 
     def is_transient(self, error: BaseException) -> bool:
@@ -180,6 +184,7 @@ class Delivery:
                 await self._reader.rest(error, batch.events[0])
         if outcome == "fenced":
             raise LeaseLost(str(self._partition))
+        self._reader.recover()
         self._observe.applied(batch, (settling := perf_counter()) - started)
         failpoints.reach(Point.BEFORE_ACK)
         await self._group.advance(key, last)

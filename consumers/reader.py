@@ -290,7 +290,6 @@ class Reader:
         if self._stopping.is_set():
             raise LeaseLost("stopped while reading the log")
         await self._delivery.handle(self._live, [(entry, decoded(entry)) for entry in entries], logged=True)
-        self.healthy = True
 
     def pass_over(self, position: Position) -> None:
         """Go on reading behind a position up to which nothing is left."""
@@ -312,7 +311,7 @@ class Reader:
             raise LeaseLost("stopped while waiting")
 
     async def rest(self, error: Exception, first: Recorded) -> None:
-        """Be unhealthy until the next attempt at a batch.
+        """Be unhealthy until the next attempt at a batch, of which `first` is the first event.
 
         Raises:
             LeaseLost: the reader is to stop.
@@ -328,6 +327,11 @@ class Reader:
         await self._pause(wait)
         if self._stopping.is_set():
             raise LeaseLost("stopped while retrying") from error
+
+    def recover(self) -> None:
+        """Be healthy: whatever was wrong is over, and the next trouble is another one."""
+        self.healthy = True
+        self._backoff.reset()
 
     async def _follow_replays(self) -> None:
         runs = {f"{self._live}:replay:{run}" for run in await self._group.replays()}

@@ -1,6 +1,7 @@
 """Real consumers on every server there is: each event takes effect once, in order, or is visibly parked."""
 
 import asyncio
+import errno
 import threading
 from collections import Counter
 
@@ -373,3 +374,52 @@ def test_each_trouble_with_redis_is_waited_for_as_if_it_were_the_first(stage):
 
     assert delays
     assert max(delays) < 1
+
+
+class Stumbling(Slow):
+    """A sink that fails once, in a way that passes, for each event but the second, and waits in that one."""
+
+    def __init__(self, sink):
+        super().__init__(sink)
+        self._failed = {"e1"}
+
+    def apply(self, batch):
+        (recorded,) = batch.events
+        if recorded.event.id not in self._failed:
+            self._failed.add(recorded.event.id)
+            raise OSError(errno.ENOSPC, "no room")
+        return super().apply(batch) if recorded.event.id == "e1" else self._sink.apply(batch)
+
+
+def test_each_trouble_of_a_sink_is_over_with_the_next_batch_that_it_takes(stage):
+    events = [job(number) for number in range(7)]
+    stage.append(*events)
+    sink = Stumbling(stage.make_sink("jobs"))
+    with capture_logs() as logs:
+        (consumer,) = stage.start(sink, batch_bytes=1)
+        assert sink.started.wait(60)
+        stage.wait_until(lambda: consumer.healthy)
+        sink.go.set()
+        stage.caught_up("jobs")
+    delays = [entry["retry_in_seconds"] for entry in logs if entry["event"] == "retrying"]
+
+    assert [0.1] * (len(events) - 1) == delays
+
+
+def test_a_consumer_is_healthy_again_once_the_event_that_it_tried_again_is_parked(stage):
+    jobs = Refusing(stage.make_sink("jobs"), "e0")
+    trouble = [OSError(errno.ENOSPC, "no room")]
+    apply = jobs.apply
+
+    def stumble_and_apply(batch):
+        if trouble:
+            raise trouble.pop()
+        return apply(batch)
+
+    jobs.apply = stumble_and_apply
+    stage.append(job(0))
+    (consumer,) = stage.start(jobs)
+    stage.caught_up("jobs")
+
+    stage.wait_until(lambda: consumer.healthy)
+    assert [1, 0] == [jobs.refused, len(trouble)]
