@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from consumers.errors import LeaseLost, StateLost
-from consumers.parked import UNPARK, original, parkable, parked_key, retry_key, subjects_key
+from consumers.parked import UNPARK, original, parkable, parked_key, positions_key, retry_key, subjects_key
 from streams.entries import RawEntry, sequence_number, subject_of
 from streams.partitions import Partition
 from streams.positions import START, Position
@@ -77,6 +77,7 @@ class Group:
         key = partition.key
         self.lease_key, self._attempts = f"{key}:lease:{name}", f"{key}:attempts:{name}"
         self._parked, self._subjects = parked_key(partition, name), subjects_key(partition, name)
+        self._positions = positions_key(partition, name)
         self._retries = retry_key(partition, name)
         self._acquire = client.register_script(_script("acquire.lua"))
         self._advance = client.register_script(_script("advance.lua"))
@@ -125,6 +126,8 @@ class Group:
     async def park(self, stream_key: str, entry: RawEntry, reason: str, *, reason_class: str, block: bool) -> bool:
         """Set an entry aside, whole, with the reason; `block` makes later events of its subject wait behind it.
 
+        A live entry that is parked already stays as it is.
+
         False where the class is `behind`, and nothing is left that it would wait for.
 
         Raises:
@@ -145,13 +148,14 @@ class Group:
         ]
         with _state_lost(self.partition):
             done = await self._park(
-                keys=[self.lease_key, stream_key, self._parked, self._subjects],
+                keys=[self.lease_key, stream_key, self._parked, self._subjects, self._positions],
                 args=[
                     self.holder,
                     self.name,
                     entry.entry_id,
                     subject if block else "",
                     int(reason_class == BEHIND),
+                    int(stream_key == self.partition.key),
                     *about,
                     *fields,
                 ],
@@ -176,7 +180,7 @@ class Group:
 
     async def unpark(self, parked_id: str, subject: str) -> None:
         """Remove a parked entry that took effect at last."""
-        await self._unpark(keys=[self._parked, self._subjects], args=[parked_id, subject])
+        await self._unpark(keys=[self._parked, self._subjects, self._positions], args=[parked_id, subject])
 
     async def release(self) -> None:
         """Give the lease back, so that another process need not wait for its end."""

@@ -37,6 +37,7 @@ class ParkedEvents:
         self._client, self._consumer, self._partition = client, consumer, partition
         self._stream = parked_key(partition, consumer)
         self._subjects = subjects_key(partition, consumer)
+        self._positions = positions_key(partition, consumer)
 
     def __iter__(self) -> Iterator[Parked]:
         return (parked for parked, _ in self._entries("-", "+"))
@@ -59,7 +60,8 @@ class ParkedEvents:
     def drop(self, parked: Parked) -> None:
         """Give an event up for this consumer; the log still has it."""
         self._client.register_script(UNPARK)(
-            keys=[self._stream, self._subjects], args=[parked.id, parked.subject if parked.blocks else ""]
+            keys=[self._stream, self._subjects, self._positions],
+            args=[parked.id, parked.subject if parked.blocks else ""],
         )
 
     def _entries(self, first: str, last: str) -> Iterator[tuple[Parked, list[tuple[bytes, bytes]]]]:
@@ -101,6 +103,11 @@ def parked_key(partition: Partition, consumer: str) -> str:
 def subjects_key(partition: Partition, consumer: str) -> str:
     """The hash of subjects that wait, with how many of their events are parked."""
     return f"{partition.key}:parked-subjects:{consumer}"
+
+
+def positions_key(partition: Partition, consumer: str) -> str:
+    """The hash of positions that are parked, so that a reader that comes to one again does not park it twice."""
+    return f"{partition.key}:parked-positions:{consumer}"
 
 
 def retry_key(partition: Partition, consumer: str) -> str:

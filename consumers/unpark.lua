@@ -1,9 +1,13 @@
 #!lua flags=allow-oom
 -- Removes a parked entry and lets its subject flow again when it was the last one.
--- KEYS: parked stream, hash of parked subjects; ARGV: id in the parked stream, subject or ''
+-- KEYS: parked stream, hash of parked subjects, hash of parked positions; ARGV: id in the parked stream, subject or ''
 if redis.call('XDEL', KEYS[1], ARGV[1]) == 1 and ARGV[2] ~= '' then
   if redis.call('HINCRBY', KEYS[2], ARGV[2], -1) <= 0 then
     redis.call('HDEL', KEYS[2], ARGV[2])
   end
+end
+local position = redis.call('HGET', KEYS[3], '=' .. ARGV[1])
+if position then
+  redis.call('HDEL', KEYS[3], '=' .. ARGV[1], position)
 end
 return 1

@@ -11,7 +11,7 @@ from projections.jobs.projection import Jobs
 from streams.names import presence_key
 from streams.positions import Position
 from tests.documents import job
-from tests.integration.stage import JOBS, fields
+from tests.integration.stage import JOBS, SINKS, fields
 
 LEASE = presence_key(JOBS.key, "jobs")
 DEATHS = 8
@@ -52,6 +52,27 @@ def test_the_log_keeps_what_follows_an_entry_that_it_cannot_read(stage):
 
     assert ["e1", "e2", "e3", "e4"] == stage.logged()
     assert [bad] == stage.parked("log")
+
+
+def test_a_consumer_that_starts_again_parks_nothing_twice(stage):
+    stage.append(job(1, "job/a"), job(2, "job/b", job_id=None), job(3, "job/b"))
+    stage.redis.xadd(JOBS.key, fields(job(9, "job/c"), body="{"))
+    stage.start()
+    stage.caught_up()
+    before = {name: stage.parked(name) for name in SINKS}
+    stage.stop()
+    stage.start()
+    stage.append(job(4, "job/b"))
+    stage.caught_up()
+    again = {name: stage.parked(name) for name in SINKS}
+    for parked in again["jobs"]:
+        stage.parked_events("jobs").drop(parked)
+    stage.stop()
+
+    assert {"log": 1, "json-files": 3, "jobs": 3} == {name: len(parked) for name, parked in before.items()}
+    assert before == {name: parked[: len(before[name])] for name, parked in again.items()}
+    assert {"log": 1, "json-files": 4, "jobs": 4} == {name: len(parked) for name, parked in again.items()}
+    assert [] == stage.redis.keys(f"{JOBS.key}:parked-*:jobs")
 
 
 def test_an_entry_stands_where_it_is_whatever_it_says(stage):
