@@ -84,7 +84,7 @@ def retry(consumer: str, id: str | None = None, /, *, data_dir: DataDir = None) 
 
 @parked_app.command
 def drop(consumer: str, id: str, /, *, data_dir: DataDir = None) -> int:
-    """Give one parked event up for this consumer; the log still has it.
+    """Give one parked event up for this consumer; the log still has it. What waits behind it is for `retry` then.
 
     Args:
         consumer: The consumer that set it aside.
@@ -97,6 +97,11 @@ def drop(consumer: str, id: str, /, *, data_dir: DataDir = None) -> int:
         if parked.id == id:
             events.drop(parked)
             print(f"dropped {parked.type} {parked.subject}")
+            waiting = sum(parked.blocks and one.subject == parked.subject for one in events)
+            if waiting:
+                print(
+                    f"{waiting} more of {parked.subject} parked: `playhead parked retry {consumer}` applies what it can"
+                )
             return 0
     return _not_there(consumer, id)
 
