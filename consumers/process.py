@@ -42,7 +42,7 @@ async def run_consumer(sink: Sink, settings: ProcessSettings, is_transient: Call
     registry = make_registry(sink.name, directory)
     trims = TrimMetrics(registry) if settings.trim else None
     serving = _Serving(sink, settings, is_transient, PrometheusObserver(sink.name, registry), trims)
-    return await run_service(serving, settings, registry)
+    return await run_service(sink.name, serving, settings, registry)
 
 
 class _Serving:

@@ -56,8 +56,8 @@ def owner_name() -> str:
     return f"{socket.gethostname()}/{os.getpid()}/{os.urandom(4).hex()}"
 
 
-async def run_service(service: Service, settings: ServiceSettings, registry: CollectorRegistry) -> int:
-    """Run until SIGTERM or SIGINT; returns the exit code.
+async def run_service(name: str, service: Service, settings: ServiceSettings, registry: CollectorRegistry) -> int:
+    """Run a consumer until SIGTERM or SIGINT; returns the exit code.
 
     0 after a stop that was asked for, with the work in hand finished; 1 after a failure that a restart may mend.
 
@@ -71,19 +71,19 @@ async def run_service(service: Service, settings: ServiceSettings, registry: Col
 
     @get
     async def live(_: dict[str, Any]) -> AsgiResponse:
-        return AsgiResponse(b"failed" if service.failure else b"ok", 500 if service.failure else 200)
+        return AsgiResponse(b"failed\n" if service.failure else b"ok\n", 500 if service.failure else 200)
 
     @get
     async def ready(_: dict[str, Any]) -> AsgiResponse:
         problems = await asyncio.to_thread(service.problems)
-        return AsgiResponse("\n".join(problems).encode() or b"ok", 503 if problems else 200)
+        return AsgiResponse("".join(f"{line}\n" for line in problems or ["ok"]).encode(), 503 if problems else 200)
 
     app = AsgiFastStream(
         broker,
         logger=None,
         asgi_routes=[("/healthz", live), ("/readyz", ready), ("/metrics", cast("Any", _make_asgi_app)(registry))],
     )
-    server = _Server(uvicorn.Config(app, log_config=None, lifespan="on"))
+    server = _Server(name, uvicorn.Config(app, log_config=None, lifespan="on"))
 
     async def start() -> None:
         service.start(await connect(broker), on_failure=server.ask_to_stop)
@@ -99,11 +99,15 @@ async def run_service(service: Service, settings: ServiceSettings, registry: Col
 class _Server(uvicorn.Server):
     """Uvicorn without its signal handlers, which would end the process by the signal instead of with exit code 0."""
 
+    def __init__(self, name: str, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._name = name
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listening in self.servers[0].sockets if self.started else ():
             host, port, *_ = listening.getsockname()
-            structlog.get_logger().info("listening", url=f"http://{host}:{port}")
+            structlog.get_logger().info("listening", projection=self._name, url=f"http://{host}:{port}")
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

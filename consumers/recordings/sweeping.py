@@ -48,7 +48,9 @@ async def run_sweep(
     Raises:
         AddressTaken: another program listens there.
     """
-    return await run_service(Sweeping(files, database_url, settings, sweeping), settings, make_registry(NAME, None))
+    return await run_service(
+        NAME, Sweeping(files, database_url, settings, sweeping), settings, make_registry(NAME, None)
+    )
 
 
 class Sweeping:

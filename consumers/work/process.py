@@ -37,7 +37,7 @@ async def run_worker(
     """
     registry = make_registry(handler.name, None)
     observer = PrometheusWorkObserver(handler.name, registry)
-    return await run_service(_Working(handler, settings, is_transient, observer), settings, registry)
+    return await run_service(handler.name, _Working(handler, settings, is_transient, observer), settings, registry)
 
 
 class _Working:

@@ -144,10 +144,10 @@ def test_a_process_is_ready_while_its_sink_is_and_says_why_when_not(playhead, se
 
         assert 503 == status
         assert re.match("jobs/0: OperationalError: .*port 1 failed", reason)
-        assert (200, "ok") == consumer.get("/healthz")
+        assert (200, "ok\n") == consumer.get("/healthz")
         assert Metric.LAG_EVENTS not in scraped(consumer) or not scraped(consumer)[Metric.LAG_EVENTS].samples
     with playhead.running("jobs", DATABASE_URL=servers.database_url) as consumer:
-        wait_until(lambda: consumer.get("/readyz") == (200, "ok"))
+        wait_until(lambda: consumer.get("/readyz") == (200, "ok\n"))
         with psycopg.connect(re.sub("/[^/]*$", "/postgres", servers.database_url), autocommit=True) as connection:
             connection.execute("ALTER DATABASE playhead ALLOW_CONNECTIONS false")
             connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'playhead'")
@@ -155,7 +155,7 @@ def test_a_process_is_ready_while_its_sink_is_and_says_why_when_not(playhead, se
             wait_until(lambda: consumer.get("/readyz")[0] == 503)
             reason = consumer.get("/readyz")[1]
             connection.execute("ALTER DATABASE playhead ALLOW_CONNECTIONS true")
-        wait_until(lambda: consumer.get("/readyz") == (200, "ok"))
+        wait_until(lambda: consumer.get("/readyz") == (200, "ok\n"))
 
         assert re.match("jobs/0: (OperationalError|AdminShutdown): ", reason)
         assert 0 < value(scraped(consumer), Metric.RETRIES)
@@ -245,3 +245,4 @@ def test_on_request_messages_are_for_people(playhead, wait_until):
         wait_until(lambda: "listening" in consumer.messages())
 
     assert not consumer.messages().startswith("{")
+    assert "projection=json-files" in next(line for line in consumer.messages().splitlines() if "listening" in line)
