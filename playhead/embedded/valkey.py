@@ -80,7 +80,7 @@ class Valkey:
 
     @property
     def _url(self) -> str:
-        return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
+        return f"redis://default:{self._password}@127.0.0.1:{self._port}/0"
 
 
 def answers(url: str, pid: int) -> bool:

@@ -72,6 +72,14 @@ def test_both_servers_answer_at_their_urls(tmp_path):
         assert select(servers, "SELECT current_database()") == "playhead"
 
 
+@pytest.mark.skipif(shutil.which("redis-cli") is None, reason="needs redis-cli")
+def test_redis_cli_takes_the_url(tmp_path):
+    with embedded_servers(tmp_path / "data", postgres=False) as servers:
+        done = subprocess.run(["redis-cli", "-u", servers.redis_url, "ping"], capture_output=True, check=False)
+
+    assert b"PONG\n" == done.stdout
+
+
 def test_a_write_is_on_disk_before_it_is_answered(tmp_path):
     with embedded_servers(tmp_path / "data") as servers, client(servers) as connection:
         settings = connection.config_get("append*") | connection.config_get("maxmemory*")
