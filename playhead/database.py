@@ -2,23 +2,34 @@
 
 from cyclopts import App
 
+from playhead.exit_codes import DONE, FAILED
 from playhead.options import DataDir, Json
-from playhead.output import print_json
+from playhead.output import print_json, say
 from playhead.settings import load, servers
+from projections.migrations import gone
 from projections.migrations import upgrade as apply_missing
+from projections.postgres import connect
 
 db_app = App(name="db", help="The database of the projections.")
 
 
 @db_app.command
-def upgrade(*, data_dir: DataDir = None, json: Json = False) -> None:
+def upgrade(*, data_dir: DataDir = None, json: Json = False) -> int:
     """Apply the migrations that the database lacks, all of them or none, and print their names.
+
+    Exit code 1 where a table of an older migration was dropped: no migration makes it again.
 
     Example:
         playhead db upgrade
     """
-    applied = apply_missing(servers(load(data_dir), redis=False).database_url)
+    url = servers(load(data_dir), redis=False).database_url
+    applied = apply_missing(url)
+    with connect(url, "playhead-migrations") as connection:
+        missing = gone(connection)
     if json:
         print_json(applied)
-    else:
+    elif applied or not missing:
         print("\n".join(applied) or "the database is up to date")
+    if missing:
+        say(f"tables were dropped: {', '.join(missing)}; docs/recovery.md, Lost tables, says how they come back")
+    return FAILED if missing else DONE

@@ -5,7 +5,6 @@ from contextlib import suppress
 from importlib.util import find_spec
 
 import msgspec
-from redis import Redis
 from redis.exceptions import RedisError
 
 from consumers.recordings.errors import FfmpegMissing
@@ -118,9 +117,8 @@ def _check_servers(settings: Settings) -> Iterator[Check]:
     else:
         yield from check_redis(url, mask(url), settings.redis_timeout, settings.partitions)
         with suppress(RedisError, OSError, PlayheadError):  # said above
-            client = connect(url, settings.redis_timeout)
-            if isinstance(client, Redis):
-                yield from check_consumers(read_status(client, settings.partitions).consumers)
+            status = read_status(connect(url, settings.redis_timeout), settings.partitions)
+            yield from check_consumers(status.consumers)
     try:
         url = found.database_url
     except ServersNotRunning as error:

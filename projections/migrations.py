@@ -1,12 +1,14 @@
 """The database's schema, brought up to date by numbered SQL files that are applied once and never altered."""
 
 import hashlib
+import re
 from pathlib import Path
 
 from projections.postgres import SQL, Connection, connect
 from streams.errors import PlayheadError
 
 _LOCK = 0x504C4159  # "PLAY": any number that nothing else in the database locks
+_MAKES = re.compile(rb"^CREATE TABLE (\w+)", re.MULTILINE)
 _TABLE = (SQL / "migrations_table.sql").read_bytes()
 
 
@@ -55,6 +57,20 @@ def lacking(connection: Connection, directory: Path = SQL) -> list[str]:
         return names
     applied = {name for (name,) in connection.execute("SELECT name FROM playhead_migrations")}
     return [name for name in names if name not in applied]
+
+
+def gone(connection: Connection, directory: Path = SQL) -> list[str]:
+    """Tables that an applied migration made and somebody dropped; changes nothing."""
+    missing = set(lacking(connection, directory))
+    applied = [path for path in sorted(directory.glob("[0-9]*_*.sql")) if path.stem not in missing]
+    made = [name.decode() for path in applied for name in _MAKES.findall(path.read_bytes())]
+    found = {
+        name
+        for (name,) in connection.execute(
+            "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NOT NULL", (made,)
+        )
+    }
+    return [name for name in made if name not in found]
 
 
 def _apply(connection: Connection, files: dict[str, bytes]) -> list[str]:

@@ -15,9 +15,9 @@ def check_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Check]:
             yield Check(name, "warn", found, f"start it (`playhead run {one.name}`): until then nothing is trimmed")
         elif one.state == "stopped":
             yield Check(name, "warn", found, f"start it: `playhead run {one.name}`, or `playhead up` for all")
-        elif one.parked:
-            yield Check(name, "warn", found, f"see `playhead parked list {one.name}`")
         elif one.problem:
             yield Check(name, "warn", f"{found}: {one.problem}", "mend that; it is tried again by itself")
+        elif one.parked:
+            yield Check(name, "warn", found, f"see `playhead parked list {one.name}`")
         else:
             yield Check(name, "ok", found)

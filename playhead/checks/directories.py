@@ -1,5 +1,6 @@
 """Whether files can be written, synced and renamed where they belong."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from playhead.checks.check import Check, judge
 
 _LITTLE, _TOO_LITTLE = 2**30, 100 * 2**20
 _PROBE = ".playhead-doctor"
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def check_directory(name: str, setting: str, directory: Path) -> Iterator[Check]:
@@ -19,7 +21,8 @@ def check_directory(name: str, setting: str, directory: Path) -> Iterator[Check]
             found = f"{directory}, to be made in {existing}"
         _write(existing)
     except OSError as error:
-        yield Check(name, "fail", f"{found}: {error.strerror}", f"make it writable for this user, or set {setting}")
+        mend = "free some space" if error.errno in _FULL else "make it writable for this user"
+        yield Check(name, "fail", f"{found}: {error.strerror}", f"{mend}, or set {setting}")
         return
     yield Check(name, "ok", found)
     yield _space(name, existing)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import psycopg
 
 from playhead.checks.check import Check, judge
-from projections.migrations import lacking
+from projections.migrations import gone, lacking
 from projections.postgres import Connection, connect
 
 REACHABLE = "postgres reachable"
@@ -65,6 +65,13 @@ def _schema(connection: Connection) -> Iterator[Check]:
         f"missing: {', '.join(missing)}" if missing else "all applied",
         good=not missing,
         advice="run `playhead db upgrade`",
+    )
+    tables = gone(connection)
+    yield judge(
+        "postgres tables",
+        f"missing: {', '.join(tables)}" if tables else "all there",
+        good=not tables,
+        advice="restore them from a backup, or make all anew: docs/recovery.md, Lost tables",
     )
 
 

@@ -1,16 +1,20 @@
 """What `playhead doctor` finds on real servers and directories."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import msgspec
 import psycopg
 import pytest
 
+from playhead.checks.consumers import check_consumers
 from playhead.checks.directories import check_directory
 from playhead.checks.postgres import check_postgres
 from playhead.checks.redis import check_redis
 from playhead.embedded.servers import embedded_servers
+from playhead.status import ConsumerStatus
 from projections.migrations import upgrade
 from streams.producer import Producer
 
@@ -88,6 +92,9 @@ def test_a_database_is_checked_for_migrations_and_rights(tmp_path):
         upgrade(servers.database_url)
         after = results(check_postgres(servers.database_url, "here"))
         with psycopg.connect(servers.database_url, autocommit=True) as connection:
+            connection.execute("ALTER TABLE jobs RENAME TO renamed")
+            without = list(check_postgres(servers.database_url, "here"))
+            connection.execute("ALTER TABLE renamed RENAME TO jobs")
             connection.execute("CREATE ROLE guest LOGIN PASSWORD 'guest'")
             connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest")
             at = servers.database_url.rpartition("@")[2]
@@ -95,6 +102,8 @@ def test_a_database_is_checked_for_migrations_and_rights(tmp_path):
 
     assert "playhead db upgrade" in advice(before, "postgres migrations")
     assert set(after.values()) == {"ok"}
+    assert "docs/recovery.md" in advice(without, "postgres tables")
+    assert ["missing: jobs"] == [check.found for check in without if check.result == "fail"]
     assert guest["postgres right to create tables"] == "warn"
 
 
@@ -113,6 +122,23 @@ def test_a_directory_that_cannot_be_written_fails_with_the_setting(tmp_path, pla
 
     assert found.result == "fail"
     assert "OUTPUT_DIR" in found.advice
+
+
+def test_a_full_directory_fails_with_advice_to_free_space(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    (found,) = check_directory("output directory", "OUTPUT_DIR", tmp_path)
+
+    assert ("fail", "free some space, or set OUTPUT_DIR") == (found.result, found.advice)
+
+
+def test_what_holds_a_consumer_up_comes_before_its_parked_events():
+    retrying = ConsumerStatus("jobs", "projection", "jobs/0", "retrying", "1-1", 1, 2.0, 0, 3, 4, "no such table", 0)
+    (found,) = check_consumers([retrying])
+
+    assert ("warn", "retrying, 1 behind, 3 parked: no such table") == (found.result, found.found)
 
 
 def test_a_part_on_another_file_system_is_found(tmp_path):
