@@ -117,7 +117,8 @@ def decode_line(line: bytes) -> Recorded:
     covered = memoryview(line)[event_start : -len(_LAST)]
     checksum = b"%08x" % crc32c.crc32c(covered, crc32c.crc32c(line[len(_HEAD) : position_end]))
     if line[checksum_start:checksum_end] != checksum:
-        raise BadLine(f"its checksum is {line[checksum_start:checksum_end]!r}, that of its content {checksum!r}")
+        found = line[checksum_start:checksum_end].decode("ascii", "backslashreplace")
+        raise BadLine(f"its checksum is {found}, that of its content {checksum.decode()}")
     attributes_end = line.find(_DATA, event_start)
     data_start = attributes_end + len(_DATA)
     if attributes_end < 0 or data_start > len(line) - len(_END):

@@ -72,6 +72,8 @@ class Status(msgspec.Struct, frozen=True):
 
 _CLEAR = "\033[H\033[J"
 _WATCH_SECONDS = 1.0
+_NOT_READY_SECONDS = 60.0
+"""A process that cannot serve says so again after half of this at the latest."""
 
 
 def consumers(*, json: Json = False) -> None:
@@ -214,7 +216,7 @@ def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -
         state = "running" if held else "stopped"
     else:
         settled = report is not None and Position.parse(report.settled) >= last and lag_events == 0
-        state = (report.state if report else "starting") if held else "stopped"
+        state = (report.state if report else "starting") if held or _waits(report) else "stopped"
     status = ConsumerStatus(
         name=name,
         kind=_kind(name),
@@ -230,6 +232,11 @@ def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -
         lost=_lost(redis, name, partition),
     )
     return status, settled
+
+
+def _waits(report: Report | None) -> bool:
+    """Whether a process gave its lease back, because it cannot serve, and still tries."""
+    return report is not None and report.state == "not ready" and time.time() - report.at < _NOT_READY_SECONDS
 
 
 def _lag(redis: Any, key: str, position: Position, last: Position) -> tuple[int | None, float | None]:

@@ -11,12 +11,14 @@ def check_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Check]:
     for one in consumers:
         name = f"consumer {one.name} {one.partition}"
         found = f"{one.state}, {'?' if one.lag_events is None else one.lag_events} behind, {one.parked} parked"
+        if one.problem:
+            found += f": {one.problem}"
         if one.state == "stopped" and one.lag_events != 0:
             yield Check(name, "warn", found, f"start it (`playhead run {one.name}`): until then nothing is trimmed")
         elif one.state == "stopped":
             yield Check(name, "warn", found, f"start it: `playhead run {one.name}`, or `playhead up` for all")
         elif one.problem:
-            yield Check(name, "warn", f"{found}: {one.problem}", "mend that; it is tried again by itself")
+            yield Check(name, "warn", found, "mend that; it is tried again by itself")
         elif one.parked:
             yield Check(name, "warn", found, f"see `playhead parked list {one.name}`")
         else:

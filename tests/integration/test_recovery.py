@@ -14,7 +14,9 @@ from consumers.reader import ReaderSettings
 from eventlog.history import History
 from eventlog.reader import read, verify
 from eventlog.writer import EventLog
+from playhead.checks.consumers import check_consumers
 from playhead.embedded.servers import embedded_servers
+from playhead.status import read_status
 from projections.jobs.projection import Jobs
 from projections.json_files.projection import JsonFiles
 from projections.migrations import upgrade
@@ -417,6 +419,12 @@ def test_a_damaged_log_is_said_and_nothing_is_read_past_it(system):
     log = system.consumers["log"]
     system.wait_until(lambda: log.serving is not None and "playhead log verify" in "".join(log.serving.problems()))
 
+    (status, *_) = read_status(system.redis, 1).consumers
+    (check, *_) = check_consumers([status])
+
     assert log.failure is None
     assert segment.name in "".join(log.serving.problems())
+    assert ("log", "not ready") == (status.name, status.state)
+    assert segment.name in check.found
+    assert "start it" not in check.advice
     assert segment.stat().st_size == len(good)
