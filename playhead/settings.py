@@ -421,6 +421,9 @@ def _check_urls(redis: Setting, database: Setting) -> None:
         import psycopg
         from psycopg.conninfo import conninfo_to_dict
 
+        scheme, separator, _ = database.value.partition("://")
+        if separator and "=" not in scheme and scheme not in {"postgresql", "postgres"}:
+            raise InvalidValue(database, "must begin with postgresql://")
         try:
             port = str(conninfo_to_dict(database.value).get("port") or "")
         except psycopg.Error:

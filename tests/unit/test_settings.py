@@ -94,6 +94,7 @@ def test_a_password_of_its_own_is_never_shown(monkeypatch):
         ("REDIS_URL", "memcached://host", "redis://"),
         ("REDIS_URL", "redis://:hunter2@host:port", "cannot be read"),
         ("DATABASE_URL", "postgresql://me:hunter2@host:port/db", "cannot be read"),
+        ("DATABASE_URL", "postgresql+psycopg://me:hunter2@host/db", "must begin with postgresql://"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_name_and_origin_without_secrets(monkeypatch, name, value, wanted):
