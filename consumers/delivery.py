@@ -213,16 +213,19 @@ class Delivery:
         return await self._set_aside(key, entry, "an earlier event of its subject is parked", BEHIND)
 
     async def _set_aside(self, key: str, entry: RawEntry, reason: str, reason_class: str) -> bool:
-        """Park an entry; False where it was to wait behind one that an operator has dropped meanwhile."""
+        """Park an entry unless it is; False where it was to wait behind one that an operator has dropped meanwhile."""
         live = key == self._live
-        done = await self._group.park(key, entry, reason, reason_class=reason_class, block=live and self._blocks)
+        parking = await self._group.park(key, entry, reason, reason_class=reason_class, block=live and self._blocks)
         if live:
             await self._look_who_waits()
-        if not done:
+        if parking == "need not wait":
             return False
         self.cursors[key] = Position.parse(entry.entry_id)
         if live:
             self.sequence = sequence_of(entry)
+        if parking == "parked already":
+            self._log.warning("parked already", reason_class=reason_class, **about(entry))
+            return True
         self._observe.parked(self._partition, reason_class)
         # A sink's message may quote the payload.
         said = reason.partition(":")[0] if reason_class == "refused" else reason

@@ -7,7 +7,7 @@ pending, so nothing can be stranded with a dead consumer (docs/decisions/0002-cu
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 from redis.asyncio import Redis
@@ -41,6 +41,8 @@ class Report(msgspec.Struct, frozen=True):
     replays: tuple[str, ...] = ()
 
 
+Parking = Literal["parked", "parked already", "need not wait"]
+_PARKINGS: dict[int, Parking] = {1: "parked", 2: "need not wait", 3: "parked already"}
 BEHIND = "behind"
 """The class of events that wait for an earlier one of their subject."""
 _GONE = ("NOGROUP", "no such key", "requires the key to exist")
@@ -123,12 +125,11 @@ class Group:
         if not moved:
             raise LeaseLost(str(self.partition))
 
-    async def park(self, stream_key: str, entry: RawEntry, reason: str, *, reason_class: str, block: bool) -> bool:
+    async def park(self, stream_key: str, entry: RawEntry, reason: str, *, reason_class: str, block: bool) -> Parking:
         """Set an entry aside, whole, with the reason; `block` makes later events of its subject wait behind it.
 
-        A live entry that is parked already stays as it is.
-
-        False where the class is `behind`, and nothing is left that it would wait for.
+        A live entry that is parked already stays as it is. One of the class `behind` need not wait where an operator
+        has dropped what it would wait for.
 
         Raises:
             LeaseLost: another process has the partition.
@@ -162,7 +163,7 @@ class Group:
             )
         if not done:
             raise LeaseLost(str(self.partition))
-        return done == 1
+        return _PARKINGS[done]
 
     async def retries(self) -> list[tuple[str, RawEntry, str]]:
         """Parked entries that an operator wants tried again, in order, with its parked id and the subject it blocks."""

@@ -3,12 +3,15 @@
 -- KEYS: lease, stream, parked stream, hash of parked subjects, hash of parked positions
 -- ARGV: holder, group, position, subject or '', '1' where it waits behind that subject, '1' where a reader that begins
 -- again may come to the entry again, then the fields of the parked entry
--- Returns 2 where it need not wait: an operator has dropped what its subject was parked for.
+-- Returns 2 where it need not wait: an operator has dropped what its subject was parked for; 3 where it is parked already.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
 local again = ARGV[6] == '1'
-if not (again and redis.call('HEXISTS', KEYS[5], ARGV[3]) == 1) then
+local done = 1
+if again and redis.call('HEXISTS', KEYS[5], ARGV[3]) == 1 then
+  done = 3
+else
   if ARGV[5] == '1' and redis.call('HEXISTS', KEYS[4], ARGV[4]) == 0 then
     return 2
   end
@@ -21,4 +24,4 @@ if not (again and redis.call('HEXISTS', KEYS[5], ARGV[3]) == 1) then
   end
 end
 redis.call('XGROUP', 'SETID', KEYS[2], ARGV[2], ARGV[3])
-return 1
+return done

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+from collections import Counter
 
 import pytest
 from redis.asyncio import Redis
@@ -61,7 +62,7 @@ def test_a_consumer_that_starts_again_parks_nothing_twice(stage):
     stage.caught_up()
     before = {name: stage.parked(name) for name in SINKS}
     stage.stop()
-    stage.start()
+    consumers = stage.start()
     stage.append(job(4, "job/b"))
     stage.caught_up()
     again = {name: stage.parked(name) for name in SINKS}
@@ -72,6 +73,7 @@ def test_a_consumer_that_starts_again_parks_nothing_twice(stage):
     assert {"log": 1, "json-files": 3, "jobs": 3} == {name: len(parked) for name, parked in before.items()}
     assert before == {name: parked[: len(before[name])] for name, parked in again.items()}
     assert {"log": 1, "json-files": 4, "jobs": 4} == {name: len(parked) for name, parked in again.items()}
+    assert [Counter(), Counter(behind=1), Counter(behind=1)] == [one.watch.parked_events for one in consumers]
     assert [] == stage.redis.keys(f"{JOBS.key}:parked-*:jobs")
 
 
