@@ -7,12 +7,11 @@ from importlib.util import find_spec
 import msgspec
 from redis.exceptions import RedisError
 
-from consumers.recordings.errors import FfmpegMissing
-from consumers.recordings.ffmpeg import find_ffmpeg
 from playhead.checks.buckets import check_bucket
 from playhead.checks.check import Check, judge
 from playhead.checks.consumers import check_consumers
 from playhead.checks.directories import check_directory
+from playhead.checks.ffmpeg import check_ffmpeg
 from playhead.checks.postgres import REACHABLE as POSTGRES_REACHABLE
 from playhead.checks.postgres import check_postgres
 from playhead.checks.redis import REACHABLE as REDIS_REACHABLE
@@ -83,7 +82,7 @@ def _checks(data_dir: DataDir) -> Iterator[Check]:
         )
     yield from check_directory("event log directory", "EVENT_LOG_DIR", settings.event_log_dir)
     yield from check_directory("recordings directory", "PLAYHEAD_RECORDINGS_DIR", settings.recordings_dir)
-    yield _check_ffmpeg(settings)
+    yield from check_ffmpeg(settings.ffmpeg)
     for name, setting, place in (
         ("output directory", "OUTPUT_DIR", settings.output_dir),
         ("archive directory", "ARCHIVE_DIR", settings.archive_dir),
@@ -95,13 +94,6 @@ def _checks(data_dir: DataDir) -> Iterator[Check]:
         else:
             yield from check_directory(name, setting, directory)
     yield from _check_servers(settings)
-
-
-def _check_ffmpeg(settings: Settings) -> Check:
-    try:
-        return Check("ffmpeg", "ok", str(find_ffmpeg(settings.ffmpeg)))
-    except FfmpegMissing as error:
-        return Check("ffmpeg", "warn", "none, so `transcode` and `promote` cannot run", str(error))
 
 
 def _check_servers(settings: Settings) -> Iterator[Check]:

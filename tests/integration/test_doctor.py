@@ -11,6 +11,7 @@ import pytest
 
 from playhead.checks.consumers import check_consumers
 from playhead.checks.directories import check_directory
+from playhead.checks.ffmpeg import check_ffmpeg
 from playhead.checks.postgres import check_postgres
 from playhead.checks.redis import check_redis
 from playhead.embedded.servers import embedded_servers
@@ -132,6 +133,18 @@ def test_a_full_directory_fails_with_advice_to_free_space(tmp_path, monkeypatch)
     (found,) = check_directory("output directory", "OUTPUT_DIR", tmp_path)
 
     assert ("fail", "free some space, or set OUTPUT_DIR") == (found.result, found.advice)
+
+
+@pytest.mark.parametrize("answer", ["exit 1", "echo ' A..... aac'", "exec sleep"])
+def test_an_ffmpeg_that_cannot_encode_is_found(tmp_path, answer):
+    program = tmp_path / "ffmpeg"
+    program.write_text(f"#!/bin/sh\n{answer}\n")
+    program.chmod(0o755)
+    (bad,) = check_ffmpeg(program)
+    (good,) = check_ffmpeg(None)
+
+    assert ("warn", "ok") == (bad.result, good.result)
+    assert "libmp3lame" in bad.advice
 
 
 def test_what_holds_a_consumer_up_comes_before_its_parked_events():

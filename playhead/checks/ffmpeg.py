@@ -1,0 +1,40 @@
+"""Whether the workers of recordings have an ffmpeg that can do their work."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from consumers.recordings.errors import FfmpegMissing
+from consumers.recordings.ffmpeg import find_ffmpeg
+from playhead.checks.check import Check, judge
+
+_SECONDS = 20
+_ENCODER = "libmp3lame"
+_IDLE = "so `transcode` and `promote` cannot run"
+
+
+def check_ffmpeg(setting: Path | None) -> Iterator[Check]:
+    """Ask the ffmpeg there is for its encoders."""
+    try:
+        program = find_ffmpeg(setting)
+    except FfmpegMissing as error:
+        yield Check("ffmpeg", "warn", f"none, {_IDLE}", str(error))
+        return
+    try:
+        done = subprocess.run(
+            [program, "-hide_banner", "-encoders"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+        encodes = done.returncode == 0 and _ENCODER.encode() in done.stdout
+    except (OSError, subprocess.TimeoutExpired):
+        encodes = False
+    yield judge(
+        "ffmpeg",
+        str(program) if encodes else f"{program} does not run or lacks {_ENCODER}, {_IDLE}",
+        good=encodes,
+        otherwise="warn",
+        advice=f"set PLAYHEAD_FFMPEG to one with {_ENCODER}, or to nothing for that of `imageio-ffmpeg`",
+    )
