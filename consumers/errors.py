@@ -36,7 +36,9 @@ class TryAgain(PlayheadError):
         self.after = after
         """Seconds to wait, where the other side said so."""
         self.counts = counts
-        """Whether this was an attempt; False where it waits for what is not its own work, however long that takes."""
+        """Whether this was an attempt; False where it waits for what is not its own work, however long that takes.
+        The problem is logged then, so it must quote no payload.
+        """
 
 
 class AddressTaken(PlayheadError):

@@ -297,7 +297,8 @@ class Worker:
         counts = not isinstance(error, TryAgain) or error.counts
         if passing and (held.attempt < self._settings.max_attempts or not counts):
             delay = self._delay(held.attempt, error)
-            log.warning("to be tried again", error=said, retry_in_seconds=round(delay, 1))
+            why = said if counts else str(error)  # what it waits for has no payload
+            log.warning("to be tried again", error=why, retry_in_seconds=round(delay, 1))
             await self._end(holds, held.entry, partial(holds.postpone, held.entry, delay, counts=counts))
             self._observe.ended(holds.partition, "put off")
             return
