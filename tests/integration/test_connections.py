@@ -1,5 +1,6 @@
 """Every form of URL against a server that is reached that way."""
 
+import asyncio
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from streams.errors import InvalidSetting, NotReplicated, RedisUnavailable
 from streams.partitions import Partition
 from streams.producer import Producer
 from tests.integration.servers import answers, plain_client
+from tests.integration.test_topologies import close_and_use
 
 JOBS = Partition("jobs", 0)
 PASSWORD = "p:a/s@s#w%rd?"
@@ -82,30 +84,54 @@ def test_a_unix_socket(start, tmp_path):
     check(f"unix://{path}?db=2")
 
 
-def test_tls_with_an_authority_of_ones_own(start, tmp_path):
+@pytest.fixture
+def start_with_tls(start, tmp_path):
+    """Start a server with more options that takes TLS alone, by the word of an authority of one's own."""
     program, openssl = shutil.which("redis-server"), shutil.which("openssl")
     if program is None or openssl is None:
         pytest.skip("needs openssl, and a redis-server with TLS")
-    key, certificate, port = tmp_path / "key", tmp_path / "certificate", free_port()
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
     subprocess.run(
         [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
          "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
         check=True,
         capture_output=True,
     )  # fmt: skip
-    url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate}"
-    options = ["--tls-port", port, "--port", 0, "--tls-auth-clients", "no"]
     files = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate]
-    try:
-        start("redis", *options, *files, ready=lambda: answers(url), program=program)
-    except ServerDidNotStart as error:
-        pytest.skip(f"redis-server has no TLS: {error}")
 
-    check(url)
+    def run(port, *options):
+        tls = ["--tls-port", port, "--port", 0, "--tls-auth-clients", "no", *files]
+        url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate}"
+        try:
+            start("redis", *tls, *options, ready=lambda: answers(url), program=program)
+        except ServerDidNotStart as error:
+            pytest.skip(f"redis-server has no TLS: {error}")
+        return url
+
+    return run
+
+
+def test_tls_with_an_authority_of_ones_own(start_with_tls):
+    port = free_port()
+
+    check(start_with_tls(port))
 
     stranger = connect(f"rediss://127.0.0.1:{port}/0", retries=0)
     with Producer(stranger) as producer, pytest.raises(RedisUnavailable, match="certificate"):
         producer.append("job.completed", subject="job/1", data={})
+
+
+def test_a_cluster_with_tls(start_with_tls, wait_until):
+    port = free_port()
+    url = start_with_tls(port, "--cluster-enabled", "yes", "--tls-cluster", "yes", "--cluster-port", free_port())
+    with plain_client(url) as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        wait_until(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+    url = url.replace("rediss://", "redis+cluster://").replace("?", "?ssl=true&")
+
+    check(url)
+
+    assert asyncio.run(close_and_use(url)) > 0
 
 
 def test_sentinel(start, tmp_path):
