@@ -181,7 +181,7 @@ class Group:
 
     async def unpark(self, parked_id: str, subject: str) -> None:
         """Remove a parked entry that took effect at last."""
-        await self._unpark(keys=[self._parked, self._subjects, self._positions], args=[parked_id, subject])
+        await self._unpark(keys=[self._parked, self._subjects, self._positions], args=[parked_id, subject, 0])
 
     async def release(self) -> None:
         """Give the lease back, so that another process need not wait for its end."""

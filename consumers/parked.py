@@ -61,7 +61,7 @@ class ParkedEvents:
         """Give an event up for this consumer; the log still has it."""
         self._client.register_script(UNPARK)(
             keys=[self._stream, self._subjects, self._positions],
-            args=[parked.id, parked.subject if parked.blocks else ""],
+            args=[parked.id, parked.subject if parked.blocks else "", 1],
         )
 
     def _entries(self, first: str, last: str) -> Iterator[tuple[Parked, list[tuple[bytes, bytes]]]]:
@@ -106,7 +106,7 @@ def subjects_key(partition: Partition, consumer: str) -> str:
 
 
 def positions_key(partition: Partition, consumer: str) -> str:
-    """The hash of positions that are parked, so that a reader that comes to one again does not park it twice."""
+    """The hash of positions that are parked, or were dropped: a reader that comes to one again parks it no more."""
     return f"{partition.key}:parked-positions:{consumer}"
 
 

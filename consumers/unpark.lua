@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- Removes a parked entry and lets its subject flow again when it was the last one.
--- KEYS: parked stream, hash of parked subjects, hash of parked positions; ARGV: id in the parked stream, subject or ''
+-- KEYS: parked stream, hash of parked subjects, hash of parked positions
+-- ARGV: id in the parked stream, subject or '', '1' where it was dropped: a reader that comes to it again passes over it
 if redis.call('XDEL', KEYS[1], ARGV[1]) == 1 and ARGV[2] ~= '' then
   if redis.call('HINCRBY', KEYS[2], ARGV[2], -1) <= 0 then
     redis.call('HDEL', KEYS[2], ARGV[2])
@@ -8,6 +9,9 @@ if redis.call('XDEL', KEYS[1], ARGV[1]) == 1 and ARGV[2] ~= '' then
 end
 local position = redis.call('HGET', KEYS[3], '=' .. ARGV[1])
 if position then
-  redis.call('HDEL', KEYS[3], '=' .. ARGV[1], position)
+  redis.call('HDEL', KEYS[3], '=' .. ARGV[1])
+  if ARGV[3] ~= '1' then
+    redis.call('HDEL', KEYS[3], position)
+  end
 end
 return 1

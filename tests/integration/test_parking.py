@@ -66,15 +66,28 @@ def test_a_consumer_that_starts_again_parks_nothing_twice(stage):
     stage.append(job(4, "job/b"))
     stage.caught_up()
     again = {name: stage.parked(name) for name in SINKS}
-    for parked in again["jobs"]:
-        stage.parked_events("jobs").drop(parked)
     stage.stop()
 
     assert {"log": 1, "json-files": 3, "jobs": 3} == {name: len(parked) for name, parked in before.items()}
     assert before == {name: parked[: len(before[name])] for name, parked in again.items()}
     assert {"log": 1, "json-files": 4, "jobs": 4} == {name: len(parked) for name, parked in again.items()}
     assert [Counter(), Counter(behind=1), Counter(behind=1)] == [one.watch.parked_events for one in consumers]
-    assert [] == stage.redis.keys(f"{JOBS.key}:parked-*:jobs")
+
+
+def test_what_was_dropped_stays_dropped_when_a_consumer_starts_again(stage):
+    stage.append(job(1, "job/a"), job(2, "job/b", job_id=None), job(3, "job/b"))
+    stage.start("jobs")
+    stage.caught_up("jobs")
+    for parked in stage.parked("jobs"):
+        stage.parked_events("jobs").drop(parked)
+    stage.stop()
+    stage.start("jobs")
+    stage.append(job(4, "job/b"))
+    stage.caught_up("jobs")
+    stage.stop()
+
+    assert [] == stage.parked("jobs")
+    assert {"a": "e1", "b": "e4"} == stage.rows()
 
 
 def test_an_entry_stands_where_it_is_whatever_it_says(stage):
