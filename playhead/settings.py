@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from playhead.embedded.servers import running_servers
+from playhead.embedded.servers import is_silent, running_servers
 from projections.archives.levels import DEFAULT_LEVEL, HIGHEST_LEVEL, LOWEST_LEVEL
 from streams.errors import InvalidSetting, PlayheadError
 from streams.names import ENVIRONMENT_PREFIX
@@ -26,8 +26,11 @@ class ServersNotRunning(PlayheadError):
     """No server: start `playhead up` in another terminal, or name a server of your own in the setting."""
 
     def __init__(self, setting: str, data_dir: Path) -> None:
+        name = "valkey" if setting == "REDIS_URL" else "postgres"
         super().__init__(
-            f"{setting} is not set and no embedded server runs in {data_dir}: start "
+            f"the embedded {name} in {data_dir} does not answer: stop the `playhead up` that runs there, start it again"
+            if is_silent(data_dir, name)
+            else f"{setting} is not set and no embedded server runs in {data_dir}: start "
             f"`playhead up --data-dir {data_dir}` in another terminal, or set {setting}"
         )
 

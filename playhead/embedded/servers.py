@@ -4,6 +4,7 @@ import os
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -61,6 +62,13 @@ def running_servers(data_dir: Path, *, redis: bool = True, postgres: bool = True
     valkey = found.valkey if redis and found.valkey and _valkey_lives(found.valkey) else None
     database = found.postgres if postgres and found.postgres and _postgres_lives(found.postgres) else None
     return _servers(valkey, database) if valkey or database else None
+
+
+def is_silent(data_dir: Path, name: Literal["valkey", "postgres"]) -> bool:
+    """Whether the process of a server is there: asked where `running_servers` has no answer from it."""
+    found = load_running(data_dir)
+    server: Running | None = getattr(found, name) if found else None
+    return server is not None and _is_alive(server.pid)
 
 
 def ended_server(data_dir: Path) -> str | None:

@@ -26,6 +26,7 @@ from playhead.embedded.errors import (
     ServerDidNotStart,
 )
 from playhead.embedded.servers import Servers, embedded_servers, running_servers
+from playhead.settings import ServersNotRunning
 
 ROOT_ON_LINUX = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="changes user, which only root on Linux may"
@@ -196,6 +197,20 @@ def test_a_server_that_outlived_its_owner_and_does_not_react_is_killed(tmp_path,
     with embedded_servers(tmp_path / "data") as servers:
         assert read(servers) == (b"kept", "kept")
         assert not any(is_alive(orphan) for orphan in orphans)
+
+
+def test_a_server_that_does_not_answer_is_told_from_one_that_is_not_there(tmp_path):
+    data_dir = tmp_path / "data"
+    with embedded_servers(data_dir, postgres=False):
+        valkey = json.loads((data_dir / "servers.json").read_text())["valkey"]["pid"]
+        os.kill(valkey, signal.SIGSTOP)
+        try:
+            said = str(ServersNotRunning("REDIS_URL", data_dir))
+        finally:
+            os.kill(valkey, signal.SIGCONT)
+
+    assert "does not answer" in said
+    assert "no embedded server runs" in str(ServersNotRunning("REDIS_URL", data_dir))
 
 
 def test_ctrl_c_leaves_the_servers_running_until_their_owner_stops_them(tmp_path):
