@@ -7,7 +7,7 @@ import os
 import stat
 import uuid
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Self, cast
@@ -218,7 +218,10 @@ class _About(msgspec.Struct, frozen=True):
             raise NotAResult("not a job result")
         job = _job(members["job"])
         failed = members.get("error", b"null") != b"null" or _plain(members.get("status")) == "failed"
-        return cls(job_id, _scraper(bytes(job.metadata)), failed, _time(members.get("completed_at"), job.created_at))
+        time = _time(members.get("completed_at"), job.created_at) or _time_of(_plain(members.get("event_id")))
+        if time is None:
+            raise InvalidEvent("time", "the file has neither completed_at nor job.created_at")
+        return cls(job_id, _scraper(bytes(job.metadata)), failed, time)
 
 
 def _read(content: bytes, name: str, imported: str | None) -> tuple[Event, str | None]:
@@ -279,11 +282,20 @@ def _members_slowly(content: bytes) -> dict[str, bytes]:
         raise InvalidEvent("file", f"not JSON that can be read: {error}") from error
 
 
-def _time(*candidates: bytes | msgspec.Raw | None) -> datetime:
+def _time(*candidates: bytes | msgspec.Raw | None) -> datetime | None:
     for value in candidates:
         if value is not None and isinstance(text := _plain(bytes(value)), str):
             return parse_time(text)
-    raise InvalidEvent("time", "the file has neither completed_at nor job.created_at")
+    return None
+
+
+def _time_of(event_id: object) -> datetime | None:
+    """When a UUIDv7 was made; a file of ours has such an id, and perhaps no other time."""
+    try:
+        parsed = uuid.UUID(str(event_id))
+        return datetime.fromtimestamp((parsed.int >> 80) / 1000, UTC) if parsed.version == 7 else None  # noqa: PLR2004
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _job(job: bytes) -> _Job:

@@ -39,6 +39,9 @@ def job(**changed: object) -> bytes:
         (b"[" * 100_000 + b"]" * 100_000, "nested too deeply", True),
         (b'{"job_id": "7", "job": {"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}", "nested too deeply", True),
         (job(job={}), "neither completed_at nor job.created_at", True),
+        (job(job={}, event_id="e1"), "neither completed_at nor job.created_at", True),
+        (job(job={}, event_id="ffffffff-ffff-7fff-bfff-ffffffffffff"), "neither", True),
+        (job(job={}, event_id="01a20a9f-9df3-73ba-828d-8c852963ab73"), None, None),
         (job(completed_at="noon"), "RFC 3339", True),
         (job(job_id=""), None, None),
         (job(job_id="x" * 5000), "4096", True),
@@ -59,6 +62,14 @@ def test_a_file_that_is_no_good_result_is_left_out_with_its_reason(tmp_path, con
     else:
         assert isinstance(found, Skipped)
         assert (True, broken) == (reason in found.reason, found.broken)
+
+
+def test_a_result_without_a_time_is_of_the_time_at_which_its_id_was_made(tmp_path):
+    (tmp_path / "one.json").write_bytes(job(job={}, event_id="01a20a9f-9df3-73ba-828d-8c852963ab73"))
+    (found,) = looked_at(tmp_path)
+
+    assert isinstance(found, Found)
+    assert parse_time("2026-11-23T22:56:02.547Z") == found.time
 
 
 def test_only_regular_files_below_the_directory_are_read(tmp_path):
