@@ -75,6 +75,8 @@ class Delivery:
         """The sequence number there, in the live stream."""
         self.waiting: set[str] = set()
         """Subjects with a parked event."""
+        self._dropped: frozenset[bytes] = frozenset()
+        """Ids of entries that an operator gave up; they are read again where the sink's checkpoint is behind them."""
         self._log = structlog.get_logger().bind(projection=sink.name, partition=str(group.partition))
 
     @property
@@ -85,6 +87,7 @@ class Delivery:
     async def begin(self, cursor: Position, sequence: int | None) -> None:
         """Start behind a position of the live stream."""
         self.cursors, self.sequence = {self._live: cursor}, sequence
+        self._dropped = await self._group.dropped()
         await self._look_who_waits()
 
     def pass_over(self, position: Position) -> None:
@@ -120,7 +123,7 @@ class Delivery:
                 await apply_good()
                 await self._set_aside(key, entry, str(recorded), "undecodable")
                 continue
-            if live and recorded.event.subject in self.waiting:
+            if live and (recorded.event.subject in self.waiting or entry.entry_id in self._dropped):
                 await apply_good()
                 if await self._wait_behind(key, entry):
                     continue
@@ -224,7 +227,7 @@ class Delivery:
         if live:
             self.sequence = sequence_of(entry)
         if parking == "parked already":
-            self._log.warning("parked already", reason_class=reason_class, **about(entry))
+            self._log.warning("parked already, or dropped", reason_class=reason_class, **about(entry))
             return True
         self._observe.parked(self._partition, reason_class)
         # A sink's message may quote the payload.

@@ -183,6 +183,13 @@ class Group:
         """Remove a parked entry that took effect at last."""
         await self._unpark(keys=[self._parked, self._subjects, self._positions], args=[parked_id, subject, 0])
 
+    async def dropped(self) -> frozenset[bytes]:
+        """Ids of live entries that an operator has given up."""
+        known = cast("dict[bytes, bytes]", await cast("Any", self.client.hgetall(self._positions)))
+        return frozenset(
+            name for name, parked_id in known.items() if name[:1] != b"=" and b"=" + parked_id not in known
+        )
+
     async def release(self) -> None:
         """Give the lease back, so that another process need not wait for its end."""
         await self._release(keys=[self.lease_key, self._attempts], args=[self.holder])
