@@ -99,7 +99,7 @@ class Supervisor:
         self._ports[name] = port
         self._waited_for[name] = "starting"
         self._children[name] = subprocess.Popen(
-            [sys.executable, "-m", "playhead", "run", name],
+            [sys.executable, "-m", "playhead.embedded.tied", str(os.getpid()), "run", name],
             env=self._environment | {"PLAYHEAD_HTTP_PORT": str(port)},
             start_new_session=True,
             stderr=self._messages,
@@ -121,7 +121,7 @@ class Supervisor:
         try:
             connection.request("GET", "/readyz")
             response = connection.getresponse()
-            said = response.read().decode(errors="replace")
+            said = response.read().decode(errors="replace").rstrip()
         except (OSError, http.client.HTTPException) as error:
             return f"it does not answer: {error}"
         else:

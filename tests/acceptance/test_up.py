@@ -12,6 +12,7 @@ import pytest
 
 from consumers.recordings.mp3 import read_mp3
 from playhead.embedded.directory import load_running
+from playhead.registry import STREAMS
 from playhead.settings import DEFAULTS
 
 PLAYHEAD = [sys.executable, "-m", "playhead"]
@@ -67,6 +68,16 @@ def test_a_dead_consumer_is_started_again_and_a_dead_server_ends_it(up, wait_unt
     assert f"in use by process {up.process.pid}".encode() in second.stderr
     assert up.process.wait(60) == 1
     assert up.said("the embedded valkey ended")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends processes with their owner on Linux only")
+def test_nothing_outlives_it_when_it_is_killed(up):
+    children = psutil.Process(up.process.pid).children(recursive=True)
+    up.process.kill()
+    _, alive = psutil.wait_procs(children, timeout=60)
+
+    assert len(children) > len(STREAMS)
+    assert [] == alive
 
 
 def test_a_second_ctrl_c_does_not_wait(up):
