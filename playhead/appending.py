@@ -77,12 +77,12 @@ def append(
 def _one(type: str, subject: str | None, data: str | None, id: str | None, time: str | None) -> Event:
     if subject is None:
         raise InvalidEvent("subject", "is missing; pass --subject, such as job/1")
-    if data is None:
-        raise InvalidEvent("data", "is missing; pass --data, as '{}' where there is nothing to say")
     return new_event(type, subject=subject, data=_content(data), id=id, time=time)
 
 
-def _content(data: str) -> bytes:
+def _content(data: str | None) -> bytes:
+    if data is None:
+        return b"{}"
     if data == "@-":
         return sys.stdin.buffer.read()
     return Path(data[1:]).read_bytes() if data.startswith("@") else data.encode(errors="surrogateescape")

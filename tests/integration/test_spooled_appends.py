@@ -212,7 +212,7 @@ def test_the_command_line_spools_shows_what_waits_and_sends_it(away, tmp_path):
         )
         return done.returncode, done.stdout.decode().strip()
 
-    assert (0, "spooled") == playhead("append", "job.completed", "--subject", "job/1", "--data", "{}", "--id", "id-1")
+    assert (0, "spooled") == playhead("append", "job.completed", "--subject", "job/1", "--id", "id-1")
     code, found = playhead("spool", "--json")
     assert (0, 1) == (code, json.loads(found)["events"])
     assert (3, "") == playhead("spool", "--flush")
