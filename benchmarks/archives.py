@@ -7,15 +7,15 @@ import deflate
 from benchmarks.contest import Section, Turn, hold, timed
 from benchmarks.samples import in_batches
 from benchmarks.stack import Stack, fresh_directory
-from projections.archives.archive import archive_name, make_archive
-from projections.archives.captured import decode_captured
-from projections.archives.levels import DEFAULT_LEVEL
-from projections.archives.projection import Archives
-from streams.captures import capture_event
-from streams.events import Event, Recorded
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch, Source
+from playhead.projections.archives.archive import archive_name, make_archive
+from playhead.projections.archives.captured import decode_captured
+from playhead.projections.archives.levels import DEFAULT_LEVEL
+from playhead.projections.archives.projection import Archives
+from playhead.streams.captures import capture_event
+from playhead.streams.events import Event, Recorded
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Source
 
 _ROUNDS = 3
 _BATCH = 500

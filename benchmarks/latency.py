@@ -12,7 +12,7 @@ import psycopg
 
 from benchmarks.contest import Result, Section
 from benchmarks.stack import JOBS, Consumer, Stack
-from eventlog.segments import list_segments, partition_directory
+from playhead.eventlog.segments import list_segments, partition_directory
 
 _RATE = 500
 _PAUSE = 0.0003

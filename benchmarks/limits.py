@@ -116,7 +116,7 @@ def record(source: str, target: str, count: str) -> Turn:
 def produce(url: str, rate: str, seconds: str, first: str) -> list[tuple[float, str]]:
     """Append events one at a time at an even rate; gives the monotonic time of each call, and the position."""
     from benchmarks.samples import SMALL, Samples
-    from streams.producer import Producer
+    from playhead.streams.producer import Producer
 
     events = Samples(int(first)).events(int(float(rate) * float(seconds)), SMALL)
     appended: list[tuple[float, str]] = []
@@ -135,7 +135,7 @@ def ffmpeg(source: str, target: str, at_once: str) -> Turn:
     """Transcode every PCM file of a directory, and do nothing else."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from consumers.recordings.ffmpeg import Pcm, encoding, find_ffmpeg
+    from playhead.consumers.recordings.ffmpeg import Pcm, encoding, find_ffmpeg
 
     paths, form, program = sorted(Path(source).glob("**/*.pcm")), Pcm(), find_ffmpeg(None)
     command = [program, "-nostdin", "-loglevel", "error", "-f", "s16le", "-ar", str(form.rate), "-ac"]

@@ -6,15 +6,15 @@ from psycopg.sql import SQL, Identifier
 from benchmarks.contest import Section, Turn, hold, timed
 from benchmarks.samples import in_batches
 from benchmarks.stack import Stack
-from projections.organizations.projection import Organizations, read
-from projections.organizations.records import Record
-from projections.organizations.rows import Source, rows
-from projections.postgres import Connection, connect
-from streams.events import Event, Recorded, new_event
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch
-from streams.sinks import Source as Read
+from playhead.projections.organizations.projection import Organizations, read
+from playhead.projections.organizations.records import Record
+from playhead.projections.organizations.rows import Source, rows
+from playhead.projections.postgres import Connection, connect
+from playhead.streams.events import Event, Recorded, new_event
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch
+from playhead.streams.sinks import Source as Read
 
 _ROUNDS = 3
 _BATCH = 500

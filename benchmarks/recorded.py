@@ -14,13 +14,13 @@ import zstandard
 from benchmarks.contest import Contest, Rate, Result, Section, Turn, hold, timed
 from benchmarks.samples import LARGE, SMALL, Samples, in_batches, size_name
 from benchmarks.stack import JOBS, Consumer, Ended, Stack, fresh_directory, playhead
-from eventlog.reader import read
-from eventlog.segments import list_segments, partition_directory
-from eventlog.writer import SEGMENT_BYTES, EventLog
-from streams.events import Recorded, format_time
-from streams.positions import Position
-from streams.producer import Producer
-from streams.sinks import Batch, Source
+from playhead.eventlog.reader import read
+from playhead.eventlog.segments import list_segments, partition_directory
+from playhead.eventlog.writer import SEGMENT_BYTES, EventLog
+from playhead.streams.events import Recorded, format_time
+from playhead.streams.positions import Position
+from playhead.streams.producer import Producer
+from playhead.streams.sinks import Batch, Source
 
 _BATCH = 500
 _FIRST_MS = 1_754_541_721_000
@@ -48,8 +48,8 @@ def log_read(stack: Stack, quick: bool) -> Section:
     """Reading the log against decoding its lines."""
     section = Section(
         "Log read",
-        "`eventlog.reader.read`, which checks every checksum and position and gives events, against reading the same "
-        "lines and decoding each with msgspec. Sealed segments are zstd.",
+        "`playhead.eventlog.reader.read`, which checks every checksum and position and gives events, against reading "
+        "the same lines and decoding each with msgspec. Sealed segments are zstd.",
     )
     for size, count in ((SMALL, 5_000 if quick else 50_000), (LARGE, 300 if quick else 3_000)):
         for kind, segment_bytes in (("active", 1 << 40), ("sealed", 1)):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from streams.events import Event, new_event
+from playhead.streams.events import Event, new_event
 
 SMALL, LARGE = 1_500, 50_000
 """Bytes of payload."""

@@ -20,9 +20,9 @@ from benchmarks.contest import Turn, timed
 from benchmarks.samples import SMALL, Samples
 from playhead.embedded.directory import load_running
 from playhead.embedded.servers import embedded_servers
-from projections.migrations import upgrade
-from streams.partitions import Partition
-from streams.producer import Producer
+from playhead.projections.migrations import upgrade
+from playhead.streams.partitions import Partition
+from playhead.streams.producer import Producer
 
 JOBS = Partition("jobs", 0)
 _POLL_SECONDS = 0.002

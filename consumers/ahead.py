@@ -4,12 +4,12 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-from consumers.group import Group
-from consumers.tasks import end
-from streams.entries import RawEntry, decode
-from streams.errors import InvalidEvent
-from streams.events import Recorded
-from streams.positions import Position
+from playhead.consumers.group import Group
+from playhead.consumers.tasks import end
+from playhead.streams.entries import RawEntry, decode
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Recorded
+from playhead.streams.positions import Position
 
 Decoded = tuple[RawEntry, Recorded | InvalidEvent]
 Found = dict[str, list[Decoded]]

@@ -9,12 +9,12 @@ from redis.asyncio import Connection, Redis, RedisCluster, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from streams.connections import DEFAULT_TIMEOUT, RedisAddress
-from streams.refusals import AWAY
+from playhead.streams.connections import DEFAULT_TIMEOUT, RedisAddress
+from playhead.streams.refusals import AWAY
 
 
 def make_broker(url: str, timeout: float = DEFAULT_TIMEOUT) -> RedisBroker:
-    """FastStream's broker for every URL form that `streams.connections` reads; `timeout` in seconds."""
+    """FastStream's broker for every URL form that `playhead.streams.connections` reads; `timeout` in seconds."""
     address = RedisAddress.parse(url)
     limits: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "socket_keepalive": True}
     if address.scheme == "redis+cluster":

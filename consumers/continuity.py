@@ -11,9 +11,9 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from consumers.errors import LeaseLost, SinkNotReady, StateLost
-from consumers.group import Group
-from consumers.recovery import (
+from playhead.consumers.errors import LeaseLost, SinkNotReady, StateLost
+from playhead.consumers.group import Group
+from playhead.consumers.recovery import (
     Entry,
     Lost,
     Recovery,
@@ -25,12 +25,12 @@ from consumers.recovery import (
     just_before,
     recent,
 )
-from eventlog.history import History
-from eventlog.writer import EventLog
-from streams.entries import RawEntry
-from streams.events import Recorded
-from streams.positions import START, Position
-from streams.sinks import RECOVERY, Batch, Sink, Source
+from playhead.eventlog.history import History
+from playhead.eventlog.writer import EventLog
+from playhead.streams.entries import RawEntry
+from playhead.streams.events import Recorded
+from playhead.streams.positions import START, Position
+from playhead.streams.sinks import RECOVERY, Batch, Sink, Source
 
 _Result = TypeVar("_Result")
 

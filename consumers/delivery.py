@@ -9,20 +9,20 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from consumers.ahead import Decoded, decoded
-from consumers.continuity import Continuity
-from consumers.errors import LeaseLost, SinkNotReady
-from consumers.group import BEHIND, Group
-from consumers.observer import Observer
-from streams import failpoints
-from streams.entries import RawEntry, decode, sequence_of
-from streams.errors import InvalidEvent
-from streams.events import Recorded
-from streams.failpoints import Point
-from streams.partitions import Partition
-from streams.positions import START, Position
-from streams.sinks import PARKED, Batch, Sink, Source
-from streams.telemetry import about, plain
+from playhead.consumers.ahead import Decoded, decoded
+from playhead.consumers.continuity import Continuity
+from playhead.consumers.errors import LeaseLost, SinkNotReady
+from playhead.consumers.group import BEHIND, Group
+from playhead.consumers.observer import Observer
+from playhead.streams import failpoints
+from playhead.streams.entries import RawEntry, decode, sequence_of
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Recorded
+from playhead.streams.failpoints import Point
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import START, Position
+from playhead.streams.sinks import PARKED, Batch, Sink, Source
+from playhead.streams.telemetry import about, plain
 
 _Result = TypeVar("_Result")
 

@@ -9,7 +9,7 @@
     - AddressTaken  the address for health and metrics cannot be had
 """
 
-from streams.errors import PlayheadError
+from playhead.streams.errors import PlayheadError
 
 
 class LeaseLost(PlayheadError):

@@ -13,12 +13,12 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from consumers.errors import LeaseLost, StateLost
-from consumers.parked import UNPARK, original, parkable, parked_key, positions_key, retry_key, subjects_key
-from streams.entries import RawEntry, sequence_number, subject_of
-from streams.partitions import Partition
-from streams.positions import START, Position
-from streams.producer import DEFAULT_WINDOW
+from playhead.consumers.errors import LeaseLost, StateLost
+from playhead.consumers.parked import UNPARK, original, parkable, parked_key, positions_key, retry_key, subjects_key
+from playhead.streams.entries import RawEntry, sequence_number, subject_of
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import START, Position
+from playhead.streams.producer import DEFAULT_WINDOW
 
 _LOOK_BACK = 20
 """Entries among which the last sequence number is looked for; other clients may have added some without."""

@@ -8,11 +8,11 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from consumers.parked import parked_key
-from consumers.reader import Reader
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.refusals import AWAY
+from playhead.consumers.parked import parked_key
+from playhead.consumers.reader import Reader
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.refusals import AWAY
 
 INTERVAL = 2.0
 """Seconds between two looks."""

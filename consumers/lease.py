@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from redis.exceptions import ResponseError
 
-from consumers.group import Group
-from streams.refusals import AWAY, is_passing
+from playhead.consumers.group import Group
+from playhead.streams.refusals import AWAY, is_passing
 
 
 async def keep_lease(group: Group, seconds: float, renewed: Callable[[], None], lost: Callable[[], None]) -> None:

@@ -13,17 +13,17 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from consumers.lag import Lag
-from consumers.observer import REASONS, Observer
-from consumers.trimming import Floor
-from projections.job_result import decode_job_result
-from streams import disk
-from streams.errors import InvalidEvent
-from streams.names import Metric
-from streams.partitions import CATALOGUE, Partition
-from streams.positions import START, Position
-from streams.sinks import Batch
-from streams.telemetry import BatchSpans
+from playhead.consumers.lag import Lag
+from playhead.consumers.observer import REASONS, Observer
+from playhead.consumers.trimming import Floor
+from playhead.projections.job_result import decode_job_result
+from playhead.streams import disk
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.names import Metric
+from playhead.streams.partitions import CATALOGUE, Partition
+from playhead.streams.positions import START, Position
+from playhead.streams.sinks import Batch
+from playhead.streams.telemetry import BatchSpans
 
 SCRAPERS = 200
 """Values of `scraper_id` in a process: they come from payloads, so later ones are counted as "other"."""

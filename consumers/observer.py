@@ -1,7 +1,7 @@
 """What the outside sees of a reader."""
 
-from streams.partitions import Partition
-from streams.sinks import Batch
+from playhead.streams.partitions import Partition
+from playhead.streams.sinks import Batch
 
 REASONS = ("undecodable", "refused", "behind", "killed")
 """Classes of reasons for which an event is parked."""

@@ -7,8 +7,8 @@ from typing import Any, cast
 import msgspec
 from redis import Redis, RedisCluster
 
-from streams.entries import RawEntry
-from streams.partitions import Partition
+from playhead.streams.entries import RawEntry
+from playhead.streams.partitions import Partition
 
 _ABOUT = {b"parked_position", b"parked_reason", b"parked_class", b"parked_blocks"}
 _FIELDS_KEPT = 3000

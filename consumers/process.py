@@ -9,17 +9,17 @@ import msgspec
 import structlog
 from redis.asyncio import Redis
 
-from consumers.group import Group
-from consumers.lag import keep_known
-from consumers.metrics import PrometheusObserver, TrimMetrics, make_registry
-from consumers.reader import Reader, ReaderSettings
-from consumers.service import ServiceSettings, owner_name, run_service
-from consumers.tasks import end
-from consumers.trimming import keep_trimmed
-from eventlog.history import History
-from streams.partitions import Partition
-from streams.sinks import OnDisk, Sink
-from streams.telemetry import plain
+from playhead.consumers.group import Group
+from playhead.consumers.lag import keep_known
+from playhead.consumers.metrics import PrometheusObserver, TrimMetrics, make_registry
+from playhead.consumers.reader import Reader, ReaderSettings
+from playhead.consumers.service import ServiceSettings, owner_name, run_service
+from playhead.consumers.tasks import end
+from playhead.consumers.trimming import keep_trimmed
+from playhead.eventlog.history import History
+from playhead.streams.partitions import Partition
+from playhead.streams.sinks import OnDisk, Sink
+from playhead.streams.telemetry import plain
 
 
 class ProcessSettings(ServiceSettings, frozen=True, kw_only=True):

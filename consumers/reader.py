@@ -13,27 +13,27 @@ import msgspec
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
-from consumers.ahead import ReadAhead, decoded
-from consumers.backoff import Backoff
-from consumers.continuity import Continuity
-from consumers.delivery import Delivery
-from consumers.errors import LeaseLost, SinkNotReady, StateLost
-from consumers.group import Group, Report
-from consumers.lease import keep_lease
-from consumers.observer import Observer
-from consumers.tasks import end
-from eventlog.errors import LogCorrupt
-from eventlog.history import History
-from streams import failpoints
-from streams.entries import RawEntry
-from streams.errors import PlayheadError
-from streams.events import Recorded
-from streams.failpoints import Point
-from streams.partitions import Partition
-from streams.positions import START, Position
-from streams.refusals import AWAY, is_passing
-from streams.sinks import Sink
-from streams.telemetry import about, plain
+from playhead.consumers.ahead import ReadAhead, decoded
+from playhead.consumers.backoff import Backoff
+from playhead.consumers.continuity import Continuity
+from playhead.consumers.delivery import Delivery
+from playhead.consumers.errors import LeaseLost, SinkNotReady, StateLost
+from playhead.consumers.group import Group, Report
+from playhead.consumers.lease import keep_lease
+from playhead.consumers.observer import Observer
+from playhead.consumers.tasks import end
+from playhead.eventlog.errors import LogCorrupt
+from playhead.eventlog.history import History
+from playhead.streams import failpoints
+from playhead.streams.entries import RawEntry
+from playhead.streams.errors import PlayheadError
+from playhead.streams.events import Recorded
+from playhead.streams.failpoints import Point
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import START, Position
+from playhead.streams.refusals import AWAY, is_passing
+from playhead.streams.sinks import Sink
+from playhead.streams.telemetry import about, plain
 
 _Result = TypeVar("_Result")
 

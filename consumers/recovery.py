@@ -12,14 +12,14 @@ from typing import Any, cast
 
 import msgspec
 
-from consumers.errors import LeaseLost
-from consumers.group import Group
-from eventlog.history import History, Tail
-from streams.entries import RawEntry, encode, sequence_number
-from streams.events import Recorded
-from streams.partitions import Partition
-from streams.positions import START, Position
-from streams.producer import DEFAULT_WINDOW
+from playhead.consumers.errors import LeaseLost
+from playhead.consumers.group import Group
+from playhead.eventlog.history import History, Tail
+from playhead.streams.entries import RawEntry, encode, sequence_number
+from playhead.streams.events import Recorded
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import START, Position
+from playhead.streams.producer import DEFAULT_WINDOW
 
 _HERE = Path(__file__).parent
 _CHUNK, _CHUNK_BYTES = 500, 8 * 1024 * 1024

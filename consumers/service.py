@@ -17,9 +17,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client import make_asgi_app as _make_asgi_app  # pyright: ignore[reportUnknownVariableType]  # untyped
 from redis.asyncio import Redis
 
-from consumers.broker import connect, make_broker
-from consumers.errors import AddressTaken
-from streams.connections import DEFAULT_TIMEOUT
+from playhead.consumers.broker import connect, make_broker
+from playhead.consumers.errors import AddressTaken
+from playhead.streams.connections import DEFAULT_TIMEOUT
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):

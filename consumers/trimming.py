@@ -8,9 +8,9 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from streams.partitions import Partition
-from streams.positions import START, Position
-from streams.refusals import AWAY
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import START, Position
+from playhead.streams.refusals import AWAY
 
 INTERVAL = 5.0
 """Seconds between two looks at the floor."""

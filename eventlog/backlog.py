@@ -8,10 +8,10 @@ from typing import Any, cast
 import msgspec
 from redis import Redis, RedisCluster
 
-from streams.errors import PlayheadError
-from streams.names import presence_key, reports_key
-from streams.partitions import Partition
-from streams.positions import START, Position
+from playhead.streams.errors import PlayheadError
+from playhead.streams.names import presence_key, reports_key
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import START, Position
 
 PATIENCE = 15.0
 """Seconds for which a reader may be away, to be started again for instance."""

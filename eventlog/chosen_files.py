@@ -4,8 +4,8 @@ import os
 import sqlite3
 from collections.abc import Iterator
 
-from eventlog.recorder_files import Found
-from streams.events import format_time
+from playhead.eventlog.recorder_files import Found
+from playhead.streams.events import format_time
 
 _SCHEMA = """
 CREATE TABLE chosen (id TEXT PRIMARY KEY, time TEXT NOT NULL, name BLOB NOT NULL, known INTEGER NOT NULL DEFAULT 0)

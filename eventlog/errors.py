@@ -12,8 +12,8 @@
 
 from pathlib import Path
 
-from streams.errors import PlayheadError
-from streams.positions import Position
+from playhead.streams.errors import PlayheadError
+from playhead.streams.positions import Position
 
 
 class LogCorrupt(PlayheadError):

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from eventlog.errors import BadLine, LogCorrupt
-from eventlog.lines import decode_line, position_if_readable
-from eventlog.reader import read_partition
-from eventlog.segments import list_segments, partition_directory, read_lines
-from streams.events import Recorded
-from streams.partitions import Partition
-from streams.positions import Position
+from playhead.eventlog.errors import BadLine, LogCorrupt
+from playhead.eventlog.lines import decode_line, position_if_readable
+from playhead.eventlog.reader import read_partition
+from playhead.eventlog.segments import list_segments, partition_directory, read_lines
+from playhead.streams.events import Recorded
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
 
 _LAST_LINES = 1000
 

@@ -7,10 +7,10 @@ parsed. JSON strings escape quotes, so the first `,"data":` is where it begins.
 import crc32c
 import msgspec
 
-from eventlog.errors import BadLine
-from streams.errors import InvalidEvent
-from streams.events import Event, Recorded, one_line
-from streams.positions import Position
+from playhead.eventlog.errors import BadLine
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Event, Recorded, one_line
+from playhead.streams.positions import Position
 
 LINE_LIMIT = 256 * 1024 * 1024
 """Bytes a line may have; a longer one is damage, or a decompression bomb."""

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import msgspec
 
-from eventlog.errors import BadLine, LogCorrupt
-from eventlog.lines import decode_line, event_id_of, position_if_readable, position_of
-from eventlog.segments import Segment, list_segments, partition_directory, partitions, read_lines
-from eventlog.segments import read_manifest as _read_manifest
-from eventlog.verification import Fault, Verification, verify
-from streams.events import Recorded, parse_time
-from streams.partitions import Partition
-from streams.positions import Position
+from playhead.eventlog.errors import BadLine, LogCorrupt
+from playhead.eventlog.lines import decode_line, event_id_of, position_if_readable, position_of
+from playhead.eventlog.segments import Segment, list_segments, partition_directory, partitions, read_lines
+from playhead.eventlog.segments import read_manifest as _read_manifest
+from playhead.eventlog.verification import Fault, Verification, verify
+from playhead.streams.events import Recorded, parse_time
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
 
 __all__ = [
     "Fault",

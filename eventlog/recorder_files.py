@@ -14,8 +14,8 @@ from typing import Self, cast
 
 import msgspec
 
-from streams.errors import InvalidEvent
-from streams.events import Event, check, format_time, parse_time
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Event, check, format_time, parse_time
 
 SIZE_LIMIT = 100 * 1024 * 1024
 """Bytes a file may have; a larger one is reported and skipped."""

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import msgspec
 
-from eventlog.errors import BadLine, LogCorrupt
-from eventlog.lines import decode_line, holds_whole_line
-from eventlog.seals import finish_seals, seal, sync, sync_directory
-from eventlog.segments import TORN, Segment, list_segments, read_lines, read_manifest
-from streams.positions import Position
+from playhead.eventlog.errors import BadLine, LogCorrupt
+from playhead.eventlog.lines import decode_line, holds_whole_line
+from playhead.eventlog.seals import finish_seals, seal, sync, sync_directory
+from playhead.eventlog.segments import TORN, Segment, list_segments, read_lines, read_manifest
+from playhead.streams.positions import Position
 
 
 class Recovered(msgspec.Struct, frozen=True):

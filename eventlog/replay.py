@@ -10,15 +10,15 @@ import uuid_utils
 from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
-from eventlog.backlog import PATIENCE, Backlog, NoReaders, Watch
-from eventlog.runs import KEPT_SECONDS, forget
-from streams.entries import encode
-from streams.errors import PlayheadError
-from streams.events import Recorded
-from streams.names import replay_key, replays_key
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.telemetry import replaying
+from playhead.eventlog.backlog import PATIENCE, Backlog, NoReaders, Watch
+from playhead.eventlog.runs import KEPT_SECONDS, forget
+from playhead.streams.entries import encode
+from playhead.streams.errors import PlayheadError
+from playhead.streams.events import Recorded
+from playhead.streams.names import replay_key, replays_key
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.telemetry import replaying
 
 __all__ = ["NoReaders", "Pace", "Replay", "Report", "RunElsewhere", "new_run"]
 

@@ -10,9 +10,9 @@ import msgspec
 from redis import Redis, RedisCluster
 from redis.exceptions import RedisError
 
-from streams.names import REPLAYS, replay_alive_key, replay_key, replays_key
-from streams.partitions import Partition
-from streams.positions import Position
+from playhead.streams.names import REPLAYS, replay_alive_key, replay_key, replays_key
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
 
 KEPT_SECONDS = 7 * 24 * 3600
 """Seconds after its last step for which an unfinished run can be resumed."""

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import zstandard
 
-from eventlog.errors import BadLine, LogCorrupt, LogWriteFailed
-from eventlog.lines import decode_line
-from eventlog.segments import (
+from playhead.eventlog.errors import BadLine, LogCorrupt, LogWriteFailed
+from playhead.eventlog.lines import decode_line
+from playhead.eventlog.segments import (
     MANIFEST,
     PLAIN,
     SEALED,
@@ -24,10 +24,10 @@ from eventlog.segments import (
     read_lines,
     read_manifest,
 )
-from streams import failpoints
-from streams.events import Recorded, format_time
-from streams.failpoints import Point
-from streams.positions import Position
+from playhead.streams import failpoints
+from playhead.streams.events import Recorded, format_time
+from playhead.streams.failpoints import Point
+from playhead.streams.positions import Position
 
 _FRAME = 8 * 1024 * 1024
 """Bytes of lines in one zstd frame."""

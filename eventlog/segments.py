@@ -11,11 +11,11 @@ from typing import IO, cast
 import msgspec
 import zstandard
 
-from eventlog.errors import LogCorrupt
-from eventlog.lines import LINE_LIMIT
-from streams.errors import InvalidSetting
-from streams.partitions import Partition
-from streams.positions import Position
+from playhead.eventlog.errors import LogCorrupt
+from playhead.eventlog.lines import LINE_LIMIT
+from playhead.streams.errors import InvalidSetting
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
 
 PLAIN = ".jsonl"
 SEALED = ".jsonl.zst"

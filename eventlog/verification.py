@@ -5,10 +5,10 @@ from typing import Literal
 
 import msgspec
 
-from eventlog.errors import BadLine, LogCorrupt
-from eventlog.lines import decode_line, position_if_readable
-from eventlog.seals import Summary
-from eventlog.segments import (
+from playhead.eventlog.errors import BadLine, LogCorrupt
+from playhead.eventlog.lines import decode_line, position_if_readable
+from playhead.eventlog.seals import Summary
+from playhead.eventlog.segments import (
     Segment,
     encode_manifest,
     file_sha256,
@@ -18,9 +18,9 @@ from eventlog.segments import (
     read_lines,
     read_manifest,
 )
-from streams.errors import InvalidEvent
-from streams.events import Recorded
-from streams.positions import Position
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Recorded
+from playhead.streams.positions import Position
 
 FaultKind = Literal["line", "order", "gap", "manifest", "missing"]
 

@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from eventlog.errors import BehindTail, LinkInLog, LogCorrupt, LogInUse, LogWriteFailed
-from eventlog.history import History
-from eventlog.lines import line_parts
-from eventlog.recovery import recover
-from eventlog.seals import seal, sync_directory
-from eventlog.segments import MANIFEST, PLAIN, SEALED, Segment, partition_directory, stem_of
-from streams import disk, failpoints
-from streams.failpoints import Point
-from streams.partitions import CATALOGUE, Partition
-from streams.positions import START, Position
-from streams.sinks import PARKED, Batch, Outcome
+from playhead.eventlog.errors import BehindTail, LinkInLog, LogCorrupt, LogInUse, LogWriteFailed
+from playhead.eventlog.history import History
+from playhead.eventlog.lines import line_parts
+from playhead.eventlog.recovery import recover
+from playhead.eventlog.seals import seal, sync_directory
+from playhead.eventlog.segments import MANIFEST, PLAIN, SEALED, Segment, partition_directory, stem_of
+from playhead.streams import disk, failpoints
+from playhead.streams.failpoints import Point
+from playhead.streams.partitions import CATALOGUE, Partition
+from playhead.streams.positions import START, Position
+from playhead.streams.sinks import PARKED, Batch, Outcome
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_SECONDS = 24 * 60 * 60

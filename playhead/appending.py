@@ -12,11 +12,11 @@ from playhead.options import DataDir, Json
 from playhead.output import say
 from playhead.settings import load
 from playhead.spooling import IN_SPOOL, open_producer
-from streams import telemetry
-from streams.errors import InvalidEvent
-from streams.events import Event, check, new_event
-from streams.names import TRACER
-from streams.producer import Producer
+from playhead.streams import telemetry
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Event, check, new_event
+from playhead.streams.names import TRACER
+from playhead.streams.producer import Producer
 
 _BATCH = 500
 _CHUNK_BYTES = 1024 * 1024

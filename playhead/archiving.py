@@ -7,19 +7,19 @@ from contextlib import suppress
 import msgspec
 from cyclopts import App
 
-from eventlog.reader import read
+from playhead.eventlog.reader import read
 from playhead.exit_codes import CORRUPT, DONE, FAILED
 from playhead.options import DataDir, Json, moment
 from playhead.output import print_json, print_table, say
+from playhead.projections.archives.archive import Named, archive_name, parse_name, read_archive
+from playhead.projections.archives.captured import Check, decode_captured
+from playhead.projections.archives.errors import ArchiveAltered
 from playhead.settings import Settings, load
-from projections.archives.archive import Named, archive_name, parse_name, read_archive
-from projections.archives.captured import Check, decode_captured
-from projections.archives.errors import ArchiveAltered
-from streams.blobs import Blobs
-from streams.captures import CAPTURED
-from streams.errors import BlobAltered, BlobMissing, InvalidEvent, InvalidSetting
-from streams.events import format_time
-from streams.objects import Objects
+from playhead.streams.blobs import Blobs
+from playhead.streams.captures import CAPTURED
+from playhead.streams.errors import BlobAltered, BlobMissing, InvalidEvent, InvalidSetting
+from playhead.streams.events import format_time
+from playhead.streams.objects import Objects
 
 archives_app = App(name="archives", help="Captured content, as the projection `archives` keeps it.")
 

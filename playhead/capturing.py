@@ -13,22 +13,22 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from eventlog.reader import read
-from eventlog.recorder_files import RecorderFiles, Skipped, shown
-from eventlog.replay import new_run
 from playhead import messages
+from playhead.eventlog.reader import read
+from playhead.eventlog.recorder_files import RecorderFiles, Skipped, shown
+from playhead.eventlog.replay import new_run
 from playhead.exit_codes import DONE, FAILED
 from playhead.options import DataDir, Json
 from playhead.output import print_json, say
 from playhead.settings import Settings, load
 from playhead.spooling import IN_SPOOL, open_producer
-from streams import telemetry
-from streams.blobs import INLINE_LIMIT, Blobs
-from streams.captures import capture_event
-from streams.errors import InvalidEvent, InvalidSetting
-from streams.events import Event
-from streams.names import TRACER
-from streams.producer import Producer
+from playhead.streams import telemetry
+from playhead.streams.blobs import INLINE_LIMIT, Blobs
+from playhead.streams.captures import capture_event
+from playhead.streams.errors import InvalidEvent, InvalidSetting
+from playhead.streams.events import Event
+from playhead.streams.names import TRACER
+from playhead.streams.producer import Producer
 
 _NAMESPACE = uuid.UUID("0d3a4f0e-2b0c-5a7e-9d4b-6a3c1f5e8b21")
 _BATCH = 100

@@ -5,10 +5,10 @@ from cyclopts import App
 from playhead.exit_codes import DONE, FAILED
 from playhead.options import DataDir, Json
 from playhead.output import print_json, say
+from playhead.projections.migrations import gone
+from playhead.projections.migrations import upgrade as apply_missing
+from playhead.projections.postgres import connect
 from playhead.settings import load, servers
-from projections.migrations import gone
-from projections.migrations import upgrade as apply_missing
-from projections.postgres import connect
 
 db_app = App(name="db", help="The database of the projections.")
 

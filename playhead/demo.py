@@ -13,19 +13,19 @@ import msgspec
 import psycopg
 from redis import Redis
 
-from eventlog.reader import read_ordered
-from eventlog.replay import Replay, new_run
 from playhead import messages
 from playhead.demo_meeting import promoted, record_and_crash
 from playhead.embedded.servers import embedded_servers
+from playhead.eventlog.reader import read_ordered
+from playhead.eventlog.replay import Replay, new_run
+from playhead.projections.migrations import upgrade
 from playhead.registry import CONSUMERS, PROJECTIONS, STREAMS, WORKERS, lacking
 from playhead.settings import Servers, Settings, load
 from playhead.status import read_status
+from playhead.streams.connections import connect
+from playhead.streams.errors import PlayheadError
+from playhead.streams.producer import Producer
 from playhead.supervisor import Supervisor
-from projections.migrations import upgrade
-from streams.connections import connect
-from streams.errors import PlayheadError
-from streams.producer import Producer
 
 _POLL_SECONDS = 0.05
 _DEADLINE_SECONDS = 60.0

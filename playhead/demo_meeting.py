@@ -9,12 +9,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO
 
+from playhead.projections.postgres import connect
+from playhead.projections.recordings.rows import Recording, find_meetings, recordings_of
 from playhead.settings import Servers, Settings
+from playhead.streams.recording_files import RecordingFiles
 from playhead.supervisor import environment
 from playhead.voices import speak
-from projections.postgres import connect
-from projections.recordings.rows import Recording, find_meetings, recordings_of
-from streams.recording_files import RecordingFiles
 
 MEETING = "standup"
 _RATE = 16000

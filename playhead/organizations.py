@@ -9,11 +9,11 @@ from psycopg.rows import dict_row
 
 from playhead.options import DataDir, Json
 from playhead.output import print_json, print_table, say
+from playhead.projections.migrations import require_upgraded
+from playhead.projections.organizations import queries
+from playhead.projections.postgres import Connection, connect
 from playhead.settings import load, servers
-from projections.migrations import require_upgraded
-from projections.organizations import queries
-from projections.postgres import Connection, connect
-from streams.errors import InvalidSetting
+from playhead.streams.errors import InvalidSetting
 
 organizations_app = App(name="organizations", help="Organizations that job results speak of.")
 

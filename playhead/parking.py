@@ -5,15 +5,15 @@ from pathlib import Path
 
 from cyclopts import App
 
-from consumers.parked import Parked, ParkedEvents
+from playhead.consumers.parked import Parked, ParkedEvents
 from playhead.exit_codes import FAILED
 from playhead.options import DataDir, Json
 from playhead.output import print_json, print_table, say
 from playhead.registry import STREAMS
 from playhead.settings import load, servers
-from streams.connections import connect
-from streams.errors import InvalidSetting
-from streams.partitions import Partition
+from playhead.streams.connections import connect
+from playhead.streams.errors import InvalidSetting
+from playhead.streams.partitions import Partition
 
 parked_app = App(name="parked", help="Events that a consumer set aside after they failed for good.")
 

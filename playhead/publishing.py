@@ -13,7 +13,7 @@ from playhead.publication.dataset import Content, assemble, paths
 from playhead.publication.release import Release
 from playhead.publication.repository import Repository, enclosing, find_repository
 from playhead.settings import Settings, load, output_directory, servers
-from streams.errors import InvalidSetting
+from playhead.streams.errors import InvalidSetting
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 """A URL, of which a Path keeps one slash."""

@@ -8,25 +8,32 @@ from typing import Any
 import msgspec
 from cyclopts import App
 
-from consumers.recordings.ffmpeg import Children
-from consumers.recordings.progress import Progress
-from consumers.recordings.promote import lock
-from consumers.recordings.sweep import Sweep
 from playhead import messages
+from playhead.consumers.recordings.ffmpeg import Children
+from playhead.consumers.recordings.progress import Progress
+from playhead.consumers.recordings.promote import lock
+from playhead.consumers.recordings.sweep import Sweep
 from playhead.importing import import_files
 from playhead.options import DataDir, Json, not_negative
 from playhead.output import print_json, print_table, say
+from playhead.projections.migrations import require_upgraded
+from playhead.projections.postgres import Connection, connect
+from playhead.projections.recordings.overview import overview
+from playhead.projections.recordings.rows import (
+    Meeting,
+    Recording,
+    TempRecording,
+    chunks_of,
+    find_meetings,
+    recordings_of,
+)
 from playhead.registry import make_promoter
 from playhead.settings import Settings, load, servers
 from playhead.spooling import open_producer
-from projections.migrations import require_upgraded
-from projections.postgres import Connection, connect
-from projections.recordings.overview import overview
-from projections.recordings.rows import Meeting, Recording, TempRecording, chunks_of, find_meetings, recordings_of
-from streams.connections import connect as connect_redis
-from streams.events import Event, format_time, new_event
-from streams.recording_files import RecordingFiles
-from streams.recordings import MeetingStopped, Strategy, make_event_id, subject_of
+from playhead.streams.connections import connect as connect_redis
+from playhead.streams.events import Event, format_time, new_event
+from playhead.streams.recording_files import RecordingFiles
+from playhead.streams.recordings import MeetingStopped, Strategy, make_event_id, subject_of
 
 recordings_app = App(name="recordings", help="Meetings, their chunks and their recordings.")
 recordings_app.command(import_files, name="import")

@@ -8,51 +8,51 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from playhead.settings import Servers, Settings
-from streams.objects import Objects
-from streams.partitions import CATALOGUE
-from streams.sinks import Sink
+from playhead.streams.objects import Objects
+from playhead.streams.partitions import CATALOGUE
+from playhead.streams.sinks import Sink
 
 if TYPE_CHECKING:
-    from consumers.recordings.ffmpeg import Ffmpeg
-    from consumers.recordings.promotion import Promoter
-    from consumers.work.worker import Handler, WorkerSettings
-    from projections.verification import Foldable, Verifiable
+    from playhead.consumers.recordings.ffmpeg import Ffmpeg
+    from playhead.consumers.recordings.promotion import Promoter
+    from playhead.consumers.work.worker import Handler, WorkerSettings
+    from playhead.projections.verification import Foldable, Verifiable
 
 
 def _log(settings: Settings, _: Servers) -> Sink:
-    from eventlog.writer import EventLog
+    from playhead.eventlog.writer import EventLog
 
     return EventLog(settings.event_log_dir)
 
 
 def _json_files(settings: Settings, _: Servers) -> Sink:
-    from projections.json_files.objects import JsonObjects
-    from projections.json_files.projection import JsonFiles
+    from playhead.projections.json_files.objects import JsonObjects
+    from playhead.projections.json_files.projection import JsonFiles
 
     place = Objects(settings.output_dir)
     return JsonObjects(place.location) if place.directory is None else JsonFiles(Path(settings.output_dir))
 
 
 def _jobs(_: Settings, servers: Servers) -> Sink:
-    from projections.jobs.projection import Jobs
+    from playhead.projections.jobs.projection import Jobs
 
     return Jobs(servers.database_url)
 
 
 def _organizations(_: Settings, servers: Servers) -> Sink:
-    from projections.organizations.projection import Organizations
+    from playhead.projections.organizations.projection import Organizations
 
     return Organizations(servers.database_url)
 
 
 def _recordings(settings: Settings, servers: Servers) -> Sink:
-    from projections.recordings.projection import Recordings
+    from playhead.projections.recordings.projection import Recordings
 
     return Recordings(servers.database_url, keep=settings.keep_chunks)
 
 
 def _archives(settings: Settings, _: Servers) -> Sink:
-    from projections.archives.projection import Archives
+    from playhead.projections.archives.projection import Archives
 
     return Archives(settings.archive_dir, settings.blob_dir, settings.archive_level)
 
@@ -69,7 +69,7 @@ CONSUMERS: dict[str, Callable[[Settings, Servers], Sink]] = {
 
 
 def _verify_json_files(settings: Settings, _: Servers) -> "Verifiable":
-    from projections.json_files.verification import JsonFilesVerification, JsonObjectsVerification
+    from playhead.projections.json_files.verification import JsonFilesVerification, JsonObjectsVerification
 
     place = Objects(settings.output_dir)
     if place.directory is None:
@@ -78,25 +78,25 @@ def _verify_json_files(settings: Settings, _: Servers) -> "Verifiable":
 
 
 def _verify_jobs(_: Settings, servers: Servers) -> "Verifiable":
-    from projections.jobs.verification import JobsVerification
+    from playhead.projections.jobs.verification import JobsVerification
 
     return JobsVerification(servers.database_url)
 
 
 def _verify_organizations(_: Settings, servers: Servers) -> "Verifiable":
-    from projections.organizations.verification import OrganizationsVerification
+    from playhead.projections.organizations.verification import OrganizationsVerification
 
     return OrganizationsVerification(servers.database_url)
 
 
 def _verify_archives(settings: Settings, _: Servers) -> "Verifiable":
-    from projections.archives.verification import ArchivesVerification
+    from playhead.projections.archives.verification import ArchivesVerification
 
     return ArchivesVerification(settings.archive_dir)
 
 
 def _verify_recordings(settings: Settings, servers: Servers) -> "Foldable":
-    from projections.recordings.verification import RecordingsVerification
+    from playhead.projections.recordings.verification import RecordingsVerification
 
     return RecordingsVerification(servers.database_url, settings.recordings_dir, keep=settings.keep_chunks)
 
@@ -112,17 +112,17 @@ VERIFICATIONS: "dict[str, Callable[[Settings, Servers], Verifiable | Foldable]]"
 
 
 def _transcode(settings: Settings, _: Servers) -> "Handler":
-    from consumers.recordings.transcode import Transcode
-    from streams.recording_files import RecordingFiles
+    from playhead.consumers.recordings.transcode import Transcode
+    from playhead.streams.recording_files import RecordingFiles
 
     return Transcode(RecordingFiles(settings.recordings_dir), _ffmpeg(settings))
 
 
 def _promote(settings: Settings, servers: Servers) -> "Handler":
-    from consumers.recordings.progress import Progress
-    from consumers.recordings.promote import Promote, PromoteSettings
-    from streams.connections import connect
-    from streams.recording_files import RecordingFiles
+    from playhead.consumers.recordings.progress import Progress
+    from playhead.consumers.recordings.promote import Promote, PromoteSettings
+    from playhead.streams.connections import connect
+    from playhead.streams.recording_files import RecordingFiles
 
     return Promote(
         RecordingFiles(settings.recordings_dir),
@@ -160,8 +160,8 @@ _LEAST_ATTEMPTS = {"promote": 20}
 
 def lacking(settings: Settings) -> dict[str, str]:
     """The workers that cannot be started here, each with what it lacks."""
-    from consumers.recordings.errors import FfmpegMissing
-    from consumers.recordings.ffmpeg import find_ffmpeg
+    from playhead.consumers.recordings.errors import FfmpegMissing
+    from playhead.consumers.recordings.ffmpeg import find_ffmpeg
 
     try:
         find_ffmpeg(settings.ffmpeg)
@@ -172,7 +172,7 @@ def lacking(settings: Settings) -> dict[str, str]:
 
 def work_settings(name: str, settings: Settings) -> "WorkerSettings":
     """How a worker works."""
-    from consumers.work.worker import WorkerSettings
+    from playhead.consumers.work.worker import WorkerSettings
 
     return WorkerSettings(
         hold=settings.lease_seconds,
@@ -187,7 +187,7 @@ def readers_by_stream() -> dict[str, tuple[str, ...]]:
 
 
 def _ffmpeg(settings: Settings) -> "Ffmpeg":
-    from consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
+    from playhead.consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
 
     return Ffmpeg(find_ffmpeg(settings.ffmpeg), settings.transcode_seconds)
 
@@ -198,7 +198,7 @@ def make_promoter(settings: Settings) -> "Promoter":
     Raises:
         FfmpegMissing: there is no ffmpeg.
     """
-    from consumers.recordings.promotion import Promoter
-    from streams.recording_files import RecordingFiles
+    from playhead.consumers.recordings.promotion import Promoter
+    from playhead.streams.recording_files import RecordingFiles
 
     return Promoter(RecordingFiles(settings.recordings_dir), _ffmpeg(settings))

@@ -14,25 +14,25 @@ from redis import Redis, RedisCluster
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from eventlog import runs
-from eventlog.backlog import Backlog, Watch
-from eventlog.chosen_files import ChosenFiles
-from eventlog.reader import partitions, read, read_ordered, stat
-from eventlog.recorder_files import Found, NotAResult, RecorderFiles, Skipped, scraper_of, shown
-from eventlog.replay import Pace, Replay, Report, new_run
 from playhead import messages
+from playhead.eventlog import runs
+from playhead.eventlog.backlog import Backlog, Watch
+from playhead.eventlog.chosen_files import ChosenFiles
+from playhead.eventlog.reader import partitions, read, read_ordered, stat
+from playhead.eventlog.recorder_files import Found, NotAResult, RecorderFiles, Skipped, scraper_of, shown
+from playhead.eventlog.replay import Pace, Replay, Report, new_run
 from playhead.options import DataDir, Json, moment
 from playhead.output import print_json
 from playhead.registry import PROJECTIONS, STREAMS, readers_by_stream
 from playhead.settings import Settings, event_log, load, output_directory, servers
-from streams import telemetry
-from streams.connections import connect
-from streams.errors import InvalidEvent, InvalidSetting
-from streams.events import Event, Recorded
-from streams.names import TRACER
-from streams.partitions import Partition, partition_of
-from streams.positions import START, Position
-from streams.producer import Producer
+from playhead.streams import telemetry
+from playhead.streams.connections import connect
+from playhead.streams.errors import InvalidEvent, InvalidSetting
+from playhead.streams.events import Event, Recorded
+from playhead.streams.names import TRACER
+from playhead.streams.partitions import Partition, partition_of
+from playhead.streams.positions import START, Position
+from playhead.streams.producer import Producer
 
 replay_app = App(name="replay")
 

@@ -8,15 +8,15 @@ import msgspec
 from playhead import messages
 from playhead.checks.redis import warn_of_weakness
 from playhead.options import DataDir
+from playhead.projections.failures import is_transient
 from playhead.registry import CONSUMERS, STREAMS, WORKERS, readers_by_stream, work_settings
 from playhead.settings import Servers, Settings, load, servers
-from projections.failures import is_transient
-from streams import telemetry
-from streams.errors import InvalidSetting
-from streams.names import TRACER
+from playhead.streams import telemetry
+from playhead.streams.errors import InvalidSetting
+from playhead.streams.names import TRACER
 
 if TYPE_CHECKING:
-    from consumers.service import ServiceSettings
+    from playhead.consumers.service import ServiceSettings
 
 
 def run(name: str, /, *, data_dir: DataDir = None) -> int:
@@ -35,7 +35,7 @@ def run(name: str, /, *, data_dir: DataDir = None) -> int:
     telemetry.set_up(f"{TRACER}-{name}")
     reached = servers(settings)
     warn_of_weakness(reached.redis_url)
-    from consumers.service import ServiceSettings  # and with it FastStream
+    from playhead.consumers.service import ServiceSettings  # and with it FastStream
 
     place = ServiceSettings(
         redis_url=reached.redis_url,
@@ -52,8 +52,8 @@ def run(name: str, /, *, data_dir: DataDir = None) -> int:
 
 
 def _run_consumer(name: str, settings: Settings, reached: Servers, place: "ServiceSettings") -> int:
-    from consumers.process import ProcessSettings, run_consumer
-    from consumers.reader import ReaderSettings
+    from playhead.consumers.process import ProcessSettings, run_consumer
+    from playhead.consumers.reader import ReaderSettings
 
     process = ProcessSettings(
         **msgspec.structs.asdict(place),
@@ -65,7 +65,7 @@ def _run_consumer(name: str, settings: Settings, reached: Servers, place: "Servi
 
 
 def _run_worker(name: str, settings: Settings, reached: Servers, place: "ServiceSettings") -> int:
-    from consumers.work.process import WorkerProcessSettings, run_worker
+    from playhead.consumers.work.process import WorkerProcessSettings, run_worker
 
     work = WorkerProcessSettings(
         **msgspec.structs.asdict(place), work=work_settings(name, settings), event_log_dir=settings.event_log_dir
@@ -74,8 +74,8 @@ def _run_worker(name: str, settings: Settings, reached: Servers, place: "Service
 
 
 def _run_sweep(settings: Settings, reached: Servers, place: "ServiceSettings") -> int:
-    from consumers.recordings.sweeping import SweepSettings, run_sweep
-    from streams.recording_files import RecordingFiles
+    from playhead.consumers.recordings.sweeping import SweepSettings, run_sweep
+    from playhead.streams.recording_files import RecordingFiles
 
     files, sweeping = RecordingFiles(settings.recordings_dir), SweepSettings.after(settings.sweep_seconds)
     return asyncio.run(run_sweep(files, reached.database_url, place, sweeping))

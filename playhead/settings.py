@@ -11,10 +11,10 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from playhead.embedded.servers import is_silent, running_servers
-from projections.archives.levels import DEFAULT_LEVEL, HIGHEST_LEVEL, LOWEST_LEVEL
-from streams.errors import InvalidSetting, PlayheadError
-from streams.names import ENVIRONMENT_PREFIX
-from streams.objects import FORMS, Objects
+from playhead.projections.archives.levels import DEFAULT_LEVEL, HIGHEST_LEVEL, LOWEST_LEVEL
+from playhead.streams.errors import InvalidSetting, PlayheadError
+from playhead.streams.names import ENVIRONMENT_PREFIX
+from playhead.streams.objects import FORMS, Objects
 
 DEFAULT_DATA_DIR = Path("playhead-data")
 DOTENV, TOML = Path(".env"), Path("playhead.toml")
@@ -411,7 +411,7 @@ def _check_urls(redis: Setting, database: Setting) -> None:
     """Refuse a URL that a library would refuse later with a message that quotes it, password and all."""
     advice = "cannot be read; write special characters of the password as %XX"
     if redis.value:
-        from streams.connections import RedisAddress
+        from playhead.streams.connections import RedisAddress
 
         try:
             if RedisAddress.parse(redis.value).scheme in {"redis", "rediss"}:
@@ -445,7 +445,7 @@ def _check_exposure(redis: Setting, database: Setting) -> None:
 
 
 def _redis_exposure(url: str) -> str | None:
-    from streams.exposure import redis_exposure
+    from playhead.streams.exposure import redis_exposure
 
     return redis_exposure(url)
 

@@ -8,10 +8,10 @@ from playhead import messages
 from playhead.options import DataDir, Json
 from playhead.output import print_json
 from playhead.settings import Settings, load, servers
-from streams.errors import InvalidSetting
-from streams.names import ProducerVariable
-from streams.producer import Producer
-from streams.spool import Spool
+from playhead.streams.errors import InvalidSetting
+from playhead.streams.names import ProducerVariable
+from playhead.streams.producer import Producer
+from playhead.streams.spool import Spool
 
 IN_SPOOL = "spooled"
 """What `append` prints where an event has no position yet."""

@@ -6,10 +6,10 @@ from playhead import messages
 from playhead.embedded.servers import embedded_servers, ended_server
 from playhead.options import DataDir
 from playhead.output import say
+from playhead.projections.migrations import upgrade
 from playhead.registry import STREAMS, lacking
 from playhead.settings import DEFAULT_DATA_DIR, Servers, Settings, load, mask
 from playhead.supervisor import Supervisor
-from projections.migrations import upgrade
 
 
 def up(*, data_dir: DataDir = None) -> int:

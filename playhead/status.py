@@ -9,18 +9,18 @@ import msgspec
 from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
-from consumers.group import Report
-from consumers.recovery import Lost, lost_key
-from eventlog.runs import Unfinished, unfinished
+from playhead.consumers.group import Report
+from playhead.consumers.recovery import Lost, lost_key
+from playhead.eventlog.runs import Unfinished, unfinished
 from playhead.exit_codes import BEHIND, DONE
 from playhead.options import DataDir, Json
 from playhead.output import print_json, print_table
 from playhead.registry import CONSUMERS, STREAMS, WORKERS
 from playhead.settings import load, servers
-from streams.connections import connect
-from streams.names import again_key, presence_key
-from streams.partitions import Partition
-from streams.positions import START, Position
+from playhead.streams.connections import connect
+from playhead.streams.names import again_key, presence_key
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import START, Position
 
 Kind = Literal["log", "projection", "worker"]
 

@@ -11,21 +11,21 @@ from cyclopts import Parameter
 from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
-from consumers.parked import ParkedEvents
-from consumers.recovery import Lost, lost_key
-from eventlog.reader import partitions, read_partition
-from eventlog.reader import verify as verify_log
-from eventlog.replay import Replay, new_run
+from playhead.consumers.parked import ParkedEvents
+from playhead.consumers.recovery import Lost, lost_key
+from playhead.eventlog.reader import partitions, read_partition
+from playhead.eventlog.reader import verify as verify_log
+from playhead.eventlog.replay import Replay, new_run
 from playhead.exit_codes import BEHIND, CORRUPT, DONE
 from playhead.options import DataDir, Json
 from playhead.output import print_json, say
+from playhead.projections.verification import Foldable, Lack, Searchable, Verifiable
 from playhead.registry import PROJECTIONS, STREAMS, VERIFICATIONS
 from playhead.settings import Settings, event_log, load, servers
-from projections.verification import Foldable, Lack, Searchable, Verifiable
-from streams.connections import connect
-from streams.events import Recorded
-from streams.partitions import Partition
-from streams.positions import START, Position
+from playhead.streams.connections import connect
+from playhead.streams.events import Recorded
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import START, Position
 
 _CHUNK = 500
 _ROUNDS = 3

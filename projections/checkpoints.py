@@ -2,14 +2,14 @@
 
 import psycopg
 
-from projections.migrations import require_upgraded
-from projections.postgres import SQL, Connection, Database
-from streams import failpoints
-from streams.errors import PlayheadError
-from streams.failpoints import Point
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch, Outcome
+from playhead.projections.migrations import require_upgraded
+from playhead.projections.postgres import SQL, Connection, Database
+from playhead.streams import failpoints
+from playhead.streams.errors import PlayheadError
+from playhead.streams.failpoints import Point
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Outcome
 
 _OPEN = (SQL / "checkpoint_open.sql").read_bytes()
 _LOCK = (SQL / "checkpoint_lock.sql").read_bytes()

@@ -8,7 +8,7 @@ from typing import cast
 
 import msgspec
 
-from streams.errors import InvalidEvent
+from playhead.streams.errors import InvalidEvent
 
 NULL = msgspec.Raw(b"null")
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)

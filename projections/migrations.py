@@ -4,8 +4,8 @@ import hashlib
 import re
 from pathlib import Path
 
-from projections.postgres import SQL, Connection, connect
-from streams.errors import PlayheadError
+from playhead.projections.postgres import SQL, Connection, connect
+from playhead.streams.errors import PlayheadError
 
 _LOCK = 0x504C4159  # "PLAY": any number that nothing else in the database locks
 _MAKES = re.compile(rb"^CREATE TABLE (\w+)", re.MULTILINE)

@@ -7,8 +7,8 @@ from pathlib import Path
 import psycopg
 from psycopg.rows import TupleRow
 
-from streams import failpoints
-from streams.failpoints import Point
+from playhead.streams import failpoints
+from playhead.streams.failpoints import Point
 
 SQL = Path(__file__).parent / "sql"
 STATEMENT_TIMEOUT = 120_000

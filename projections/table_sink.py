@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from projections.checkpoints import Checkpoints
-from projections.postgres import Connection, Database
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch, Outcome
+from playhead.projections.checkpoints import Checkpoints
+from playhead.projections.postgres import Connection, Database
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Outcome
 
 
 class TableSink:

@@ -5,7 +5,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from streams.events import Recorded
+from playhead.streams.events import Recorded
 
 LackKind = Literal["missing", "stale", "altered"]
 

@@ -12,12 +12,12 @@ from redis import Redis, RedisCluster
 from redis.commands.core import Script
 from redis.exceptions import AskError, MovedError, ResponseError
 
-from streams.entries import encode
-from streams.errors import InvalidSetting, NotReplicated, PartitionsChanged, RedisUnavailable
-from streams.events import Event
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.refusals import AWAY, is_passing
+from playhead.streams.entries import encode
+from playhead.streams.errors import InvalidSetting, NotReplicated, PartitionsChanged, RedisUnavailable
+from playhead.streams.events import Event
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.refusals import AWAY, is_passing
 
 SCRIPT = Path(__file__).with_name("append.lua").read_text()
 

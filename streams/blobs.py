@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import zstandard
 
-from streams.errors import BlobAltered, BlobMissing, EventTooLarge, InvalidEvent
-from streams.objects import Objects
+from playhead.streams.errors import BlobAltered, BlobMissing, EventTooLarge, InvalidEvent
+from playhead.streams.objects import Objects
 
 INLINE_LIMIT = 256 * 1024
 """Bytes of content that stand in the event itself; more goes to the blob store."""

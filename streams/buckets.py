@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from streams.errors import StoreUnavailable
-from streams.names import StorageVariable
+from playhead.streams.errors import StoreUnavailable
+from playhead.streams.names import StorageVariable
 
 if TYPE_CHECKING:  # obstore takes 50 ms to import, and few commands need a bucket
     from obstore import UpdateVersion

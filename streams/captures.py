@@ -7,10 +7,10 @@ from typing import Literal
 
 import msgspec
 
-from streams.blobs import INLINE_LIMIT, Blob, Blobs
-from streams.errors import InvalidEvent, InvalidSetting
-from streams.events import Event, encode_data, new_event
-from streams.names import ProducerVariable
+from playhead.streams.blobs import INLINE_LIMIT, Blob, Blobs
+from playhead.streams.errors import InvalidEvent, InvalidSetting
+from playhead.streams.events import Event, encode_data, new_event
+from playhead.streams.names import ProducerVariable
 
 CAPTURED = "content.captured"
 

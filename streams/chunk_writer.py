@@ -6,10 +6,10 @@ from collections import deque
 import msgspec
 import structlog
 
-from streams.errors import AudioNotWritten, PlayheadError
-from streams.events import Event
-from streams.producer import Producer
-from streams.recording_files import Chunk, RecordingFiles
+from playhead.streams.errors import AudioNotWritten, PlayheadError
+from playhead.streams.events import Event
+from playhead.streams.producer import Producer
+from playhead.streams.recording_files import Chunk, RecordingFiles
 
 _MOST = 32
 """Chunks in memory, for as long as the disk does not take them."""

@@ -14,7 +14,7 @@ from redis.connection import HiredisRespSerializer, parse_url  # pyright: ignore
 from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 
-from streams.errors import InvalidSetting, RedisUnavailable
+from playhead.streams.errors import InvalidSetting, RedisUnavailable
 
 DEFAULT_TIMEOUT = 5.0
 """Seconds after which a silent connection counts as dead."""

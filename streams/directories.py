@@ -6,8 +6,8 @@ import os
 import stat
 from collections.abc import Generator, Sequence
 
-from streams.disk import at_once, sync_many
-from streams.errors import UnsafePath
+from playhead.streams.disk import at_once, sync_many
+from playhead.streams.errors import UnsafePath
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

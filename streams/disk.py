@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from streams import failpoints
-from streams.failpoints import Point
+from playhead.streams import failpoints
+from playhead.streams.failpoints import Point
 
 PRIVATE = 0o700
 """Mode of a directory that holds payloads, when Playhead makes it: whoever shares it changes this one mode."""

@@ -6,9 +6,9 @@ from operator import attrgetter
 import crc32c
 import msgspec
 
-from streams.errors import InvalidEvent
-from streams.events import Event, Recorded, check_json, parse_time
-from streams.positions import Position
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Event, Recorded, check_json, parse_time
+from playhead.streams.positions import Position
 
 _PREFIX = "ce_"
 _OPTIONAL = ("dataschema", "correlationid", "causationid", "traceparent", "tracestate", "imported")

@@ -9,8 +9,8 @@ from typing import Any, cast
 import msgspec
 import uuid_utils
 
-from streams.errors import EventTooLarge, InvalidEvent
-from streams.positions import START, Order, Position
+from playhead.streams.errors import EventTooLarge, InvalidEvent
+from playhead.streams.positions import START, Order, Position
 
 DEFAULT_SIZE_LIMIT = 100 * 1024 * 1024
 """Bytes of payload an event may have; a larger one is refused before it reaches Redis."""

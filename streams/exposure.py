@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 
-from streams.connections import RedisAddress
+from playhead.streams.connections import RedisAddress
 
 
 def redis_exposure(url: str | RedisAddress) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
-from streams.names import TestVariable
+from playhead.streams.names import TestVariable
 
 _Content = TypeVar("_Content", memoryview, Sequence[bytes])
 

@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from streams.errors import PlayheadError, RedisUnavailable
-from streams.events import Event
-from streams.spool import Spool
+from playhead.streams.errors import PlayheadError, RedisUnavailable
+from playhead.streams.events import Event
+from playhead.streams.spool import Spool
 
 _LOOK_SECONDS = 1.0
 """How often a flusher looks for what another process left."""

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from streams import disk, failpoints
-from streams.buckets import Bucket
-from streams.directories import opened, read_regular, size_of_regular, sync_directories
-from streams.errors import InvalidSetting, StoreUnavailable
-from streams.failpoints import Point
+from playhead.streams import disk, failpoints
+from playhead.streams.buckets import Bucket
+from playhead.streams.directories import opened, read_regular, size_of_regular, sync_directories
+from playhead.streams.errors import InvalidSetting, StoreUnavailable
+from playhead.streams.failpoints import Point
 
 STAGING = ".staging"
 FORMS = "a directory or s3://bucket/prefix"

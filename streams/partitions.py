@@ -4,7 +4,7 @@ import zlib
 
 import msgspec
 
-from streams.names import partition_key
+from playhead.streams.names import partition_key
 
 CATALOGUE: dict[str, frozenset[str]] = {
     "jobs": frozenset({"job.completed", "job.failed"}),

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.errors import InvalidEvent
+from playhead.streams.errors import InvalidEvent
 
 _DIGITS = 19
 

@@ -10,19 +10,19 @@ from typing import Self
 
 from redis import Redis, RedisCluster
 
-from streams.appender import Appender, AppendSettings, replicas_of
-from streams.blobs import Blobs
-from streams.captures import capture_event
-from streams.connections import DEFAULT_TIMEOUT, FORMS, RedisAddress, connect
-from streams.errors import InvalidSetting, RedisUnavailable
-from streams.events import DEFAULT_SIZE_LIMIT, Event, check, new_event
-from streams.exposure import redis_exposure
-from streams.flusher import Flusher
-from streams.names import ProducerVariable
-from streams.partitions import Partition, partition_of, stream_of
-from streams.positions import Position
-from streams.spool import Spool
-from streams.telemetry import in_context, sending
+from playhead.streams.appender import Appender, AppendSettings, replicas_of
+from playhead.streams.blobs import Blobs
+from playhead.streams.captures import capture_event
+from playhead.streams.connections import DEFAULT_TIMEOUT, FORMS, RedisAddress, connect
+from playhead.streams.errors import InvalidSetting, RedisUnavailable
+from playhead.streams.events import DEFAULT_SIZE_LIMIT, Event, check, new_event
+from playhead.streams.exposure import redis_exposure
+from playhead.streams.flusher import Flusher
+from playhead.streams.names import ProducerVariable
+from playhead.streams.partitions import Partition, partition_of, stream_of
+from playhead.streams.positions import Position
+from playhead.streams.spool import Spool
+from playhead.streams.telemetry import in_context, sending
 
 DEFAULT_WINDOW = 24 * 3600
 """Seconds for which the same event id again adds nothing."""

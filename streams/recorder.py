@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 
-from streams.chunk_writer import ChunkWriter, Cut
-from streams.errors import InvalidPcm, InvalidSetting, MeetingOver, RedisUnavailable
-from streams.events import Event, format_time, new_event, parse_time
-from streams.producer import Producer
-from streams.recording_files import Chunk, RecordingFiles
-from streams.recordings import (
+from playhead.streams.chunk_writer import ChunkWriter, Cut
+from playhead.streams.errors import InvalidPcm, InvalidSetting, MeetingOver, RedisUnavailable
+from playhead.streams.events import Event, format_time, new_event, parse_time
+from playhead.streams.producer import Producer
+from playhead.streams.recording_files import Chunk, RecordingFiles
+from playhead.streams.recordings import (
     ChunkFlushed,
     MeetingStarted,
     MeetingStopped,

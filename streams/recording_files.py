@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from streams.disk import PRIVATE
-from streams.errors import InvalidSetting, UnsafePath
-from streams.filenames import decode_name, encode_name
+from playhead.streams.disk import PRIVATE
+from playhead.streams.errors import InvalidSetting, UnsafePath
+from playhead.streams.filenames import decode_name, encode_name
 
 _DIGITS = 8
 _NAME_LIMIT = 200

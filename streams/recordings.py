@@ -7,8 +7,8 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from streams.errors import InvalidEvent
-from streams.events import Event
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Event
 
 Strategy = Literal["per-user", "meeting", "hybrid"]
 """Whether a meeting becomes a recording for each participant, one of all of them mixed, or both."""

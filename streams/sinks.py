@@ -6,9 +6,9 @@ from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from streams.events import Recorded
-from streams.partitions import Partition
-from streams.positions import Position
+from playhead.streams.events import Recorded
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
 
 Outcome = Literal["applied", "already applied", "fenced"]
 """`fenced`: a newer owner of the partition has opened the sink; this process must stop writing at once."""
@@ -58,7 +58,7 @@ class Sink(Protocol):
         """Make the batch durable, all of it or nothing, idempotently.
 
         Raises:
-            Exception: `projections.failures` tells transient from permanent ones.
+            Exception: `playhead.projections.failures` tells transient from permanent ones.
         """
         ...
 

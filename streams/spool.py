@@ -18,8 +18,8 @@ from pathlib import Path
 import crc32c
 import msgspec
 
-from streams.errors import SpoolFailed
-from streams.events import Event
+from playhead.streams.errors import SpoolFailed
+from playhead.streams.events import Event
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 """Bytes after which a new segment begins; a segment that is sent is removed."""

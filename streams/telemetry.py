@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from streams.entries import RawEntry
-from streams.events import Event, Recorded
-from streams.names import TRACER, Attribute, OpenTelemetryVariable, Span
-from streams.partitions import Partition
-from streams.sinks import Batch, Source
+from playhead.streams.entries import RawEntry
+from playhead.streams.events import Event, Recorded
+from playhead.streams.names import TRACER, Attribute, OpenTelemetryVariable, Span
+from playhead.streams.partitions import Partition
+from playhead.streams.sinks import Batch, Source
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

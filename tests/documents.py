@@ -2,7 +2,7 @@
 
 import json
 
-from streams.events import Event
+from playhead.streams.events import Event
 
 
 def job(number: int, subject: str | None = None, *, id: str | None = None, **members: object) -> Event:

@@ -11,8 +11,8 @@
 
 from pathlib import Path
 
-from consumers.errors import TryAgain
-from streams.errors import InvalidSetting, PlayheadError
+from playhead.consumers.errors import TryAgain
+from playhead.streams.errors import InvalidSetting, PlayheadError
 
 _MOUNTED_SECONDS = 10.0
 

@@ -17,7 +17,7 @@ from typing import IO, TypeVar
 
 import msgspec
 
-from consumers.recordings.errors import FfmpegFailed, FfmpegMissing, Stopped
+from playhead.consumers.recordings.errors import FfmpegFailed, FfmpegMissing, Stopped
 
 BIT_RATE = "128k"
 RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})

@@ -6,7 +6,7 @@ http://gabriel.mp3-tech.org/mp3infotag.html
 
 import msgspec
 
-from consumers.recordings.errors import InvalidAudio
+from playhead.consumers.recordings.errors import InvalidAudio
 
 _RATES = (44100, 48000, 32000)
 _BIT_RATES = {

@@ -6,12 +6,12 @@ from typing import Any, TypeVar, cast
 from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
-from consumers.parked import subjects_key
-from consumers.recovery import restarts_key
-from projections.postgres import SQL, Connection
-from streams.names import replays_key
-from streams.partitions import Partition
-from streams.positions import START, Position
+from playhead.consumers.parked import subjects_key
+from playhead.consumers.recovery import restarts_key
+from playhead.projections.postgres import SQL, Connection
+from playhead.streams.names import replays_key
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import START, Position
 
 _Answer = TypeVar("_Answer")
 

@@ -13,21 +13,28 @@ from datetime import UTC, datetime
 import msgspec
 import psycopg
 
-from consumers.errors import TryAgain
-from consumers.recordings.errors import NotMounted
-from consumers.recordings.ffmpeg import run
-from consumers.recordings.progress import BEHIND, Progress
-from consumers.recordings.promotion import Promoter, strategy_of
-from consumers.work.worker import Task
-from projections.postgres import Connection, connect
-from projections.recordings.rows import Meeting, Recording, TempRecording, chunks_of, find_meetings, recordings_of
-from streams.errors import InvalidEvent
-from streams.events import Event
-from streams.partitions import Partition, partition_of
-from streams.positions import Position
-from streams.recorder import noted_strategy
-from streams.recording_files import RecordingFiles
-from streams.recordings import OfMeeting, read_payload
+from playhead.consumers.errors import TryAgain
+from playhead.consumers.recordings.errors import NotMounted
+from playhead.consumers.recordings.ffmpeg import run
+from playhead.consumers.recordings.progress import BEHIND, Progress
+from playhead.consumers.recordings.promotion import Promoter, strategy_of
+from playhead.consumers.work.worker import Task
+from playhead.projections.postgres import Connection, connect
+from playhead.projections.recordings.rows import (
+    Meeting,
+    Recording,
+    TempRecording,
+    chunks_of,
+    find_meetings,
+    recordings_of,
+)
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Event
+from playhead.streams.partitions import Partition, partition_of
+from playhead.streams.positions import Position
+from playhead.streams.recorder import noted_strategy
+from playhead.streams.recording_files import RecordingFiles
+from playhead.streams.recordings import OfMeeting, read_payload
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('playhead promote ' || %s, 0))"
 _LOOK_SECONDS = 0.05

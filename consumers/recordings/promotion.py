@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from consumers.recordings.ffmpeg import Children, Ffmpeg
-from consumers.recordings.rendering import Rendering
-from projections.recordings.rows import Meeting, TempRecording
-from streams.events import Event, format_time, new_event
-from streams.recording_files import RecordingFiles
-from streams.recordings import (
+from playhead.consumers.recordings.ffmpeg import Children, Ffmpeg
+from playhead.consumers.recordings.rendering import Rendering
+from playhead.projections.recordings.rows import Meeting, TempRecording
+from playhead.streams.events import Event, format_time, new_event
+from playhead.streams.recording_files import RecordingFiles
+from playhead.streams.recordings import (
     PromotionFailed,
     RecordingPromoted,
     Strategy,

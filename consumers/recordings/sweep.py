@@ -10,15 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from consumers.recordings.progress import Progress
-from projections.postgres import Connection
-from projections.recordings.overview import Overview, overview
-from projections.recordings.rows import TempRecording, chunks_of
-from streams.events import Event, format_time, new_event
-from streams.partitions import Partition, partition_of
-from streams.recorder import session_events
-from streams.recording_files import RecordingFiles
-from streams.recordings import ChunkExpired, MeetingStopped, make_event_id, subject_of
+from playhead.consumers.recordings.progress import Progress
+from playhead.projections.postgres import Connection
+from playhead.projections.recordings.overview import Overview, overview
+from playhead.projections.recordings.rows import TempRecording, chunks_of
+from playhead.streams.events import Event, format_time, new_event
+from playhead.streams.partitions import Partition, partition_of
+from playhead.streams.recorder import session_events
+from playhead.streams.recording_files import RecordingFiles
+from playhead.streams.recordings import ChunkExpired, MeetingStopped, make_event_id, subject_of
 
 _LOOK_SECONDS = 0.05
 

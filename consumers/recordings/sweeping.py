@@ -11,17 +11,17 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from consumers.metrics import make_registry
-from consumers.recordings.progress import Progress
-from consumers.recordings.sweep import Left, Sweep, Swept
-from consumers.service import ServiceSettings, run_service
-from projections.migrations import require_upgraded
-from projections.postgres import connect
-from streams.connections import connect as connect_redis
-from streams.errors import PlayheadError
-from streams.producer import Producer
-from streams.recording_files import RecordingFiles
-from streams.telemetry import plain
+from playhead.consumers.metrics import make_registry
+from playhead.consumers.recordings.progress import Progress
+from playhead.consumers.recordings.sweep import Left, Sweep, Swept
+from playhead.consumers.service import ServiceSettings, run_service
+from playhead.projections.migrations import require_upgraded
+from playhead.projections.postgres import connect
+from playhead.streams.connections import connect as connect_redis
+from playhead.streams.errors import PlayheadError
+from playhead.streams.producer import Producer
+from playhead.streams.recording_files import RecordingFiles
+from playhead.streams.telemetry import plain
 
 NAME = "sweep"
 _LONGEST_PAUSE, _PAUSES = 3600.0, 24

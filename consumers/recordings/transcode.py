@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from consumers.recordings.errors import FfmpegFailed, InvalidAudio, NotMounted
-from consumers.recordings.ffmpeg import RATES, Children, Ffmpeg, Pcm, run
-from consumers.recordings.mp3 import read_mp3, trim_mp3
-from consumers.work.worker import Task
-from streams.errors import InvalidEvent
-from streams.events import Event
-from streams.recording_files import Chunk, InvalidId, RecordingFiles
-from streams.recordings import (
+from playhead.consumers.recordings.errors import FfmpegFailed, InvalidAudio, NotMounted
+from playhead.consumers.recordings.ffmpeg import RATES, Children, Ffmpeg, Pcm, run
+from playhead.consumers.recordings.mp3 import read_mp3, trim_mp3
+from playhead.consumers.work.worker import Task
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Event
+from playhead.streams.recording_files import Chunk, InvalidId, RecordingFiles
+from playhead.streams.recordings import (
     ChunkCleaned,
     ChunkFlushed,
     OfChunk,

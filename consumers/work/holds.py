@@ -12,15 +12,15 @@ from typing import Any, cast
 import msgspec
 from redis.asyncio import Redis
 
-from consumers.errors import HoldLost
-from consumers.group import CREATE, Group
-from consumers.parked import parkable, parked_key, retry_key
-from consumers.recovery import Recovery, restarts_key
-from streams.entries import RawEntry, encode
-from streams.events import Recorded
-from streams.names import again_key, presence_key, waiting_key
-from streams.partitions import Partition
-from streams.positions import Position
+from playhead.consumers.errors import HoldLost
+from playhead.consumers.group import CREATE, Group
+from playhead.consumers.parked import parkable, parked_key, retry_key
+from playhead.consumers.recovery import Recovery, restarts_key
+from playhead.streams.entries import RawEntry, encode
+from playhead.streams.events import Recorded
+from playhead.streams.names import again_key, presence_key, waiting_key
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
 
 HORIZON = 24 * 3600
 """Seconds beyond which nothing is ever put off; a later time was written by a clock that went back since."""

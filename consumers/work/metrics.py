@@ -6,11 +6,11 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from consumers.work.worker import Ending, WorkObserver
-from streams.events import Recorded
-from streams.names import Metric
-from streams.partitions import Partition
-from streams.telemetry import working
+from playhead.consumers.work.worker import Ending, WorkObserver
+from playhead.streams.events import Recorded
+from playhead.streams.names import Metric
+from playhead.streams.partitions import Partition
+from playhead.streams.telemetry import working
 
 
 class PrometheusWorkObserver(WorkObserver):

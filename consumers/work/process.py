@@ -7,16 +7,16 @@ from pathlib import Path
 import structlog
 from redis.asyncio import Redis
 
-from consumers.metrics import make_registry
-from consumers.service import ServiceSettings, owner_name, run_service
-from consumers.work.holds import Holds
-from consumers.work.metrics import PrometheusWorkObserver
-from consumers.work.worker import Handler, Worker, WorkerSettings
-from eventlog.history import History
-from streams.events import Event
-from streams.partitions import Partition
-from streams.producer import Producer
-from streams.telemetry import plain
+from playhead.consumers.metrics import make_registry
+from playhead.consumers.service import ServiceSettings, owner_name, run_service
+from playhead.consumers.work.holds import Holds
+from playhead.consumers.work.metrics import PrometheusWorkObserver
+from playhead.consumers.work.worker import Handler, Worker, WorkerSettings
+from playhead.eventlog.history import History
+from playhead.streams.events import Event
+from playhead.streams.partitions import Partition
+from playhead.streams.producer import Producer
+from playhead.streams.telemetry import plain
 
 
 class WorkerProcessSettings(ServiceSettings, frozen=True, kw_only=True):

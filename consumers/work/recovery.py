@@ -9,10 +9,10 @@ from typing import Protocol
 
 import structlog
 
-from consumers.work.holds import Holds
-from eventlog.history import History
-from streams.events import Event, Recorded
-from streams.positions import START, Position
+from playhead.consumers.work.holds import Holds
+from playhead.eventlog.history import History
+from playhead.streams.events import Event, Recorded
+from playhead.streams.positions import START, Position
 
 WAITING = (
     "Redis lost its state, and the log's consumer has not compared it with the log yet:"

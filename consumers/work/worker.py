@@ -13,18 +13,18 @@ import msgspec
 import structlog
 from redis.exceptions import ResponseError
 
-from consumers.backoff import Backoff
-from consumers.errors import HoldLost, TryAgain
-from consumers.work.holds import Held, Holds
-from consumers.work.recovery import WAITING, WorkRecovery
-from eventlog.errors import LogCorrupt
-from eventlog.history import History
-from streams.entries import RawEntry, decode
-from streams.errors import InvalidEvent, RedisUnavailable
-from streams.events import Event, Recorded, new_event
-from streams.partitions import Partition
-from streams.refusals import AWAY, is_passing
-from streams.telemetry import about
+from playhead.consumers.backoff import Backoff
+from playhead.consumers.errors import HoldLost, TryAgain
+from playhead.consumers.work.holds import Held, Holds
+from playhead.consumers.work.recovery import WAITING, WorkRecovery
+from playhead.eventlog.errors import LogCorrupt
+from playhead.eventlog.history import History
+from playhead.streams.entries import RawEntry, decode
+from playhead.streams.errors import InvalidEvent, RedisUnavailable
+from playhead.streams.events import Event, Recorded, new_event
+from playhead.streams.partitions import Partition
+from playhead.streams.refusals import AWAY, is_passing
+from playhead.streams.telemetry import about
 
 _Result = TypeVar("_Result")
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from playhead.checks.check import Check
-from streams.errors import StoreUnavailable
-from streams.objects import Objects
+from playhead.streams.errors import StoreUnavailable
+from playhead.streams.objects import Objects
 
 _NO_SUCH_OBJECT = "playhead-doctor"
 

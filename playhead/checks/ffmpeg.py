@@ -4,9 +4,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from consumers.recordings.errors import FfmpegMissing
-from consumers.recordings.ffmpeg import find_ffmpeg
 from playhead.checks.check import Check, judge
+from playhead.consumers.recordings.errors import FfmpegMissing
+from playhead.consumers.recordings.ffmpeg import find_ffmpeg
 
 _SECONDS = 20
 _ENCODER = "libmp3lame"

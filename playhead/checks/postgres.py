@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import psycopg
 
 from playhead.checks.check import Check, judge
-from projections.migrations import gone, lacking
-from projections.postgres import Connection, connect
+from playhead.projections.migrations import gone, lacking
+from playhead.projections.postgres import Connection, connect
 
 REACHABLE = "postgres reachable"
 _LOWEST = 15

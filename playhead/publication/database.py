@@ -9,9 +9,9 @@ from uuid import UUID
 
 from psycopg.rows import TupleRow
 
-from projections.migrations import require_upgraded
-from projections.postgres import connect
-from streams.events import format_time
+from playhead.projections.migrations import require_upgraded
+from playhead.projections.postgres import connect
+from playhead.streams.events import format_time
 
 _HERE = Path(__file__).parent
 _SCHEMA = (_HERE / "schema.sql").read_text()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from playhead.projections.json_files.index import DAILY
 from playhead.publication.checksums import NAME, read_sums, render_sums
 from playhead.publication.database import build, read
 from playhead.publication.days import copy_day, days, remove_day
@@ -13,7 +14,6 @@ from playhead.publication.errors import NothingThere
 from playhead.publication.exports import write_locations, write_organizations
 from playhead.publication.pages import Figures, figures, readme, stats
 from playhead.publication.release import Release
-from projections.json_files.index import DAILY
 
 DATABASE, ORGANIZATIONS, LOCATIONS = "organizations.sqlite", "organizations.ndjson", "locations.geojson"
 README, STATS = "README.md", "STATS.md"

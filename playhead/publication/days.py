@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
+from playhead.projections.json_files.index import DAILY, SUMMARY, is_day
 from playhead.publication.checksums import NAME, read_sums, render_sums
 from playhead.publication.release import Release
-from projections.json_files.index import DAILY, SUMMARY, is_day
 
 _PROCESSED, _SCRAPERS = "processed", "scrapers"
 

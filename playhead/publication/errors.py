@@ -7,7 +7,7 @@
     - GitFailed            git did not do what it was asked
 """
 
-from streams.errors import PlayheadError
+from playhead.streams.errors import PlayheadError
 
 
 class Occupied(PlayheadError):

@@ -14,7 +14,7 @@ from typing import Self
 import msgspec
 
 from playhead.publication.errors import Occupied, PublicationRunning
-from streams.disk import at_once, sync_many
+from playhead.streams.disk import at_once, sync_many
 
 STAGING = ".playhead-publish"
 _PLAN, _CHANGED, _NEW = "plan.json", "changed.json", "new"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from playhead.publication.errors import GitFailed
-from streams.errors import InvalidSetting
+from playhead.streams.errors import InvalidSetting
 
 _UNDER_WAY = {
     "MERGE_HEAD": "a merge",

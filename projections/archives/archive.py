@@ -17,14 +17,14 @@ from typing import cast
 import deflate
 import msgspec
 
-from projections.archives.captured import Captured
-from projections.archives.errors import ArchiveAltered
-from projections.archives.levels import DEFAULT_LEVEL
-from projections.encoding import decode, encode, indent
-from streams.blobs import CONTENT_LIMIT
-from streams.errors import InvalidEvent
-from streams.events import Event, parse_time
-from streams.filenames import decode_name, encode_name
+from playhead.projections.archives.captured import Captured
+from playhead.projections.archives.errors import ArchiveAltered
+from playhead.projections.archives.levels import DEFAULT_LEVEL
+from playhead.projections.encoding import decode, encode, indent
+from playhead.streams.blobs import CONTENT_LIMIT
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Event, parse_time
+from playhead.streams.filenames import decode_name, encode_name
 
 CONTENT, METADATA = "content.txt", "metadata.json"
 SUFFIX = ".tar.gz"

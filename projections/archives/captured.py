@@ -8,10 +8,10 @@ from datetime import datetime
 
 import msgspec
 
-from projections.encoding import decode, encode
-from projections.job_result import NULL, decode_members, text_or_none
-from streams.errors import InvalidEvent
-from streams.events import Event, parse_time
+from playhead.projections.encoding import decode, encode
+from playhead.projections.job_result import NULL, decode_members, text_or_none
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Event, parse_time
 
 _OWN = ("content", "encoding")
 

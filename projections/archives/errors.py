@@ -4,7 +4,7 @@
     - ArchiveAltered    an archive is not what was written
 """
 
-from streams.errors import PlayheadError
+from playhead.streams.errors import PlayheadError
 
 
 class ArchiveAltered(PlayheadError):

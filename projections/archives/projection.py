@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
-from projections.archives.archive import archive_name, make_archive
-from projections.archives.captured import decode_captured
-from projections.archives.levels import DEFAULT_LEVEL
-from streams import disk
-from streams.blobs import Blobs
-from streams.captures import CAPTURED
-from streams.events import Event
-from streams.objects import Objects, Staged
-from streams.partitions import Partition
-from streams.sinks import Batch, Outcome
+from playhead.projections.archives.archive import archive_name, make_archive
+from playhead.projections.archives.captured import decode_captured
+from playhead.projections.archives.levels import DEFAULT_LEVEL
+from playhead.streams import disk
+from playhead.streams.blobs import Blobs
+from playhead.streams.captures import CAPTURED
+from playhead.streams.events import Event
+from playhead.streams.objects import Objects, Staged
+from playhead.streams.partitions import Partition
+from playhead.streams.sinks import Batch, Outcome
 
 _THREADS = 4
 """Compression and writing let go of the interpreter; each thread has one content and its archive in memory."""

@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from projections.archives.archive import archive_name, describe, read_archive
-from projections.archives.captured import Captured, decode_captured
-from projections.archives.errors import ArchiveAltered
-from projections.encoding import decode
-from projections.verification import Lack
-from streams.captures import CAPTURED
-from streams.errors import InvalidEvent
-from streams.events import Event, Recorded
-from streams.objects import Objects
+from playhead.projections.archives.archive import archive_name, describe, read_archive
+from playhead.projections.archives.captured import Captured, decode_captured
+from playhead.projections.archives.errors import ArchiveAltered
+from playhead.projections.encoding import decode
+from playhead.projections.verification import Lack
+from playhead.streams.captures import CAPTURED
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Event, Recorded
+from playhead.streams.objects import Objects
 
 
 class ArchivesVerification:

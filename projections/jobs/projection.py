@@ -6,11 +6,11 @@ from pathlib import Path
 
 import psycopg
 
-from projections.jobs.rows import Row, copy_lines, row
-from projections.postgres import Connection
-from projections.table_sink import TableSink
-from streams.events import Recorded
-from streams.sinks import Batch, Outcome
+from playhead.projections.jobs.rows import Row, copy_lines, row
+from playhead.projections.postgres import Connection
+from playhead.projections.table_sink import TableSink
+from playhead.streams.events import Recorded
+from playhead.streams.sinks import Batch, Outcome
 
 _PART = 25
 """Rows handed over at once."""
@@ -35,7 +35,7 @@ class Jobs(TableSink):
 
         Raises:
             InvalidEvent: an event has no job_id that Postgres can store.
-            psycopg.Error: `projections.failures` tells whether it passes.
+            psycopg.Error: `playhead.projections.failures` tells whether it passes.
         """
         rows = self._rows(batch.events)
         try:

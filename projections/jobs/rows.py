@@ -8,9 +8,16 @@ from datetime import datetime
 
 import msgspec
 
-from projections.job_result import NULL, JobResult, decode_job_result, decode_members, integer_or_none, text_or_none
-from streams.errors import InvalidEvent
-from streams.events import Recorded, parse_time
+from playhead.projections.job_result import (
+    NULL,
+    JobResult,
+    decode_job_result,
+    decode_members,
+    integer_or_none,
+    text_or_none,
+)
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Recorded, parse_time
 
 _ABSENT, _NEXT, _END = b"\xff", b"\xfe", b"\xfd"
 """Bytes that UTF-8 never holds, so that many rows are escaped at once."""

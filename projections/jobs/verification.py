@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from projections.job_result import decode_job_result
-from projections.jobs.projection import Jobs
-from projections.postgres import Database
-from projections.verification import Lack
-from streams.errors import InvalidEvent
-from streams.events import Recorded
+from playhead.projections.job_result import decode_job_result
+from playhead.projections.jobs.projection import Jobs
+from playhead.projections.postgres import Database
+from playhead.projections.verification import Lack
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Recorded
 
 _STANDING = (Path(__file__).parent / "standing.sql").read_bytes()
 

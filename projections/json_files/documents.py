@@ -4,11 +4,11 @@ from datetime import datetime
 
 import msgspec
 
-from projections.encoding import decode, encode, indent
-from projections.job_result import NULL, decode_job, decode_members
-from projections.json_files.summaries import Entry
-from streams.errors import InvalidEvent
-from streams.events import Recorded, format_time, parse_time
+from playhead.projections.encoding import decode, encode, indent
+from playhead.projections.job_result import NULL, decode_job, decode_members
+from playhead.projections.json_files.summaries import Entry
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Recorded, format_time, parse_time
 
 STATUSES = {"job.completed": "completed", "job.failed": "failed"}
 """The event types this projection takes, and the status of a payload without one."""

@@ -5,7 +5,7 @@
     - UnreadableSummary a day's summary was changed by somebody else
 """
 
-from streams.errors import PlayheadError
+from playhead.streams.errors import PlayheadError
 
 
 class Fenced(PlayheadError):

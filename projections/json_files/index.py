@@ -6,10 +6,10 @@ import re
 
 import msgspec
 
-from projections.encoding import decode, encode
-from projections.json_files.errors import UnreadableSummary
-from projections.json_files.summaries import UNKNOWN, Entry, decode_summary, encode_summary
-from streams.directories import identity, is_regular, list_names, opened, read_regular
+from playhead.projections.encoding import decode, encode
+from playhead.projections.json_files.errors import UnreadableSummary
+from playhead.projections.json_files.summaries import UNKNOWN, Entry, decode_summary, encode_summary
+from playhead.streams.directories import identity, is_regular, list_names, opened, read_regular
 
 DAILY = "daily"
 SUMMARY = "summary.json"

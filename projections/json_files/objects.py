@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from projections.json_files.documents import STATUSES, Document, make_document
-from projections.json_files.errors import UnreadableSummary
-from projections.json_files.index import DAILY, SUMMARY, is_day
-from projections.json_files.summaries import Entry, decode_summary, encode_summary
-from streams.buckets import Bucket
-from streams.partitions import Partition
-from streams.sinks import Batch, Outcome
+from playhead.projections.json_files.documents import STATUSES, Document, make_document
+from playhead.projections.json_files.errors import UnreadableSummary
+from playhead.projections.json_files.index import DAILY, SUMMARY, is_day
+from playhead.projections.json_files.summaries import Entry, decode_summary, encode_summary
+from playhead.streams.buckets import Bucket
+from playhead.streams.partitions import Partition
+from playhead.streams.sinks import Batch, Outcome
 
 LATEST = "latest"
 _THREADS = 16

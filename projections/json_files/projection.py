@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from projections.json_files.documents import STATUSES, Document, make_document, read_event_id
-from projections.json_files.index import DAILY, SUMMARY, Day, Fact, Index, is_day, list_days, render
-from projections.json_files.staging import Staging
-from streams import disk
-from streams.directories import identity, opened, read_regular, sync_directories
-from streams.disk import sync_many
-from streams.partitions import Partition
-from streams.sinks import Batch, Outcome
+from playhead.projections.json_files.documents import STATUSES, Document, make_document, read_event_id
+from playhead.projections.json_files.index import DAILY, SUMMARY, Day, Fact, Index, is_day, list_days, render
+from playhead.projections.json_files.staging import Staging
+from playhead.streams import disk
+from playhead.streams.directories import identity, opened, read_regular, sync_directories
+from playhead.streams.disk import sync_many
+from playhead.streams.partitions import Partition
+from playhead.streams.sinks import Batch, Outcome
 
 _ATTEMPTS = 3
 _LATEST = "latest"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from projections.json_files.errors import Fenced
-from streams import failpoints
-from streams.directories import identity, list_names, open_directory, opened, read_regular
-from streams.disk import PRIVATE, write_all
-from streams.failpoints import Point
+from playhead.projections.json_files.errors import Fenced
+from playhead.streams import failpoints
+from playhead.streams.directories import identity, list_names, open_directory, opened, read_regular
+from playhead.streams.disk import PRIVATE, write_all
+from playhead.streams.failpoints import Point
 
 STAGING = ".staging"
 _EPOCH = "epoch"

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from projections.encoding import decode, encode, indent
-from streams.filenames import encode_name
+from playhead.projections.encoding import decode, encode, indent
+from playhead.streams.filenames import encode_name
 
 UNKNOWN = "unknown"
 

@@ -5,15 +5,15 @@ import os
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
-from projections.job_result import decode_job_result
-from projections.json_files.documents import STATUSES, Document, make_document, read_event_id
-from projections.json_files.index import DAILY
-from projections.json_files.objects import object_name
-from projections.verification import Lack
-from streams.buckets import Bucket
-from streams.directories import opened, read_regular
-from streams.errors import InvalidEvent
-from streams.events import Recorded
+from playhead.projections.job_result import decode_job_result
+from playhead.projections.json_files.documents import STATUSES, Document, make_document, read_event_id
+from playhead.projections.json_files.index import DAILY
+from playhead.projections.json_files.objects import object_name
+from playhead.projections.verification import Lack
+from playhead.streams.buckets import Bucket
+from playhead.streams.directories import opened, read_regular
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Recorded
 
 
 class JsonFilesVerification:

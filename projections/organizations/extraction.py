@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import msgspec
 
-from projections.organizations.answers import REPAIR_READS, read_text
-from projections.organizations.budget import Budget
-from projections.organizations.places import place
-from projections.organizations.records import Hours, Location, Phone, Record, Service
-from projections.organizations.schedules import schedules
-from projections.organizations.values import Object, first, objects, strings
+from playhead.projections.organizations.answers import REPAIR_READS, read_text
+from playhead.projections.organizations.budget import Budget
+from playhead.projections.organizations.places import place
+from playhead.projections.organizations.records import Hours, Location, Phone, Record, Service
+from playhead.projections.organizations.schedules import schedules
+from playhead.projections.organizations.values import Object, first, objects, strings
 
 ORGANIZATIONS = 2_000
 PARTS = 200

@@ -7,8 +7,8 @@ from itertools import product
 
 import msgspec
 
-from projections.organizations.places import NEAR, address_keys, cell, distance, folded, town
-from projections.organizations.records import Record
+from playhead.projections.organizations.places import NEAR, address_keys, cell, distance, folded, town
+from playhead.projections.organizations.records import Record
 
 _LEGAL = frozenset({"inc", "incorporated", "llc", "corp", "corporation", "ltd", "nfp", "npo"})
 _OFFERS = tuple(

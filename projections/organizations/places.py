@@ -6,8 +6,8 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 
-from projections.organizations.records import Location
-from projections.organizations.values import Object, coordinates, first, objects, strings, text
+from playhead.projections.organizations.records import Location
+from playhead.projections.organizations.values import Object, coordinates, first, objects, strings, text
 
 NEAR = 250.0
 """Metres within which two places of one name are one."""

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import msgspec
 
-from projections.job_result import decode_job_result
-from projections.organizations.answers import Answer, Reason, read_answer
-from projections.organizations.extraction import organizations
-from projections.organizations.matching import Profile, name_key, profile
-from projections.organizations.reconciliation import Change, reconcile
-from projections.organizations.values import text
-from projections.postgres import Connection
-from projections.table_sink import TableSink
-from streams.errors import InvalidEvent
-from streams.events import Recorded, format_time, parse_time
-from streams.sinks import Batch, Outcome
+from playhead.projections.job_result import decode_job_result
+from playhead.projections.organizations.answers import Answer, Reason, read_answer
+from playhead.projections.organizations.extraction import organizations
+from playhead.projections.organizations.matching import Profile, name_key, profile
+from playhead.projections.organizations.reconciliation import Change, reconcile
+from playhead.projections.organizations.values import text
+from playhead.projections.postgres import Connection
+from playhead.projections.table_sink import TableSink
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Recorded, format_time, parse_time
+from playhead.streams.sinks import Batch, Outcome
 
 _HERE = Path(__file__).parent
 _STANDING = (_HERE / "standing.sql").read_bytes()
@@ -50,7 +50,7 @@ class Organizations(TableSink):
 
         Raises:
             InvalidEvent: an event has no job_id that Postgres can store.
-            psycopg.Error: `projections.failures` tells whether it passes.
+            psycopg.Error: `playhead.projections.failures` tells whether it passes.
         """
         readings: dict[str, Reading] = {}
         for recorded in batch.events:

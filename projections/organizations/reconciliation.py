@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 from psycopg.sql import SQL, Identifier
 
-from projections.organizations.matching import Groups, Profile, same
-from projections.organizations.records import Record
-from projections.organizations.rows import NEWEST, Rows, Source, organization_id, rows
-from projections.postgres import Connection
-from streams.events import format_time
+from playhead.projections.organizations.matching import Groups, Profile, same
+from playhead.projections.organizations.records import Record
+from playhead.projections.organizations.rows import NEWEST, Rows, Source, organization_id, rows
+from playhead.projections.postgres import Connection
+from playhead.streams.events import format_time
 
 _HERE = Path(__file__).parent
 _LEFT, _KNOWN, _MEMBERS, _CANDIDATES, _OLDEST, _MATCH, _RENAME, _ASSIGN, _NEWEST = (

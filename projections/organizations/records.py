@@ -2,7 +2,7 @@
 
 import msgspec
 
-from projections.organizations.schedules import Schedule
+from playhead.projections.organizations.schedules import Schedule
 
 
 class Location(msgspec.Struct, frozen=True, omit_defaults=True):

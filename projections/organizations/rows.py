@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from projections.organizations.matching import Groups, phone_key
-from projections.organizations.places import address_keys, folded, region, town
-from projections.organizations.records import Location, Phone, Record, Service
-from projections.organizations.schedules import Schedule
+from playhead.projections.organizations.matching import Groups, phone_key
+from playhead.projections.organizations.places import address_keys, folded, region, town
+from playhead.projections.organizations.records import Location, Phone, Record, Service
+from playhead.projections.organizations.schedules import Schedule
 
 NEWEST = 100
 """Sources of an organization that its rows are made of."""

@@ -6,7 +6,7 @@ from datetime import date
 
 import msgspec
 
-from projections.organizations.values import Object, first, objects, strings, text
+from playhead.projections.organizations.values import Object, first, objects, strings, text
 
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 LIMIT = 500

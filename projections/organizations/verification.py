@@ -6,15 +6,15 @@ from pathlib import Path
 import msgspec
 from psycopg.sql import SQL, Identifier
 
-from projections.job_result import decode_job_result
-from projections.organizations.matching import Groups, Profile, same
-from projections.organizations.projection import Organizations, Reading, read
-from projections.organizations.reconciliation import derived
-from projections.organizations.rows import Rows, organization_id
-from projections.postgres import Connection, Database
-from projections.verification import Lack, Stray
-from streams.errors import InvalidEvent
-from streams.events import Recorded
+from playhead.projections.job_result import decode_job_result
+from playhead.projections.organizations.matching import Groups, Profile, same
+from playhead.projections.organizations.projection import Organizations, Reading, read
+from playhead.projections.organizations.reconciliation import derived
+from playhead.projections.organizations.rows import Rows, organization_id
+from playhead.projections.postgres import Connection, Database
+from playhead.projections.verification import Lack, Stray
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Recorded
 
 _HERE = Path(__file__).parent
 _STANDING, _UNMATCHED, _ORGANIZATIONS_OF, _RESULTS_DIFFER, _SOURCES_DIFFER, _MEMBERS, _CANDIDATES, _OLDEST, _STRAYS = (

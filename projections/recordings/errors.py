@@ -4,7 +4,7 @@
     - InvalidTransition  the event does not follow from what happened before
 """
 
-from streams.errors import InvalidEvent
+from playhead.streams.errors import InvalidEvent
 
 
 class InvalidTransition(InvalidEvent):

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from projections.recordings.errors import InvalidTransition
-from projections.recordings.rows import Meeting, MeetingStatus, Recording, TempRecording
-from streams.events import Event, Recorded, parse_time
-from streams.recordings import (
+from playhead.projections.recordings.errors import InvalidTransition
+from playhead.projections.recordings.rows import Meeting, MeetingStatus, Recording, TempRecording
+from playhead.streams.events import Event, Recorded, parse_time
+from playhead.streams.recordings import (
     ChunkCleaned,
     ChunkExpired,
     ChunkFlushed,

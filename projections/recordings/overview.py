@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 from psycopg.rows import class_row
 
-from projections.postgres import Connection
-from projections.recordings.rows import MeetingStatus
+from playhead.projections.postgres import Connection
+from playhead.projections.recordings.rows import MeetingStatus
 
 _OVERVIEW = Path(__file__).with_name("overview.sql").read_bytes()
 

@@ -2,13 +2,13 @@
 
 from functools import partial
 
-from projections.postgres import Connection
-from projections.recordings.fold import Fold, Payload, read
-from projections.recordings.rows import find_chunks, find_meetings, store
-from projections.table_sink import TableSink
-from streams.events import Recorded
-from streams.recordings import OfChunk, RecordingPromoted
-from streams.sinks import Batch, Outcome
+from playhead.projections.postgres import Connection
+from playhead.projections.recordings.fold import Fold, Payload, read
+from playhead.projections.recordings.rows import find_chunks, find_meetings, store
+from playhead.projections.table_sink import TableSink
+from playhead.streams.events import Recorded
+from playhead.streams.recordings import OfChunk, RecordingPromoted
+from playhead.streams.sinks import Batch, Outcome
 
 
 class Recordings(TableSink):
@@ -30,7 +30,7 @@ class Recordings(TableSink):
 
         Raises:
             InvalidEvent: an event is not what its type says, or does not follow from what happened before.
-            psycopg.Error: `projections.failures` tells whether it passes.
+            psycopg.Error: `playhead.projections.failures` tells whether it passes.
         """
         known = [(recorded, payload) for recorded in batch.events if (payload := read(recorded)) is not None]
         return self._commit(batch, partial(self._write, known=known))

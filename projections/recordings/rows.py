@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 from psycopg.rows import class_row
 
-from projections.postgres import Connection
+from playhead.projections.postgres import Connection
 
 MeetingStatus = Literal["ACTIVE", "STOPPED", "PROMOTED", "PROMOTION_FAILED"]
 TranscodeStatus = Literal["QUEUED", "IN_PROGRESS", "DONE", "FAILED"]

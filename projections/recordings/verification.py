@@ -7,9 +7,9 @@ from typing import Literal
 
 import msgspec
 
-from projections.postgres import Database
-from projections.recordings.fold import Fold, read
-from projections.recordings.rows import (
+from playhead.projections.postgres import Database
+from playhead.projections.recordings.fold import Fold, read
+from playhead.projections.recordings.rows import (
     Meeting,
     Recording,
     TempRecording,
@@ -18,10 +18,10 @@ from projections.recordings.rows import (
     recordings_of,
     remove_meeting,
 )
-from projections.verification import Lack, LackKind
-from streams.errors import InvalidEvent
-from streams.events import Recorded
-from streams.recording_files import RecordingFiles
+from playhead.projections.verification import Lack, LackKind
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Recorded
+from playhead.streams.recording_files import RecordingFiles
 
 _BATCH = 500
 

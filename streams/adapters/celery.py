@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 from celery import Celery, signals
 
-from streams.adapters.outcomes import HEADER, Finished, error_text, mapping, recording
-from streams.adapters.outcomes import record as append
-from streams.events import format_time, parse_time
-from streams.producer import Producer
+from playhead.streams.adapters.outcomes import HEADER, Finished, error_text, mapping, recording
+from playhead.streams.adapters.outcomes import record as append
+from playhead.streams.events import format_time, parse_time
+from playhead.streams.producer import Producer
 
 _STARTED = "playhead_started"
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import uuid_utils
 
-from streams.adapters.outcomes import Describe, Finished, error_text, mapping, record, recording
-from streams.producer import Producer
+from playhead.streams.adapters.outcomes import Describe, Finished, error_text, mapping, record, recording
+from playhead.streams.producer import Producer
 
 P = ParamSpec("P")
 R = TypeVar("R")

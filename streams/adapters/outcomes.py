@@ -9,10 +9,10 @@ from typing import Literal, Protocol, cast
 
 import msgspec
 
-from streams.errors import EventTooLarge, InvalidEvent
-from streams.events import Event, format_time, new_event
-from streams.payloads import JobOutcome
-from streams.producer import Producer
+from playhead.streams.errors import EventTooLarge, InvalidEvent
+from playhead.streams.events import Event, format_time, new_event
+from playhead.streams.payloads import JobOutcome
+from playhead.streams.producer import Producer
 
 HEADER = "playhead"
 """Where RQ's `meta` and Celery's headers hold the description of a job."""

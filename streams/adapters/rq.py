@@ -15,8 +15,8 @@ from typing import Literal
 from rq import Callback
 from rq.job import Job
 
-from streams.adapters.outcomes import HEADER, Finished, error_text, mapping, record, recording
-from streams.producer import Producer
+from playhead.streams.adapters.outcomes import HEADER, Finished, error_text, mapping, record, recording
+from playhead.streams.producer import Producer
 
 _FLUSH_SECONDS = 0.5
 _RETRIES = "retries"

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from playhead.embedded.servers import running_servers
 from playhead.status import read_status
-from streams.connections import connect
+from playhead.streams.connections import connect
 
 
 class Stack:

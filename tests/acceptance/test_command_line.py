@@ -14,8 +14,8 @@ import pytest
 from redis import Redis
 
 from playhead.embedded.servers import Servers, embedded_servers
+from playhead.projections.migrations import upgrade
 from playhead.settings import DEFAULTS
-from projections.migrations import upgrade
 
 PLAYHEAD = [sys.executable, "-m", "playhead"]
 CLEAN = {name: value for name, value in os.environ.items() if name not in DEFAULTS}

@@ -18,7 +18,7 @@ import pytest
 from playhead.embedded.directory import load_running
 from playhead.embedded.servers import running_servers
 from playhead.settings import DEFAULTS
-from streams.partitions import Partition
+from playhead.streams.partitions import Partition
 from tests.integration.servers import make_server, plain_client
 
 DOCS = Path(__file__).parents[2] / "docs"

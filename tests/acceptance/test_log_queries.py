@@ -10,11 +10,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from eventlog.writer import EventLog
-from streams.events import Recorded, new_event
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch, Source
+from playhead.eventlog.writer import EventLog
+from playhead.streams.events import Recorded, new_event
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Source
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "event-log.md"
 PAYLOADS = [

@@ -8,11 +8,11 @@ import wave
 import psycopg
 import pytest
 
-from consumers.recordings.ffmpeg import Pcm
+from playhead.consumers.recordings.ffmpeg import Pcm
 from playhead.embedded.servers import embedded_servers
-from streams.producer import Producer
-from streams.recording_files import Chunk, RecordingFiles
-from streams.recordings import MeetingStarted, subject_of
+from playhead.streams.producer import Producer
+from playhead.streams.recording_files import Chunk, RecordingFiles
+from playhead.streams.recordings import MeetingStarted, subject_of
 from tests.integration.processes import Playhead
 from tests.integration.servers import plain_client
 from tests.integration.sound import RECORDINGS, flush, sha256, tone

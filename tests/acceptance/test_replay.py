@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from eventlog.reader import stat
 from playhead.embedded.servers import embedded_servers
+from playhead.eventlog.reader import stat
 from tests.integration.processes import JOB, Playhead
 from tests.integration.topologies import is_deleted
 

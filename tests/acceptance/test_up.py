@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from consumers.recordings.mp3 import read_mp3
+from playhead.consumers.recordings.mp3 import read_mp3
 from playhead.embedded.directory import load_running
 from playhead.registry import STREAMS
 from playhead.settings import DEFAULTS

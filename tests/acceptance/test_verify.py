@@ -5,9 +5,9 @@ from pathlib import Path
 
 import psycopg
 
-from eventlog.writer import EventLog
 from playhead.embedded.servers import running_servers
-from streams.partitions import Partition
+from playhead.eventlog.writer import EventLog
+from playhead.streams.partitions import Partition
 
 
 def test_what_was_removed_or_altered_by_hand_is_named_and_repaired(stack):

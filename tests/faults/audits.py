@@ -4,7 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from streams.events import Event
+from playhead.streams.events import Event
 from tests.faults.effects import KINDS, archived, effects_in, rows_in, subject_of
 from tests.faults.reports import Harm
 from tests.integration.stage import Stage

@@ -4,19 +4,19 @@ import os
 import signal
 from pathlib import Path
 
-from consumers.process import ProcessSettings, run_consumer
-from consumers.reader import ReaderSettings
-from consumers.work.process import WorkerProcessSettings, run_worker
-from consumers.work.worker import Task, WorkerSettings
-from eventlog.writer import EventLog
-from projections.archives.projection import Archives
-from projections.failures import is_transient
-from projections.jobs.projection import Jobs
-from projections.json_files.projection import JsonFiles
-from projections.organizations.projection import Organizations
-from projections.recordings.projection import Recordings
-from streams.events import Event
-from streams.sinks import Batch, Outcome, Sink
+from playhead.consumers.process import ProcessSettings, run_consumer
+from playhead.consumers.reader import ReaderSettings
+from playhead.consumers.work.process import WorkerProcessSettings, run_worker
+from playhead.consumers.work.worker import Task, WorkerSettings
+from playhead.eventlog.writer import EventLog
+from playhead.projections.archives.projection import Archives
+from playhead.projections.failures import is_transient
+from playhead.projections.jobs.projection import Jobs
+from playhead.projections.json_files.projection import JsonFiles
+from playhead.projections.organizations.projection import Organizations
+from playhead.projections.recordings.projection import Recordings
+from playhead.streams.events import Event
+from playhead.streams.sinks import Batch, Outcome, Sink
 from tests.faults import naive, studio
 from tests.faults.effects import KINDS
 from tests.faults.nursery import Spec

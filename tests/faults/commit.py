@@ -4,11 +4,11 @@ import json
 import sys
 from pathlib import Path
 
-from projections.json_files.projection import JsonFiles
-from streams.events import Recorded
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch, Source
+from playhead.projections.json_files.projection import JsonFiles
+from playhead.streams.events import Recorded
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Source
 from tests.documents import job
 
 PARTITION = Partition("jobs", 0)

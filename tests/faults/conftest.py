@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from streams.names import presence_key
-from streams.partitions import Partition
+from playhead.streams.names import presence_key
+from playhead.streams.partitions import Partition
 from tests.faults.audits import audit
 from tests.faults.decoders import DECODERS
 from tests.faults.effects import KINDS, note_effects

@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 import psycopg
 
-from projections.archives.archive import read_archive
-from streams.captures import CAPTURED
-from streams.events import Event
+from playhead.projections.archives.archive import read_archive
+from playhead.streams.captures import CAPTURED
+from playhead.streams.events import Event
 from tests.documents import job
 
 TIME = "2025-08-09T06:36:59Z"

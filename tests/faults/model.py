@@ -20,26 +20,26 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from consumers.errors import HoldLost
-from consumers.group import Group
-from consumers.observer import Observer
-from consumers.reader import Reader, ReaderSettings
-from consumers.trimming import trim
-from consumers.work.holds import Holds
-from consumers.work.recovery import WorkRecovery
-from consumers.work.worker import Task
-from eventlog.history import History
-from eventlog.reader import read
-from eventlog.writer import EventLog
-from projections.failures import is_transient
-from projections.json_files.documents import read_event_id
-from projections.json_files.projection import JsonFiles
-from streams.entries import decode
-from streams.events import Event
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.producer import Producer
-from streams.sinks import Batch, Outcome, Sink
+from playhead.consumers.errors import HoldLost
+from playhead.consumers.group import Group
+from playhead.consumers.observer import Observer
+from playhead.consumers.reader import Reader, ReaderSettings
+from playhead.consumers.trimming import trim
+from playhead.consumers.work.holds import Holds
+from playhead.consumers.work.recovery import WorkRecovery
+from playhead.consumers.work.worker import Task
+from playhead.eventlog.history import History
+from playhead.eventlog.reader import read
+from playhead.eventlog.writer import EventLog
+from playhead.projections.failures import is_transient
+from playhead.projections.json_files.documents import read_event_id
+from playhead.projections.json_files.projection import JsonFiles
+from playhead.streams.entries import decode
+from playhead.streams.events import Event
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.producer import Producer
+from playhead.streams.sinks import Batch, Outcome, Sink
 from tests.documents import job
 from tests.faults.reports import Harm
 from tests.integration.servers import RedisServer, plain_client

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import psycopg
 
-from consumers.continuity import Continuity
-from consumers.delivery import Delivery
-from consumers.errors import HoldLost
-from consumers.group import Group
-from consumers.work.holds import Holds, Taken
-from streams import disk, failpoints
-from streams.entries import RawEntry
-from streams.failpoints import Point
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch, Outcome, Sink
+from playhead.consumers.continuity import Continuity
+from playhead.consumers.delivery import Delivery
+from playhead.consumers.errors import HoldLost
+from playhead.consumers.group import Group
+from playhead.consumers.work.holds import Holds, Taken
+from playhead.streams import disk, failpoints
+from playhead.streams.entries import RawEntry
+from playhead.streams.failpoints import Point
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Outcome, Sink
 from tests.faults.effects import KINDS, subject_of
 
 

@@ -20,8 +20,8 @@ from types import MappingProxyType
 
 import msgspec
 
-from streams import failpoints
-from streams.names import TestVariable
+from playhead.streams import failpoints
+from playhead.streams.names import TestVariable
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60
@@ -48,7 +48,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     max_deliveries: int = 1_000_000
     control: str | None = None
     failpoint: str | None = None
-    """As `streams.failpoints` reads it from the environment."""
+    """As `playhead.streams.failpoints` reads it from the environment."""
     segment_bytes: int = 64 * 1024 * 1024
     poison: str | None = None
     recovering: bool = False

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import psycopg
 
-from consumers.recordings.ffmpeg import Ffmpeg, Pcm, find_ffmpeg
-from consumers.recordings.progress import Progress
-from consumers.recordings.promote import Promote, PromoteSettings
-from consumers.recordings.promotion import Promoter
-from consumers.recordings.transcode import Transcode
-from consumers.work.process import WorkerProcessSettings, run_worker
-from consumers.work.worker import WorkerSettings
-from projections.failures import is_transient
-from projections.recordings.rows import find_meetings, recordings_of
-from streams.connections import connect
-from streams.producer import Producer
-from streams.recorder import Recorder, RecorderSettings
-from streams.recording_files import RecordingFiles
-from streams.recordings import make_chunk_id
+from playhead.consumers.recordings.ffmpeg import Ffmpeg, Pcm, find_ffmpeg
+from playhead.consumers.recordings.progress import Progress
+from playhead.consumers.recordings.promote import Promote, PromoteSettings
+from playhead.consumers.recordings.promotion import Promoter
+from playhead.consumers.recordings.transcode import Transcode
+from playhead.consumers.work.process import WorkerProcessSettings, run_worker
+from playhead.consumers.work.worker import WorkerSettings
+from playhead.projections.failures import is_transient
+from playhead.projections.recordings.rows import find_meetings, recordings_of
+from playhead.streams.connections import connect
+from playhead.streams.producer import Producer
+from playhead.streams.recorder import Recorder, RecorderSettings
+from playhead.streams.recording_files import RecordingFiles
+from playhead.streams.recordings import make_chunk_id
 from tests.faults import naive
 from tests.faults.nursery import Spec
 from tests.faults.reports import Harm

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from consumers.continuity import Continuity
-from streams.entries import RawEntry, decode, encode
-from streams.positions import Position
+from playhead.consumers.continuity import Continuity
+from playhead.streams.entries import RawEntry, decode, encode
+from playhead.streams.positions import Position
 from tests.documents import job
 from tests.faults.naive import note_only
 from tests.faults.reports import Harm, Report

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from streams.failpoints import Point
+from playhead.streams.failpoints import Point
 from tests.faults.conftest import Stopwatch
 from tests.faults.effects import KINDS
 from tests.faults.reports import Harm, Report

@@ -6,7 +6,7 @@ import signal
 import psutil
 import pytest
 
-from streams.failpoints import Point
+from playhead.streams.failpoints import Point
 from tests.documents import job
 from tests.faults.conftest import Stopwatch
 from tests.faults.reports import Harm, Report

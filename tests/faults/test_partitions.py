@@ -4,7 +4,7 @@ import random
 import signal
 import threading
 
-from streams.partitions import Partition
+from playhead.streams.partitions import Partition
 from tests.documents import job
 from tests.faults.conftest import Stopwatch
 from tests.faults.reports import Harm, Report

@@ -2,9 +2,9 @@
 
 import random
 
-from projections.failures import is_transient
-from projections.jobs.projection import Jobs
-from streams.events import Event
+from playhead.projections.failures import is_transient
+from playhead.projections.jobs.projection import Jobs
+from playhead.streams.events import Event
 from tests.documents import job
 from tests.faults.reports import Harm, Report
 

@@ -2,10 +2,10 @@
 
 import random
 
-from consumers.process import ProcessSettings
-from consumers.reader import ReaderSettings
-from eventlog.writer import EventLog
-from projections.jobs.projection import Jobs
+from playhead.consumers.process import ProcessSettings
+from playhead.consumers.reader import ReaderSettings
+from playhead.eventlog.writer import EventLog
+from playhead.projections.jobs.projection import Jobs
 from tests.documents import job
 from tests.faults.reports import Harm, Report
 from tests.integration.stage import JOBS, Consumer

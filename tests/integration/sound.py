@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from consumers.recordings.ffmpeg import Children, Ffmpeg, Pcm, find_ffmpeg
-from consumers.recordings.mp3 import read_mp3
-from streams.entries import RawEntry, decode
-from streams.partitions import Partition
-from streams.recording_files import Chunk, RecordingFiles
-from streams.recordings import ChunkFlushed, make_chunk_id, make_event_id, subject_of
+from playhead.consumers.recordings.ffmpeg import Children, Ffmpeg, Pcm, find_ffmpeg
+from playhead.consumers.recordings.mp3 import read_mp3
+from playhead.streams.entries import RawEntry, decode
+from playhead.streams.partitions import Partition
+from playhead.streams.recording_files import Chunk, RecordingFiles
+from playhead.streams.recordings import ChunkFlushed, make_chunk_id, make_event_id, subject_of
 
 RECORDINGS = Partition("recordings", 0)
 STEREO = Pcm()

@@ -12,23 +12,23 @@ from pathlib import Path
 import psycopg
 from prometheus_client import CollectorRegistry
 
-from consumers.broker import connect, make_broker
-from consumers.metrics import PrometheusObserver
-from consumers.parked import Parked, ParkedEvents
-from consumers.process import ProcessSettings, _Serving
-from consumers.reader import ReaderSettings
-from eventlog.reader import read
-from eventlog.writer import EventLog
-from projections.failures import is_transient
-from projections.jobs.projection import Jobs
-from projections.json_files.documents import read_event_id
-from projections.json_files.projection import JsonFiles
-from projections.migrations import upgrade
-from streams.events import Event
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.producer import Producer
-from streams.sinks import Sink
+from playhead.consumers.broker import connect, make_broker
+from playhead.consumers.metrics import PrometheusObserver
+from playhead.consumers.parked import Parked, ParkedEvents
+from playhead.consumers.process import ProcessSettings, _Serving
+from playhead.consumers.reader import ReaderSettings
+from playhead.eventlog.reader import read
+from playhead.eventlog.writer import EventLog
+from playhead.projections.failures import is_transient
+from playhead.projections.jobs.projection import Jobs
+from playhead.projections.json_files.documents import read_event_id
+from playhead.projections.json_files.projection import JsonFiles
+from playhead.projections.migrations import upgrade
+from playhead.streams.events import Event
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.producer import Producer
+from playhead.streams.sinks import Sink
 from tests.integration.servers import RedisServer, plain_client
 
 SINKS = ("log", "json-files", "jobs")

@@ -14,14 +14,14 @@ import pytest
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from consumers.errors import TryAgain
-from consumers.process import ProcessSettings
-from consumers.reader import ReaderSettings
-from consumers.trimming import trim
+from playhead.consumers.errors import TryAgain
+from playhead.consumers.process import ProcessSettings
+from playhead.consumers.reader import ReaderSettings
+from playhead.consumers.trimming import trim
 from playhead.settings import DEFAULTS
-from streams.events import new_event
-from streams.names import presence_key
-from streams.producer import Producer
+from playhead.streams.events import new_event
+from playhead.streams.names import presence_key
+from playhead.streams.producer import Producer
 from tests.documents import job
 from tests.integration.servers import plain_client
 from tests.integration.stage import JOBS, SINKS, Consumer, Stage, fields

@@ -14,13 +14,13 @@ import pytest
 from rq import Queue, Retry
 from rq.job import Job
 
-from projections.job_result import decode_job_result
-from streams.adapters import rq as rq_adapter
-from streams.adapters.functions import record_job
-from streams.entries import RawEntry, decode
-from streams.partitions import Partition
-from streams.producer import Producer
-from streams.spool import Spool
+from playhead.projections.job_result import decode_job_result
+from playhead.streams.adapters import rq as rq_adapter
+from playhead.streams.adapters.functions import record_job
+from playhead.streams.entries import RawEntry, decode
+from playhead.streams.partitions import Partition
+from playhead.streams.producer import Producer
+from playhead.streams.spool import Spool
 from tests.integration.servers import plain_client
 
 JOBS = Partition("jobs", 0)
@@ -42,8 +42,8 @@ def odd():
 CELERY_APP = """
 import os
 from celery import Celery
-from streams.adapters.celery import record
-from streams.producer import Producer
+from playhead.streams.adapters.celery import record
+from playhead.streams.producer import Producer
 
 app = Celery("work", broker=os.environ["BROKER"], backend=os.environ["BROKER"])
 app.conf.task_always_eager = False

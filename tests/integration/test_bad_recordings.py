@@ -5,14 +5,14 @@ import shutil
 
 import pytest
 
-from consumers.parked import ParkedEvents
-from consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
-from consumers.recordings.transcode import Transcode
-from consumers.work.worker import WorkerSettings
-from streams.errors import AudioNotWritten
-from streams.producer import Producer
-from streams.recorder import Recorder, RecorderSettings
-from streams.recording_files import Chunk, RecordingFiles
+from playhead.consumers.parked import ParkedEvents
+from playhead.consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
+from playhead.consumers.recordings.transcode import Transcode
+from playhead.consumers.work.worker import WorkerSettings
+from playhead.streams.errors import AudioNotWritten
+from playhead.streams.producer import Producer
+from playhead.streams.recorder import Recorder, RecorderSettings
+from playhead.streams.recording_files import Chunk, RecordingFiles
 from tests.faults.disks import small_disk
 from tests.integration.sound import RECORDINGS, facts, flush, sha256, tone
 from tests.integration.test_workers import until, working
@@ -135,7 +135,7 @@ def test_a_path_that_cannot_be_read_fails_by_itself(valkey, producer, redis, tmp
 
 
 def test_a_disk_that_is_not_mounted_fails_no_chunk(valkey, producer, redis, tmp_path, monkeypatch):
-    monkeypatch.setattr("consumers.recordings.errors._MOUNTED_SECONDS", 0.01)
+    monkeypatch.setattr("playhead.consumers.recordings.errors._MOUNTED_SECONDS", 0.01)
     files = RecordingFiles(tmp_path / "recordings")
     flush(producer, files, tone(0.1), Chunk("m", "u", 0))
     shutil.move(files.directory, tmp_path / "disk")

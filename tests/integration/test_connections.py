@@ -13,10 +13,10 @@ from redis.exceptions import RedisError
 from playhead.embedded.errors import ServerDidNotStart
 from playhead.embedded.processes import ServerProcess, free_port
 from playhead.embedded.valkey import _program
-from streams.connections import RedisAddress, connect
-from streams.errors import InvalidSetting, NotReplicated, RedisUnavailable
-from streams.partitions import Partition
-from streams.producer import Producer
+from playhead.streams.connections import RedisAddress, connect
+from playhead.streams.errors import InvalidSetting, NotReplicated, RedisUnavailable
+from playhead.streams.partitions import Partition
+from playhead.streams.producer import Producer
 from tests.integration.servers import answers, plain_client
 from tests.integration.test_topologies import close_and_use
 

@@ -15,9 +15,9 @@ from playhead.checks.ffmpeg import check_ffmpeg
 from playhead.checks.postgres import check_postgres
 from playhead.checks.redis import check_redis
 from playhead.embedded.servers import embedded_servers
+from playhead.projections.migrations import upgrade
 from playhead.status import ConsumerStatus
-from projections.migrations import upgrade
-from streams.producer import Producer
+from playhead.streams.producer import Producer
 
 
 def results(checks) -> dict[str, str]:

@@ -12,15 +12,15 @@ from prometheus_client import Metric as Family
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis as AsyncRedis
 
-from consumers.lag import find_lag
-from consumers.metrics import SCRAPERS
-from consumers.reader import Progress
+from playhead.consumers.lag import find_lag
+from playhead.consumers.metrics import SCRAPERS
+from playhead.consumers.reader import Progress
 from playhead.embedded.servers import Servers, embedded_servers
-from projections.migrations import upgrade
-from streams.names import Metric
-from streams.partitions import Partition
-from streams.positions import START, Position
-from streams.producer import Producer
+from playhead.projections.migrations import upgrade
+from playhead.streams.names import Metric
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import START, Position
+from playhead.streams.producer import Producer
 from tests.integration.processes import JOB, Playhead
 from tests.integration.servers import plain_client
 

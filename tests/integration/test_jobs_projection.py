@@ -11,16 +11,16 @@ import psycopg
 import pytest
 
 from playhead.embedded.servers import embedded_servers
-from projections.checkpoints import Fenced
-from projections.failures import is_transient
-from projections.jobs.projection import Jobs
-from projections.migrations import DatabaseNewer, MigrationAltered, upgrade
-from projections.postgres import SQL
-from streams.errors import InvalidEvent
-from streams.events import Event, Recorded
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch, Source
+from playhead.projections.checkpoints import Fenced
+from playhead.projections.failures import is_transient
+from playhead.projections.jobs.projection import Jobs
+from playhead.projections.migrations import DatabaseNewer, MigrationAltered, upgrade
+from playhead.projections.postgres import SQL
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Event, Recorded
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Source
 
 PARTITION = Partition("jobs", 0)
 LIVE = Source(PARTITION)

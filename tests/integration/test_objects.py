@@ -8,17 +8,17 @@ from contextlib import suppress
 
 import pytest
 
-from projections.archives.archive import read_archive
-from projections.archives.projection import Archives
-from projections.failures import is_transient
-from streams.blobs import INLINE_LIMIT, Blobs, blob_name
-from streams.captures import capture_event
-from streams.errors import BlobMissing, InvalidSetting, StoreUnavailable
-from streams.events import Recorded
-from streams.objects import Objects
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch, Source
+from playhead.projections.archives.archive import read_archive
+from playhead.projections.archives.projection import Archives
+from playhead.projections.failures import is_transient
+from playhead.streams.blobs import INLINE_LIMIT, Blobs, blob_name
+from playhead.streams.captures import capture_event
+from playhead.streams.errors import BlobMissing, InvalidSetting, StoreUnavailable
+from playhead.streams.events import Recorded
+from playhead.streams.objects import Objects
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Source
 from tests.integration.s3 import s3_server
 
 NAMES = ["plain", "ab/cd", "20250809_063658_%2E%2Fx.0123456789ab.tar.gz", "a~b c", "ünï"]

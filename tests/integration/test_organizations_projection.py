@@ -14,16 +14,16 @@ import pytest
 
 from playhead.commands import app
 from playhead.failures import exit_code
+from playhead.projections.failures import is_transient
+from playhead.projections.migrations import upgrade
+from playhead.projections.organizations import reconciliation
+from playhead.projections.organizations.projection import Organizations
 from playhead.settings import DEFAULTS
-from projections.failures import is_transient
-from projections.migrations import upgrade
-from projections.organizations import reconciliation
-from projections.organizations.projection import Organizations
-from streams.errors import InvalidEvent, InvalidSetting
-from streams.events import Event, Recorded
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch, Source
+from playhead.streams.errors import InvalidEvent, InvalidSetting
+from playhead.streams.events import Event, Recorded
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Source
 
 PARTITION = Partition("jobs", 0)
 LIVE = Source(PARTITION)

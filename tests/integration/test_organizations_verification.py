@@ -3,9 +3,9 @@
 import psycopg
 import pytest
 
-from projections.migrations import upgrade
-from projections.organizations.projection import Organizations
-from projections.organizations.verification import OrganizationsVerification
+from playhead.projections.migrations import upgrade
+from playhead.projections.organizations.projection import Organizations
+from playhead.projections.organizations.verification import OrganizationsVerification
 from tests.integration.test_organizations_projection import PARTITION, REPLAY, batch, day, fresh, job, tables
 
 EVENTS = day()

@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 from redis.asyncio import Redis
 
-from consumers.group import Group
-from projections.jobs.projection import Jobs
-from streams.names import presence_key
-from streams.positions import Position
+from playhead.consumers.group import Group
+from playhead.projections.jobs.projection import Jobs
+from playhead.streams.names import presence_key
+from playhead.streams.positions import Position
 from tests.documents import job
 from tests.integration.stage import JOBS, SINKS, fields
 

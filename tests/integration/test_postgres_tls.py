@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from projections.jobs.projection import Jobs
-from projections.migrations import upgrade
-from streams.events import Recorded
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch, Source
+from playhead.projections.jobs.projection import Jobs
+from playhead.projections.migrations import upgrade
+from playhead.streams.events import Recorded
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Source
 from tests.documents import job
 from tests.integration.stage import make_database
 

@@ -11,22 +11,22 @@ import numpy as np
 import psycopg
 import pytest
 
-from consumers.process import ProcessSettings
-from consumers.reader import ReaderSettings
-from consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
-from consumers.recordings.progress import Progress
-from consumers.recordings.promote import Promote, PromoteSettings
-from consumers.recordings.promotion import Promoter
-from consumers.recordings.sweep import Sweep
-from consumers.recordings.sweeping import Sweeping, SweepSettings
-from consumers.recordings.transcode import Transcode
-from consumers.service import ServiceSettings
-from consumers.work.worker import WorkerSettings
-from projections.recordings.projection import Recordings
-from projections.recordings.rows import chunks_of, find_meetings, recordings_of
-from streams.producer import Producer
-from streams.recorder import Recorder, RecorderSettings
-from streams.recording_files import Chunk, RecordingFiles
+from playhead.consumers.process import ProcessSettings
+from playhead.consumers.reader import ReaderSettings
+from playhead.consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
+from playhead.consumers.recordings.progress import Progress
+from playhead.consumers.recordings.promote import Promote, PromoteSettings
+from playhead.consumers.recordings.promotion import Promoter
+from playhead.consumers.recordings.sweep import Sweep
+from playhead.consumers.recordings.sweeping import Sweeping, SweepSettings
+from playhead.consumers.recordings.transcode import Transcode
+from playhead.consumers.service import ServiceSettings
+from playhead.consumers.work.worker import WorkerSettings
+from playhead.projections.recordings.projection import Recordings
+from playhead.projections.recordings.rows import chunks_of, find_meetings, recordings_of
+from playhead.streams.producer import Producer
+from playhead.streams.recorder import Recorder, RecorderSettings
+from playhead.streams.recording_files import Chunk, RecordingFiles
 from tests.integration.sound import RECORDINGS, decoded, facts, flush, samples, sha256, tone
 from tests.integration.stage import Consumer, make_database
 from tests.integration.test_workers import until, working
@@ -334,7 +334,7 @@ def test_a_meeting_without_a_finished_chunk_is_not_promoted_and_can_be_later(stu
 
 
 def test_a_promotion_waits_for_a_projection_that_stands_still_however_often_it_looks(studio, monkeypatch):
-    monkeypatch.setattr("consumers.recordings.promote._AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("playhead.consumers.recordings.promote._AGAIN_SECONDS", 0.01)
     studio.projection.stop()
     studio.record(("u", tone(0.2), 0))
     studio.work("transcode", done=lambda: facts(studio.redis, "chunk.cleaned"))

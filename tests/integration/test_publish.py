@@ -13,16 +13,16 @@ import pytest
 
 from playhead.commands import app
 from playhead.failures import exit_code
+from playhead.projections.json_files.projection import JsonFiles
+from playhead.projections.migrations import DatabaseNotUpgraded, upgrade
+from playhead.projections.organizations.projection import Organizations
 from playhead.publication.errors import GitFailed, NothingThere
 from playhead.settings import DEFAULTS
-from projections.json_files.projection import JsonFiles
-from projections.migrations import DatabaseNotUpgraded, upgrade
-from projections.organizations.projection import Organizations
-from streams.errors import InvalidSetting
-from streams.events import Event, Recorded
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch, Source
+from playhead.streams.errors import InvalidSetting
+from playhead.streams.events import Event, Recorded
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Source
 
 PARTITION = Partition("jobs", 0)
 REPLAY = Source(PARTITION, "run-1")

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from projections.recordings.errors import InvalidTransition
-from projections.recordings.projection import Recordings
-from projections.recordings.rows import chunks_of, find_meetings, recordings_of
-from streams.errors import InvalidEvent
-from streams.events import Event, Recorded
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch, Source
+from playhead.projections.recordings.errors import InvalidTransition
+from playhead.projections.recordings.projection import Recordings
+from playhead.projections.recordings.rows import chunks_of, find_meetings, recordings_of
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Event, Recorded
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Source
 from tests.integration.stage import make_database
 
 PARTITION = Partition("recordings", 0)

@@ -8,22 +8,22 @@ import psycopg
 import pytest
 from redis import Redis
 
-from consumers.parked import ParkedEvents
-from consumers.process import ProcessSettings
-from consumers.reader import ReaderSettings
-from eventlog.history import History
-from eventlog.reader import read, verify
-from eventlog.writer import EventLog
 from playhead.checks.consumers import check_consumers
+from playhead.consumers.parked import ParkedEvents
+from playhead.consumers.process import ProcessSettings
+from playhead.consumers.reader import ReaderSettings
 from playhead.embedded.servers import embedded_servers
+from playhead.eventlog.history import History
+from playhead.eventlog.reader import read, verify
+from playhead.eventlog.writer import EventLog
+from playhead.projections.jobs.projection import Jobs
+from playhead.projections.json_files.projection import JsonFiles
+from playhead.projections.migrations import upgrade
 from playhead.status import read_status
-from projections.jobs.projection import Jobs
-from projections.json_files.projection import JsonFiles
-from projections.migrations import upgrade
-from streams.errors import RedisUnavailable
-from streams.events import new_event
-from streams.partitions import Partition
-from streams.producer import Producer
+from playhead.streams.errors import RedisUnavailable
+from playhead.streams.events import new_event
+from playhead.streams.partitions import Partition
+from playhead.streams.producer import Producer
 from tests.integration.stage import Consumer
 
 JOBS = Partition("jobs", 0)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from consumers.broker import connect, make_broker
-from consumers.group import Group
-from eventlog.reader import stat
-from streams.partitions import Partition
-from streams.positions import START
-from streams.refusals import AWAY
+from playhead.consumers.broker import connect, make_broker
+from playhead.consumers.group import Group
+from playhead.eventlog.reader import stat
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import START
+from playhead.streams.refusals import AWAY
 from tests.integration.processes import JOB, Playhead
 from tests.integration.topologies import Cluster, Watched, is_deleted
 

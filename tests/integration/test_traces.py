@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from playhead.embedded.servers import embedded_servers
-from streams.partitions import Partition
+from playhead.streams.partitions import Partition
 from tests.integration.processes import JOB, Playhead
 from tests.integration.servers import plain_client
 
@@ -194,8 +194,8 @@ def test_while_the_collector_is_away_work_goes_on_and_ends_in_time(tmp_path, red
 def test_without_an_endpoint_nothing_of_the_exporter_is_loaded(valkey, redis):
     program = f"""
 import sys
-from streams import telemetry
-from streams.producer import Producer
+from playhead.streams import telemetry
+from playhead.streams.producer import Producer
 telemetry.set_up("test")
 with Producer({valkey!r}) as producer:
     producer.append("job.completed", subject="job/1", data={{}})
@@ -213,7 +213,7 @@ def test_a_program_that_traces_already_needs_no_set_up(valkey, redis):
     program = f"""
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
-from streams.producer import Producer
+from playhead.streams.producer import Producer
 trace.set_tracer_provider(TracerProvider())
 with trace.get_tracer("program").start_as_current_span("work") as work, Producer({valkey!r}) as producer:
     producer.append("job.completed", subject="job/1", data={{}})

@@ -4,10 +4,10 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from consumers.trimming import find_floor, trim
+from playhead.consumers.trimming import find_floor, trim
 from playhead.embedded.servers import embedded_servers
-from streams.partitions import Partition
-from streams.positions import START, Position
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import START, Position
 
 JOBS = Partition("jobs", 0)
 

@@ -7,24 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from consumers.errors import TryAgain
-from consumers.process import ProcessSettings
-from consumers.reader import ReaderSettings
-from consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
-from consumers.recordings.progress import Progress
-from consumers.recordings.promote import Promote, PromoteSettings
-from consumers.recordings.promotion import Promoter
-from consumers.recordings.transcode import Transcode
-from consumers.work.worker import WorkerSettings
-from eventlog.history import History
-from eventlog.reader import read
-from eventlog.writer import EventLog
-from projections.postgres import connect
-from projections.recordings.projection import Recordings
-from projections.recordings.rows import find_meetings
-from streams.events import new_event
-from streams.recorder import Recorder, RecorderSettings
-from streams.recording_files import RecordingFiles
+from playhead.consumers.errors import TryAgain
+from playhead.consumers.process import ProcessSettings
+from playhead.consumers.reader import ReaderSettings
+from playhead.consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
+from playhead.consumers.recordings.progress import Progress
+from playhead.consumers.recordings.promote import Promote, PromoteSettings
+from playhead.consumers.recordings.promotion import Promoter
+from playhead.consumers.recordings.transcode import Transcode
+from playhead.consumers.work.worker import WorkerSettings
+from playhead.eventlog.history import History
+from playhead.eventlog.reader import read
+from playhead.eventlog.writer import EventLog
+from playhead.projections.postgres import connect
+from playhead.projections.recordings.projection import Recordings
+from playhead.projections.recordings.rows import find_meetings
+from playhead.streams.events import new_event
+from playhead.streams.recorder import Recorder, RecorderSettings
+from playhead.streams.recording_files import RecordingFiles
 from tests.integration.sound import RECORDINGS, tone
 from tests.integration.stage import Consumer, make_database
 from tests.integration.test_workers import NOTES, Enrich, nothing_left, producer, submit, until, working  # noqa: F401

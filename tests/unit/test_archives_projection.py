@@ -13,32 +13,32 @@ import time
 
 import pytest
 
-from projections.archives.archive import archive_name, parse_name, read_archive
-from projections.archives.captured import decode_captured
-from projections.archives.errors import ArchiveAltered
-from projections.archives.levels import HIGHEST_LEVEL, LOWEST_LEVEL
-from projections.archives.projection import Archives
-from projections.archives.verification import ArchivesVerification
-from projections.failures import is_transient
-from streams.blobs import INLINE_LIMIT, Blobs, blob_name
-from streams.captures import CAPTURED, capture_event
-from streams.errors import BlobAltered, BlobMissing, InvalidEvent, StoreUnavailable
-from streams.events import Event, Recorded
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch, Source
+from playhead.projections.archives.archive import archive_name, parse_name, read_archive
+from playhead.projections.archives.captured import decode_captured
+from playhead.projections.archives.errors import ArchiveAltered
+from playhead.projections.archives.levels import HIGHEST_LEVEL, LOWEST_LEVEL
+from playhead.projections.archives.projection import Archives
+from playhead.projections.archives.verification import ArchivesVerification
+from playhead.projections.failures import is_transient
+from playhead.streams.blobs import INLINE_LIMIT, Blobs, blob_name
+from playhead.streams.captures import CAPTURED, capture_event
+from playhead.streams.errors import BlobAltered, BlobMissing, InvalidEvent, StoreUnavailable
+from playhead.streams.events import Event, Recorded
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Source
 
 PARTITION = Partition("content", 0)
 WRITER = """
 import os, pathlib, random, sys
-from projections.archives.projection import Archives
-from projections.archives.archive import archive_name, make_archive
-from projections.archives.captured import decode_captured
-from streams.captures import capture_event
-from streams.events import Recorded
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch, Source
+from playhead.projections.archives.projection import Archives
+from playhead.projections.archives.archive import archive_name, make_archive
+from playhead.projections.archives.captured import decode_captured
+from playhead.streams.captures import capture_event
+from playhead.streams.events import Recorded
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Source
 
 root, program = pathlib.Path(sys.argv[1]), sys.argv[2]
 content = random.randbytes(200_000)

@@ -14,7 +14,7 @@ from playhead.registry import STREAMS
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-PACKAGES = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+PACKAGES = ("playhead", "streams", "eventlog", "projections", "consumers")
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
@@ -117,13 +117,14 @@ def wheel(tmp_path_factory) -> set[str]:
         return set(archive.namelist())
 
 
-def test_the_wheel_has_every_script_statement_and_type_marker(wheel):
+def test_the_wheel_has_every_script_statement_and_type_marker_under_one_import_name(wheel):
     beside_code = {
-        str(path.relative_to(ROOT))
+        ("" if package == "playhead" else "playhead/") + str(path.relative_to(ROOT))
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
 
     assert beside_code == {name for name in wheel if not name.startswith("playhead-")}
-    assert {"streams/append.lua", "projections/jobs/upsert.sql", "streams/py.typed"} <= wheel
+    assert {"playhead/streams/append.lua", "playhead/projections/jobs/upsert.sql", "playhead/py.typed"} <= wheel
+    assert {name.partition("/")[0] for name in wheel if not name.startswith("playhead-")} == {"playhead"}

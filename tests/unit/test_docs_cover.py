@@ -11,7 +11,7 @@ import pytest
 from playhead.commands import COMMANDS as LISTED
 from playhead.commands import app, commands
 from playhead.settings import DEFAULTS
-from streams.names import OpenTelemetryVariable
+from playhead.streams.names import OpenTelemetryVariable
 
 DOCS = Path(__file__).parents[2] / "docs"
 COMMANDS = commands()

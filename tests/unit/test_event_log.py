@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlog.errors import BadLine, BehindTail, LogCorrupt, LogInUse, LogWriteFailed
-from eventlog.lines import decode_line, encode_line, position_of
-from eventlog.reader import read, read_ordered, stat, verify
-from eventlog.writer import EventLog
-from streams.errors import InvalidSetting
-from streams.events import Event, Recorded
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch, Source
+from playhead.eventlog.errors import BadLine, BehindTail, LogCorrupt, LogInUse, LogWriteFailed
+from playhead.eventlog.lines import decode_line, encode_line, position_of
+from playhead.eventlog.reader import read, read_ordered, stat, verify
+from playhead.eventlog.writer import EventLog
+from playhead.streams.errors import InvalidSetting
+from playhead.streams.events import Event, Recorded
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Source
 
 JOBS, OTHER = Partition("jobs", 0), Partition("content", 0)
 START = datetime(2025, 8, 9, tzinfo=UTC)

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.entries import RawEntry, decode, encode
-from streams.errors import EventTooLarge, InvalidEvent
-from streams.events import Event, Recorded, check, check_json, encode_data, new_event
-from streams.positions import Order, Position
+from playhead.streams.entries import RawEntry, decode, encode
+from playhead.streams.errors import EventTooLarge, InvalidEvent
+from playhead.streams.events import Event, Recorded, check, check_json, encode_data, new_event
+from playhead.streams.positions import Order, Position
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=50)
 

@@ -3,8 +3,8 @@ import signal
 
 import pytest
 
-from streams import failpoints
-from streams.failpoints import Point
+from playhead.streams import failpoints
+from playhead.streams.failpoints import Point
 
 
 @pytest.fixture

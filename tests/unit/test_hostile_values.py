@@ -5,15 +5,15 @@ import contextlib
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from consumers.ahead import decoded
-from eventlog.errors import BadLine
-from eventlog.lines import decode_line, event_id_of, position_if_readable
-from projections.archives.captured import decode_captured
-from projections.job_result import decode_job, decode_job_result, decode_members
-from streams.entries import RawEntry, sequence_of, subject_of
-from streams.errors import InvalidEvent
-from streams.events import Event, Recorded
-from streams.recordings import ChunkFlushed, MeetingStarted, read_payload
+from playhead.consumers.ahead import decoded
+from playhead.eventlog.errors import BadLine
+from playhead.eventlog.lines import decode_line, event_id_of, position_if_readable
+from playhead.projections.archives.captured import decode_captured
+from playhead.projections.job_result import decode_job, decode_job_result, decode_members
+from playhead.streams.entries import RawEntry, sequence_of, subject_of
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Event, Recorded
+from playhead.streams.recordings import ChunkFlushed, MeetingStarted, read_payload
 
 HUGE = b"9" * 5000
 FIELDS = (

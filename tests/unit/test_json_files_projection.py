@@ -8,13 +8,13 @@ import sys
 import msgspec
 import pytest
 
-from projections.json_files import Fenced, JsonFiles
-from streams.errors import UnsafePath
-from streams.events import Recorded, new_event
-from streams.filenames import decode_name, encode_name
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.sinks import Batch, Source
+from playhead.projections.json_files import Fenced, JsonFiles
+from playhead.streams.errors import UnsafePath
+from playhead.streams.events import Recorded, new_event
+from playhead.streams.filenames import decode_name, encode_name
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Source
 
 PARTITION = Partition("jobs", 0)
 HOSTILE = [

@@ -7,14 +7,14 @@ import random
 import pytest
 from json_repair import repair_json
 
-from projections.organizations import answers, extraction
-from projections.organizations.answers import REPAIR_LIMIT, read_answer, read_text
-from projections.organizations.budget import Budget, BudgetSpent, MeteredText
-from projections.organizations.extraction import PARTS, organizations
-from projections.organizations.matching import Groups, name_key, phone_key, profile, same
-from projections.organizations.places import address_keys, distance, place
-from projections.organizations.rows import Source, rows
-from projections.organizations.schedules import schedules
+from playhead.projections.organizations import answers, extraction
+from playhead.projections.organizations.answers import REPAIR_LIMIT, read_answer, read_text
+from playhead.projections.organizations.budget import Budget, BudgetSpent, MeteredText
+from playhead.projections.organizations.extraction import PARTS, organizations
+from playhead.projections.organizations.matching import Groups, name_key, phone_key, profile, same
+from playhead.projections.organizations.places import address_keys, distance, place
+from playhead.projections.organizations.rows import Source, rows
+from playhead.projections.organizations.schedules import schedules
 
 ADDRESS = {"address_1": "12 N Elm St", "city": "Ashford", "state_province": "OH", "postal_code": "44999"}
 POINT = {"latitude": 41.1, "longitude": -81.5}

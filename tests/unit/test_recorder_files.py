@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from eventlog import recorder_files
-from eventlog.chosen_files import ChosenFiles
-from eventlog.recorder_files import Found, RecorderFiles, Skipped, shown
-from streams.errors import InvalidEvent
-from streams.events import parse_time
+from playhead.eventlog import recorder_files
+from playhead.eventlog.chosen_files import ChosenFiles
+from playhead.eventlog.recorder_files import Found, RecorderFiles, Skipped, shown
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import parse_time
 
 JOB = {"job_id": "7", "job": {"created_at": "2025-08-09 06:36:00"}, "result": "ok", "error": None}
 

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from eventlog.errors import LinkInLog
-from eventlog.writer import EventLog
 from playhead.embedded.directory import load_access
-from projections.json_files import JsonFiles
-from streams.errors import InvalidSetting, StoreUnavailable, UnsafePath
-from streams.events import Recorded, new_event
-from streams.objects import Objects
-from streams.partitions import Partition
-from streams.positions import Position
-from streams.recording_files import Chunk, InvalidId, RecordingFiles
-from streams.sinks import Batch, Source
-from streams.spool import Spool
+from playhead.eventlog.errors import LinkInLog
+from playhead.eventlog.writer import EventLog
+from playhead.projections.json_files import JsonFiles
+from playhead.streams.errors import InvalidSetting, StoreUnavailable, UnsafePath
+from playhead.streams.events import Recorded, new_event
+from playhead.streams.objects import Objects
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.recording_files import Chunk, InvalidId, RecordingFiles
+from playhead.streams.sinks import Batch, Source
+from playhead.streams.spool import Spool
 
 JOBS = Partition("jobs", 0)
 _PARTS = [

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from playhead.settings import DEFAULTS, InvalidValue, load, mask, problems, unknown_settings
-from streams.errors import InvalidSetting
+from playhead.streams.errors import InvalidSetting
 
 
 @pytest.fixture(autouse=True)

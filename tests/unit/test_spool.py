@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from streams.errors import SpoolFailed
-from streams.events import new_event
-from streams.spool import Spool
+from playhead.streams.errors import SpoolFailed
+from playhead.streams.events import new_event
+from playhead.streams.spool import Spool
 
 ADDER = """
 import sys
-from streams.events import new_event
-from streams.spool import Spool
+from playhead.streams.events import new_event
+from playhead.streams.spool import Spool
 
 spool = Spool(sys.argv[1], segment_bytes=4000)
 for number in range(int(sys.argv[3])):

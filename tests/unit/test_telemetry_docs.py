@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from streams.names import Attribute, Metric, OpenTelemetryVariable, Span
+from playhead.streams.names import Attribute, Metric, OpenTelemetryVariable, Span
 
 ROOT = Path(__file__).parents[2]
 TELEMETRY = (ROOT / "docs" / "telemetry.md").read_text()
