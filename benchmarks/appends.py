@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from benchmarks.contest import Section, Turn, hold, timed
 from benchmarks.samples import LARGE, SMALL, in_batches, size_name
 from benchmarks.stack import JOBS, Stack
+from playhead.streams.appending.producer import Producer
 from playhead.streams.entries import encode
 from playhead.streams.events import Event
-from playhead.streams.producer import Producer
 
 _BATCH = 500
 _CSV_NUMBERS = 7

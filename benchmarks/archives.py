@@ -7,11 +7,11 @@ import deflate
 from benchmarks.contest import Section, Turn, hold, timed
 from benchmarks.samples import in_batches
 from benchmarks.stack import Stack, fresh_directory
-from playhead.projections.archives.archive import archive_name, make_archive
-from playhead.projections.archives.captured import decode_captured
-from playhead.projections.archives.levels import DEFAULT_LEVEL
-from playhead.projections.archives.projection import Archives
-from playhead.streams.captures import capture_event
+from playhead.projections.content.archive import archive_name, make_archive
+from playhead.projections.content.captured import decode_captured
+from playhead.projections.content.levels import DEFAULT_LEVEL
+from playhead.projections.content.projection import Archives
+from playhead.streams.content.events import capture_event
 from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position

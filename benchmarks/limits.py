@@ -116,7 +116,7 @@ def record(source: str, target: str, count: str) -> Turn:
 def produce(url: str, rate: str, seconds: str, first: str) -> list[tuple[float, str]]:
     """Append events one at a time at an even rate; gives the monotonic time of each call, and the position."""
     from benchmarks.samples import SMALL, Samples
-    from playhead.streams.producer import Producer
+    from playhead.streams.appending.producer import Producer
 
     events = Samples(int(first)).events(int(float(rate) * float(seconds)), SMALL)
     appended: list[tuple[float, str]] = []

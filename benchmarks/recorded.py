@@ -17,9 +17,9 @@ from benchmarks.stack import JOBS, Consumer, Ended, Stack, fresh_directory, play
 from playhead.eventlog.reader import read
 from playhead.eventlog.segments import list_segments, partition_directory
 from playhead.eventlog.writer import SEGMENT_BYTES, EventLog
+from playhead.streams.appending.producer import Producer
 from playhead.streams.events import Recorded, format_time
 from playhead.streams.positions import Position
-from playhead.streams.producer import Producer
 from playhead.streams.sinks import Batch, Source
 
 _BATCH = 500

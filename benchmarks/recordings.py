@@ -14,10 +14,10 @@ from psycopg.rows import scalar_row
 
 from benchmarks.contest import Result, Section, Turn, hold, timed
 from benchmarks.stack import Stack, fresh_directory, limit, playhead
+from playhead.recordings.voices import speak
+from playhead.streams.appending.producer import Producer
 from playhead.streams.partitions import Partition
-from playhead.streams.producer import Producer
-from playhead.streams.recorder import Recorder, RecorderSettings
-from playhead.voices import speak
+from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 
 _RECORDINGS = Partition("recordings", 0)
 _ROUNDS = 3

@@ -21,8 +21,8 @@ from benchmarks.samples import SMALL, Samples
 from playhead.embedded.directory import load_running
 from playhead.embedded.servers import embedded_servers
 from playhead.projections.migrations import upgrade
+from playhead.streams.appending.producer import Producer
 from playhead.streams.partitions import Partition
-from playhead.streams.producer import Producer
 
 JOBS = Partition("jobs", 0)
 _POLL_SECONDS = 0.002

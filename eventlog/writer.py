@@ -13,11 +13,12 @@ from playhead.eventlog.lines import line_parts
 from playhead.eventlog.recovery import recover
 from playhead.eventlog.seals import seal, sync_directory
 from playhead.eventlog.segments import MANIFEST, PLAIN, SEALED, Segment, partition_directory, stem_of
-from playhead.streams import disk, failpoints
+from playhead.streams import failpoints
 from playhead.streams.failpoints import Point
 from playhead.streams.partitions import CATALOGUE, Partition
 from playhead.streams.positions import START, Position
 from playhead.streams.sinks import PARKED, Batch, Outcome
+from playhead.streams.storage import disk
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_SECONDS = 24 * 60 * 60

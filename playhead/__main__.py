@@ -10,8 +10,8 @@ sys.modules["opentelemetry.sdk.metrics"] = None  # pyright: ignore[reportArgumen
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
-        from playhead.commands import choose
-        from playhead.outcome import open_standard_streams, run
+        from playhead.commands.app import choose
+        from playhead.terminal.ending import open_standard_streams, run
 
         open_standard_streams()
         code = run(choose(sys.argv[1:]))

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from playhead.settings import Servers, Settings
-from playhead.streams.objects import Objects
+from playhead.settings.settings import Servers, Settings
 from playhead.streams.partitions import CATALOGUE
 from playhead.streams.sinks import Sink
+from playhead.streams.storage.objects import Objects
 
 if TYPE_CHECKING:
     from playhead.consumers.recordings.ffmpeg import Ffmpeg
@@ -26,15 +26,15 @@ def _log(settings: Settings, _: Servers) -> Sink:
 
 
 def _json_files(settings: Settings, _: Servers) -> Sink:
-    from playhead.projections.json_files.objects import JsonObjects
-    from playhead.projections.json_files.projection import JsonFiles
+    from playhead.projections.jobs.json_files.objects import JsonObjects
+    from playhead.projections.jobs.json_files.projection import JsonFiles
 
     place = Objects(settings.output_dir)
     return JsonObjects(place.location) if place.directory is None else JsonFiles(Path(settings.output_dir))
 
 
 def _jobs(_: Settings, servers: Servers) -> Sink:
-    from playhead.projections.jobs.projection import Jobs
+    from playhead.projections.jobs.table.projection import Jobs
 
     return Jobs(servers.database_url)
 
@@ -52,7 +52,7 @@ def _recordings(settings: Settings, servers: Servers) -> Sink:
 
 
 def _archives(settings: Settings, _: Servers) -> Sink:
-    from playhead.projections.archives.projection import Archives
+    from playhead.projections.content.projection import Archives
 
     return Archives(settings.archive_dir, settings.blob_dir, settings.archive_level)
 
@@ -69,7 +69,7 @@ CONSUMERS: dict[str, Callable[[Settings, Servers], Sink]] = {
 
 
 def _verify_json_files(settings: Settings, _: Servers) -> "Verifiable":
-    from playhead.projections.json_files.verification import JsonFilesVerification, JsonObjectsVerification
+    from playhead.projections.jobs.json_files.verification import JsonFilesVerification, JsonObjectsVerification
 
     place = Objects(settings.output_dir)
     if place.directory is None:
@@ -78,7 +78,7 @@ def _verify_json_files(settings: Settings, _: Servers) -> "Verifiable":
 
 
 def _verify_jobs(_: Settings, servers: Servers) -> "Verifiable":
-    from playhead.projections.jobs.verification import JobsVerification
+    from playhead.projections.jobs.table.verification import JobsVerification
 
     return JobsVerification(servers.database_url)
 
@@ -90,7 +90,7 @@ def _verify_organizations(_: Settings, servers: Servers) -> "Verifiable":
 
 
 def _verify_archives(settings: Settings, _: Servers) -> "Verifiable":
-    from playhead.projections.archives.verification import ArchivesVerification
+    from playhead.projections.content.verification import ArchivesVerification
 
     return ArchivesVerification(settings.archive_dir)
 
@@ -113,7 +113,7 @@ VERIFICATIONS: "dict[str, Callable[[Settings, Servers], Verifiable | Foldable]]"
 
 def _transcode(settings: Settings, _: Servers) -> "Handler":
     from playhead.consumers.recordings.transcode import Transcode
-    from playhead.streams.recording_files import RecordingFiles
+    from playhead.streams.recordings.files import RecordingFiles
 
     return Transcode(RecordingFiles(settings.recordings_dir), _ffmpeg(settings))
 
@@ -121,8 +121,8 @@ def _transcode(settings: Settings, _: Servers) -> "Handler":
 def _promote(settings: Settings, servers: Servers) -> "Handler":
     from playhead.consumers.recordings.progress import Progress
     from playhead.consumers.recordings.promote import Promote, PromoteSettings
-    from playhead.streams.connections import connect
-    from playhead.streams.recording_files import RecordingFiles
+    from playhead.streams.recordings.files import RecordingFiles
+    from playhead.streams.redis.connections import connect
 
     return Promote(
         RecordingFiles(settings.recordings_dir),
@@ -199,6 +199,6 @@ def make_promoter(settings: Settings) -> "Promoter":
         FfmpegMissing: there is no ffmpeg.
     """
     from playhead.consumers.recordings.promotion import Promoter
-    from playhead.streams.recording_files import RecordingFiles
+    from playhead.streams.recordings.files import RecordingFiles
 
     return Promoter(RecordingFiles(settings.recordings_dir), _ffmpeg(settings))

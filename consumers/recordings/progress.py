@@ -6,8 +6,8 @@ from typing import Any, TypeVar, cast
 from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
-from playhead.consumers.parked import subjects_key
-from playhead.consumers.recovery import restarts_key
+from playhead.consumers.reading.parked import subjects_key
+from playhead.consumers.reading.recovery import restarts_key
 from playhead.projections.postgres import SQL, Connection
 from playhead.streams.names import replays_key
 from playhead.streams.partitions import Partition

@@ -12,8 +12,7 @@ from playhead.consumers.recordings.ffmpeg import Children, Ffmpeg
 from playhead.consumers.recordings.rendering import Rendering
 from playhead.projections.recordings.rows import Meeting, TempRecording
 from playhead.streams.events import Event, format_time, new_event
-from playhead.streams.recording_files import RecordingFiles
-from playhead.streams.recordings import (
+from playhead.streams.recordings.events import (
     PromotionFailed,
     RecordingPromoted,
     Strategy,
@@ -21,6 +20,7 @@ from playhead.streams.recordings import (
     make_recording_id,
     subject_of,
 )
+from playhead.streams.recordings.files import RecordingFiles
 
 
 class Promotion(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from playhead.consumers.recordings.errors import FfmpegFailed
 from playhead.consumers.recordings.ffmpeg import Children, Ffmpeg, Pcm
 from playhead.consumers.recordings.mp3 import Mp3, read_mp3, untag_mp3
 from playhead.projections.recordings.rows import TempRecording
-from playhead.streams.recording_files import RecordingFiles
+from playhead.streams.recordings.files import RecordingFiles
 
 _BLOCK_FRAMES = 48000
 _SPARE_SECONDS = 60.0

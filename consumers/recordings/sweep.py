@@ -16,9 +16,9 @@ from playhead.projections.recordings.overview import Overview, overview
 from playhead.projections.recordings.rows import TempRecording, chunks_of
 from playhead.streams.events import Event, format_time, new_event
 from playhead.streams.partitions import Partition, partition_of
-from playhead.streams.recorder import session_events
-from playhead.streams.recording_files import RecordingFiles
-from playhead.streams.recordings import ChunkExpired, MeetingStopped, make_event_id, subject_of
+from playhead.streams.recordings.events import ChunkExpired, MeetingStopped, make_event_id, subject_of
+from playhead.streams.recordings.files import RecordingFiles
+from playhead.streams.recordings.recorder import session_events
 
 _LOOK_SECONDS = 0.05
 

@@ -11,16 +11,16 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from playhead.consumers.metrics import make_registry
+from playhead.consumers.processes.metrics import make_registry
+from playhead.consumers.processes.service import ServiceSettings, run_service
 from playhead.consumers.recordings.progress import Progress
 from playhead.consumers.recordings.sweep import Left, Sweep, Swept
-from playhead.consumers.service import ServiceSettings, run_service
 from playhead.projections.migrations import require_upgraded
 from playhead.projections.postgres import connect
-from playhead.streams.connections import connect as connect_redis
+from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import PlayheadError
-from playhead.streams.producer import Producer
-from playhead.streams.recording_files import RecordingFiles
+from playhead.streams.recordings.files import RecordingFiles
+from playhead.streams.redis.connections import connect as connect_redis
 from playhead.streams.telemetry import plain
 
 NAME = "sweep"

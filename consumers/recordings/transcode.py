@@ -18,8 +18,7 @@ from playhead.consumers.recordings.mp3 import read_mp3, trim_mp3
 from playhead.consumers.work.worker import Task
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event
-from playhead.streams.recording_files import Chunk, InvalidId, RecordingFiles
-from playhead.streams.recordings import (
+from playhead.streams.recordings.events import (
     ChunkCleaned,
     ChunkFlushed,
     OfChunk,
@@ -28,6 +27,7 @@ from playhead.streams.recordings import (
     TranscodeStarted,
     read_payload,
 )
+from playhead.streams.recordings.files import Chunk, InvalidId, RecordingFiles
 
 _BLOCK_BYTES = 64 * 1024
 _LEAD_FRAMES = 1152

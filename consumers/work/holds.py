@@ -13,9 +13,9 @@ import msgspec
 from redis.asyncio import Redis
 
 from playhead.consumers.errors import HoldLost
-from playhead.consumers.group import CREATE, Group
-from playhead.consumers.parked import parkable, parked_key, retry_key
-from playhead.consumers.recovery import Recovery, restarts_key
+from playhead.consumers.reading.group import CREATE, Group
+from playhead.consumers.reading.parked import parkable, parked_key, retry_key
+from playhead.consumers.reading.recovery import Recovery, restarts_key
 from playhead.streams.entries import RawEntry, encode
 from playhead.streams.events import Recorded
 from playhead.streams.names import again_key, presence_key, waiting_key

@@ -23,7 +23,7 @@ from playhead.streams.entries import RawEntry, decode
 from playhead.streams.errors import InvalidEvent, RedisUnavailable
 from playhead.streams.events import Event, Recorded, new_event
 from playhead.streams.partitions import Partition
-from playhead.streams.refusals import AWAY, is_passing
+from playhead.streams.redis.refusals import AWAY, is_passing
 from playhead.streams.telemetry import about
 
 _Result = TypeVar("_Result")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from playhead.checks.check import Check
 from playhead.streams.errors import StoreUnavailable
-from playhead.streams.objects import Objects
+from playhead.streams.storage.objects import Objects
 
 _NO_SUCH_OBJECT = "playhead-doctor"
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from playhead.checks.check import Check
-from playhead.status import ConsumerStatus
+from playhead.commands.status import ConsumerStatus
 
 
 def check_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Check]:

@@ -11,8 +11,8 @@ from redis import Redis, RedisCluster
 from redis.exceptions import RedisError, ResponseError
 
 from playhead.checks.check import Check, judge
-from playhead.streams.connections import connect
 from playhead.streams.partitions import CATALOGUE, Partition
+from playhead.streams.redis.connections import connect
 
 REACHABLE = "redis reachable"
 _LOWEST_REDIS, _LOWEST_VALKEY = (7, 0), (8, 0)

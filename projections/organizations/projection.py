@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from playhead.projections.job_result import decode_job_result
+from playhead.projections.jobs.result import decode_job_result
 from playhead.projections.organizations.answers import Answer, Reason, read_answer
 from playhead.projections.organizations.extraction import organizations
 from playhead.projections.organizations.matching import Profile, name_key, profile

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from psycopg.sql import SQL, Identifier
 
-from playhead.projections.job_result import decode_job_result
+from playhead.projections.jobs.result import decode_job_result
 from playhead.projections.organizations.matching import Groups, Profile, same
 from playhead.projections.organizations.projection import Organizations, Reading, read
 from playhead.projections.organizations.reconciliation import derived

@@ -7,7 +7,7 @@ import msgspec
 from playhead.projections.recordings.errors import InvalidTransition
 from playhead.projections.recordings.rows import Meeting, MeetingStatus, Recording, TempRecording
 from playhead.streams.events import Event, Recorded, parse_time
-from playhead.streams.recordings import (
+from playhead.streams.recordings.events import (
     ChunkCleaned,
     ChunkExpired,
     ChunkFlushed,

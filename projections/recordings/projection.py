@@ -7,7 +7,7 @@ from playhead.projections.recordings.fold import Fold, Payload, read
 from playhead.projections.recordings.rows import find_chunks, find_meetings, store
 from playhead.projections.table_sink import TableSink
 from playhead.streams.events import Recorded
-from playhead.streams.recordings import OfChunk, RecordingPromoted
+from playhead.streams.recordings.events import OfChunk, RecordingPromoted
 from playhead.streams.sinks import Batch, Outcome
 
 

@@ -21,7 +21,7 @@ from playhead.projections.recordings.rows import (
 from playhead.projections.verification import Lack, LackKind
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Recorded
-from playhead.streams.recording_files import RecordingFiles
+from playhead.streams.recordings.files import RecordingFiles
 
 _BATCH = 500
 

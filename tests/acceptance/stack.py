@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 from redis.exceptions import RedisError
 
+from playhead.commands.status import read_status
 from playhead.embedded.servers import running_servers
-from playhead.status import read_status
-from playhead.streams.connections import connect
+from playhead.streams.redis.connections import connect
 
 
 class Stack:

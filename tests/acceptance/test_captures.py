@@ -8,12 +8,12 @@ import subprocess
 
 import pytest
 
-from playhead.commands import app
+from playhead.commands.app import app
 from playhead.eventlog.reader import stat
-from playhead.failures import exit_code
+from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import InvalidEvent, InvalidSetting
-from playhead.streams.objects import Objects
-from playhead.streams.producer import Producer
+from playhead.streams.storage.objects import Objects
+from playhead.terminal.failures import exit_code
 from tests.integration.processes import Playhead
 from tests.integration.s3 import s3_server
 from tests.integration.servers import make_server

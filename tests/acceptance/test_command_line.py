@@ -15,7 +15,7 @@ from redis import Redis
 
 from playhead.embedded.servers import Servers, embedded_servers
 from playhead.projections.migrations import upgrade
-from playhead.settings import DEFAULTS
+from playhead.settings.settings import DEFAULTS
 
 PLAYHEAD = [sys.executable, "-m", "playhead"]
 CLEAN = {name: value for name, value in os.environ.items() if name not in DEFAULTS}

@@ -17,7 +17,7 @@ import pytest
 
 from playhead.embedded.directory import load_running
 from playhead.embedded.servers import running_servers
-from playhead.settings import DEFAULTS
+from playhead.settings.settings import DEFAULTS
 from playhead.streams.partitions import Partition
 from tests.integration.servers import make_server, plain_client
 

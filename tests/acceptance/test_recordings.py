@@ -10,9 +10,9 @@ import pytest
 
 from playhead.consumers.recordings.ffmpeg import Pcm
 from playhead.embedded.servers import embedded_servers
-from playhead.streams.producer import Producer
-from playhead.streams.recording_files import Chunk, RecordingFiles
-from playhead.streams.recordings import MeetingStarted, subject_of
+from playhead.streams.appending.producer import Producer
+from playhead.streams.recordings.events import MeetingStarted, subject_of
+from playhead.streams.recordings.files import Chunk, RecordingFiles
 from tests.integration.processes import Playhead
 from tests.integration.servers import plain_client
 from tests.integration.sound import RECORDINGS, flush, sha256, tone

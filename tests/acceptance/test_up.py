@@ -13,7 +13,7 @@ import pytest
 from playhead.consumers.recordings.mp3 import read_mp3
 from playhead.embedded.directory import load_running
 from playhead.registry import STREAMS
-from playhead.settings import DEFAULTS
+from playhead.settings.settings import DEFAULTS
 
 PLAYHEAD = [sys.executable, "-m", "playhead"]
 CLEAN = {name: value for name, value in os.environ.items() if name not in DEFAULTS}

@@ -4,15 +4,15 @@ import os
 import signal
 from pathlib import Path
 
-from playhead.consumers.process import ProcessSettings, run_consumer
-from playhead.consumers.reader import ReaderSettings
-from playhead.consumers.work.process import WorkerProcessSettings, run_worker
+from playhead.consumers.processes.projection import ProcessSettings, run_consumer
+from playhead.consumers.processes.worker import WorkerProcessSettings, run_worker
+from playhead.consumers.reading.reader import ReaderSettings
 from playhead.consumers.work.worker import Task, WorkerSettings
 from playhead.eventlog.writer import EventLog
-from playhead.projections.archives.projection import Archives
+from playhead.projections.content.projection import Archives
 from playhead.projections.failures import is_transient
-from playhead.projections.jobs.projection import Jobs
-from playhead.projections.json_files.projection import JsonFiles
+from playhead.projections.jobs.json_files.projection import JsonFiles
+from playhead.projections.jobs.table.projection import Jobs
 from playhead.projections.organizations.projection import Organizations
 from playhead.projections.recordings.projection import Recordings
 from playhead.streams.events import Event

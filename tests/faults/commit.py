@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from playhead.projections.json_files.projection import JsonFiles
+from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position

@@ -7,27 +7,33 @@ from collections.abc import Callable
 import crc32c
 import msgspec
 
-from playhead.consumers.ahead import decoded
-from playhead.consumers.parked import original
+from playhead.consumers.reading.ahead import decoded
+from playhead.consumers.reading.parked import original
 from playhead.consumers.recordings.errors import InvalidAudio
 from playhead.consumers.recordings.mp3 import read_mp3, untag_mp3
 from playhead.eventlog.errors import BadLine
+from playhead.eventlog.jobs.recorder_files import NotAResult, _read
 from playhead.eventlog.lines import decode_line, encode_line, event_id_of, holds_whole_line
-from playhead.eventlog.recorder_files import NotAResult, _read
-from playhead.projections.archives.archive import make_archive, read_archive
-from playhead.projections.archives.captured import decode_captured
-from playhead.projections.archives.errors import ArchiveAltered
-from playhead.projections.job_result import decode_job_result
-from playhead.projections.json_files.documents import read_event_id
-from playhead.projections.json_files.summaries import Entry, decode_summary, encode_summary
+from playhead.projections.content.archive import make_archive, read_archive
+from playhead.projections.content.captured import decode_captured
+from playhead.projections.content.errors import ArchiveAltered
+from playhead.projections.jobs.json_files.documents import read_event_id
+from playhead.projections.jobs.json_files.summaries import Entry, decode_summary, encode_summary
+from playhead.projections.jobs.result import decode_job_result
 from playhead.projections.organizations.answers import read_answer
 from playhead.projections.organizations.extraction import organizations
-from playhead.streams.captures import capture_event
+from playhead.streams.content.events import capture_event
 from playhead.streams.entries import RawEntry, encode, sequence_of, subject_of
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event, Recorded
 from playhead.streams.positions import Position
-from playhead.streams.recordings import ChunkFlushed, MeetingStopped, RecordingPromoted, TranscodeFinished, read_payload
+from playhead.streams.recordings.events import (
+    ChunkFlushed,
+    MeetingStopped,
+    RecordingPromoted,
+    TranscodeFinished,
+    read_payload,
+)
 from tests.documents import job
 
 _PAYLOADS = (ChunkFlushed, TranscodeFinished, MeetingStopped, RecordingPromoted)

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import psycopg
 
-from playhead.projections.archives.archive import read_archive
-from playhead.streams.captures import CAPTURED
+from playhead.projections.content.archive import read_archive
+from playhead.streams.content.events import CAPTURED
 from playhead.streams.events import Event
 from tests.documents import job
 

@@ -21,10 +21,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from playhead.consumers.errors import HoldLost
-from playhead.consumers.group import Group
-from playhead.consumers.observer import Observer
-from playhead.consumers.reader import Reader, ReaderSettings
-from playhead.consumers.trimming import trim
+from playhead.consumers.reading.group import Group
+from playhead.consumers.reading.observer import Observer
+from playhead.consumers.reading.reader import Reader, ReaderSettings
+from playhead.consumers.reading.trimming import trim
 from playhead.consumers.work.holds import Holds
 from playhead.consumers.work.recovery import WorkRecovery
 from playhead.consumers.work.worker import Task
@@ -32,13 +32,13 @@ from playhead.eventlog.history import History
 from playhead.eventlog.reader import read
 from playhead.eventlog.writer import EventLog
 from playhead.projections.failures import is_transient
-from playhead.projections.json_files.documents import read_event_id
-from playhead.projections.json_files.projection import JsonFiles
+from playhead.projections.jobs.json_files.documents import read_event_id
+from playhead.projections.jobs.json_files.projection import JsonFiles
+from playhead.streams.appending.producer import Producer
 from playhead.streams.entries import decode
 from playhead.streams.events import Event
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
-from playhead.streams.producer import Producer
 from playhead.streams.sinks import Batch, Outcome, Sink
 from tests.documents import job
 from tests.faults.reports import Harm

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import psycopg
 
-from playhead.consumers.continuity import Continuity
-from playhead.consumers.delivery import Delivery
 from playhead.consumers.errors import HoldLost
-from playhead.consumers.group import Group
+from playhead.consumers.reading.continuity import Continuity
+from playhead.consumers.reading.delivery import Delivery
+from playhead.consumers.reading.group import Group
 from playhead.consumers.work.holds import Holds, Taken
-from playhead.streams import disk, failpoints
+from playhead.streams import failpoints
 from playhead.streams.entries import RawEntry
 from playhead.streams.failpoints import Point
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Outcome, Sink
+from playhead.streams.storage import disk
 from tests.faults.effects import KINDS, subject_of
 
 

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import psycopg
 
+from playhead.consumers.processes.worker import WorkerProcessSettings, run_worker
 from playhead.consumers.recordings.ffmpeg import Ffmpeg, Pcm, find_ffmpeg
 from playhead.consumers.recordings.progress import Progress
 from playhead.consumers.recordings.promote import Promote, PromoteSettings
 from playhead.consumers.recordings.promotion import Promoter
 from playhead.consumers.recordings.transcode import Transcode
-from playhead.consumers.work.process import WorkerProcessSettings, run_worker
 from playhead.consumers.work.worker import WorkerSettings
 from playhead.projections.failures import is_transient
 from playhead.projections.recordings.rows import find_meetings, recordings_of
-from playhead.streams.connections import connect
-from playhead.streams.producer import Producer
-from playhead.streams.recorder import Recorder, RecorderSettings
-from playhead.streams.recording_files import RecordingFiles
-from playhead.streams.recordings import make_chunk_id
+from playhead.streams.appending.producer import Producer
+from playhead.streams.recordings.events import make_chunk_id
+from playhead.streams.recordings.files import RecordingFiles
+from playhead.streams.recordings.recorder import Recorder, RecorderSettings
+from playhead.streams.redis.connections import connect
 from tests.faults import naive
 from tests.faults.nursery import Spec
 from tests.faults.reports import Harm

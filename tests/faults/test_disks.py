@@ -7,10 +7,10 @@ import signal
 import msgspec
 import pytest
 
+from playhead.streams.appending.producer import Producer
 from playhead.streams.names import reports_key
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
-from playhead.streams.producer import Producer
 from tests.documents import job
 from tests.faults.disks import MortalDisk, small_disk, syncs_fail
 from tests.faults.effects import KINDS

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from playhead.consumers.continuity import Continuity
+from playhead.consumers.reading.continuity import Continuity
 from playhead.streams.entries import RawEntry, decode, encode
 from playhead.streams.positions import Position
 from tests.documents import job

@@ -10,11 +10,11 @@ from contextlib import contextmanager, suppress
 import pytest
 from redis.exceptions import RedisError
 
-from playhead.streams.connections import connect
+from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import NotReplicated, RedisUnavailable
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
-from playhead.streams.producer import Producer
+from playhead.streams.redis.connections import connect
 from tests.documents import job
 from tests.faults.audits import audit
 from tests.faults.conftest import Stopwatch

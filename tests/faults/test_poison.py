@@ -3,7 +3,7 @@
 import random
 
 from playhead.projections.failures import is_transient
-from playhead.projections.jobs.projection import Jobs
+from playhead.projections.jobs.table.projection import Jobs
 from playhead.streams.events import Event
 from tests.documents import job
 from tests.faults.reports import Harm, Report

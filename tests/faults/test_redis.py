@@ -10,10 +10,10 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
+from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import RedisUnavailable
 from playhead.streams.events import new_event
 from playhead.streams.partitions import Partition
-from playhead.streams.producer import Producer
 from tests.documents import job
 from tests.faults.child import WORKER
 from tests.faults.conftest import Stopwatch

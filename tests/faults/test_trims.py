@@ -2,10 +2,10 @@
 
 import random
 
-from playhead.consumers.process import ProcessSettings
-from playhead.consumers.reader import ReaderSettings
+from playhead.consumers.processes.projection import ProcessSettings
+from playhead.consumers.reading.reader import ReaderSettings
 from playhead.eventlog.writer import EventLog
-from playhead.projections.jobs.projection import Jobs
+from playhead.projections.jobs.table.projection import Jobs
 from tests.documents import job
 from tests.faults.reports import Harm, Report
 from tests.integration.stage import JOBS, Consumer

@@ -10,8 +10,8 @@ from playhead.consumers.recordings.ffmpeg import Children, Ffmpeg, Pcm, find_ffm
 from playhead.consumers.recordings.mp3 import read_mp3
 from playhead.streams.entries import RawEntry, decode
 from playhead.streams.partitions import Partition
-from playhead.streams.recording_files import Chunk, RecordingFiles
-from playhead.streams.recordings import ChunkFlushed, make_chunk_id, make_event_id, subject_of
+from playhead.streams.recordings.events import ChunkFlushed, make_chunk_id, make_event_id, subject_of
+from playhead.streams.recordings.files import Chunk, RecordingFiles
 
 RECORDINGS = Partition("recordings", 0)
 STEREO = Pcm()

@@ -12,22 +12,22 @@ from pathlib import Path
 import psycopg
 from prometheus_client import CollectorRegistry
 
-from playhead.consumers.broker import connect, make_broker
-from playhead.consumers.metrics import PrometheusObserver
-from playhead.consumers.parked import Parked, ParkedEvents
-from playhead.consumers.process import ProcessSettings, _Serving
-from playhead.consumers.reader import ReaderSettings
+from playhead.consumers.processes.broker import connect, make_broker
+from playhead.consumers.processes.metrics import PrometheusObserver
+from playhead.consumers.processes.projection import ProcessSettings, _Serving
+from playhead.consumers.reading.parked import Parked, ParkedEvents
+from playhead.consumers.reading.reader import ReaderSettings
 from playhead.eventlog.reader import read
 from playhead.eventlog.writer import EventLog
 from playhead.projections.failures import is_transient
-from playhead.projections.jobs.projection import Jobs
-from playhead.projections.json_files.documents import read_event_id
-from playhead.projections.json_files.projection import JsonFiles
+from playhead.projections.jobs.json_files.documents import read_event_id
+from playhead.projections.jobs.json_files.projection import JsonFiles
+from playhead.projections.jobs.table.projection import Jobs
 from playhead.projections.migrations import upgrade
+from playhead.streams.appending.producer import Producer
 from playhead.streams.events import Event
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
-from playhead.streams.producer import Producer
 from playhead.streams.sinks import Sink
 from tests.integration.servers import RedisServer, plain_client
 

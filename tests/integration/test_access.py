@@ -15,13 +15,13 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import NoPermissionError, ResponseError
 
 from playhead.consumers.errors import TryAgain
-from playhead.consumers.process import ProcessSettings
-from playhead.consumers.reader import ReaderSettings
-from playhead.consumers.trimming import trim
-from playhead.settings import DEFAULTS
+from playhead.consumers.processes.projection import ProcessSettings
+from playhead.consumers.reading.reader import ReaderSettings
+from playhead.consumers.reading.trimming import trim
+from playhead.settings.settings import DEFAULTS
+from playhead.streams.appending.producer import Producer
 from playhead.streams.events import new_event
 from playhead.streams.names import presence_key
-from playhead.streams.producer import Producer
 from tests.documents import job
 from tests.integration.servers import plain_client
 from tests.integration.stage import JOBS, SINKS, Consumer, Stage, fields
@@ -265,9 +265,13 @@ def test_a_script_is_no_way_around_the_rules(access, redis):
 
 def test_every_command_of_every_script_is_in_the_rules_of_its_role():
     scripts = {
-        "producer": [ROOT / "streams/append.lua"],
-        "consumer": [*(ROOT / "consumers").rglob("*.lua"), ROOT / "streams/append.lua"],
-        "operator": [ROOT / "eventlog/replay.lua", ROOT / "consumers/unpark.lua", ROOT / "streams/append.lua"],
+        "producer": [ROOT / "streams/appending/append.lua"],
+        "consumer": [*(ROOT / "consumers").rglob("*.lua"), ROOT / "streams/appending/append.lua"],
+        "operator": [
+            ROOT / "eventlog/replay/replay.lua",
+            ROOT / "consumers/reading/unpark.lua",
+            ROOT / "streams/appending/append.lua",
+        ],
     }
     missing = {
         (role, path.name, word)

@@ -14,13 +14,13 @@ import pytest
 from rq import Queue, Retry
 from rq.job import Job
 
-from playhead.projections.job_result import decode_job_result
+from playhead.adapters.functions import record_job
+from playhead.projections.jobs.result import decode_job_result
 from playhead.streams.adapters import rq as rq_adapter
-from playhead.streams.adapters.functions import record_job
+from playhead.streams.appending.producer import Producer
+from playhead.streams.appending.spool import Spool
 from playhead.streams.entries import RawEntry, decode
 from playhead.streams.partitions import Partition
-from playhead.streams.producer import Producer
-from playhead.streams.spool import Spool
 from tests.integration.servers import plain_client
 
 JOBS = Partition("jobs", 0)
@@ -42,8 +42,8 @@ def odd():
 CELERY_APP = """
 import os
 from celery import Celery
-from playhead.streams.adapters.celery import record
-from playhead.streams.producer import Producer
+from playhead.adapters.celery import record
+from playhead.streams.appending.producer import Producer
 
 app = Celery("work", broker=os.environ["BROKER"], backend=os.environ["BROKER"])
 app.conf.task_always_eager = False

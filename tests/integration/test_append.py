@@ -9,12 +9,12 @@ from contextlib import closing
 import pytest
 from redis import Redis
 
-from playhead.streams.appender import Appender, AppendSettings
+from playhead.streams.appending.appender import Appender, AppendSettings
+from playhead.streams.appending.producer import Producer
 from playhead.streams.entries import RawEntry, decode
 from playhead.streams.errors import InvalidEvent, PartitionsChanged, RedisUnavailable
 from playhead.streams.events import new_event
 from playhead.streams.partitions import Partition, partition_of
-from playhead.streams.producer import Producer
 
 JOBS = Partition("jobs", 0)
 HOSTILE = [

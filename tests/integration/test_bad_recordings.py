@@ -5,14 +5,14 @@ import shutil
 
 import pytest
 
-from playhead.consumers.parked import ParkedEvents
+from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
 from playhead.consumers.recordings.transcode import Transcode
 from playhead.consumers.work.worker import WorkerSettings
+from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import AudioNotWritten
-from playhead.streams.producer import Producer
-from playhead.streams.recorder import Recorder, RecorderSettings
-from playhead.streams.recording_files import Chunk, RecordingFiles
+from playhead.streams.recordings.files import Chunk, RecordingFiles
+from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from tests.faults.disks import small_disk
 from tests.integration.sound import RECORDINGS, facts, flush, sha256, tone
 from tests.integration.test_workers import until, working

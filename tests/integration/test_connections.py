@@ -13,10 +13,10 @@ from redis.exceptions import RedisError
 from playhead.embedded.errors import ServerDidNotStart
 from playhead.embedded.processes import ServerProcess, free_port
 from playhead.embedded.valkey import _program
-from playhead.streams.connections import RedisAddress, connect
+from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import InvalidSetting, NotReplicated, RedisUnavailable
 from playhead.streams.partitions import Partition
-from playhead.streams.producer import Producer
+from playhead.streams.redis.connections import RedisAddress, connect
 from tests.integration.servers import answers, plain_client
 from tests.integration.test_topologies import close_and_use
 

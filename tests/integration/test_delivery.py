@@ -11,12 +11,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
-from playhead.consumers.ahead import ReadAhead
-from playhead.consumers.group import Group
+from playhead.consumers.reading.ahead import ReadAhead
+from playhead.consumers.reading.group import Group
 from playhead.eventlog.writer import EventLog
+from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import RedisUnavailable
 from playhead.streams.names import presence_key
-from playhead.streams.producer import Producer
 from tests.documents import job
 from tests.integration.servers import answers, demoted, without_replicas
 from tests.integration.stage import JOBS, SINKS, fields
@@ -126,7 +126,7 @@ def test_one_bad_event_of_five_hundred_is_isolated(stage):
 
 
 def test_trouble_of_a_sink_is_waited_for_and_blamed_on_no_event(stage, monkeypatch):
-    monkeypatch.setattr("playhead.consumers.reader._LASTING_DELAY", 0.2)
+    monkeypatch.setattr("playhead.consumers.reading.reader._LASTING_DELAY", 0.2)
     early = {"created_at": "2025-08-08T06:36:58Z", "metadata": {"scraper_id": "s"}}
     events = [job(0, job=early), job(1)]
     stage.append(*events)

@@ -11,13 +11,13 @@ import pytest
 
 from playhead.checks.consumers import check_consumers
 from playhead.checks.directories import check_directory
-from playhead.checks.ffmpeg import check_ffmpeg
 from playhead.checks.postgres import check_postgres
 from playhead.checks.redis import check_redis
+from playhead.commands.status import ConsumerStatus
 from playhead.embedded.servers import embedded_servers
 from playhead.projections.migrations import upgrade
-from playhead.status import ConsumerStatus
-from playhead.streams.producer import Producer
+from playhead.recordings.checks import check_ffmpeg
+from playhead.streams.appending.producer import Producer
 
 
 def results(checks) -> dict[str, str]:

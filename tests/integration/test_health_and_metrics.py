@@ -12,15 +12,15 @@ from prometheus_client import Metric as Family
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis as AsyncRedis
 
-from playhead.consumers.lag import find_lag
-from playhead.consumers.metrics import SCRAPERS
-from playhead.consumers.reader import Progress
+from playhead.consumers.processes.metrics import SCRAPERS
+from playhead.consumers.reading.lag import find_lag
+from playhead.consumers.reading.reader import Progress
 from playhead.embedded.servers import Servers, embedded_servers
 from playhead.projections.migrations import upgrade
+from playhead.streams.appending.producer import Producer
 from playhead.streams.names import Metric
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
-from playhead.streams.producer import Producer
 from tests.integration.processes import JOB, Playhead
 from tests.integration.servers import plain_client
 

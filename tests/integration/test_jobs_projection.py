@@ -13,7 +13,7 @@ import pytest
 from playhead.embedded.servers import embedded_servers
 from playhead.projections.checkpoints import Fenced
 from playhead.projections.failures import is_transient
-from playhead.projections.jobs.projection import Jobs
+from playhead.projections.jobs.table.projection import Jobs
 from playhead.projections.migrations import DatabaseNewer, MigrationAltered, upgrade
 from playhead.projections.postgres import SQL
 from playhead.streams.errors import InvalidEvent

@@ -6,16 +6,16 @@ from contextlib import suppress
 import pytest
 
 from playhead.projections.failures import is_transient
-from playhead.projections.json_files.objects import JsonObjects
-from playhead.projections.json_files.projection import JsonFiles
-from playhead.projections.json_files.verification import JsonObjectsVerification
-from playhead.streams.buckets import Bucket
+from playhead.projections.jobs.json_files.objects import JsonObjects
+from playhead.projections.jobs.json_files.projection import JsonFiles
+from playhead.projections.jobs.json_files.verification import JsonObjectsVerification
 from playhead.streams.errors import StoreUnavailable
 from playhead.streams.events import Recorded
-from playhead.streams.objects import Objects
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
+from playhead.streams.storage.buckets import Bucket
+from playhead.streams.storage.objects import Objects
 from tests.documents import job
 from tests.integration.s3 import s3_server
 
@@ -125,7 +125,7 @@ def test_a_process_that_wakes_up_late_takes_nothing_back(place):
 
 def test_where_the_store_is_not_asked_the_late_process_would_take_it_back(place, monkeypatch):
     monkeypatch.setattr(
-        "playhead.streams.buckets.Bucket.put_newer",
+        "playhead.streams.storage.buckets.Bucket.put_newer",
         lambda bucket, name, content, order: bucket.put(name, content) or True,
     )
     with pytest.raises(AssertionError):

@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 from redis import Redis
 
+from playhead.streams.appending.producer import Producer
 from playhead.streams.events import new_event
 from playhead.streams.partitions import Partition
-from playhead.streams.producer import Producer
 from tests.integration.proxies import LossyProxy
 
 JOBS = Partition("jobs", 0)

@@ -8,17 +8,17 @@ from contextlib import suppress
 
 import pytest
 
-from playhead.projections.archives.archive import read_archive
-from playhead.projections.archives.projection import Archives
+from playhead.projections.content.archive import read_archive
+from playhead.projections.content.projection import Archives
 from playhead.projections.failures import is_transient
-from playhead.streams.blobs import INLINE_LIMIT, Blobs, blob_name
-from playhead.streams.captures import capture_event
+from playhead.streams.content.events import capture_event
 from playhead.streams.errors import BlobMissing, InvalidSetting, StoreUnavailable
 from playhead.streams.events import Recorded
-from playhead.streams.objects import Objects
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
+from playhead.streams.storage.blobs import INLINE_LIMIT, Blobs, blob_name
+from playhead.streams.storage.objects import Objects
 from tests.integration.s3 import s3_server
 
 NAMES = ["plain", "ab/cd", "20250809_063658_%2E%2Fx.0123456789ab.tar.gz", "a~b c", "ünï"]

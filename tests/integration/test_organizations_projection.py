@@ -12,18 +12,18 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from playhead.commands import app
-from playhead.failures import exit_code
+from playhead.commands.app import app
 from playhead.projections.failures import is_transient
 from playhead.projections.migrations import upgrade
 from playhead.projections.organizations import reconciliation
 from playhead.projections.organizations.projection import Organizations
-from playhead.settings import DEFAULTS
+from playhead.settings.settings import DEFAULTS
 from playhead.streams.errors import InvalidEvent, InvalidSetting
 from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
+from playhead.terminal.failures import exit_code
 
 PARTITION = Partition("jobs", 0)
 LIVE = Source(PARTITION)

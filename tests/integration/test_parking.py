@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 from redis.asyncio import Redis
 
-from playhead.consumers.group import Group
-from playhead.projections.jobs.projection import Jobs
+from playhead.consumers.reading.group import Group
+from playhead.projections.jobs.table.projection import Jobs
 from playhead.streams.names import presence_key
 from playhead.streams.positions import Position
 from tests.documents import job

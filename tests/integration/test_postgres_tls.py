@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from playhead.projections.jobs.projection import Jobs
+from playhead.projections.jobs.table.projection import Jobs
 from playhead.projections.migrations import upgrade
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition

@@ -11,8 +11,9 @@ import numpy as np
 import psycopg
 import pytest
 
-from playhead.consumers.process import ProcessSettings
-from playhead.consumers.reader import ReaderSettings
+from playhead.consumers.processes.projection import ProcessSettings
+from playhead.consumers.processes.service import ServiceSettings
+from playhead.consumers.reading.reader import ReaderSettings
 from playhead.consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
 from playhead.consumers.recordings.progress import Progress
 from playhead.consumers.recordings.promote import Promote, PromoteSettings
@@ -20,13 +21,12 @@ from playhead.consumers.recordings.promotion import Promoter
 from playhead.consumers.recordings.sweep import Sweep
 from playhead.consumers.recordings.sweeping import Sweeping, SweepSettings
 from playhead.consumers.recordings.transcode import Transcode
-from playhead.consumers.service import ServiceSettings
 from playhead.consumers.work.worker import WorkerSettings
 from playhead.projections.recordings.projection import Recordings
 from playhead.projections.recordings.rows import chunks_of, find_meetings, recordings_of
-from playhead.streams.producer import Producer
-from playhead.streams.recorder import Recorder, RecorderSettings
-from playhead.streams.recording_files import Chunk, RecordingFiles
+from playhead.streams.appending.producer import Producer
+from playhead.streams.recordings.files import Chunk, RecordingFiles
+from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from tests.integration.sound import RECORDINGS, decoded, facts, flush, samples, sha256, tone
 from tests.integration.stage import Consumer, make_database
 from tests.integration.test_workers import until, working

@@ -11,18 +11,18 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from playhead.commands import app
-from playhead.failures import exit_code
-from playhead.projections.json_files.projection import JsonFiles
+from playhead.commands.app import app
+from playhead.organizations.publication.errors import GitFailed, NothingThere
+from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.projections.migrations import DatabaseNotUpgraded, upgrade
 from playhead.projections.organizations.projection import Organizations
-from playhead.publication.errors import GitFailed, NothingThere
-from playhead.settings import DEFAULTS
+from playhead.settings.settings import DEFAULTS
 from playhead.streams.errors import InvalidSetting
 from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
+from playhead.terminal.failures import exit_code
 
 PARTITION = Partition("jobs", 0)
 REPLAY = Source(PARTITION, "run-1")

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
+from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import AudioNotWritten, InvalidPcm, InvalidSetting, MeetingOver, RedisUnavailable
 from playhead.streams.events import parse_time
-from playhead.streams.producer import Producer
-from playhead.streams.recorder import Recorder, RecorderSettings
-from playhead.streams.recording_files import Chunk, InvalidId, RecordingFiles
+from playhead.streams.recordings.files import Chunk, InvalidId, RecordingFiles
+from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from tests.integration.sound import facts, tone
 from tests.integration.test_workers import until
 
@@ -159,7 +159,7 @@ def test_without_redis_audio_is_kept_and_adopted_later(valkey, redis, tmp_path, 
 def test_what_there_was_no_room_to_remember_while_redis_was_away_is_said_at_the_end(
     recorder, redis, files, monkeypatch
 ):
-    monkeypatch.setattr("playhead.streams.chunk_writer._UNSAID", 2)
+    monkeypatch.setattr("playhead.streams.recordings.chunk_writer._UNSAID", 2)
     append, is_away = recorder._producer.append_events, True
 
     def append_events(events):
@@ -195,8 +195,8 @@ def test_a_directory_that_takes_nothing_is_named(recorder, redis, tmp_path):
 
 CHILD = """
 import asyncio, sys
-from playhead.streams.producer import Producer
-from playhead.streams.recorder import Recorder, RecorderSettings
+from playhead.streams.appending.producer import Producer
+from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from tests.integration.sound import tone
 
 async def main():

@@ -9,21 +9,21 @@ import pytest
 from redis import Redis
 
 from playhead.checks.consumers import check_consumers
-from playhead.consumers.parked import ParkedEvents
-from playhead.consumers.process import ProcessSettings
-from playhead.consumers.reader import ReaderSettings
+from playhead.commands.status import read_status
+from playhead.consumers.processes.projection import ProcessSettings
+from playhead.consumers.reading.parked import ParkedEvents
+from playhead.consumers.reading.reader import ReaderSettings
 from playhead.embedded.servers import embedded_servers
 from playhead.eventlog.history import History
 from playhead.eventlog.reader import read, verify
 from playhead.eventlog.writer import EventLog
-from playhead.projections.jobs.projection import Jobs
-from playhead.projections.json_files.projection import JsonFiles
+from playhead.projections.jobs.json_files.projection import JsonFiles
+from playhead.projections.jobs.table.projection import Jobs
 from playhead.projections.migrations import upgrade
-from playhead.status import read_status
+from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import RedisUnavailable
 from playhead.streams.events import new_event
 from playhead.streams.partitions import Partition
-from playhead.streams.producer import Producer
 from tests.integration.stage import Consumer
 
 JOBS = Partition("jobs", 0)

@@ -6,9 +6,9 @@ import signal
 import pytest
 from redis import Redis
 
+from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import InvalidSetting, NotReplicated, RedisUnavailable
 from playhead.streams.partitions import Partition
-from playhead.streams.producer import Producer
 from tests.integration.servers import SERVERS, make_server, plain_client
 
 JOBS = Partition("jobs", 0)

@@ -9,18 +9,18 @@ import time
 
 import pytest
 
+from playhead.streams.appending.producer import Producer
+from playhead.streams.appending.spool import Spool
 from playhead.streams.errors import InvalidEvent, RedisUnavailable, SpoolFailed
 from playhead.streams.events import new_event
 from playhead.streams.partitions import Partition, partition_of
-from playhead.streams.producer import Producer
-from playhead.streams.spool import Spool
 from tests.integration.servers import plain_client
 
 JOBS = Partition("jobs", 0)
 APPENDER = """
 import os
 import sys
-from playhead.streams.producer import Producer
+from playhead.streams.appending.producer import Producer
 
 url, spool, name, count, fork = sys.argv[1:]
 producer = Producer(url, spool=spool)

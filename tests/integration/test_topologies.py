@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from playhead.consumers.broker import connect, make_broker
-from playhead.consumers.group import Group
+from playhead.consumers.processes.broker import connect, make_broker
+from playhead.consumers.reading.group import Group
 from playhead.eventlog.reader import stat
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START
-from playhead.streams.refusals import AWAY
+from playhead.streams.redis.refusals import AWAY
 from tests.integration.processes import JOB, Playhead
 from tests.integration.topologies import Cluster, Watched, is_deleted
 

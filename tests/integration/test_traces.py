@@ -195,7 +195,7 @@ def test_without_an_endpoint_nothing_of_the_exporter_is_loaded(valkey, redis):
     program = f"""
 import sys
 from playhead.streams import telemetry
-from playhead.streams.producer import Producer
+from playhead.streams.appending.producer import Producer
 telemetry.set_up("test")
 with Producer({valkey!r}) as producer:
     producer.append("job.completed", subject="job/1", data={{}})
@@ -213,7 +213,7 @@ def test_a_program_that_traces_already_needs_no_set_up(valkey, redis):
     program = f"""
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
-from playhead.streams.producer import Producer
+from playhead.streams.appending.producer import Producer
 trace.set_tracer_provider(TracerProvider())
 with trace.get_tracer("program").start_as_current_span("work") as work, Producer({valkey!r}) as producer:
     producer.append("job.completed", subject="job/1", data={{}})

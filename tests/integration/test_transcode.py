@@ -9,14 +9,14 @@ import numpy as np
 import psutil
 import pytest
 
-from playhead.consumers.parked import ParkedEvents
+from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.recordings.errors import FfmpegMissing, InvalidAudio
 from playhead.consumers.recordings.ffmpeg import Children, Ffmpeg, Pcm, find_ffmpeg
 from playhead.consumers.recordings.mp3 import read_mp3
 from playhead.consumers.recordings.transcode import Transcode
 from playhead.consumers.work.worker import WorkerSettings
-from playhead.streams.producer import Producer
-from playhead.streams.recording_files import Chunk, RecordingFiles
+from playhead.streams.appending.producer import Producer
+from playhead.streams.recordings.files import Chunk, RecordingFiles
 from tests.integration.processes import Playhead
 from tests.integration.sound import RECORDINGS, decoded, facts, flush, samples, sha256, tone
 from tests.integration.test_workers import until, working

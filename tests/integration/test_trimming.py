@@ -4,7 +4,7 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from playhead.consumers.trimming import find_floor, trim
+from playhead.consumers.reading.trimming import find_floor, trim
 from playhead.embedded.servers import embedded_servers
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position

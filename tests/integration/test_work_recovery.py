@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from playhead.consumers.errors import TryAgain
-from playhead.consumers.process import ProcessSettings
-from playhead.consumers.reader import ReaderSettings
+from playhead.consumers.processes.projection import ProcessSettings
+from playhead.consumers.reading.reader import ReaderSettings
 from playhead.consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
 from playhead.consumers.recordings.progress import Progress
 from playhead.consumers.recordings.promote import Promote, PromoteSettings
@@ -23,8 +23,8 @@ from playhead.projections.postgres import connect
 from playhead.projections.recordings.projection import Recordings
 from playhead.projections.recordings.rows import find_meetings
 from playhead.streams.events import new_event
-from playhead.streams.recorder import Recorder, RecorderSettings
-from playhead.streams.recording_files import RecordingFiles
+from playhead.streams.recordings.files import RecordingFiles
+from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from tests.integration.sound import RECORDINGS, tone
 from tests.integration.stage import Consumer, make_database
 from tests.integration.test_workers import NOTES, Enrich, nothing_left, producer, submit, until, working  # noqa: F401

@@ -14,16 +14,16 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis as AsyncRedis
 
 from playhead.consumers.errors import TryAgain
-from playhead.consumers.parked import ParkedEvents
+from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.work.holds import Holds
 from playhead.consumers.work.metrics import PrometheusWorkObserver
 from playhead.consumers.work.worker import Worker, WorkerSettings, WorkObserver
 from playhead.projections.failures import is_transient
+from playhead.streams.appending.producer import Producer
 from playhead.streams.entries import RawEntry, decode
 from playhead.streams.events import new_event
 from playhead.streams.names import Metric
 from playhead.streams.partitions import Partition
-from playhead.streams.producer import Producer
 from tests.integration.servers import demoted, without_replicas
 
 NOTES = Partition("notes", 0)

@@ -5,8 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from playhead.streams.appending.producer import Producer
 from playhead.streams.events import new_event
-from playhead.streams.producer import Producer
 from tests.integration.test_workers import Enrich, working
 
 

@@ -13,28 +13,28 @@ import time
 
 import pytest
 
-from playhead.projections.archives.archive import archive_name, parse_name, read_archive
-from playhead.projections.archives.captured import decode_captured
-from playhead.projections.archives.errors import ArchiveAltered
-from playhead.projections.archives.levels import HIGHEST_LEVEL, LOWEST_LEVEL
-from playhead.projections.archives.projection import Archives
-from playhead.projections.archives.verification import ArchivesVerification
+from playhead.projections.content.archive import archive_name, parse_name, read_archive
+from playhead.projections.content.captured import decode_captured
+from playhead.projections.content.errors import ArchiveAltered
+from playhead.projections.content.levels import HIGHEST_LEVEL, LOWEST_LEVEL
+from playhead.projections.content.projection import Archives
+from playhead.projections.content.verification import ArchivesVerification
 from playhead.projections.failures import is_transient
-from playhead.streams.blobs import INLINE_LIMIT, Blobs, blob_name
-from playhead.streams.captures import CAPTURED, capture_event
+from playhead.streams.content.events import CAPTURED, capture_event
 from playhead.streams.errors import BlobAltered, BlobMissing, InvalidEvent, StoreUnavailable
 from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
+from playhead.streams.storage.blobs import INLINE_LIMIT, Blobs, blob_name
 
 PARTITION = Partition("content", 0)
 WRITER = """
 import os, pathlib, random, sys
-from playhead.projections.archives.projection import Archives
-from playhead.projections.archives.archive import archive_name, make_archive
-from playhead.projections.archives.captured import decode_captured
-from playhead.streams.captures import capture_event
+from playhead.projections.content.projection import Archives
+from playhead.projections.content.archive import archive_name, make_archive
+from playhead.projections.content.captured import decode_captured
+from playhead.streams.content.events import capture_event
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from playhead.commands import COMMANDS as LISTED
-from playhead.commands import app, commands
-from playhead.settings import DEFAULTS
+from playhead.commands.app import COMMANDS as LISTED
+from playhead.commands.app import app, commands
+from playhead.settings.settings import DEFAULTS
 from playhead.streams.names import OpenTelemetryVariable
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -68,7 +68,7 @@ def test_a_command_that_is_typed_has_its_whole_help():
 
 
 def test_a_command_loads_no_more_than_it_needs():
-    script = "import sys; from playhead.commands import choose; choose(sys.argv[1:]); print(*sys.modules)"
+    script = "import sys; from playhead.commands.app import choose; choose(sys.argv[1:]); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script, "env"], capture_output=True, check=True)
 
     assert not {b"redis", b"psycopg", b"faststream", b"structlog", b"rich"} & set(done.stdout.split())

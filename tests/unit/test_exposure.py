@@ -2,8 +2,8 @@
 
 import pytest
 
+from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import InvalidSetting
-from playhead.streams.producer import Producer
 
 INSECURE = [
     "redis://db",

@@ -5,15 +5,15 @@ import contextlib
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from playhead.consumers.ahead import decoded
+from playhead.consumers.reading.ahead import decoded
 from playhead.eventlog.errors import BadLine
 from playhead.eventlog.lines import decode_line, event_id_of, position_if_readable
-from playhead.projections.archives.captured import decode_captured
-from playhead.projections.job_result import decode_job, decode_job_result, decode_members
+from playhead.projections.content.captured import decode_captured
+from playhead.projections.jobs.result import decode_job, decode_job_result, decode_members
 from playhead.streams.entries import RawEntry, sequence_of, subject_of
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event, Recorded
-from playhead.streams.recordings import ChunkFlushed, MeetingStarted, read_payload
+from playhead.streams.recordings.events import ChunkFlushed, MeetingStarted, read_payload
 
 HUGE = b"9" * 5000
 FIELDS = (

@@ -8,13 +8,14 @@ import sys
 import msgspec
 import pytest
 
-from playhead.projections.json_files import Fenced, JsonFiles
+from playhead.projections.jobs.json_files.errors import Fenced
+from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.streams.errors import UnsafePath
 from playhead.streams.events import Recorded, new_event
-from playhead.streams.filenames import decode_name, encode_name
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
+from playhead.streams.storage.filenames import decode_name, encode_name
 
 PARTITION = Partition("jobs", 0)
 HOSTILE = [

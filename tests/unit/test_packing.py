@@ -3,7 +3,7 @@
 import hiredis
 import pytest
 
-from playhead.streams.connections import connect
+from playhead.streams.redis.connections import connect
 
 
 @pytest.mark.parametrize("length", [2, 256, 257, 512, 1000])

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from playhead.publication.checksums import NAME, read_sums, render_sums
-from playhead.publication.days import copy_day, days, remove_day
-from playhead.publication.errors import Occupied, PublicationRunning
-from playhead.publication.release import STAGING, Release
+from playhead.organizations.publication.checksums import NAME, read_sums, render_sums
+from playhead.organizations.publication.days import copy_day, days, remove_day
+from playhead.organizations.publication.errors import Occupied, PublicationRunning
+from playhead.organizations.publication.release import STAGING, Release
 
 OLD = {"README.md": "1", "daily/2025-08-08/a.json": "a", "daily/2025-08-09/b.json": "b"}
 NEW = {"README.md": "2", "daily/2025-08-09/b.json": "b", "daily/2025-08-10/scrapers/s/c.json": "c"}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from playhead.eventlog import recorder_files
-from playhead.eventlog.chosen_files import ChosenFiles
-from playhead.eventlog.recorder_files import Found, RecorderFiles, Skipped, shown
+from playhead.eventlog.jobs import recorder_files
+from playhead.eventlog.jobs.chosen_files import ChosenFiles
+from playhead.eventlog.jobs.recorder_files import Found, RecorderFiles, Skipped, shown
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import parse_time
 

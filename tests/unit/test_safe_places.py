@@ -10,15 +10,15 @@ import pytest
 from playhead.embedded.directory import load_access
 from playhead.eventlog.errors import LinkInLog
 from playhead.eventlog.writer import EventLog
-from playhead.projections.json_files import JsonFiles
+from playhead.projections.jobs.json_files.projection import JsonFiles
+from playhead.streams.appending.spool import Spool
 from playhead.streams.errors import InvalidSetting, StoreUnavailable, UnsafePath
 from playhead.streams.events import Recorded, new_event
-from playhead.streams.objects import Objects
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
-from playhead.streams.recording_files import Chunk, InvalidId, RecordingFiles
+from playhead.streams.recordings.files import Chunk, InvalidId, RecordingFiles
 from playhead.streams.sinks import Batch, Source
-from playhead.streams.spool import Spool
+from playhead.streams.storage.objects import Objects
 
 JOBS = Partition("jobs", 0)
 _PARTS = [

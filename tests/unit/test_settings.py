@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from playhead.settings import DEFAULTS, InvalidValue, load, mask, problems, unknown_settings
+from playhead.settings.settings import DEFAULTS, InvalidValue, load, mask, problems, unknown_settings
 from playhead.streams.errors import InvalidSetting
 
 

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from playhead.streams.appending.spool import Spool
 from playhead.streams.errors import SpoolFailed
 from playhead.streams.events import new_event
-from playhead.streams.spool import Spool
 
 ADDER = """
 import sys
 from playhead.streams.events import new_event
-from playhead.streams.spool import Spool
+from playhead.streams.appending.spool import Spool
 
 spool = Spool(sys.argv[1], segment_bytes=4000)
 for number in range(int(sys.argv[3])):

@@ -1,0 +1,84 @@
+"""FastStream's broker for every URL form, and the client of Redis that readers share."""
+
+from contextlib import suppress
+from typing import Any, cast
+
+from faststream.redis import RedisBroker, RedisClusterBroker, RedisSentinelBroker
+from redis._parsers import AsyncCommandsParser
+from redis.asyncio import Connection, Redis, RedisCluster, SSLConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from playhead.streams.redis.connections import DEFAULT_TIMEOUT, RedisAddress
+from playhead.streams.redis.refusals import AWAY
+
+
+def make_broker(url: str, timeout: float = DEFAULT_TIMEOUT) -> RedisBroker:
+    """FastStream's broker for every URL form that `playhead.streams.connections` reads; `timeout` in seconds."""
+    address = RedisAddress.parse(url)
+    limits: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "socket_keepalive": True}
+    if address.scheme == "redis+cluster":
+        (host, port), *others = address.hosts  # without a URL, FastStream would ask localhost too
+        options: dict[str, Any] = {"host": host, "port": port, "startup_nodes": others} | limits | address.options
+        return cast("RedisBroker", RedisClusterBroker(**options))
+    if address.service is not None:
+        return RedisSentinelBroker(
+            sentinels=list(address.hosts),
+            sentinel_master_name=address.service,
+            sentinel_kwargs=limits | address.sentinel_options,
+            **limits | address.options,
+        )
+    return RedisBroker(url, **limits)
+
+
+async def connect(broker: RedisBroker) -> Redis:
+    """Connect, so that entries come as flat lists of bytes; dictionaries would be built twice."""
+    client = await broker.connect()
+    if isinstance(client, RedisCluster):
+        _adapt(client)
+    # Many first commands at once would each ask a Cluster for its slots, and close one another's connections.
+    with suppress(*AWAY, RedisError, OSError):  # the readers go on trying
+        await client.initialize()
+    client.set_response_callback("XREAD", cast("Any", _as_it_comes))
+    return client
+
+
+def _adapt(client: RedisCluster) -> None:
+    """Let a Cluster's client be shared by tasks, and find the node of an XREAD without asking the server."""
+    client.commands_parser = _Keys()
+    plain = client.connection_kwargs.get("connection_class") is not SSLConnection
+    client.connection_kwargs["connection_class"] = _Shared if plain else _SharedTls
+    for node in client.nodes_manager.startup_nodes.values():
+        node.connection_class = client.connection_kwargs["connection_class"]
+
+
+class _Keys(AsyncCommandsParser):
+    """Knows the keys of XREAD; redis-py asks a node for them before each one, and a node that died answers nobody."""
+
+    async def get_keys(self, *args: Any) -> tuple[str, ...] | None:
+        if args[0] != "XREAD":
+            return await super().get_keys(*args)
+        keys_and_ids = args[args.index("STREAMS") + 1 :]
+        return keys_and_ids[: len(keys_and_ids) // 2]
+
+
+class _Shared(Connection):
+    """A connection that another task may close while it is in use: a Cluster's client closes all of them, whoever
+    uses them, when a slot has moved.
+    """
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except AttributeError as error:
+            if self.is_connected:
+                raise
+            raise RedisConnectionError("closed by another task") from error
+
+
+class _SharedTls(_Shared, SSLConnection):
+    pass
+
+
+def _as_it_comes(reply: object, **_: object) -> object:
+    return reply

@@ -1,0 +1,124 @@
+"""A process of ours: FastStream's application around it, with health and metrics over HTTP, and an exit code."""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, Protocol, cast
+
+import msgspec
+import structlog
+import uvicorn
+from faststream.asgi import AsgiFastStream, AsgiResponse, get
+from prometheus_client import CollectorRegistry
+from prometheus_client import make_asgi_app as _make_asgi_app  # pyright: ignore[reportUnknownVariableType]  # untyped
+from redis.asyncio import Redis
+
+from playhead.consumers.errors import AddressTaken
+from playhead.consumers.processes.broker import connect, make_broker
+from playhead.streams.redis.connections import DEFAULT_TIMEOUT
+
+
+class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a process finds Redis, how many partitions a stream has, and where it listens for HTTP."""
+
+    redis_url: str
+    redis_timeout: float = DEFAULT_TIMEOUT
+    partitions: int = 1
+    http_host: str = "127.0.0.1"
+    http_port: int = 0
+
+
+class Service(Protocol):
+    """What a process does between its start and its end."""
+
+    failure: BaseException | None
+    """What no retry can mend, once it happened."""
+
+    def problems(self) -> list[str]:
+        """Why the process is not ready, a line each."""
+        ...
+
+    def start(self, client: Redis, on_failure: Callable[[], None]) -> None:
+        """Begin, now that Redis can be asked."""
+        ...
+
+    async def stop(self) -> None:
+        """Finish what is in hand, while Redis can still be asked."""
+        ...
+
+
+def owner_name() -> str:
+    """A name for this process that no other has."""
+    return f"{socket.gethostname()}/{os.getpid()}/{os.urandom(4).hex()}"
+
+
+async def run_service(name: str, service: Service, settings: ServiceSettings, registry: CollectorRegistry) -> int:
+    """Run a consumer until SIGTERM or SIGINT; returns the exit code.
+
+    0 after a stop that was asked for, with the work in hand finished; 1 after a failure that a restart may mend.
+
+    Raises:
+        AddressTaken: another program listens there.
+    """
+    listening = _listen(settings.http_host, settings.http_port)
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    broker = make_broker(settings.redis_url, settings.redis_timeout)
+
+    @get
+    async def live(_: dict[str, Any]) -> AsgiResponse:
+        return AsgiResponse(b"failed\n" if service.failure else b"ok\n", 500 if service.failure else 200)
+
+    @get
+    async def ready(_: dict[str, Any]) -> AsgiResponse:
+        problems = await asyncio.to_thread(service.problems)
+        return AsgiResponse("".join(f"{line}\n" for line in problems or ["ok"]).encode(), 503 if problems else 200)
+
+    app = AsgiFastStream(
+        broker,
+        logger=None,
+        asgi_routes=[("/healthz", live), ("/readyz", ready), ("/metrics", cast("Any", _make_asgi_app)(registry))],
+    )
+    server = _Server(name, uvicorn.Config(app, log_config=None, lifespan="on"))
+
+    async def start() -> None:
+        service.start(await connect(broker), on_failure=server.ask_to_stop)
+
+    app.after_startup(start)
+    app.on_shutdown(service.stop)
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(sign, server.ask_to_stop)
+    await server.serve([listening])
+    return 1 if service.failure or not server.started else 0
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its signal handlers, which would end the process by the signal instead of with exit code 0."""
+
+    def __init__(self, name: str, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._name = name
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening in self.servers[0].sockets if self.started else ():
+            host, port, *_ = listening.getsockname()
+            structlog.get_logger().info("listening", projection=self._name, url=f"http://{host}:{port}")
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    def ask_to_stop(self) -> None:
+        self.should_exit = True
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise AddressTaken(host, port, error.strerror or str(error)) from error

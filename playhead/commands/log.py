@@ -1,0 +1,140 @@
+"""`playhead log`: the event log by itself."""
+
+import sys
+
+import msgspec
+from cyclopts import App
+
+from playhead.eventlog.lines import encode_line
+from playhead.eventlog.reader import partitions, read, stat, verify
+from playhead.settings.settings import event_log, load
+from playhead.streams.errors import InvalidSetting
+from playhead.streams.partitions import CATALOGUE
+from playhead.terminal.exit_codes import CORRUPT, DONE
+from playhead.terminal.options import DataDir, Json, moment
+from playhead.terminal.output import print_json, print_table
+
+log_app = App(name="log", help="The event log by itself.")
+
+
+class PartitionShown(msgspec.Struct, frozen=True):
+    """A partition of the log; `bytes` is its size on disk."""
+
+    partition: str
+    segments: int
+    events: int
+    bytes: int
+    first: str | None
+    last: str | None
+
+
+class LogShown(msgspec.Struct, frozen=True):
+    """What the log holds."""
+
+    events: int
+    bytes: int
+    partitions: list[PartitionShown]
+
+
+class FaultShown(msgspec.Struct, frozen=True):
+    """Something wrong with the log."""
+
+    kind: str
+    file: str
+    line: int | None
+    position: str | None
+    problem: str
+
+
+class VerificationShown(msgspec.Struct, frozen=True):
+    """How many good events there are, and every fault."""
+
+    events: int
+    faults: list[FaultShown]
+
+
+@log_app.command(name="stat")
+def log_stat(*, data_dir: DataDir = None, json: Json = False) -> None:
+    """Show how many events the log has, and how large it is.
+
+    Example:
+        playhead log stat
+    """
+    found = stat(event_log(load(data_dir)))
+    partitions = [
+        PartitionShown(str(one.partition), one.segments, one.events, one.bytes, _text(one.first), _text(one.last))
+        for one in found.partitions
+    ]
+    if json:
+        print_json(LogShown(found.events, found.bytes, partitions))
+        return
+    print_table(
+        ("PARTITION", "SEGMENTS", "EVENTS", "BYTES", "FIRST", "LAST"),
+        [(one.partition, one.segments, one.events, one.bytes, one.first or "-", one.last or "-") for one in partitions],
+    )
+    print(f"{found.events} events, {found.bytes} bytes")
+
+
+@log_app.command(name="verify")
+def log_verify(*, data_dir: DataDir = None, json: Json = False) -> int:
+    """Read the whole log and check every checksum; exit code 4 where something is wrong.
+
+    Example:
+        playhead log verify --json
+    """
+    found = verify(event_log(load(data_dir)))
+    faults = [
+        FaultShown(fault.kind, str(fault.file), fault.line, _text(fault.position), fault.problem)
+        for fault in found.faults
+    ]
+    if json:
+        print_json(VerificationShown(found.events, faults))
+    else:
+        for fault in faults:
+            place = fault.file if fault.line is None else f"{fault.file}, line {fault.line}"
+            print(f"{place}: {fault.problem}")
+        print(f"{found.events} events, {len(faults)} faults")
+    return CORRUPT if faults else DONE
+
+
+@log_app.command(name="cat")
+def log_cat(
+    *,
+    stream: list[str] | None = None,
+    type: list[str] | None = None,
+    subject: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Print events as the log has them, one JSON object a line with position, crc32c and the CloudEvent.
+
+    Args:
+        stream: Only this stream; may be given several times.
+        type: Only this event type; may be given several times.
+        subject: Only this subject.
+        since: Only events of this time or later, such as 2025-08-09 or 2025-08-09T06:30:00Z.
+        until: Only events before this time.
+
+    Example:
+        playhead log cat --type job.failed --since 2025-08-09 | jq .event.data
+    """
+    directory = event_log(load(data_dir))
+    known = dict.fromkeys([*CATALOGUE, *(partition.stream for partition in partitions(directory))])
+    unknown = [name for name in stream or () if name not in known]
+    if unknown:
+        raise InvalidSetting(f"there is no stream {unknown[0]!r}; there are {', '.join(known)}")
+    selected = read(
+        directory,
+        streams=stream,
+        types=type,
+        subject=subject,
+        since=moment("--since", since),
+        until=moment("--until", until),
+    )
+    sys.stdout.buffer.writelines(encode_line(recorded) for _, recorded in selected)
+    sys.stdout.buffer.flush()
+
+
+def _text(position: object | None) -> str | None:
+    return None if position is None else str(position)

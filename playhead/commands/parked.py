@@ -1,0 +1,124 @@
+"""`playhead parked`: events that a consumer set aside."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cyclopts import App
+
+from playhead.consumers.reading.parked import Parked, ParkedEvents
+from playhead.registry import STREAMS
+from playhead.settings.settings import load, servers
+from playhead.streams.errors import InvalidSetting
+from playhead.streams.partitions import Partition
+from playhead.streams.redis.connections import connect
+from playhead.terminal.exit_codes import FAILED
+from playhead.terminal.options import DataDir, Json
+from playhead.terminal.output import print_json, print_table, say
+
+parked_app = App(name="parked", help="Events that a consumer set aside after they failed for good.")
+
+
+@parked_app.command(name="list")
+def list_parked(
+    consumer: str | None = None,
+    /,
+    *,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """List parked events with their reasons.
+
+    Args:
+        consumer: Only those of this consumer.
+
+    Example:
+        playhead parked list jobs
+    """
+    found = [parked for _, parked in _all(consumer, data_dir)]
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ("ID", "CONSUMER", "SUBJECT", "TYPE", "REASON"),
+        [(one.id, one.consumer, one.subject, one.type, f"{one.reason_class}: {one.reason}") for one in found],
+    )
+
+
+@parked_app.command
+def show(consumer: str, id: str, /, *, data_dir: DataDir = None) -> int:
+    """Print every field of one parked event.
+
+    Args:
+        consumer: The consumer that set it aside.
+        id: Its id, as `playhead parked list` prints it.
+
+    Example:
+        playhead parked show jobs 1754541721120-0
+    """
+    for events, parked in _all(consumer, data_dir):
+        if parked.id == id and (fields := events.show(id)) is not None:
+            print_json(fields)
+            return 0
+    return _not_there(consumer, id)
+
+
+@parked_app.command
+def retry(consumer: str, id: str | None = None, /, *, data_dir: DataDir = None) -> int:
+    """Let the consumer try parked events again, in order; all of them, or those of one event's subject.
+
+    Args:
+        consumer: The consumer that set them aside.
+        id: An event's id, as `playhead parked list` prints it.
+
+    Example:
+        playhead parked retry jobs
+    """
+    chosen = [(events, parked) for events, parked in _all(consumer, data_dir) if id in {None, parked.id}]
+    if id is not None and not chosen:
+        return _not_there(consumer, id)
+    for events, parked in chosen:
+        events.request_retry(parked)
+    print(f"{len(chosen)} to be tried again; `playhead parked list {consumer}` shows what stays")
+    return 0
+
+
+@parked_app.command
+def drop(consumer: str, id: str, /, *, data_dir: DataDir = None) -> int:
+    """Give one parked event up for this consumer; the log still has it. What waits behind it is for `retry` then.
+
+    Args:
+        consumer: The consumer that set it aside.
+        id: Its id, as `playhead parked list` prints it.
+
+    Example:
+        playhead parked drop jobs 1754541721120-0
+    """
+    for events, parked in _all(consumer, data_dir):
+        if parked.id == id:
+            events.drop(parked)
+            print(f"dropped {parked.type} {parked.subject}")
+            waiting = sum(parked.blocks and one.subject == parked.subject for one in events)
+            if waiting:
+                print(
+                    f"{waiting} more of {parked.subject} parked: `playhead parked retry {consumer}` applies what it can"
+                )
+            return 0
+    return _not_there(consumer, id)
+
+
+def _not_there(consumer: str, id: str) -> int:
+    say(f"{consumer} has no parked event {id}; `playhead parked list {consumer}` prints ids")
+    return FAILED
+
+
+def _all(consumer: str | None, data_dir: Path | None) -> Iterator[tuple[ParkedEvents, Parked]]:
+    if consumer is not None and consumer not in STREAMS:
+        raise InvalidSetting(f"there is no consumer {consumer!r}; there are {', '.join(STREAMS)}")
+    settings = load(data_dir)
+    client = connect(servers(settings, postgres=False).redis_url)
+    for name in [consumer] if consumer else STREAMS:
+        for stream in STREAMS[name]:
+            for number in range(settings.partitions):
+                events = ParkedEvents(client, name, Partition(stream, number))
+                for parked in list(events):
+                    yield events, parked

@@ -1,0 +1,444 @@
+"""`playhead replay`."""
+
+import shlex
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+from cyclopts import App
+from redis import Redis, RedisCluster
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from playhead.eventlog.jobs.chosen_files import ChosenFiles
+from playhead.eventlog.jobs.recorder_files import Found, NotAResult, RecorderFiles, Skipped, scraper_of, shown
+from playhead.eventlog.reader import partitions, read, read_ordered, stat
+from playhead.eventlog.replay import runs
+from playhead.eventlog.replay.backlog import Backlog, Watch
+from playhead.eventlog.replay.replay import Pace, Replay, Report, new_run
+from playhead.registry import PROJECTIONS, STREAMS, readers_by_stream
+from playhead.settings.settings import Settings, event_log, load, output_directory, servers
+from playhead.streams import telemetry
+from playhead.streams.appending.producer import Producer
+from playhead.streams.errors import InvalidEvent, InvalidSetting
+from playhead.streams.events import Event, Recorded
+from playhead.streams.names import TRACER
+from playhead.streams.partitions import Partition, partition_of
+from playhead.streams.positions import START, Position
+from playhead.streams.redis.connections import connect
+from playhead.terminal import diagnostics
+from playhead.terminal.options import DataDir, Json, moment
+from playhead.terminal.output import print_json
+
+replay_app = App(name="replay")
+
+_IMPORT_BATCH = 100
+_IMPORT_BYTES = 8 * 1024 * 1024
+_IMPORT_WAITING_BYTES = 64 * 1024 * 1024
+_FILES_STREAM = "jobs"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run reads and for whom; kept in Redis, so that the run can be gone on with."""
+
+    file: str | None = None
+    directory: str | None = None
+    pattern: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    type: str | None = None
+    subject: str | None = None
+    scraper: str | None = None
+    to: tuple[str, ...]
+    include_failed: bool = False
+
+    def leaves_out(self, type: str, subject: str, time: datetime, scraper: str | None) -> bool:
+        """Whether a filter is against an event."""
+        return (
+            (self.since is not None and time < self.since)
+            or (self.until is not None and time >= self.until)
+            or self.type not in {None, type}
+            or self.subject not in {None, subject}
+            or self.scraper not in {None, scraper}
+        )
+
+    @property
+    def filters(self) -> bool:
+        """Whether anything is left out."""
+        return any((self.since, self.until, self.type, self.subject, self.scraper))
+
+    @property
+    def readers(self) -> dict[str, list[str]]:
+        """The projections of the run that read each stream."""
+        streams = {stream for name in self.to for stream in STREAMS[name]}
+        return {stream: [name for name in self.to if stream in STREAMS[name]] for stream in sorted(streams)}
+
+
+@replay_app.default
+def replay(
+    *,
+    file: Path | None = None,
+    directory: Path | None = None,
+    use_default_output_dir: bool = False,
+    log: bool = False,
+    pattern: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    type: str | None = None,
+    subject: str | None = None,
+    scraper: str | None = None,
+    to: list[str] | None = None,
+    include_failed: bool = False,
+    rate: float | None = None,
+    resume: str | None = None,
+    dry_run: bool = False,
+    verbose: bool = False,
+    json: Json = False,
+    data_dir: DataDir = None,
+) -> int:
+    """Replay the log, or the recorder's JSON files; files whose events the log lacks are imported, once.
+
+    Args:
+        file: One recorder file.
+        directory: Recorder files below this directory; links are not followed.
+        use_default_output_dir: Recorder files below OUTPUT_DIR.
+        log: The event log, which is the default.
+        pattern: Only files whose name, or path below the directory, matches, such as '2025-08-*/scrapers/*'.
+        since: Only events of this time or later, such as 2025-08-09 or 2025-08-09T06:30:00Z.
+        until: Only events before this time.
+        type: Only this event type.
+        subject: Only this subject.
+        scraper: Only jobs of this scraper.
+        to: Only into this projection; may be given several times.
+        include_failed: Take failed jobs from files too.
+        rate: Events a second at most.
+        resume: Go on with this run, with the options that it was started with.
+        dry_run: Say what would be done; append nothing.
+        verbose: Name each file that is left out.
+
+    Example:
+        playhead replay --log --to jobs --since 2025-08-09
+    """
+    settings = load(data_dir)
+    diagnostics.configure(settings.log_format)
+    telemetry.set_up(f"{TRACER}-replay")
+    if use_default_output_dir + log + (file is not None) + (directory is not None) > 1:
+        raise InvalidSetting("--file, --directory, --use-default-output-dir and --log exclude each other")
+    if use_default_output_dir:
+        directory = output_directory(settings, "--use-default-output-dir") / "daily"
+    _check(file, directory, pattern, rate, to)
+    plan = Plan(
+        file=str(file.absolute()) if file else None,
+        directory=str(directory.absolute()) if directory else None,
+        pattern=pattern,
+        since=moment("--since", since),
+        until=moment("--until", until),
+        type=type,
+        subject=subject,
+        scraper=scraper,
+        to=tuple(dict.fromkeys(to or PROJECTIONS)),
+        include_failed=include_failed,
+    )
+    if resume is not None and (dry_run or log or plan != Plan(to=PROJECTIONS)):
+        raise InvalidSetting("--resume goes on with the options that the run was started with; leave the others away")
+    with _Terminal(verbose=verbose) as terminal:
+        run = _Run(settings, plan, Report(resume or new_run()), terminal, Pace(rate))
+        if dry_run:
+            run.rehearse()
+        else:
+            run.go(
+                resume=resume is not None, hint="" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
+            )
+    if json:
+        print_json(run.report)
+    else:
+        print(_sentence(run.report, dry_run=dry_run))
+    return 1 if run.report.failed else 0
+
+
+def _check(
+    file: Path | None, directory: Path | None, pattern: str | None, rate: float | None, to: Sequence[str] | None
+) -> None:
+    if directory is not None and not directory.is_dir():
+        raise InvalidSetting(f"{directory} is not a directory")
+    if file is not None and not file.is_file():
+        raise InvalidSetting(f"{file} is not a file")
+    if pattern is not None and directory is None:
+        raise InvalidSetting("--pattern is about the files of --directory or --use-default-output-dir")
+    if rate is not None and not 0 < rate < float("inf"):
+        raise InvalidSetting("--rate is a number of events a second above 0")
+    for name in to or ():
+        if name not in PROJECTIONS:
+            raise InvalidSetting(f"there is no projection {name!r}; there are {', '.join(PROJECTIONS)}")
+
+
+class _Terminal(Watch):
+    """Progress and messages, on stderr."""
+
+    def __init__(self, *, verbose: bool) -> None:
+        self._verbose = verbose
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self._bar = Progress(
+            *columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty(), transient=True
+        )
+        self._task = self._bar.add_task("reading", total=None)
+        self._said = ""
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def begin(self, what: str, total: int | None) -> None:
+        self._bar.reset(self._task, description=what, total=total)
+
+    def advanced(self, count: int) -> None:
+        self._bar.advance(self._task, count)
+        self._said = ""
+
+    def waiting(self, text: str) -> None:
+        if text != self._said:
+            self.say(text)
+            self._said = text
+
+    def left_out(self, name: str, reason: str) -> None:
+        if self._verbose or reason == _FAILED_JOB:
+            self.say(f"{shown(name)}: left out, {reason}")
+
+    def say(self, text: str) -> None:
+        self._bar.console.print(f"playhead: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+_FAILED_JOB = "failed job"
+
+
+class _Run:
+    def __init__(self, settings: Settings, plan: Plan, report: Report, terminal: _Terminal, pace: Pace) -> None:
+        self.report = report
+        self._settings, self._plan, self._terminal, self._pace = settings, plan, terminal, pace
+        self._log_dir = settings.event_log_dir
+
+    def rehearse(self) -> None:
+        """Count what the run would do."""
+        if not self._reads_files:
+            event_log(self._settings)
+            self.report.replayed = sum(1 for _ in self._from_log({}))
+            return
+        with self._open_files() as (files, names):
+            chosen = self._choose(files, names)
+        for _, recorded in self._known(chosen):
+            chosen.mark_known(recorded.event.id)
+        self.report.replayed = chosen.known
+        self.report.imported = len(chosen) - chosen.known
+
+    def go(self, *, resume: bool, hint: str) -> None:
+        """Do it; where it is cut short, say how to go on."""
+        client = connect(servers(self._settings, postgres=False).redis_url, self._settings.redis_timeout)
+        runs.forget_old(client, self._partitions)
+        if resume:
+            self._plan = _recall(client, self.report.run)
+        if not self._reads_files:
+            event_log(self._settings)
+        runs.remember(client, self.report.run, msgspec.json.encode(self._plan))
+        try:
+            with runs.Beating(client, self.report.run):
+                self._go(client)
+        except BaseException:
+            self._terminal.say(f"not finished; `playhead replay --resume {self.report.run}{hint}` goes on")
+            raise
+
+    def _go(self, client: "Redis | RedisCluster") -> None:
+        run = Replay(
+            client,
+            self.report.run,
+            self._plan.readers,
+            watch=self._terminal,
+            pace=self._pace,
+            patience=self._patience,
+        )
+        after = run.resume(self._partitions)
+        if not self._reads_files:
+            self._terminal.begin("replaying", None if self._plan.filters or after else self._log_size())
+            self.report.replayed = run.send(self._from_log(after))
+        else:
+            with self._open_files() as (files, names):
+                chosen = self._choose(files, names)
+                if len(chosen):
+                    self._wait_for_log(client)
+                imported = self._find_known(chosen)
+                self._terminal.begin("importing", len(chosen) - chosen.known)
+                self._import(client, files, chosen)
+            self._terminal.begin("replaying", chosen.known)
+            self.report.replayed = run.send(self._replayed(chosen, imported, after))
+        self._terminal.begin("waiting for the projections", None)
+        parked = run.finish()
+        self.report.failed += parked
+        if parked:
+            self._terminal.say(f"{parked} events were parked by a projection; `playhead parked list` has the reasons")
+
+    @property
+    def _patience(self) -> float:
+        """How long a consumer may be away: its lease must end, and another process take it."""
+        return 3 * self._settings.lease_seconds
+
+    @property
+    def _reads_files(self) -> bool:
+        return self._plan.file is not None or self._plan.directory is not None
+
+    @property
+    def _partitions(self) -> list[Partition]:
+        configured = {
+            Partition(stream, number) for stream in readers_by_stream() for number in range(self._settings.partitions)
+        }
+        return sorted(configured | set(partitions(self._log_dir)))
+
+    def _log_size(self) -> int:
+        streams = self._plan.readers
+        return sum(one.events for one in stat(self._log_dir).partitions if one.partition.stream in streams)
+
+    def _from_log(self, after: dict[Partition, Position]) -> Iterator[tuple[Partition, Recorded]]:
+        plan = self._plan
+        for partition, recorded in read_ordered(self._log_dir, streams=plan.readers, after=after):
+            event = recorded.event
+            self.report.read += 1
+            scraper = scraper_of(event.data) if plan.scraper is not None else None
+            if plan.leaves_out(event.type, event.subject, event.timestamp, scraper):
+                self.report.skip("filtered")
+            else:
+                yield partition, recorded
+
+    @contextmanager
+    def _open_files(self) -> Generator[tuple[RecorderFiles, Iterator[str | Skipped]]]:
+        if self._plan.file is not None:
+            file = Path(self._plan.file)
+            with RecorderFiles(file.parent) as files:
+                yield files, iter([file.name])
+        else:
+            with RecorderFiles(Path(str(self._plan.directory))) as files:
+                yield files, files.names(self._plan.pattern)
+
+    def _choose(self, files: RecorderFiles, names: Iterator[str | Skipped]) -> ChosenFiles:
+        chosen = ChosenFiles()
+        for name in names:
+            one = name if isinstance(name, Skipped) else files.examine(name)
+            if isinstance(one, Skipped):
+                self._skip(one)
+                continue
+            self.report.read += 1
+            self._terminal.advanced(1)
+            if (reason := self._reason_against(one)) is None and not chosen.add(one):
+                reason = "same event twice"
+            if reason is not None:
+                self.report.skip(reason)
+                self._terminal.left_out(one.name, reason)
+        return chosen
+
+    def _skip(self, one: Skipped) -> None:
+        if one.broken:
+            self.report.failed += 1
+            self._terminal.say(f"{shown(one.name)}: {one.reason}")
+        else:
+            self.report.skip(one.reason)
+            self._terminal.left_out(one.name, one.reason)
+
+    def _reason_against(self, found: Found) -> str | None:
+        if found.type == "job.failed" and not self._plan.include_failed:
+            return _FAILED_JOB
+        return "filtered" if self._plan.leaves_out(found.type, found.subject, found.time, found.scraper) else None
+
+    def _known(self, chosen: ChosenFiles) -> Iterator[tuple[Partition, Recorded]]:
+        return read(self._log_dir, streams=[_FILES_STREAM], wanted=chosen.has)
+
+    def _find_known(self, chosen: ChosenFiles) -> set[str]:
+        """Mark the files whose events the log has; returns those that this run imported before it was cut short."""
+        imported: set[str] = set()
+        for _, recorded in self._known(chosen):
+            chosen.mark_known(recorded.event.id)
+            if recorded.event.imported == self.report.run:
+                imported.add(recorded.event.id)
+        return imported
+
+    def _wait_for_log(self, client: "Redis | RedisCluster") -> None:
+        """Only when the log has all that was appended before can it say which events are new."""
+        redis: Any = client
+        for number in range(self._settings.partitions):
+            partition = Partition(_FILES_STREAM, number)
+            if not redis.exists(partition.key):
+                continue
+            last = Position.parse(redis.xinfo_stream(partition.key)["last-generated-id"])
+            if last == START:
+                continue
+            backlog = Backlog(client, self._terminal, self._patience)
+            backlog.add(partition, partition.key, ["log"], last, 0, trim=False)
+            backlog.wait(0)
+            if partition not in partitions(self._log_dir):
+                raise InvalidSetting(
+                    f"{self._log_dir} is not where the log is written: set EVENT_LOG_DIR, and run this where the log is"
+                )
+
+    def _import(self, client: "Redis | RedisCluster", files: RecorderFiles, chosen: ChosenFiles) -> None:
+        producer = Producer(client, source="recorder", partitions=self._settings.partitions)
+        backlog = Backlog(client, self._terminal, self._patience)
+        readers = readers_by_stream()[_FILES_STREAM]
+        for batch in self._batches(files, chosen):
+            self._pace.take(len(batch))
+            positions = producer.append_events(batch)
+            self.report.imported += len(batch)
+            self._terminal.advanced(len(batch))
+            for event, position in zip(batch, positions, strict=True):
+                assert position is not None  # None comes of a spool only
+                partition = partition_of(_FILES_STREAM, event.subject, self._settings.partitions)
+                backlog.add(partition, partition.key, readers, position, len(event.data), trim=False)
+            backlog.wait(_IMPORT_WAITING_BYTES)
+
+    def _batches(self, files: RecorderFiles, chosen: ChosenFiles) -> Iterator[Sequence[Event]]:
+        batch: list[Event] = []
+        size = 0
+        for event_id, name in chosen.new():
+            try:
+                event = files.event(name, imported=self.report.run)
+            except (NotAResult, InvalidEvent, OSError) as error:
+                self._skip(Skipped(name, str(error), broken=True))
+                continue
+            if event.id != event_id:
+                self._skip(Skipped(name, "it changed while it was being read", broken=True))
+                continue
+            batch.append(event)
+            size += len(event.data)
+            if len(batch) >= min(_IMPORT_BATCH, self._pace.batch) or size >= _IMPORT_BYTES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
+
+    def _replayed(
+        self, chosen: ChosenFiles, imported: set[str], after: dict[Partition, Position]
+    ) -> Iterator[tuple[Partition, Recorded]]:
+        if not chosen.known:
+            return
+        for partition, recorded in read_ordered(self._log_dir, streams=[_FILES_STREAM], wanted=chosen.is_known):
+            if recorded.event.id in imported or (partition in after and recorded.position <= after[partition]):
+                self.report.skip("sent before")
+            else:
+                yield partition, recorded
+
+
+def _recall(client: "Redis | RedisCluster", run: str) -> Plan:
+    kept = runs.recall(client, run)
+    if kept is None:
+        others = ", ".join(one.run for one in runs.unfinished(client, ())) or "none"
+        raise InvalidSetting(f"there is no unfinished run {run!r}; unfinished: {others}")
+    return msgspec.json.decode(kept, type=Plan)
+
+
+def _sentence(report: Report, *, dry_run: bool) -> str:
+    skipped = "".join(f", {count} skipped ({reason})" for reason, count in sorted(report.skipped.items()))
+    would = "would be " if dry_run else ""
+    counts = f"{report.read} read, {report.imported} {would}imported, {report.replayed} {would}replayed{skipped}"
+    return f"{'dry run' if dry_run else f'run {report.run}'}: {counts}, {report.failed} failed"

@@ -1,0 +1,66 @@
+"""`playhead spool`: what waits on disk for Redis; and the producer of the command line."""
+
+from pathlib import Path
+
+import msgspec
+
+from playhead.settings.settings import Settings, load, servers
+from playhead.streams.appending.producer import Producer
+from playhead.streams.appending.spool import Spool
+from playhead.streams.errors import InvalidSetting
+from playhead.streams.names import ProducerVariable
+from playhead.terminal import diagnostics
+from playhead.terminal.options import DataDir, Json
+from playhead.terminal.output import print_json
+
+IN_SPOOL = "spooled"
+"""What `append` prints where an event has no position yet."""
+
+_CORRUPT = 4
+
+
+def open_producer(settings: Settings) -> Producer:
+    """Make the producer that the settings ask for."""
+    return Producer(
+        servers(settings, postgres=False).redis_url,
+        partitions=settings.partitions,
+        spool=settings.spool_dir,
+        blobs=settings.blob_dir,
+        timeout=settings.redis_timeout,
+        allow_insecure=True,  # the settings hold to the rule, or allow what is not
+    )
+
+
+def spool(
+    directory: Path | None = None, /, *, flush: bool = False, data_dir: DataDir = None, json: Json = False
+) -> int:
+    """Show what waits in a spool until Redis is back; exit code 4 if some of it is damaged.
+
+    Args:
+        directory: The spool of some producer; PLAYHEAD_SPOOL_DIR where it is not given.
+        flush: Send it first; exit code 3 if Redis is still away.
+
+    Example:
+        playhead spool --flush
+    """
+    settings = load(data_dir)
+    diagnostics.configure(settings.log_format)
+    chosen = directory or settings.spool_dir
+    if chosen is None:
+        raise InvalidSetting(f"there is no spool: name its directory, or set {ProducerVariable.SPOOL_DIR}")
+    if not chosen.is_dir():
+        raise InvalidSetting(f"there is no spool in {chosen}: it is no directory")
+    if not Spool.used(chosen):
+        raise InvalidSetting(f"there is no spool in {chosen}: no producer ever kept events there")
+    if flush:
+        with open_producer(msgspec.structs.replace(settings, spool_dir=chosen)) as producer:
+            producer.flush()
+    found = Spool(chosen).content()
+    if json:
+        print_json(found)
+    else:
+        oldest = f", the oldest of {found.oldest}" if found.oldest else ""
+        print(f"{found.events} events ({found.bytes} bytes) wait in {found.directory}{oldest}")
+        if found.damaged:
+            print(f"{found.damaged} damaged lines are in {found.directory}/damaged.jsonl")
+    return _CORRUPT if found.damaged else 0

@@ -1,0 +1,254 @@
+"""What every consumer has done and has yet to do."""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+import msgspec
+from redis import Redis, RedisCluster
+from redis.exceptions import ResponseError
+
+from playhead.consumers.reading.group import Report
+from playhead.consumers.reading.recovery import Lost, lost_key
+from playhead.eventlog.replay.runs import Unfinished, unfinished
+from playhead.registry import CONSUMERS, STREAMS, WORKERS
+from playhead.settings.settings import load, servers
+from playhead.streams.names import again_key, presence_key
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import START, Position
+from playhead.streams.redis.connections import connect
+from playhead.terminal.exit_codes import BEHIND, DONE
+from playhead.terminal.options import DataDir, Json
+from playhead.terminal.output import print_json, print_table
+
+Kind = Literal["log", "projection", "worker"]
+
+
+class Consumer(msgspec.Struct, frozen=True):
+    """A consumer that `playhead run` knows."""
+
+    name: str
+    kind: Kind
+    streams: tuple[str, ...]
+
+
+class ConsumerStatus(msgspec.Struct, frozen=True):
+    """One consumer on one partition; `lag_seconds` is the age of its oldest unread event, None where not known."""
+
+    name: str
+    kind: Kind
+    partition: str
+    state: str
+    position: str
+    lag_events: int | None
+    lag_seconds: float | None
+    pending: int
+    parked: int
+    retries: int
+    problem: str | None
+    lost: int
+
+
+class Floor(msgspec.Struct, frozen=True):
+    """A partition is trimmed below `position`, which is as far as the consumer `held_by` has come."""
+
+    partition: str
+    position: str
+    held_by: str
+
+
+class Status(msgspec.Struct, frozen=True):
+    """All consumers; caught up means that every event took effect everywhere and no replay is under way.
+
+    A replay that was cut short is under way until what it sent is applied.
+    """
+
+    caught_up: bool
+    consumers: list[ConsumerStatus]
+    replays: list[Unfinished]
+    held: list[Floor]
+
+
+_CLEAR = "\033[H\033[J"
+_WATCH_SECONDS = 1.0
+_NOT_READY_SECONDS = 60.0
+"""A process that cannot serve says so again after half of this at the latest."""
+
+
+def consumers(*, json: Json = False) -> None:
+    """List the consumers there are, and the streams that each reads.
+
+    Example:
+        playhead consumers
+    """
+    known = [Consumer(name, _kind(name), streams) for name, streams in STREAMS.items()]
+    if json:
+        print_json(known)
+    else:
+        print_table(
+            ("CONSUMER", "KIND", "STREAMS"), [(one.name, one.kind, ", ".join(one.streams) or "-") for one in known]
+        )
+
+
+def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False) -> int:
+    """Show position, lag and health of every consumer; exit code 5 while one is behind.
+
+    Args:
+        watch: Show it again every second, until Ctrl-C; with --json one object a line.
+
+    Example:
+        playhead status --watch
+    """
+    settings = load(data_dir)
+    client = connect(servers(settings, postgres=False).redis_url, settings.redis_timeout)
+    while True:
+        found = read_status(client, settings.partitions)
+        if not watch:
+            _print(found, json=json)
+            return DONE if found.caught_up else BEHIND
+        if json:
+            print(msgspec.json.encode(found).decode(), flush=True)
+        else:
+            print(_CLEAR if sys.stdout.isatty() else "", end="")
+            _print(found, json=False)
+            sys.stdout.flush()
+        time.sleep(_WATCH_SECONDS)
+
+
+def read_status(client: "Redis | RedisCluster", partitions: int) -> Status:
+    """Ask Redis, a few commands a partition."""
+    consumers: list[ConsumerStatus] = []
+    caught_up = True
+    for name, streams in STREAMS.items():
+        for stream in streams:
+            for number in range(partitions):
+                partition = Partition(stream, number)
+                status, settled = _consumer(client, name, partition)
+                if status is not None:
+                    consumers.append(status)
+                    caught_up = caught_up and settled
+    everywhere = {
+        Partition(stream, number) for streams in STREAMS.values() for stream in streams for number in range(partitions)
+    }
+    replays = unfinished(client, everywhere)
+    caught_up = caught_up and all(one.applied and one.state == "interrupted" for one in replays)
+    return Status(caught_up and bool(consumers), consumers, replays, _held(consumers))
+
+
+def _held(consumers: Sequence[ConsumerStatus]) -> list[Floor]:
+    """Partitions in which some consumer is further than another, which keeps entries from being trimmed."""
+    found: list[Floor] = []
+    for partition in dict.fromkeys(one.partition for one in consumers):
+        positions = {one.name: Position.parse(one.position) for one in consumers if one.partition == partition}
+        last = min(positions, key=lambda name: positions[name])
+        if positions[last] < max(positions.values()):
+            found.append(Floor(partition, str(positions[last]), last))
+    return found
+
+
+def _lost(redis: Any, name: str, partition: Partition) -> int:
+    noted = (msgspec.json.decode(raw, type=Lost) for raw in redis.lrange(lost_key(partition), 0, -1))
+    return sum(lost.count for lost in noted if lost.projection == name)
+
+
+def _kind(name: str) -> Kind:
+    return "log" if name == "log" else "projection" if name in CONSUMERS else "worker"
+
+
+def _print(found: Status, *, json: bool) -> None:
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ("CONSUMER", "PARTITION", "STATE", "POSITION", "LAG", "SECONDS", "PENDING", "PARKED"),
+        [
+            (
+                one.name,
+                one.partition,
+                one.state,
+                one.position,
+                "?" if one.lag_events is None else one.lag_events,
+                "?" if one.lag_seconds is None else f"{one.lag_seconds:.0f}",
+                one.pending,
+                one.parked,
+            )
+            for one in found.consumers
+        ],
+    )
+    for one in found.consumers:
+        if one.problem:
+            print(f"{one.name} {one.partition}: {one.problem}")
+        if one.lost:
+            print(f"{one.name} {one.partition}: {one.lost} events lost; `playhead verify` names them")
+    for floor in found.held:
+        print(f"{floor.partition}: {floor.held_by} holds trimming at {floor.position}")
+    for replay in found.replays:
+        how = "" if replay.state == "running" else f"; `playhead replay --resume {replay.run}` goes on"
+        print(f"replay {replay.run}: {replay.state}{how}")
+    print("caught up" if found.caught_up else "not caught up")
+
+
+def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -> tuple[ConsumerStatus | None, bool]:
+    redis = cast("Any", client)
+    key = partition.key
+    try:
+        info = redis.xinfo_stream(key)
+    except ResponseError:
+        if partition.stream != "jobs":
+            return None, True
+        info = None
+    raw = redis.hget(f"{key}:consumers", name)
+    report = msgspec.json.decode(raw, type=Report) if raw else None
+    held = bool(redis.exists(presence_key(key, name)))
+    last = Position.parse(info["last-generated-id"]) if info else START
+    if partition.stream != "jobs" and last == START:
+        return None, True
+    group = next((g for g in redis.xinfo_groups(key) if g["name"] == name.encode()), None) if info else None
+    position = Position.parse(group["last-delivered-id"]) if group else START
+    if report is not None:
+        position = max(position, Position.parse(report.position))
+    lag_events, lag_seconds = _lag(redis, key, position, last)
+    pending = int(group["pending"]) if group else 0
+    if name in WORKERS:
+        pending += int(redis.xlen(again_key(key, name)))
+        settled = lag_events == 0 and pending == 0
+        state = "running" if held else "stopped"
+    else:
+        settled = report is not None and Position.parse(report.settled) >= last and lag_events == 0
+        state = (report.state if report else "starting") if held or _waits(report) else "stopped"
+    status = ConsumerStatus(
+        name=name,
+        kind=_kind(name),
+        partition=str(partition),
+        state=state,
+        position=str(position),
+        lag_events=lag_events,
+        lag_seconds=lag_seconds,
+        pending=pending,
+        parked=int(redis.xlen(f"{key}:parked:{name}")),
+        retries=report.retries if report else 0,
+        problem=report.problem if report else None,
+        lost=_lost(redis, name, partition),
+    )
+    return status, settled
+
+
+def _waits(report: Report | None) -> bool:
+    """Whether a process gave its lease back, because it cannot serve, and still tries."""
+    return report is not None and report.state == "not ready" and time.time() - report.at < _NOT_READY_SECONDS
+
+
+def _lag(redis: Any, key: str, position: Position, last: Position) -> tuple[int | None, float | None]:
+    if position >= last:
+        return 0, 0.0
+    unread = redis.xrange(key, f"({position}", "+", count=1)
+    if not unread:
+        return None, None
+    entry_id, fields = unread[0]
+    seconds = max(0.0, time.time() - Position.parse(entry_id).milliseconds / 1000)
+    newest = redis.hget(f"{key}:meta", "sequence")
+    first = fields.get(b"ce_sequence")
+    if newest is None or first is None:
+        return None, seconds
+    return int(newest) - int(first) + 1, seconds

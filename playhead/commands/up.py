@@ -1,0 +1,56 @@
+"""`playhead up`: the whole product in one terminal."""
+
+import shlex
+
+from playhead.embedded.servers import embedded_servers, ended_server
+from playhead.embedded.supervisor import Supervisor
+from playhead.projections.migrations import upgrade
+from playhead.registry import STREAMS, lacking
+from playhead.settings.settings import DEFAULT_DATA_DIR, Servers, Settings, load, mask
+from playhead.terminal import diagnostics
+from playhead.terminal.options import DataDir
+from playhead.terminal.output import say
+
+
+def up(*, data_dir: DataDir = None) -> int:
+    """Start the embedded servers and every consumer, until Ctrl-C; a second Ctrl-C does not wait for them.
+
+    Example:
+        playhead up --data-dir playhead-data
+    """
+    settings = load(data_dir)
+    diagnostics.configure(settings.log_format)
+    with embedded_servers(
+        settings.data_dir, redis=settings.redis_url is None, postgres=settings.database_url is None
+    ) as running:
+        reached = Servers(settings.redis_url or running.redis_url, settings.database_url or running.database_url)
+        upgrade(reached.database_url)
+        missing = lacking(settings)
+        for name, problem in missing.items():
+            say(f"{name} is not started: {problem}")
+        names = [name for name in STREAMS if name not in missing]
+        say(f"servers are up; starting {', '.join(names)}; Ctrl-C stops everything")
+        return Supervisor(settings, reached, names).run(
+            on_ready=lambda addresses: _say_where(settings, reached, addresses),
+            trouble=lambda: ended_server(settings.data_dir),
+        )
+
+
+def _say_where(settings: Settings, reached: Servers, addresses: dict[str, str]) -> None:
+    here = "" if settings.data_dir == DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(settings.data_dir))}"
+    places = [
+        ("event log", settings.event_log_dir),
+        ("JSON files", settings.output_dir),
+        ("archives", settings.archive_dir),
+        ("recordings", settings.recordings_dir),
+        ("Redis", mask(reached.redis_url)),
+        ("Postgres", mask(reached.database_url)),
+        *((name, f"{address}/metrics") for name, address in addresses.items()),
+    ]
+    width = max(len(name) for name, _ in places)
+    lines = [
+        "every consumer is ready",
+        *(f"  {name:<{width}} {place}" for name, place in places),
+        f"next, in another terminal: playhead status{here}, playhead append --help, playhead env{here} for passwords",
+    ]
+    say("\n".join(lines))

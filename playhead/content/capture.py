@@ -1,0 +1,258 @@
+"""`playhead capture`: scraped content from files, from stdin, or from a recorder's content store."""
+
+import hashlib
+import os
+import stat
+import sys
+import uuid
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+
+from playhead.commands.spool import IN_SPOOL, open_producer
+from playhead.eventlog.jobs.recorder_files import RecorderFiles, Skipped, shown
+from playhead.eventlog.reader import read
+from playhead.eventlog.replay.replay import new_run
+from playhead.settings.settings import Settings, load
+from playhead.streams import telemetry
+from playhead.streams.appending.producer import Producer
+from playhead.streams.content.events import capture_event
+from playhead.streams.errors import InvalidEvent, InvalidSetting
+from playhead.streams.events import Event
+from playhead.streams.names import TRACER
+from playhead.streams.storage.blobs import INLINE_LIMIT, Blobs
+from playhead.terminal import diagnostics
+from playhead.terminal.exit_codes import DONE, FAILED
+from playhead.terminal.options import DataDir, Json
+from playhead.terminal.output import print_json, say
+
+_NAMESPACE = uuid.UUID("0d3a4f0e-2b0c-5a7e-9d4b-6a3c1f5e8b21")
+_BATCH = 100
+_STDIN = Path("-")
+
+
+class CaptureShown(msgspec.Struct, frozen=True):
+    """A capture that is on disk; `stored` says where its content is, the position is null while it is in the spool."""
+
+    file: str
+    id: str
+    sha256: str
+    size: int
+    stored: str
+    position: str | None
+
+
+class ImportShown(msgspec.Struct, frozen=True):
+    """What became of the contents of a store; `known` were captured before."""
+
+    read: int
+    captured: int
+    known: int
+    refused: int
+
+
+class _Record(msgspec.Struct, frozen=True):
+    """A file of a content store."""
+
+    content: str
+    metadata: dict[str, object] = {}
+    timestamp: str | None = None
+
+
+def capture(
+    path: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
+    /,
+    *,
+    source_url: str | None = None,
+    scraper: str | None = None,
+    metadata: str | None = None,
+    time: str | None = None,
+    id: str | None = None,
+    content_store: Path | None = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> int:
+    """Record scraped content: a file, stdin as -, or each file below a directory; prints the position of each.
+
+    Content above 256 KiB goes to PLAYHEAD_BLOB_DIR first. Hidden files and links of a directory are left out. Exit code
+    1 where some of it cannot be read; the rest is captured.
+
+    Args:
+        path: A file, a directory, or - for stdin.
+        source_url: Where the content was found.
+        scraper: The scraper that found it.
+        metadata: What else is known of it, a JSON object.
+        time: When it was captured, RFC 3339; now where it is not given.
+        id: The same id again adds nothing; for one content only.
+        content_store: Instead of PATH: import a recorder's content store, each content once, ever.
+
+    Example:
+        playhead capture page.html --source-url https://example.org/pantries --scraper city_list
+        playhead capture --content-store content_store
+    """
+    settings = load(data_dir)
+    diagnostics.configure(settings.log_format)
+    telemetry.set_up(f"{TRACER}-capture")
+    if (path is None) == (content_store is None):
+        raise InvalidSetting("name a file, a directory or -, or a --content-store")
+    if content_store is not None:
+        if any(given is not None for given in (source_url, scraper, metadata, time, id)):
+            raise InvalidSetting("a content store says itself what its contents are; leave the other options away")
+        return _import(content_store, settings, json=json)
+    assert path is not None, "or the content store is given"
+    if str(path).startswith("-") and path != _STDIN:
+        raise InvalidSetting(f"there is no option {path}; a file of that name is ./{path}")
+    if id is not None and path.is_dir():
+        raise InvalidSetting("--id is for one content, and a directory has many")
+    described = _described(metadata)
+    blobs = Blobs(settings.blob_dir)
+    below = _Directory(path) if path.is_dir() else None
+    with open_producer(settings) as producer:
+        for file, content in _contents(path) if below is None else below:
+            event = capture_event(
+                content,
+                source_url,
+                described if below is None else {"file": file} | described,
+                blobs=blobs,
+                scraper_id=scraper,
+                id=id,
+                time=time,
+            )
+            position = producer.append_events([event])[0]
+            stored = "blob" if len(content) > INLINE_LIMIT else "event"
+            sha256 = hashlib.sha256(content).hexdigest()
+            about = CaptureShown(file or "-", event.id, sha256, len(content), stored, position and str(position))
+            print(msgspec.json.encode(about).decode() if json else about.position or IN_SPOOL, flush=True)
+    if below is None:
+        return DONE
+    below.say()
+    return FAILED if below.unreadable else DONE
+
+
+def _described(metadata: str | None) -> dict[str, object]:
+    if metadata is None:
+        return {}
+    try:
+        return msgspec.json.decode(metadata, type=dict[str, object])
+    except msgspec.DecodeError as error:
+        raise InvalidSetting(f"--metadata is no JSON object: {error}") from error
+
+
+def _contents(path: Path) -> Iterator[tuple[str | None, bytes]]:
+    if path == _STDIN:
+        yield None, sys.stdin.buffer.read()
+    else:
+        yield shown(str(path)), path.read_bytes()
+
+
+class _Directory:
+    """The contents of the files below a directory, in the order of their names, and how many there were."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._captured = self._left_out = 0
+        self.unreadable = 0
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        for directory, below, files in os.walk(self._path, onerror=self._name):
+            names = sorted(
+                name for name in below if not name.startswith(".") and not Path(directory, name).is_symlink()
+            )
+            self._left_out += len(below) - len(names)
+            below[:] = names
+            for name in sorted(files):
+                file = Path(directory, name)
+                try:
+                    if name.startswith(".") or not stat.S_ISREG(file.lstat().st_mode):
+                        self._left_out += 1
+                        continue
+                    content = file.read_bytes()
+                except OSError as error:
+                    self._name(error)
+                    continue
+                yield shown(str(file.relative_to(self._path))), content
+                self._captured += 1
+
+    def say(self) -> None:
+        """Say how many there were."""
+        left_out = f", {self._left_out} left out (hidden, a link, or no file)" if self._left_out else ""
+        unreadable = f", {self.unreadable} not readable" if self.unreadable else ""
+        say(f"{self._captured} captured{left_out}{unreadable}")
+
+    def _name(self, error: OSError) -> None:
+        say(f"{shown(str(error.filename))}: {error.strerror}")
+        self.unreadable += 1
+
+
+def _import(directory: Path, settings: Settings, *, json: bool) -> int:
+    contents = directory / "content"
+    if not contents.is_dir():
+        raise InvalidSetting(f"{directory} is no content store: it has no directory `content`")
+    log = settings.event_log_dir
+    known = {recorded.event.id for _, recorded in read(log, streams=["content"])} if log.is_dir() else set[str]()
+    found = {"read": 0, "captured": 0, "known": 0, "refused": 0}
+    with RecorderFiles(contents) as files, open_producer(settings) as producer:
+        events = _stored(files, Blobs(settings.blob_dir), known, found)
+        while batch := list(islice(events, _BATCH)):
+            _append(producer, batch, found)
+    shown_ = ImportShown(**found)
+    if json:
+        print_json(shown_)
+    else:
+        print(f"{shown_.read} read, {shown_.captured} captured, {shown_.known} known, {shown_.refused} refused")
+    return FAILED if shown_.refused else DONE
+
+
+def _append(producer: Producer, events: list[Event], found: dict[str, int]) -> None:
+    producer.append_events(events)
+    found["captured"] += len(events)
+
+
+def _stored(files: RecorderFiles, blobs: Blobs, known: set[str], found: dict[str, int]) -> Iterator[Event]:
+    run = new_run()
+    for name in files.names():
+        if isinstance(name, Skipped):
+            say(f"{shown(name.name)}: {name.reason}")
+            found["refused"] += 1
+            continue
+        found["read"] += 1
+        try:
+            event = _event(files.content(name), name, blobs, run, known)
+        except (InvalidEvent, OSError) as error:
+            say(f"{shown(name)}: {error}")
+            found["refused"] += 1
+            continue
+        if event is None:
+            found["known"] += 1
+        else:
+            yield event
+
+
+def _event(data: bytes, name: str, blobs: Blobs, run: str, known: set[str]) -> Event | None:
+    """The capture that a file of a store records; its id follows from the file, so that twice is the same as once."""
+    try:
+        record = msgspec.json.decode(data, type=_Record)
+        raw = record.content.encode()
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise InvalidEvent("file", f"is no stored content: {error}") from error
+    sha256 = Path(name).stem
+    if hashlib.sha256(raw).hexdigest() != sha256:
+        raise InvalidEvent("file", "its content does not have the SHA-256 of its name")
+    described = msgspec.json.encode([record.metadata, record.timestamp], order="sorted").decode()
+    id = str(uuid.uuid5(_NAMESPACE, f"{sha256} {described}"))
+    if id in known:
+        return None
+    url = record.metadata.get("source_url")
+    return capture_event(
+        raw,
+        url if isinstance(url, str) else None,
+        record.metadata,
+        blobs=blobs,
+        id=id,
+        time=record.timestamp,
+        imported=run,
+    )

@@ -1,0 +1,153 @@
+"""`playhead up`: the embedded servers and a process for every consumer, restarted when one dies."""
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+import structlog
+
+from playhead.embedded.processes import free_port
+from playhead.registry import STREAMS
+from playhead.settings.settings import Servers, Settings
+
+_RESTARTS, _WITHIN_SECONDS = 5, 60.0
+_POLL_SECONDS = 0.1
+_ANSWER_SECONDS = 1.0
+_STOP_SECONDS = 30.0
+_PATIENCE_SECONDS = 10.0
+"""After which it is said why a consumer is not ready, and again after as long."""
+
+
+class Supervisor:
+    """Starts consumers as processes of their own, and starts one again that ends, five times a minute at most."""
+
+    def __init__(
+        self, settings: Settings, servers: Servers, names: Iterable[str], *, messages: IO[bytes] | None = None
+    ) -> None:
+        self._names = tuple(names)
+        self._messages = messages
+        self._host, self._first_port = settings.http_host, settings.http_port
+        self._environment = environment(settings, servers)
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._ports: dict[str, int] = {}
+        self._waited_for: dict[str, str] = {}
+        self._starts: dict[str, deque[float]] = {}
+        self._signals = 0
+        self._log = structlog.get_logger()
+
+    def run(self, on_ready: Callable[[dict[str, str]], None], trouble: Callable[[], str | None]) -> int:
+        """Serve until SIGINT or SIGTERM, or until `trouble` says why it cannot go on; 1 then.
+
+        `on_ready` gets the address of each consumer once all of them serve, or stand by.
+        """
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sign, self._on_signal)
+        self.start()
+        told = False
+        complain_at = time.monotonic() + _PATIENCE_SECONDS
+        while not self._signals:
+            for name, child in list(self._children.items()):
+                if child.poll() is not None and not self._revive(name, child.returncode):
+                    self.stop()
+                    return 1
+            if (problem := trouble()) is not None:
+                self._log.critical(problem)
+                self.stop()
+                return 1
+            self._waited_for = {name: problem for name in self._waited_for if (problem := self._problem(name))}
+            if self._waited_for and time.monotonic() > complain_at:
+                complain_at = time.monotonic() + _PATIENCE_SECONDS
+                for name, problem in self._waited_for.items():
+                    self._log.warning("a consumer is not ready", consumer=name, problem=problem)
+            if not self._waited_for and not told:
+                told = True
+                on_ready({name: f"http://{self._host}:{port}" for name, port in self._ports.items()})
+            time.sleep(_POLL_SECONDS)
+        self.stop()
+        return 0
+
+    def start(self) -> None:
+        """Start every consumer."""
+        for name in self._names:
+            self._start(name)
+
+    def stop(self) -> None:
+        """Let every consumer finish its batch, then end; a second signal ends them at once, which loses nothing."""
+        for child in self._children.values():
+            child.terminate()
+        deadline = time.monotonic() + _STOP_SECONDS
+        while alive := [name for name, child in self._children.items() if child.poll() is None]:
+            if time.monotonic() > deadline or self._signals > 1:
+                for name in alive:
+                    self._log.error("killed before it stopped by itself", consumer=name)
+                    self._children[name].kill()
+                    self._children[name].wait()
+            time.sleep(_POLL_SECONDS / 10)
+
+    def _start(self, name: str) -> None:
+        self._starts.setdefault(name, deque(maxlen=_RESTARTS)).append(time.monotonic())
+        index = list(STREAMS).index(name)
+        port = self._first_port + index if self._first_port else free_port(self._ports.get(name, 0))
+        self._ports[name] = port
+        self._waited_for[name] = "starting"
+        self._children[name] = subprocess.Popen(
+            [sys.executable, "-m", "playhead.embedded.tied", str(os.getpid()), "run", name],
+            env=self._environment | {"PLAYHEAD_HTTP_PORT": str(port)},
+            start_new_session=True,
+            stderr=self._messages,
+        )
+
+    def _revive(self, name: str, code: int) -> bool:
+        starts = self._starts[name]
+        if len(starts) == _RESTARTS and time.monotonic() - starts[0] < _WITHIN_SECONDS:
+            self._log.critical("a consumer keeps ending; see its messages above", consumer=name, exit_code=code)
+            return False
+        self._log.error("a consumer ended and is started again", consumer=name, exit_code=code)
+        self._start(name)
+        return True
+
+    def _problem(self, name: str) -> str | None:
+        """What the consumer says is wrong, None when it is ready."""
+        host = "127.0.0.1" if self._host in {"0.0.0.0", "::", ""} else self._host  # noqa: S104  # asked, not bound
+        connection = http.client.HTTPConnection(host, self._ports[name], timeout=_ANSWER_SECONDS)
+        try:
+            connection.request("GET", "/readyz")
+            response = connection.getresponse()
+            said = response.read().decode(errors="replace").rstrip()
+        except (OSError, http.client.HTTPException) as error:
+            return f"it does not answer: {error}"
+        else:
+            return None if response.status == http.HTTPStatus.OK else said or "not ready"
+        finally:
+            connection.close()
+
+    def _on_signal(self, _: int, __: FrameType | None) -> None:
+        self._signals += 1
+
+
+def environment(settings: Settings, servers: Servers) -> dict[str, str]:
+    """The environment that makes another process use the same servers and directories."""
+    return {
+        **os.environ,
+        **{setting.name: setting.value for setting in settings.origins},
+        "REDIS_URL": servers.redis_url,
+        "DATABASE_URL": servers.database_url,
+        "OUTPUT_DIR": _absolute(settings.output_dir),
+        "EVENT_LOG_DIR": str(settings.event_log_dir.absolute()),
+        "PLAYHEAD_RECORDINGS_DIR": str(settings.recordings_dir.absolute()),
+        "ARCHIVE_DIR": _absolute(settings.archive_dir),
+        "PLAYHEAD_BLOB_DIR": _absolute(settings.blob_dir),
+        "PLAYHEAD_DATA_DIR": str(settings.data_dir.absolute()),
+    }
+
+
+def _absolute(place: str) -> str:
+    return place if "://" in place else str(Path(place).absolute())

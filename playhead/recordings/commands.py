@@ -1,0 +1,283 @@
+"""`playhead recordings`: meetings, their chunks and their recordings."""
+
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from cyclopts import App
+
+from playhead.commands.spool import open_producer
+from playhead.consumers.recordings.ffmpeg import Children
+from playhead.consumers.recordings.progress import Progress
+from playhead.consumers.recordings.promote import lock
+from playhead.consumers.recordings.sweep import Sweep
+from playhead.projections.migrations import require_upgraded
+from playhead.projections.postgres import Connection, connect
+from playhead.projections.recordings.overview import overview
+from playhead.projections.recordings.rows import (
+    Meeting,
+    Recording,
+    TempRecording,
+    chunks_of,
+    find_meetings,
+    recordings_of,
+)
+from playhead.recordings.audio_import import import_files
+from playhead.registry import make_promoter
+from playhead.settings.settings import Settings, load, servers
+from playhead.streams.events import Event, format_time, new_event
+from playhead.streams.recordings.events import MeetingStopped, Strategy, make_event_id, subject_of
+from playhead.streams.recordings.files import RecordingFiles
+from playhead.streams.redis.connections import connect as connect_redis
+from playhead.terminal import diagnostics
+from playhead.terminal.options import DataDir, Json, not_negative
+from playhead.terminal.output import print_json, print_table, say
+
+recordings_app = App(name="recordings", help="Meetings, their chunks and their recordings.")
+recordings_app.command(import_files, name="import")
+
+_FAILED = 1
+
+
+class Stuck(msgspec.Struct, frozen=True):
+    """A meeting that does not come to its end."""
+
+    meeting_id: str
+    last_event_at: datetime
+    reason: str
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """All there is about a meeting."""
+
+    meeting: Meeting
+    chunks: list[TempRecording]
+    recordings: list[Recording]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its recordings lack nothing; a chunk that came later must not take the place of all the others."""
+        return self.meeting.status == "PROMOTED" and not any(one.missing_chunk_ids for one in self.recordings)
+
+
+@recordings_app.command(name="list")
+def list_meetings(*, data_dir: DataDir = None, json: Json = False) -> None:
+    """List meetings, the newest first, with the number of their chunks and recordings.
+
+    Example:
+        playhead recordings list
+    """
+    with _database(load(data_dir)) as connection:
+        found = overview(connection)
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ("MEETING", "STATUS", "STRATEGY", "STARTED", "DONE", "FAILED", "UNFINISHED", "RECORDINGS"),
+        [
+            (
+                one.id,
+                one.status,
+                one.strategy or "-",
+                _time(one.started_at),
+                one.done,
+                one.failed,
+                one.unfinished,
+                one.recordings,
+            )
+            for one in found
+        ],
+    )
+
+
+@recordings_app.command
+def show(meeting: str, /, *, data_dir: DataDir = None, json: Json = False) -> int:
+    """Show a meeting, its chunks and its recordings.
+
+    Args:
+        meeting: The meeting's id.
+
+    Example:
+        playhead recordings show meeting-7
+    """
+    settings = load(data_dir)
+    with _database(settings) as connection:
+        found = _find(connection, meeting)
+    if found is None:
+        return _FAILED
+    if json:
+        print_json(found)
+        return 0
+    print(f"{meeting}: {found.meeting.status}" + (f", {found.meeting.problem}" if found.meeting.problem else ""))
+    if found.chunks:
+        print_table(
+            ("CHUNK", "USER", "SEQUENCE", "STATUS", "MILLISECONDS", "PROBLEM"),
+            [
+                (one.id, one.user_id, one.sequence, one.transcode_status, one.duration_ms or "-", one.error or "-")
+                for one in found.chunks
+            ],
+        )
+    _print_recordings(settings, found.recordings)
+    return 0
+
+
+@recordings_app.command
+def stuck(*, idle: float = 300, data_dir: DataDir = None, json: Json = False) -> None:
+    """List meetings that do not come to their end, with the reason.
+
+    Args:
+        idle: Only those to which nothing happened for so many seconds.
+
+    Example:
+        playhead recordings stuck
+    """
+    not_negative("--idle", idle)
+    with _database(load(data_dir)) as connection:
+        found = [
+            Stuck(one.id, one.last_event_at, reason)
+            for one in overview(connection)
+            if (reason := one.stuck(datetime.now(UTC), timedelta(seconds=idle))) is not None
+        ]
+    if json:
+        print_json(found)
+    else:
+        print_table(
+            ("MEETING", "LAST EVENT", "REASON"),
+            [(one.meeting_id, _time(one.last_event_at), one.reason) for one in found],
+        )
+
+
+@recordings_app.command
+def promote(
+    meeting: str,
+    /,
+    *,
+    strategy: Strategy | None = None,
+    end: bool = False,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> int:
+    """Make the recordings of a meeting now, of the chunks that are finished; exit code 1 where there is none.
+
+    Args:
+        meeting: The meeting's id.
+        strategy: Another one than the recorder asked for.
+        end: End the meeting first, where its recorder never did.
+
+    Example:
+        playhead recordings promote meeting-7 --strategy meeting
+    """
+    settings = load(data_dir)
+    diagnostics.configure(settings.log_format)
+    promoter = make_promoter(settings)
+    with _database(settings) as connection, open_producer(settings) as producer:
+        found = _find(connection, meeting)
+        if found is None:
+            return _FAILED
+        if not lock(connection, meeting):
+            say("another process promotes it now")
+            return _FAILED
+        if found.is_whole and not (found.chunks and settings.keep_chunks):
+            say("it is promoted, and its chunks are gone: `playhead recordings show` has its recordings")
+            return _FAILED
+        if found.meeting.status == "ACTIVE" and not end:
+            say("it has not ended; --end ends it, where its recorder is gone for good")
+            return _FAILED
+        ending = [_ended(found)] if found.meeting.status == "ACTIVE" else []
+        promotion = promoter.promote(found.meeting, found.chunks, Children(), strategy=strategy)
+        producer.append_events([*ending, *promotion.events])
+        if promotion.complete and not settings.keep_chunks:
+            RecordingFiles(settings.recordings_dir).remove_promoted(meeting)
+    payloads: list[dict[str, Any]] = [msgspec.json.decode(event.data) for event in promotion.events]
+    if json:
+        print_json(payloads)
+    for payload in payloads:
+        if "error" in payload:
+            say(f"not promoted: {payload['error']}")
+        elif not json:
+            print(f"{settings.recordings_dir / payload['filename']}  {payload['duration_in_ms'] / 1000:.1f} seconds")
+    return _FAILED if any("error" in payload for payload in payloads) else 0
+
+
+@recordings_app.command
+def sweep(*, older: float | None = None, data_dir: DataDir = None, json: Json = False) -> None:
+    """End sessions that never ended, so that they are promoted; where nothing is finished, remove their audio.
+
+    Args:
+        older: Only those without a sign of life for so many seconds; PLAYHEAD_SWEEP_SECONDS where it is not given.
+
+    Example:
+        playhead recordings sweep
+    """
+    not_negative("--older", older)
+    settings = load(data_dir)
+    diagnostics.configure(settings.log_format)
+    with _database(settings) as connection, open_producer(settings) as producer:
+        swept, left = Sweep(
+            RecordingFiles(settings.recordings_dir),
+            Progress(connect_redis(servers(settings, postgres=False).redis_url, settings.redis_timeout)),
+            producer.append_events,
+            older=timedelta(seconds=settings.sweep_seconds if older is None else older),
+            partitions=settings.partitions,
+        ).run(connection)
+    for one in left:
+        say(f"{one.meeting_id} is left alone: {one.reason}")
+    if json:
+        print_json(swept)
+    else:
+        print_table(("MEETING", "FINISHED", "EXPIRED"), [(one.meeting_id, one.finished, one.expired) for one in swept])
+
+
+@contextmanager
+def _database(settings: Settings) -> Generator[Connection, None, None]:
+    with closing(connect(servers(settings, redis=False).database_url, "playhead-recordings-command")) as connection:
+        require_upgraded(connection)
+        yield connection
+
+
+def _find(connection: Connection, meeting_id: str) -> Shown | None:
+    meetings = find_meetings(connection, [meeting_id])
+    if not meetings:
+        say(f"there is no meeting {meeting_id!r}; `playhead recordings list` has them")
+        return None
+    return Shown(meetings[0], chunks_of(connection, meeting_id), recordings_of(connection, meeting_id))
+
+
+def _ended(found: Shown) -> Event:
+    meeting_id = found.meeting.id
+    stopped = MeetingStopped(
+        meeting_id=meeting_id,
+        user_ids=sorted({chunk.user_id for chunk in found.chunks}),
+        stopped_at=format_time(datetime.now(UTC)),
+        reason="ended by hand",
+    )
+    return new_event(
+        "meeting.stopped",
+        subject=subject_of(meeting_id),
+        data=stopped,
+        id=make_event_id("meeting.stopped", meeting_id, ""),
+        dataschema="meeting.stopped/1",
+    )
+
+
+def _print_recordings(settings: Settings, recordings: Sequence[Recording]) -> None:
+    if recordings:
+        print_table(
+            ("RECORDING", "USER", "SECONDS", "LACKS", "FILE"),
+            [
+                (
+                    one.id,
+                    one.user_id or "all",
+                    f"{one.duration_in_ms / 1000:.1f}",
+                    len(one.missing_chunk_ids),
+                    settings.recordings_dir / one.filename,
+                )
+                for one in recordings
+            ],
+        )
+
+
+def _time(moment: datetime | None) -> str:
+    return "-" if moment is None else moment.astimezone(UTC).isoformat(" ", "seconds")

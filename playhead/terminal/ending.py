@@ -1,0 +1,54 @@
+"""How a command ends: its exit code, and an error as one line on stderr."""
+
+import os
+import sys
+from pathlib import Path
+
+from cyclopts import App, CycloptsError, UnusedCliTokensError
+
+from playhead.terminal.exit_codes import DONE, FAILED, INTERRUPTED, PIPE_CLOSED, USAGE
+from playhead.terminal.output import one_line
+
+
+def run(app: App) -> int:
+    """Run the command line and give its exit code; an unexpected error rises, with its traceback."""
+    try:
+        code = app(result_action="return_value", exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as exit_:  # cyclopts' own, after --help or Ctrl-C, and Rich's, where nobody reads the help
+        if isinstance(exit_.__context__, BrokenPipeError):
+            exit_.code = PIPE_CLOSED
+        return exit_.code if isinstance(exit_.code, int) else FAILED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+        return PIPE_CLOSED
+    except CycloptsError as error:
+        print(f"playhead: {_problem(error)} See `{_help(error)}`.", file=sys.stderr)
+        return USAGE
+    except Exception as error:
+        from playhead.terminal.failures import exit_code, message  # all that errors may come from; seldom needed
+
+        if (said := message(error)) is None:
+            raise
+        print(f"playhead: {said}", file=sys.stderr)
+        return exit_code(error)
+    return code if isinstance(code, int) else DONE
+
+
+def open_standard_streams() -> None:
+    """Give those that are closed to nobody, or the next file that is opened would stand in for them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115  # until the end
+
+
+def _problem(error: CycloptsError) -> str:
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return f"Nothing is known of {' '.join(map(repr, error.unused_tokens))}."
+    return one_line(error)
+
+
+def _help(error: CycloptsError) -> str:
+    return " ".join(("playhead", *(error.command_chain or ()), "--help"))

@@ -1,0 +1,1 @@
+"""One JSON file a job, in a directory a day."""

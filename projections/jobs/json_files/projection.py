@@ -1,0 +1,261 @@
+"""The projection that keeps one JSON file a job, in a directory a day."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from playhead.projections.jobs.json_files.documents import STATUSES, Document, make_document, read_event_id
+from playhead.projections.jobs.json_files.index import DAILY, SUMMARY, Day, Fact, Index, is_day, list_days, render
+from playhead.projections.jobs.json_files.staging import Staging
+from playhead.streams.partitions import Partition
+from playhead.streams.sinks import Batch, Outcome
+from playhead.streams.storage import disk
+from playhead.streams.storage.directories import identity, opened, read_regular, sync_directories
+from playhead.streams.storage.disk import sync_many
+
+_ATTEMPTS = 3
+_LATEST = "latest"
+_JOURNAL_BYTES = 64 * 1024
+
+
+class JsonFiles:
+    """The newest result of each job as `daily/<day>/scrapers/<scraper>/<job>.json`, a summary a day, and `latest`.
+
+    The tree may be deleted at any time, running or not; a replay brings the same bytes back.
+    """
+
+    name: str = "json-files"
+    streams: tuple[str, ...] = ("jobs",)
+    exclusive: bool = True
+
+    def __init__(self, root: Path) -> None:
+        self.directory = root
+        self._staging = Staging(root)
+        self._index = Index()
+        self._journal_bytes = 0
+
+    def open(self, partition: Partition, epoch: int) -> None:
+        """Take the tree over, and fold in what a crash left.
+
+        Raises:
+            Fenced: it was opened with a higher epoch.
+            OSError: the root cannot be written.
+        """
+        try:
+            taken = self._staging.take(str(partition), epoch)
+        except PermissionError as error:
+            raise PermissionError(error.errno, "the output directory is not writable", str(self.directory)) from error
+        if taken:
+            self._recover()
+
+    def apply(self, batch: Batch) -> Outcome:
+        """Write the newest result of each job.
+
+        Raises:
+            InvalidEvent: a payload is no job result; nothing was written.
+            OSError: a symbolic link stands in the way, or the disk is full; the same batch may come again.
+        """
+        documents: dict[str, Document] = {}
+        for recorded in batch.events:
+            if recorded.event.type in STATUSES:
+                document = make_document(recorded)
+                other = documents.get(document.entry.job_id)
+                if other is None or document.entry.order > other.entry.order:
+                    documents[document.entry.job_id] = document
+        for attempt in range(1, _ATTEMPTS + 1):
+            if not self._still_ours() or not self._staging.has_opened(str(batch.source.partition)):
+                return "fenced"
+            try:
+                self._index.refresh(self._staging.root)
+                self._write(list(documents.values()))
+            except FileNotFoundError:  # fenced or deleted in between; the next look tells which
+                if attempt == _ATTEMPTS:
+                    raise
+                continue
+            break
+        return "applied"
+
+    def settle(self) -> None:
+        """Bring the summaries up to date."""
+        if self._staging.fd < 0:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            if self._still_ours():
+                self._index.refresh(self._staging.root)
+                self._flush()
+
+    def close(self) -> None:
+        """Bring the summaries up to date and let go of the tree."""
+        try:
+            self.settle()
+        finally:
+            self._staging.close()
+            self._index = Index()
+
+    def health(self) -> str | None:
+        """What an operator must mend, or None."""
+        return disk.problem(self.directory)
+
+    def _still_ours(self) -> bool:
+        created = self._staging.confirm()
+        if created:
+            self._recover()
+        return created is not None
+
+    def _recover(self) -> None:
+        root = self._staging.root
+        self._journal_bytes = 0
+        self._index.load(root)
+        for line in self._staging.journals():
+            fact = Fact.decode(line)
+            if fact is not None and _stands(root, fact):
+                self._take_up(fact)
+        self._flush()
+        self._staging.drop_journals()
+
+    def _write(self, documents: Sequence[Document]) -> None:
+        root = self._staging.root
+        chosen: list[tuple[Document, Fact]] = []
+        for document in documents:
+            known = self._index.find(root, document.entry.job_id)
+            if known is None or document.entry.order > known[1].order:
+                old_day, old_entry = known or (None, None)
+                chosen.append((document, Fact(document.day, document.entry, old_day, old_entry)))
+        if chosen:
+            self._stage(chosen)
+            self._publish([fact for _, fact in chosen])
+        self._point_latest(document.day for document, _ in chosen)
+        if self._journal_bytes > max(_JOURNAL_BYTES, sum(day.size for day in self._index.dirty().values())):
+            self._flush()
+
+    def _stage(self, chosen: Sequence[tuple[Document, Fact]]) -> None:
+        """Write the files and the journal beside the tree, and sync them together."""
+        descriptors: list[int] = []
+        try:
+            for number, (document, _) in enumerate(chosen):
+                # One content at a time: memory that is used again costs less than memory for a whole batch.
+                descriptors.append(self._staging.write(_staged(number), document.content))
+            lines = b"".join([fact.encode() for _, fact in chosen])
+            descriptors.append(self._staging.append_journal(lines))
+            self._journal_bytes += len(lines)
+            sync_many(self._staging.root, descriptors)
+        except BaseException:
+            for number in range(len(chosen)):
+                self._staging.discard(_staged(number))
+            raise
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _publish(self, facts: Sequence[Fact]) -> None:
+        """Move the staged files to their places, one directory after the other."""
+        root = self._staging.root
+        folders: dict[tuple[str, ...], list[int]] = {}
+        for number, fact in enumerate(facts):
+            folders.setdefault((DAILY, fact.day, *fact.entry.folder), []).append(number)
+        touched: set[tuple[str, ...]] = set(folders)
+        try:
+            for folder, numbers in folders.items():
+                with opened(root, folder, made=touched) as directory:
+                    for number in numbers:
+                        self._staging.publish(_staged(number), directory, facts[number].entry.file)
+        except OSError:
+            for number in range(len(facts)):
+                self._staging.discard(_staged(number))
+            raise
+        sync_directories(root, touched)
+        for fact in facts:
+            self._take_up(fact)
+
+    def _take_up(self, fact: Fact) -> None:
+        """Let the index follow the files, and remove the file the job had elsewhere."""
+        root, old_day, old_entry = self._staging.root, fact.old_day, fact.old_entry
+        self._index.put(root, fact.day, fact.entry)
+        if old_day is None or old_entry is None or (old_day, old_entry.folder) == (fact.day, fact.entry.folder):
+            return
+        folder = (DAILY, old_day, *old_entry.folder)
+        with contextlib.suppress(FileNotFoundError):
+            with opened(root, folder) as directory:
+                os.unlink(old_entry.file, dir_fd=directory)
+            _remove_empty(root, folder, stop=2)
+
+    def _flush(self) -> None:
+        """Rewrite the summaries that are out of date, and drop the journal, which they make needless."""
+        dirty = self._index.dirty()
+        if not dirty and not self._journal_bytes:
+            return
+        root = self._staging.root
+        for name, day in dirty.items():
+            self._write_summary(root, name, day)
+        sync_directories(root, {(DAILY, name) for name, day in dirty.items() if day.entries})
+        self._staging.drop_journals()
+        self._journal_bytes = 0
+        for day in dirty.values():
+            day.dirty = False
+        self._index.forget_clean()
+        self._point_latest(())
+
+    def _write_summary(self, root: int, name: str, day: Day) -> None:
+        if not day.entries:
+            with contextlib.suppress(FileNotFoundError):
+                with opened(root, (DAILY, name)) as directory:
+                    os.unlink(SUMMARY, dir_fd=directory)
+                _remove_empty(root, (DAILY, name), stop=1)
+            day.size, day.directory = 0, None
+            return
+        content = render(name, day)
+        descriptor = self._staging.write(SUMMARY, content)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        with opened(root, (DAILY, name)) as directory:
+            self._staging.publish(SUMMARY, directory, SUMMARY)
+            found = os.fstat(directory)
+        day.size, day.directory = len(content), (found.st_dev, found.st_ino)
+
+    def _point_latest(self, days: Iterable[str]) -> None:
+        """Swap the link to the newest day, if it is another one."""
+        root = self._staging.root
+        try:
+            current = os.readlink(_LATEST, dir_fd=root)
+        except OSError:
+            current = None
+        pointed = current.removeprefix(DAILY + "/") if current else ""
+        valid = is_day(pointed) and identity(f"{DAILY}/{pointed}", root) is not None
+        newest = max([pointed, *days] if valid else list_days(root), default=None)
+        if newest is None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(_LATEST, dir_fd=root)
+        elif current != f"{DAILY}/{newest}":
+            self._staging.discard(_LATEST)
+            os.symlink(f"{DAILY}/{newest}", _LATEST, dir_fd=self._staging.fd)
+            self._staging.publish(_LATEST, root, _LATEST)
+            os.fsync(root)
+
+
+def _staged(number: int) -> str:
+    """The name of a file in staging; long, as ext4 compares it with every name in a block of the directory."""
+    return f"{number:064d}"
+
+
+def _stands(root: int, fact: Fact) -> bool:
+    """Whether the file of a journal line was put in place by that line's event; if not, the event comes again."""
+    with contextlib.suppress(FileNotFoundError), opened(root, (DAILY, fact.day, *fact.entry.folder)) as folder:
+        return read_event_id(read_regular(fact.entry.file, folder) or b"") == fact.entry.event_id
+    return False
+
+
+def _remove_empty(root: int, path: tuple[str, ...], stop: int) -> None:
+    """Remove a directory and those above it, down to a length, while they are empty."""
+    while len(path) > stop:
+        try:
+            with opened(root, path[:-1]) as parent:
+                os.rmdir(path[-1], dir_fd=parent)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return
+            raise
+        path = path[:-1]

@@ -1,0 +1,208 @@
+"""The staging directory: every write starts there, so whoever replaces it has fenced its former owner."""
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import msgspec
+
+from playhead.projections.jobs.json_files.errors import Fenced
+from playhead.streams import failpoints
+from playhead.streams.failpoints import Point
+from playhead.streams.storage.directories import identity, list_names, open_directory, opened, read_regular
+from playhead.streams.storage.disk import PRIVATE, write_all
+
+STAGING = ".staging"
+_EPOCH = "epoch"
+_JOURNAL = "journal"
+_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Staging:
+    """Ownership of a tree: descriptors of its root and of the staging directory this process made."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._epochs: dict[str, int] = {}
+        self._opened: set[str] = set()
+        self.root = -1
+        self.fd = -1
+
+    def take(self, partition: str, epoch: int) -> bool:
+        """Replace the staging directory of whoever was here; False if it is our own already and as we know it.
+
+        Raises:
+            Fenced: the tree was opened with a higher epoch.
+        """
+        created = self.confirm()
+        if created is None:  # it was taken from us; what we knew of its epochs is out of date
+            self.close()
+        with self._locked():
+            epochs = self._read_epochs()
+            if epochs.get(partition, -1) > epoch:
+                raise Fenced(
+                    f"{self._path} is owned with epoch {epochs[partition]}, later than {epoch}", epochs[partition]
+                )
+            self._epochs = epochs | self._epochs | {partition: epoch}
+            self._opened.add(partition)
+            if created is None:
+                self._replace()
+                return True
+            self._write_epochs(self.fd)
+            return created
+
+    def has_opened(self, partition: str) -> bool:
+        """Whether the partition was opened since the tree is ours, not by an owner that we were before."""
+        return partition in self._opened
+
+    def confirm(self) -> bool | None:
+        """Whether the tree had to be made anew because somebody deleted it; None when it is not ours."""
+        if self.fd < 0:
+            return None
+        if self.root >= 0 and identity(self._path) == _identity(self.root):
+            found = identity(STAGING, self.root)
+            if found is not None:
+                return False if found == _identity(self.fd) else None
+            if os.fstat(self.fd).st_nlink > 0:
+                return None
+        with self._locked():
+            if identity(STAGING, self.root) is not None:
+                return None
+            self._replace()
+        return True
+
+    def write(self, name: str, content: bytes) -> int:
+        """Write a file in staging and give its open descriptor, not yet synced."""
+        descriptor = os.open(name, _FILE_FLAGS | os.O_TRUNC, 0o644, dir_fd=self.fd)
+        try:
+            write_all(descriptor, content)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def publish(self, name: str, directory: int, target: str) -> None:
+        """Move a file from staging to its place.
+
+        Raises:
+            FileNotFoundError: the staging directory is gone, by a new owner or by hand.
+        """
+        failpoints.reach(Point.BEFORE_RENAME)
+        os.rename(name, target, src_dir_fd=self.fd, dst_dir_fd=directory)
+        failpoints.reach(Point.AFTER_RENAME)
+
+    def discard(self, name: str) -> None:
+        """Remove a file from staging, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.fd)
+
+    def append_journal(self, lines: bytes) -> int:
+        """Append to the journal and give its open descriptor; a torn line before is ended first."""
+        descriptor = os.open(_JOURNAL, _FILE_FLAGS | os.O_APPEND, 0o644, dir_fd=self.fd)
+        try:
+            write_all(descriptor, b"\n" + lines)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def journals(self) -> list[bytes]:
+        """The lines of our journal and of those inherited."""
+        names = sorted(name for name in list_names(self.fd) if name.startswith(_JOURNAL))
+        contents = (read_regular(name, self.fd) for name in names)
+        return [line for content in contents if content for line in content.split(b"\n") if line]
+
+    def drop_journals(self) -> None:
+        """Remove the journals, once the summaries hold what they say."""
+        for name in list_names(self.fd):
+            if name.startswith(_JOURNAL):
+                self.discard(name)
+
+    def close(self) -> None:
+        """Give up the descriptors."""
+        for descriptor in (self.fd, self.root):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.fd = self.root = -1
+        self._epochs, self._opened = {}, set()
+
+    def _replace(self) -> None:
+        fresh = f"{STAGING}.{max(self._epochs.values())}.{os.getpid()}.new"
+        _remove(self.root, fresh, None)
+        os.mkdir(fresh, 0o755, dir_fd=self.root)
+        descriptor = open_directory(fresh, self.root)
+        self._write_epochs(descriptor)
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = descriptor
+        if identity(STAGING, self.root) is not None:
+            aside = f"{STAGING}.{max(self._epochs.values())}.{os.getpid()}.old"
+            _remove(self.root, aside, descriptor)
+            os.rename(STAGING, aside, src_dir_fd=self.root, dst_dir_fd=self.root)
+        os.rename(fresh, STAGING, src_dir_fd=self.root, dst_dir_fd=self.root)
+        for name in list_names(self.root):
+            if name.startswith(STAGING + "."):
+                _remove(self.root, name, descriptor)
+        os.fsync(descriptor)
+        os.fsync(self.root)
+
+    def _read_epochs(self) -> dict[str, int]:
+        with contextlib.suppress(FileNotFoundError), opened(self.root, [STAGING]) as staging:
+            content = read_regular(_EPOCH, staging)
+            if content:
+                return msgspec.json.decode(content, type=dict[str, int])
+        return {}
+
+    def _write_epochs(self, directory: int) -> None:
+        content = msgspec.json.encode(self._epochs, order="sorted") + b"\n"
+        descriptor = os.open(_EPOCH + ".new", _FILE_FLAGS | os.O_TRUNC, 0o644, dir_fd=directory)
+        try:
+            write_all(descriptor, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(_EPOCH + ".new", _EPOCH, src_dir_fd=directory, dst_dir_fd=directory)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Generator[None, None, None]:
+        """Hold the root, opened anew where it was deleted, against another process that takes it too."""
+        self._path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        if self.root >= 0 and identity(self._path) != _identity(self.root):
+            os.close(self.root)
+            self.root = -1
+        if self.root < 0:
+            self.root = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self.root, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self.root, fcntl.LOCK_UN)
+
+
+def _remove(root: int, name: str, heir: int | None) -> None:
+    """Delete a staging directory, its journals moved to the heir first.
+
+    A former owner may still write into it, so this goes on until the directory is gone.
+    """
+    while identity(name, root) is not None:
+        with opened(root, [name]) as directory:
+            for file in list_names(directory):
+                with contextlib.suppress(FileNotFoundError):
+                    if heir is not None and file.startswith(_JOURNAL):
+                        inherited = f"{_JOURNAL}.{os.fstat(directory).st_ino}.{len(list_names(heir))}"
+                        os.rename(file, inherited, src_dir_fd=directory, dst_dir_fd=heir)
+                    else:
+                        os.unlink(file, dir_fd=directory)
+        try:
+            os.rmdir(name, dir_fd=root)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino

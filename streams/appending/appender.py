@@ -1,0 +1,134 @@
+"""One call of the append script: on the right node, confirmed by replicas where asked, with typed errors."""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from redis import Redis, RedisCluster
+from redis.commands.core import Script
+from redis.exceptions import AskError, MovedError, ResponseError
+
+from playhead.streams.entries import encode
+from playhead.streams.errors import InvalidSetting, NotReplicated, PartitionsChanged, RedisUnavailable
+from playhead.streams.events import Event
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.redis.refusals import AWAY, is_passing
+
+SCRIPT = Path(__file__).with_name("append.lua").read_text()
+
+_REPLICA_SECONDS = 1.0
+_DURABILITY = re.compile(r"server|replicas:([1-9]\d?)", re.ASCII)
+
+
+class AppendSettings(msgspec.Struct, frozen=True):
+    """`window` is seconds for which the same id adds nothing, `replicas` how many must confirm an append.
+
+    The window must be the same for all who append to a stream, as the memory of ids is divided by it.
+    `timeout` is seconds after which the client counts a silent connection as dead.
+    """
+
+    partitions: int
+    window: int
+    replicas: int
+    timeout: float
+
+    @property
+    def replica_milliseconds(self) -> int:
+        """How long replicas have: their answer must come before the client gives up. 0 would be for ever."""
+        return max(1, round(1000 * min(_REPLICA_SECONDS, self.timeout / 2)))
+
+
+def replicas_of(durability: str) -> int:
+    """Read `server` or `replicas:N`.
+
+    Raises:
+        InvalidSetting: it is neither.
+    """
+    found = _DURABILITY.fullmatch(durability)
+    if found is None:
+        raise InvalidSetting(f"durability is {durability!r}; it must be server or replicas:N, such as replicas:1")
+    return int(found[1] or 0)
+
+
+class Appender:
+    """Appends to one partition at a time; connects when it is first needed."""
+
+    def __init__(self, connect: "Callable[[], Redis | RedisCluster]", settings: AppendSettings) -> None:
+        self._connect = connect
+        self._settings = settings
+
+    def append(self, partition: Partition, events: Sequence[Event]) -> list[Position]:
+        """Append a batch to its partition and give the positions in the order of the events.
+
+        Raises:
+            NotReplicated: the events are in, but too few replicas confirmed them.
+            RedisUnavailable: Redis cannot be reached, or refuses writes for now.
+            PartitionsChanged: the stream has another number of partitions.
+        """
+        key = partition.key
+        keys = [key, f"{key}:meta", f"{key}:ids:0", f"{key}:ids:1"]
+        arguments: list[Any] = [self._settings.partitions, self._settings.window]
+        for names, alike in groupby(map(encode, events), key=lambda fields: fields[::2]):
+            values = [value for fields in alike for value in fields[1::2]]
+            arguments += (len(names), *names, len(values) // len(names), *values)
+        try:
+            if self._settings.replicas:
+                reply = self._confirmed(keys, arguments)
+            else:
+                reply = cast("list[bytes]", self._script(keys=keys, args=arguments))
+        except AWAY as error:
+            raise RedisUnavailable(f"Redis did not take the events: {error}") from error
+        except ResponseError as error:
+            if str(error).startswith("PARTITIONS"):
+                raise PartitionsChanged(f"{PartitionsChanged.__doc__} ({error})") from error
+            if is_passing(error):
+                raise RedisUnavailable(f"Redis refuses writes: {error}") from error
+            raise
+        return [Position.parse(position) for position in reply]
+
+    def close(self) -> None:
+        """Close the connections."""
+        if "_client" in self.__dict__:
+            self._client.close()
+
+    @cached_property
+    def _client(self) -> "Redis | RedisCluster":
+        return self._connect()
+
+    @cached_property
+    def _script(self) -> Script:
+        return self._client.register_script(SCRIPT)
+
+    def _confirmed(self, keys: list[str], arguments: list[Any]) -> list[bytes]:
+        """WAIT speaks of the writes of its own connection, so it must be the one that ran the script."""
+        wanted = self._settings.replicas
+        try:
+            replies = self._on_node(keys, arguments)
+        except (MovedError, AskError):
+            cast("RedisCluster", self._client).nodes_manager.initialize()
+            replies = self._on_node(keys, arguments)
+        confirmed = cast("int", replies[1])
+        if confirmed < wanted:
+            raise NotReplicated(f"{NotReplicated.__doc__} ({confirmed} of {wanted} did)")
+        return cast("list[bytes]", replies[0])
+
+    def _on_node(self, keys: list[str], arguments: list[Any]) -> list[object]:
+        client = self._client
+        if isinstance(client, RedisCluster):
+            node = client.get_node_from_key(keys[0])  # pyright: ignore[reportUnknownMemberType]  # untyped in redis-py
+            if node is None:
+                raise RedisUnavailable("Redis Cluster has no node for the partition")
+            client = client.get_redis_connection(node)
+        with client.pipeline(transaction=False) as pipeline:  # pyright: ignore[reportUnknownMemberType]  # as above
+            self._script(keys=keys, args=arguments, client=pipeline)
+            pipeline.execute_command("WAIT", self._settings.replicas, self._settings.replica_milliseconds)  # pyright: ignore[reportUnknownMemberType]  # untyped in redis-py
+            replies = cast("list[object]", pipeline.execute(raise_on_error=False))
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies

@@ -1,0 +1,96 @@
+"""Directories opened without following a symbolic link, and made durable."""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Generator, Sequence
+
+from playhead.streams.errors import UnsafePath
+from playhead.streams.storage.disk import at_once, sync_many
+
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextlib.contextmanager
+def opened(root: int, parts: Sequence[str], *, made: set[tuple[str, ...]] | None = None) -> Generator[int, None, None]:
+    """A descriptor of the directory at `parts` below `root`.
+
+    With `made`, missing directories are created and the directories they were created in added to it.
+
+    Raises:
+        FileNotFoundError: it is not there, and `made` is None.
+        UnsafePath: a link or a file stands in the way.
+    """
+    current = os.dup(root)
+    try:
+        for index, part in enumerate(parts):
+            if made is not None:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=current)
+                    made.add(tuple(parts[:index]))
+            below = open_directory(part, current)
+            os.close(current)
+            current = below
+        yield current
+    finally:
+        os.close(current)
+
+
+def open_directory(name: str, parent: int) -> int:
+    """Open one directory below another."""
+    try:
+        return os.open(name, _FLAGS, dir_fd=parent)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise UnsafePath(error.errno, "a link or file stands where a directory belongs; remove it", name) from error
+        raise
+
+
+def read_regular(name: str, parent: int) -> bytes | None:
+    """The bytes of a regular file, or None if there is none of that name."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return None
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+
+
+def list_names(directory: int) -> list[str]:
+    """The names in a directory."""
+    return os.listdir(directory)
+
+
+def is_regular(name: str, parent: int) -> bool:
+    """Whether a regular file of that name is there."""
+    return size_of_regular(name, parent) is not None
+
+
+def size_of_regular(name: str, parent: int) -> int | None:
+    """The bytes of a regular file, or None if there is none of that name."""
+    try:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def identity(name: str | os.PathLike[str], parent: int | None = None) -> tuple[int, int] | None:
+    """Device and inode, or None if nothing is there."""
+    try:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=parent is None)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def sync_directories(root: int, paths: set[tuple[str, ...]]) -> None:
+    """Make the entries of directories durable."""
+    with contextlib.ExitStack() as stack:
+        if at_once(len(paths)):
+            return sync_many(root, [root] * len(paths))
+        sync_many(root, [stack.enter_context(opened(root, path)) for path in sorted(paths)])
+    return None
