@@ -14,8 +14,9 @@ from playhead.eventlog.recovery import recover
 from playhead.eventlog.seals import seal, sync_directory
 from playhead.eventlog.segments import MANIFEST, PLAIN, SEALED, Segment, partition_directory, stem_of
 from playhead.streams import failpoints
+from playhead.streams.domains.discovery import installed
 from playhead.streams.failpoints import Point
-from playhead.streams.partitions import CATALOGUE, Partition
+from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 from playhead.streams.sinks import PARKED, Batch, Outcome
 from playhead.streams.storage import disk
@@ -31,7 +32,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class EventLog:
-    """The log of every stream below one directory, one file at a time for each partition.
+    """The log of every stream, or of those given, below one directory, one file at a time for each partition.
 
     A segment is sealed when it is over `segment_bytes` long or `segment_seconds` old; `clock` gives Unix seconds.
     """
@@ -43,11 +44,12 @@ class EventLog:
         self,
         root: Path,
         *,
+        streams: Sequence[str] | None = None,
         segment_bytes: int = SEGMENT_BYTES,
         segment_seconds: float = SEGMENT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.streams: tuple[str, ...] = tuple(CATALOGUE)
+        self.streams: tuple[str, ...] = tuple(installed().streams if streams is None else streams)
         self.directory = root
         self._segment_bytes = segment_bytes
         self._segment_seconds = segment_seconds

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import TupleRow
 
 from playhead.streams import failpoints
@@ -22,9 +23,16 @@ Connection = psycopg.Connection[TupleRow]
 
 
 def connect(
-    database_url: str, application_name: str = "playhead", statement_timeout: int = STATEMENT_TIMEOUT
+    database_url: str,
+    application_name: str = "playhead",
+    statement_timeout: int = STATEMENT_TIMEOUT,
+    *,
+    schema: str | None = None,
 ) -> Connection:
-    """Open a connection whose statements end in bounded time; `statement_timeout` is in ms, 0 waits for ever."""
+    """Open a connection whose statements end in bounded time; `statement_timeout` is in ms, 0 waits for ever.
+
+    Names without a schema are those of `schema`, or else of the search path that the server sets.
+    """
     connection = psycopg.connect(
         database_url,
         autocommit=True,
@@ -42,6 +50,9 @@ def connect(
             " set_config('client_min_messages', 'warning', false), set_config('datestyle', 'ISO', false)",
             (str(statement_timeout), str(min(statement_timeout, LOCK_TIMEOUT)), str(IDLE_TIMEOUT)),
         )
+        if schema is not None:
+            path = sql.Identifier(schema).as_string(connection)
+            connection.execute("SELECT set_config('search_path', %s, false)", (path,))
     except BaseException:
         connection.close()
         raise
@@ -51,8 +62,8 @@ def connect(
 class Database:
     """One connection, opened when it is needed and dropped when it is lost; the error rises, the caller retries."""
 
-    def __init__(self, database_url: str, application_name: str) -> None:
-        self._url = database_url
+    def __init__(self, database_url: str, application_name: str, schema: str | None = None) -> None:
+        self._url, self._schema = database_url, schema
         self._application_name = application_name
         self._connection: Connection | None = None
 
@@ -60,7 +71,7 @@ class Database:
     def transaction(self) -> Generator[Connection, None, None]:
         """Commit what the block does, or nothing of it."""
         if self._connection is None or self._connection.closed:
-            self._connection = connect(self._url, self._application_name)
+            self._connection = connect(self._url, self._application_name, schema=self._schema)
         connection = self._connection
         try:
             with connection.transaction():

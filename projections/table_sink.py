@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from playhead.projections.checkpoints import Checkpoints
 from playhead.projections.postgres import Connection, Database
+from playhead.streams.domains.place import Place
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Outcome
@@ -12,11 +13,11 @@ from playhead.streams.sinks import Batch, Outcome
 class TableSink:
     """Commits rows together with the checkpoint, so that each event takes effect once."""
 
-    name: str
     exclusive = False
 
-    def __init__(self, database_url: str) -> None:
-        self._database = Database(database_url, f"playhead-{self.name}")
+    def __init__(self, place: Place) -> None:
+        self.name, self.streams, self.types = place.name, place.streams, place.types
+        self._database = Database(place.database_url, f"playhead-{self.name}", place.schema)
         self._checkpoints = Checkpoints(self.name)
 
     def open(self, partition: Partition, epoch: int) -> Position:

@@ -15,6 +15,9 @@
     - UnsafePath              a link, or something that is no directory, stands where a directory belongs
     - BlobMissing             content that an event refers to is not in the blob store
     - BlobAltered             what is there is not that content
+    - DomainInvalid           a domain's declaration contradicts itself
+    - DomainsCollide          two domains declare the same name
+    - DomainNotLoaded         a domain that is named cannot be imported
 """
 
 
@@ -92,3 +95,15 @@ class BlobAltered(PlayheadError):
             f"{place} is not the content with SHA-256 {sha256}: {problem}; "
             "remove it, capture the content again, then retry"
         )
+
+
+class DomainInvalid(PlayheadError):
+    """The declaration of a domain contradicts itself: correct it where the message says."""
+
+
+class DomainsCollide(PlayheadError):
+    """Two domains declare the same name: rename it in one of them, or remove one domain."""
+
+
+class DomainNotLoaded(PlayheadError):
+    """A domain cannot be imported: correct its name where it is set, or install or uninstall its package."""

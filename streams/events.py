@@ -4,13 +4,22 @@ import json
 import re
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 import msgspec
 import uuid_utils
 
 from playhead.streams.errors import EventTooLarge, InvalidEvent
 from playhead.streams.positions import START, Order, Position
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Payload = TypeVar("Payload", default=object)
+else:
+    from typing import TypeVar
+
+    Payload = TypeVar("Payload")
 
 DEFAULT_SIZE_LIMIT = 100 * 1024 * 1024
 """Bytes of payload an event may have; a larger one is refused before it reaches Redis."""
@@ -57,13 +66,18 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         return parse_time(self.time)
 
 
-class Recorded(msgspec.Struct, frozen=True):
-    """An event with the position at which it was first appended; `replay` names the run that brought it again."""
+class Recorded(msgspec.Struct, Generic[Payload], frozen=True):
+    """An event with the position at which it was first appended; `replay` names the run that brought it again.
+
+    `data` is its payload as the Struct of its type, in what is given to projections and workers; elsewhere nobody has
+    read it, and `event.data` has its bytes.
+    """
 
     event: Event
     position: Position
     sequence: int | None = None
     replay: str | None = None
+    data: Payload = cast("Payload", None)
 
     @property
     def order(self) -> Order:

@@ -28,6 +28,12 @@ class ProducerVariable(StrEnum):
     ALLOW_INSECURE = f"{ENVIRONMENT_PREFIX}ALLOW_INSECURE"
 
 
+class DomainVariable(StrEnum):
+    """What names domains beside those of installed packages."""
+
+    DOMAINS = f"{ENVIRONMENT_PREFIX}DOMAINS"
+
+
 class TestVariable(StrEnum):
     """What tests set to cause a fault; a running system never has it."""
 

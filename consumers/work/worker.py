@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 from uuid import UUID, uuid5
 
 import msgspec
@@ -21,7 +21,7 @@ from playhead.eventlog.errors import LogCorrupt
 from playhead.eventlog.history import History
 from playhead.streams.entries import RawEntry, decode
 from playhead.streams.errors import InvalidEvent, RedisUnavailable
-from playhead.streams.events import Event, Recorded, new_event
+from playhead.streams.events import Event, Payload, Recorded, new_event
 from playhead.streams.partitions import Partition
 from playhead.streams.redis.refusals import AWAY, is_passing
 from playhead.streams.telemetry import about
@@ -51,7 +51,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     grace: float = 20.0
 
 
-class Task(msgspec.Struct, frozen=True):
+class Task(msgspec.Struct, Generic[Payload], frozen=True):
     """An event to work on; `append` records a step on the way, and is refused once another process has the event.
 
     An event that is to wait for something says so by `listen`, before it looks whether that has come. Whoever brings it
@@ -59,11 +59,16 @@ class Task(msgspec.Struct, frozen=True):
     """
 
     worker: str
-    cause: Recorded
+    cause: Recorded[Payload]
     attempt: int
     append: Callable[[Sequence[Event]], Awaitable[None]]
     listen: Callable[[str], Awaitable[None]]
     wake: Callable[[str], Awaitable[None]]
+
+    @property
+    def data(self) -> Payload:
+        """The payload of the event, for a worker that is a function."""
+        return self.cause.data
 
     def event(
         self,

@@ -1,172 +1,47 @@
 """The recorder's JSON files as a source of events: one finished job a file, read safely below one directory."""
 
-import errno
 import hashlib
 import json
-import os
-import stat
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Self, cast
 
 import msgspec
 
+from playhead.eventlog.replay.files import Found, NotAnEvent
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event, check, format_time, parse_time
-
-SIZE_LIMIT = 100 * 1024 * 1024
-"""Bytes a file may have; a larger one is reported and skipped."""
-
-DEPTH_LIMIT = 32
-"""Directories that may lie in one another."""
+from playhead.streams.storage.file_tree import SIZE_LIMIT, FileTree, Skipped
 
 _NAMESPACE = uuid.UUID("6f1d2a54-5f0e-5c5c-9a58-0b1f6f6f2a10")
 _SUMMARY = "summary.json"
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # non-blocking: opening a FIFO must not wait
 
 
-class Skipped(msgspec.Struct, frozen=True):
-    """A name that gives no event, and why; `broken` where it should have given one."""
-
-    name: str
-    reason: str
-    broken: bool = False
-
-
-class Found(msgspec.Struct, frozen=True):
-    """A file that holds a job result; its name is relative to the directory."""
-
-    name: str
-    event_id: str
-    type: str
-    subject: str
-    scraper: str | None
-    time: datetime
-
-
-class NotAResult(ValueError):
-    """The file is not a job result, a summary for instance."""
-
-
-class RecorderFiles:
-    """The files below a directory. Every component of a path is opened by itself and no link is followed, so whatever
-    changes meanwhile, nothing outside is read.
-
-    Raises:
-        OSError: the directory cannot be opened.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._root)
-
-    def names(self, pattern: str | None = None) -> Iterator[str | Skipped]:
-        """Names of `.json` files in a fixed order, relative to the directory; hidden ones are passed over.
-
-        The pattern is a shell's, tried on the relative name and on the file's own; its `*` also matches `/`.
-        """
-        waiting = [""]
-        while waiting:
-            directory = waiting.pop()
-            if directory.count("/") >= DEPTH_LIMIT:
-                yield Skipped(directory, f"deeper than {DEPTH_LIMIT} directories", broken=True)
-                continue
-            try:
-                entries = self._entries(directory)
-            except OSError as error:
-                yield Skipped(directory or ".", error.strerror or str(error), broken=True)
-                continue
-            below: list[str] = []
-            for name, mode in entries:
-                relative = f"{directory}{name}"
-                if stat.S_ISDIR(mode):
-                    below.append(relative + "/")
-                elif stat.S_ISLNK(mode):
-                    yield Skipped(relative, "symbolic link")
-                elif name.endswith(".json") and _matches(relative, name, pattern):
-                    yield relative if stat.S_ISREG(mode) else Skipped(relative, "not a regular file")
-            waiting += reversed(below)
+class RecorderFiles(FileTree):
+    """The recorder's files below a directory."""
 
     def examine(self, name: str) -> Found | Skipped:
         """Say what a file holds, without keeping its content."""
         try:
             event, scraper = _read(self.content(name), name, None)
-        except NotAResult as error:
+        except NotAnEvent as error:
             return Skipped(name, str(error))
         except InvalidEvent as error:
             return Skipped(name, str(error), broken=True)
         except OSError as error:
             return Skipped(name, error.strerror or str(error), broken=True)
-        return Found(name, event.id, event.type, event.subject, scraper, event.timestamp)
+        failed = event.type == "job.failed"
+        return Found(name, event.id, event.type, event.subject, scraper, event.timestamp, failed=failed)
 
     def event(self, name: str, imported: str | None = None) -> Event:
         """Read a file as the event that it records; its id is in the file, or follows from the content.
 
         Raises:
-            NotAResult: it is some other JSON file.
+            NotAnEvent: it is some other JSON file.
             InvalidEvent: it is too large, not JSON, or lacks a time.
             OSError: it cannot be read, or a component of its name is a link.
         """
         return _read(self.content(name), name, imported)[0]
-
-    def content(self, name: str) -> bytes:
-        """The bytes of a file.
-
-        Raises:
-            InvalidEvent: it is too large, or no regular file.
-            OSError: it cannot be read, or a component of its name is a link.
-        """
-        *directories, last = name.split("/")
-        directory = self._open_directory(directories)
-        try:
-            descriptor = os.open(last, _FILE, dir_fd=directory)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise InvalidEvent("file", "it is a symbolic link; name the file itself") from error
-            raise
-        finally:
-            os.close(directory)
-        with os.fdopen(descriptor, "rb") as file:
-            about = os.fstat(descriptor)
-            if not stat.S_ISREG(about.st_mode):
-                raise InvalidEvent("file", "it is not a regular file")
-            if about.st_size > SIZE_LIMIT:
-                raise InvalidEvent("file", f"{about.st_size} bytes is over the limit of {SIZE_LIMIT}")
-            return file.read(SIZE_LIMIT + 1)
-
-    def _entries(self, directory: str) -> list[tuple[str, int]]:
-        descriptor = self._open_directory(directory.split("/")[:-1])
-        try:
-            with os.scandir(descriptor) as entries:
-                return sorted(
-                    (entry.name, entry.stat(follow_symlinks=False).st_mode)
-                    for entry in entries
-                    if not entry.name.startswith(".")
-                )
-        finally:
-            os.close(descriptor)
-
-    def _open_directory(self, components: list[str]) -> int:
-        descriptor = os.dup(self._root)
-        for component in components:
-            if component in {"", ".", ".."}:
-                os.close(descriptor)
-                raise InvalidEvent("file", "its name leads out of the directory")
-            try:
-                below = os.open(component, _DIRECTORY, dir_fd=descriptor)
-            finally:
-                os.close(descriptor)
-            descriptor = below
-        return descriptor
 
 
 def scraper_of(data: bytes) -> str | None:
@@ -176,12 +51,6 @@ def scraper_of(data: bytes) -> str | None:
     except msgspec.DecodeError:
         job = _members(data).get("job", b"null")
     return _scraper(bytes(_job(job).metadata))
-
-
-def shown(name: str) -> str:
-    """A file name as text for a terminal: bytes that are not UTF-8, and characters that are not printable, escaped."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 class _Metadata(msgspec.Struct):
@@ -215,7 +84,7 @@ class _About(msgspec.Struct, frozen=True):
     def of(cls, members: dict[str, bytes]) -> Self:
         job_id = _plain(members.get("job_id"))
         if not isinstance(job_id, str) or not members.get("job", b"").startswith(b"{"):
-            raise NotAResult("not a job result")
+            raise NotAnEvent("not a job result")
         job = _job(members["job"])
         failed = members.get("error", b"null") != b"null" or _plain(members.get("status")) == "failed"
         time = _time(members.get("completed_at"), job.created_at) or _time_of(_plain(members.get("event_id")))
@@ -230,7 +99,7 @@ def _read(content: bytes, name: str, imported: str | None) -> tuple[Event, str |
         raise InvalidEvent("file", f"it is over the limit of {SIZE_LIMIT} bytes")
     members = _members(content)
     if name.rpartition("/")[2] == _SUMMARY:
-        raise NotAResult("summary")
+        raise NotAnEvent("summary")
     about = _About.of(members)
     event_id = _plain(members.pop("event_id", None))
     data = b"{%b}" % b",".join(b"%b:%b" % (json.dumps(member).encode(), value) for member, value in members.items())
@@ -320,10 +189,6 @@ def _plain(value: bytes | None) -> object:
 
 def _derived_id(data: bytes) -> str:
     return str(uuid.uuid5(_NAMESPACE, hashlib.sha256(data).hexdigest()))
-
-
-def _matches(relative: str, name: str, pattern: str | None) -> bool:
-    return pattern is None or fnmatchcase(relative, pattern) or fnmatchcase(name, pattern)
 
 
 def _refuse(name: str) -> None:

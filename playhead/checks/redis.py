@@ -11,7 +11,8 @@ from redis import Redis, RedisCluster
 from redis.exceptions import RedisError, ResponseError
 
 from playhead.checks.check import Check, judge
-from playhead.streams.partitions import CATALOGUE, Partition
+from playhead.streams.domains.discovery import installed
+from playhead.streams.partitions import Partition
 from playhead.streams.redis.connections import connect
 
 REACHABLE = "redis reachable"
@@ -128,7 +129,7 @@ def _condition(node: Redis) -> Iterator[Check]:
 
 
 def _partitions(client: "Redis | RedisCluster", wanted: int) -> Iterator[Check]:
-    for stream in CATALOGUE:
+    for stream in installed().streams:
         recorded = cast("Any", client).hget(f"{Partition(stream, 0).key}:meta", "partitions")
         if recorded is not None:
             yield judge(

@@ -36,7 +36,7 @@ COMMANDS = {
     ),
     "consumers": (
         "playhead.commands.status:consumers",
-        "List the consumers there are, and the streams that each reads.",
+        "List the consumers there are, the streams that each reads, and the package that it comes from.",
     ),
     "doctor": (
         "playhead.commands.doctor:doctor",

@@ -5,7 +5,8 @@ import shlex
 import msgspec
 from cyclopts import App
 
-from playhead.settings.settings import load, problems, servers, unknown_settings
+from playhead.settings.servers import servers
+from playhead.settings.settings import load, problems, unknown_settings
 from playhead.terminal.exit_codes import DONE, FAILED, USAGE
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json, print_table

@@ -5,7 +5,8 @@ from cyclopts import App
 from playhead.projections.migrations import gone
 from playhead.projections.migrations import upgrade as apply_missing
 from playhead.projections.postgres import connect
-from playhead.settings.settings import load, servers
+from playhead.settings.servers import servers
+from playhead.settings.settings import load
 from playhead.terminal.exit_codes import DONE, FAILED
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json, say

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
+from typing import Any
 
 import msgspec
 from redis.exceptions import RedisError
@@ -17,9 +18,15 @@ from playhead.checks.redis import REACHABLE as REDIS_REACHABLE
 from playhead.checks.redis import check_redis
 from playhead.commands.status import read_status
 from playhead.embedded.errors import EmbeddedServerError
-from playhead.recordings.checks import check_ffmpeg
-from playhead.settings.settings import ServersNotRunning, Settings, load, mask, problems, servers, unknown_settings
+from playhead.settings.errors import ServersNotRunning
+from playhead.settings.masking import mask
+from playhead.settings.servers import servers
+from playhead.settings.settings import Settings, declared, load, problems, unknown_settings
+from playhead.streams.domains.discovery import installed
+from playhead.streams.domains.domain import resolve
+from playhead.streams.domains.settings import Setting
 from playhead.streams.errors import PlayheadError
+from playhead.streams.names import ENVIRONMENT_PREFIX
 from playhead.streams.redis.connections import connect
 from playhead.streams.storage.objects import Objects
 from playhead.terminal.exit_codes import DONE, FAILED, UNREACHABLE
@@ -80,20 +87,21 @@ def _checks(data_dir: DataDir) -> Iterator[Check]:
             good=not missing,
             advice="run `pip install 'playhead[embedded]'`, or set REDIS_URL and DATABASE_URL",
         )
-    yield from check_directory("event log directory", "EVENT_LOG_DIR", settings.event_log_dir)
-    yield from check_directory("recordings directory", "PLAYHEAD_RECORDINGS_DIR", settings.recordings_dir)
-    yield from check_ffmpeg(settings.ffmpeg)
-    for name, setting, place in (
-        ("output directory", "OUTPUT_DIR", settings.output_dir),
-        ("archive directory", "ARCHIVE_DIR", settings.archive_dir),
-        ("blob directory", "PLAYHEAD_BLOB_DIR", settings.blob_dir),
-    ):
-        directory = Objects(place).directory
-        if directory is None:
-            yield from check_bucket(name, setting, place)
-        else:
-            yield from check_directory(name, setting, directory)
+    for setting in declared().values():
+        if setting.below is not None:
+            yield from _check_place(setting, str(settings[setting]))
+    for target in installed().extensions("check"):
+        yield from resolve(target)(settings)
     yield from _check_servers(settings)
+
+
+def _check_place(setting: Setting[Any], place: str) -> Iterator[Check]:
+    name = setting.name.removeprefix(ENVIRONMENT_PREFIX).removesuffix("_DIR").lower().replace("_", " ") + " directory"
+    directory = Objects(place).directory
+    if directory is None:
+        yield from check_bucket(name, setting.name, place)
+    else:
+        yield from check_directory(name, setting.name, directory)
 
 
 def _check_servers(settings: Settings) -> Iterator[Check]:

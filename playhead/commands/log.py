@@ -8,8 +8,8 @@ from cyclopts import App
 from playhead.eventlog.lines import encode_line
 from playhead.eventlog.reader import partitions, read, stat, verify
 from playhead.settings.settings import event_log, load
+from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidSetting
-from playhead.streams.partitions import CATALOGUE
 from playhead.terminal.exit_codes import CORRUPT, DONE
 from playhead.terminal.options import DataDir, Json, moment
 from playhead.terminal.output import print_json, print_table
@@ -120,7 +120,7 @@ def log_cat(
         playhead log cat --type job.failed --since 2025-08-09 | jq .event.data
     """
     directory = event_log(load(data_dir))
-    known = dict.fromkeys([*CATALOGUE, *(partition.stream for partition in partitions(directory))])
+    known = dict.fromkeys([*installed().streams, *(partition.stream for partition in partitions(directory))])
     unknown = [name for name in stream or () if name not in known]
     if unknown:
         raise InvalidSetting(f"there is no stream {unknown[0]!r}; there are {', '.join(known)}")

@@ -6,8 +6,9 @@ from pathlib import Path
 from cyclopts import App
 
 from playhead.consumers.reading.parked import Parked, ParkedEvents
-from playhead.registry import STREAMS
-from playhead.settings.settings import load, servers
+from playhead.settings.servers import servers
+from playhead.settings.settings import load
+from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidSetting
 from playhead.streams.partitions import Partition
 from playhead.streams.redis.connections import connect
@@ -112,12 +113,13 @@ def _not_there(consumer: str, id: str) -> int:
 
 
 def _all(consumer: str | None, data_dir: Path | None) -> Iterator[tuple[ParkedEvents, Parked]]:
-    if consumer is not None and consumer not in STREAMS:
-        raise InvalidSetting(f"there is no consumer {consumer!r}; there are {', '.join(STREAMS)}")
+    reads = installed().reads
+    if consumer is not None and consumer not in reads:
+        raise InvalidSetting(f"there is no consumer {consumer!r}; there are {', '.join(reads)}")
     settings = load(data_dir)
     client = connect(servers(settings, postgres=False).redis_url)
-    for name in [consumer] if consumer else STREAMS:
-        for stream in STREAMS[name]:
+    for name in [consumer] if consumer else reads:
+        for stream in reads[name]:
             for number in range(settings.partitions):
                 events = ParkedEvents(client, name, Partition(stream, number))
                 for parked in list(events):

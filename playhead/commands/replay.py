@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import msgspec
 from cyclopts import App
@@ -14,22 +14,25 @@ from redis import Redis, RedisCluster
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from playhead.eventlog.jobs.chosen_files import ChosenFiles
-from playhead.eventlog.jobs.recorder_files import Found, NotAResult, RecorderFiles, Skipped, scraper_of, shown
 from playhead.eventlog.reader import partitions, read, read_ordered, stat
 from playhead.eventlog.replay import runs
 from playhead.eventlog.replay.backlog import Backlog, Watch
+from playhead.eventlog.replay.chosen_files import ChosenFiles
+from playhead.eventlog.replay.files import Files, FileSource, Found, NotAnEvent
 from playhead.eventlog.replay.replay import Pace, Replay, Report, new_run
-from playhead.registry import PROJECTIONS, STREAMS, readers_by_stream
-from playhead.settings.settings import Settings, event_log, load, output_directory, servers
+from playhead.settings.servers import servers
+from playhead.settings.settings import Settings, event_log, load
 from playhead.streams import telemetry
 from playhead.streams.appending.producer import Producer
+from playhead.streams.domains.discovery import installed
+from playhead.streams.domains.domain import resolve
 from playhead.streams.errors import InvalidEvent, InvalidSetting
 from playhead.streams.events import Event, Recorded
 from playhead.streams.names import TRACER
 from playhead.streams.partitions import Partition, partition_of
 from playhead.streams.positions import START, Position
 from playhead.streams.redis.connections import connect
+from playhead.streams.storage.file_tree import Skipped, shown
 from playhead.terminal import diagnostics
 from playhead.terminal.options import DataDir, Json, moment
 from playhead.terminal.output import print_json
@@ -39,7 +42,6 @@ replay_app = App(name="replay")
 _IMPORT_BATCH = 100
 _IMPORT_BYTES = 8 * 1024 * 1024
 _IMPORT_WAITING_BYTES = 64 * 1024 * 1024
-_FILES_STREAM = "jobs"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,8 +76,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def readers(self) -> dict[str, list[str]]:
         """The projections of the run that read each stream."""
-        streams = {stream for name in self.to for stream in STREAMS[name]}
-        return {stream: [name for name in self.to if stream in STREAMS[name]] for stream in sorted(streams)}
+        reads = installed().reads
+        streams = {stream for name in self.to for stream in reads[name]}
+        return {stream: [name for name in self.to if stream in reads[name]] for stream in sorted(streams)}
 
 
 @replay_app.default
@@ -129,7 +132,7 @@ def replay(
     if use_default_output_dir + log + (file is not None) + (directory is not None) > 1:
         raise InvalidSetting("--file, --directory, --use-default-output-dir and --log exclude each other")
     if use_default_output_dir:
-        directory = output_directory(settings, "--use-default-output-dir") / "daily"
+        directory = _source(settings).default_directory()
     _check(file, directory, pattern, rate, to)
     plan = Plan(
         file=str(file.absolute()) if file else None,
@@ -140,10 +143,10 @@ def replay(
         type=type,
         subject=subject,
         scraper=scraper,
-        to=tuple(dict.fromkeys(to or PROJECTIONS)),
+        to=tuple(dict.fromkeys(to or installed().projections)),
         include_failed=include_failed,
     )
-    if resume is not None and (dry_run or log or plan != Plan(to=PROJECTIONS)):
+    if resume is not None and (dry_run or log or plan != Plan(to=tuple(installed().projections))):
         raise InvalidSetting("--resume goes on with the options that the run was started with; leave the others away")
     with _Terminal(verbose=verbose) as terminal:
         run = _Run(settings, plan, Report(resume or new_run()), terminal, Pace(rate))
@@ -172,8 +175,8 @@ def _check(
     if rate is not None and not 0 < rate < float("inf"):
         raise InvalidSetting("--rate is a number of events a second above 0")
     for name in to or ():
-        if name not in PROJECTIONS:
-            raise InvalidSetting(f"there is no projection {name!r}; there are {', '.join(PROJECTIONS)}")
+        if name not in (known := installed().projections):
+            raise InvalidSetting(f"there is no projection {name!r}; there are {', '.join(known)}")
 
 
 class _Terminal(Watch):
@@ -223,6 +226,7 @@ class _Run:
         self.report = report
         self._settings, self._plan, self._terminal, self._pace = settings, plan, terminal, pace
         self._log_dir = settings.event_log_dir
+        self._source = _source(settings)
 
     def rehearse(self) -> None:
         """Count what the run would do."""
@@ -294,7 +298,7 @@ class _Run:
     @property
     def _partitions(self) -> list[Partition]:
         configured = {
-            Partition(stream, number) for stream in readers_by_stream() for number in range(self._settings.partitions)
+            Partition(stream, number) for stream in installed().streams for number in range(self._settings.partitions)
         }
         return sorted(configured | set(partitions(self._log_dir)))
 
@@ -307,23 +311,23 @@ class _Run:
         for partition, recorded in read_ordered(self._log_dir, streams=plan.readers, after=after):
             event = recorded.event
             self.report.read += 1
-            scraper = scraper_of(event.data) if plan.scraper is not None else None
+            scraper = self._source.scraper_of(event.data) if plan.scraper is not None else None
             if plan.leaves_out(event.type, event.subject, event.timestamp, scraper):
                 self.report.skip("filtered")
             else:
                 yield partition, recorded
 
     @contextmanager
-    def _open_files(self) -> Generator[tuple[RecorderFiles, Iterator[str | Skipped]]]:
+    def _open_files(self) -> Generator[tuple[Files, Iterator[str | Skipped]]]:
         if self._plan.file is not None:
             file = Path(self._plan.file)
-            with RecorderFiles(file.parent) as files:
+            with self._source.open(file.parent) as files:
                 yield files, iter([file.name])
         else:
-            with RecorderFiles(Path(str(self._plan.directory))) as files:
+            with self._source.open(Path(str(self._plan.directory))) as files:
                 yield files, files.names(self._plan.pattern)
 
-    def _choose(self, files: RecorderFiles, names: Iterator[str | Skipped]) -> ChosenFiles:
+    def _choose(self, files: Files, names: Iterator[str | Skipped]) -> ChosenFiles:
         chosen = ChosenFiles()
         for name in names:
             one = name if isinstance(name, Skipped) else files.examine(name)
@@ -348,12 +352,12 @@ class _Run:
             self._terminal.left_out(one.name, one.reason)
 
     def _reason_against(self, found: Found) -> str | None:
-        if found.type == "job.failed" and not self._plan.include_failed:
+        if found.failed and not self._plan.include_failed:
             return _FAILED_JOB
         return "filtered" if self._plan.leaves_out(found.type, found.subject, found.time, found.scraper) else None
 
     def _known(self, chosen: ChosenFiles) -> Iterator[tuple[Partition, Recorded]]:
-        return read(self._log_dir, streams=[_FILES_STREAM], wanted=chosen.has)
+        return read(self._log_dir, streams=[self._source.stream], wanted=chosen.has)
 
     def _find_known(self, chosen: ChosenFiles) -> set[str]:
         """Mark the files whose events the log has; returns those that this run imported before it was cut short."""
@@ -368,7 +372,7 @@ class _Run:
         """Only when the log has all that was appended before can it say which events are new."""
         redis: Any = client
         for number in range(self._settings.partitions):
-            partition = Partition(_FILES_STREAM, number)
+            partition = Partition(self._source.stream, number)
             if not redis.exists(partition.key):
                 continue
             last = Position.parse(redis.xinfo_stream(partition.key)["last-generated-id"])
@@ -382,10 +386,10 @@ class _Run:
                     f"{self._log_dir} is not where the log is written: set EVENT_LOG_DIR, and run this where the log is"
                 )
 
-    def _import(self, client: "Redis | RedisCluster", files: RecorderFiles, chosen: ChosenFiles) -> None:
+    def _import(self, client: "Redis | RedisCluster", files: Files, chosen: ChosenFiles) -> None:
         producer = Producer(client, source="recorder", partitions=self._settings.partitions)
         backlog = Backlog(client, self._terminal, self._patience)
-        readers = readers_by_stream()[_FILES_STREAM]
+        readers = installed().readers_of(self._source.stream)
         for batch in self._batches(files, chosen):
             self._pace.take(len(batch))
             positions = producer.append_events(batch)
@@ -393,17 +397,17 @@ class _Run:
             self._terminal.advanced(len(batch))
             for event, position in zip(batch, positions, strict=True):
                 assert position is not None  # None comes of a spool only
-                partition = partition_of(_FILES_STREAM, event.subject, self._settings.partitions)
+                partition = partition_of(self._source.stream, event.subject, self._settings.partitions)
                 backlog.add(partition, partition.key, readers, position, len(event.data), trim=False)
             backlog.wait(_IMPORT_WAITING_BYTES)
 
-    def _batches(self, files: RecorderFiles, chosen: ChosenFiles) -> Iterator[Sequence[Event]]:
+    def _batches(self, files: Files, chosen: ChosenFiles) -> Iterator[Sequence[Event]]:
         batch: list[Event] = []
         size = 0
         for event_id, name in chosen.new():
             try:
                 event = files.event(name, imported=self.report.run)
-            except (NotAResult, InvalidEvent, OSError) as error:
+            except (NotAnEvent, InvalidEvent, OSError) as error:
                 self._skip(Skipped(name, str(error), broken=True))
                 continue
             if event.id != event_id:
@@ -422,11 +426,22 @@ class _Run:
     ) -> Iterator[tuple[Partition, Recorded]]:
         if not chosen.known:
             return
-        for partition, recorded in read_ordered(self._log_dir, streams=[_FILES_STREAM], wanted=chosen.is_known):
+        for partition, recorded in read_ordered(self._log_dir, streams=[self._source.stream], wanted=chosen.is_known):
             if recorded.event.id in imported or (partition in after and recorded.position <= after[partition]):
                 self.report.skip("sent before")
             else:
                 yield partition, recorded
+
+
+def _source(settings: Settings) -> FileSource:
+    """What reads files as events.
+
+    Raises:
+        InvalidSetting: no installed domain does.
+    """
+    for target in installed().extensions("files"):
+        return cast("FileSource", resolve(target)(settings))
+    raise InvalidSetting("no installed domain reads files as events")
 
 
 def _recall(client: "Redis | RedisCluster", run: str) -> Plan:

@@ -7,13 +7,17 @@ import msgspec
 
 from playhead.checks.redis import warn_of_weakness
 from playhead.projections.failures import is_transient
-from playhead.registry import CONSUMERS, STREAMS, WORKERS, readers_by_stream, work_settings
-from playhead.settings.settings import Servers, Settings, load, servers
+from playhead.settings.core import BATCH
+from playhead.settings.servers import Servers, servers
+from playhead.settings.settings import Settings, load
 from playhead.streams import telemetry
+from playhead.streams.domains.catalogue import LOG
+from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidSetting
 from playhead.streams.names import TRACER
 from playhead.terminal import diagnostics
 from playhead.terminal.options import DataDir
+from playhead.wiring import make_clock, make_handler, make_sink, work_settings
 
 if TYPE_CHECKING:
     from playhead.consumers.processes.service import ServiceSettings
@@ -28,8 +32,9 @@ def run(name: str, /, *, data_dir: DataDir = None) -> int:
     Example:
         playhead run json-files
     """
-    if name not in STREAMS:
-        raise InvalidSetting(f"there is no consumer {name!r}; there are {', '.join(STREAMS)}")
+    catalogue = installed()
+    if name not in catalogue.consumers:
+        raise InvalidSetting(f"there is no consumer {name!r}; there are {', '.join(catalogue.consumers)}")
     settings = load(data_dir)
     diagnostics.configure(settings.log_format)
     telemetry.set_up(f"{TRACER}-{name}")
@@ -44,11 +49,11 @@ def run(name: str, /, *, data_dir: DataDir = None) -> int:
         http_host=settings.http_host,
         http_port=settings.http_port,
     )
-    if name in CONSUMERS:
-        return _run_consumer(name, settings, reached, place)
-    if name in WORKERS:
+    if name in catalogue.workers:
         return _run_worker(name, settings, reached, place)
-    return _run_sweep(settings, reached, place)
+    if name in catalogue.clocks:
+        return _run_clock(name, settings, reached, place)
+    return _run_consumer(name, settings, reached, place)
 
 
 def _run_consumer(name: str, settings: Settings, reached: Servers, place: "ServiceSettings") -> int:
@@ -57,11 +62,11 @@ def _run_consumer(name: str, settings: Settings, reached: Servers, place: "Servi
 
     process = ProcessSettings(
         **msgspec.structs.asdict(place),
-        reader=ReaderSettings(batch=settings.batch, lease=settings.lease_seconds),
-        trim=readers_by_stream() if name == "log" else {},
+        reader=ReaderSettings(batch=settings[BATCH], lease=settings.lease_seconds),
+        trim=installed().readers if name == LOG else {},
         event_log_dir=settings.event_log_dir,
     )
-    return asyncio.run(run_consumer(CONSUMERS[name](settings, reached), process, is_transient))
+    return asyncio.run(run_consumer(make_sink(name, settings, reached), process, is_transient))
 
 
 def _run_worker(name: str, settings: Settings, reached: Servers, place: "ServiceSettings") -> int:
@@ -70,12 +75,11 @@ def _run_worker(name: str, settings: Settings, reached: Servers, place: "Service
     work = WorkerProcessSettings(
         **msgspec.structs.asdict(place), work=work_settings(name, settings), event_log_dir=settings.event_log_dir
     )
-    return asyncio.run(run_worker(WORKERS[name](settings, reached), work, is_transient))
+    return asyncio.run(run_worker(make_handler(name, settings, reached), work, is_transient))
 
 
-def _run_sweep(settings: Settings, reached: Servers, place: "ServiceSettings") -> int:
-    from playhead.consumers.recordings.sweeping import SweepSettings, run_sweep
-    from playhead.streams.recordings.files import RecordingFiles
+def _run_clock(name: str, settings: Settings, reached: Servers, place: "ServiceSettings") -> int:
+    from playhead.consumers.processes.clock import run_clock
 
-    files, sweeping = RecordingFiles(settings.recordings_dir), SweepSettings.after(settings.sweep_seconds)
-    return asyncio.run(run_sweep(files, reached.database_url, place, sweeping))
+    call, every = make_clock(name, settings, reached)
+    return asyncio.run(run_clock(name, call, every, place))

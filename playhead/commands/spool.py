@@ -4,7 +4,8 @@ from pathlib import Path
 
 import msgspec
 
-from playhead.settings.settings import Settings, load, servers
+from playhead.settings.servers import servers
+from playhead.settings.settings import Settings, load
 from playhead.streams.appending.producer import Producer
 from playhead.streams.appending.spool import Spool
 from playhead.streams.errors import InvalidSetting

@@ -12,8 +12,10 @@ from redis.exceptions import ResponseError
 from playhead.consumers.reading.group import Report
 from playhead.consumers.reading.recovery import Lost, lost_key
 from playhead.eventlog.replay.runs import Unfinished, unfinished
-from playhead.registry import CONSUMERS, STREAMS, WORKERS
-from playhead.settings.settings import load, servers
+from playhead.settings.servers import servers
+from playhead.settings.settings import load
+from playhead.streams.domains.catalogue import LOG
+from playhead.streams.domains.discovery import installed
 from playhead.streams.names import again_key, presence_key
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
@@ -26,11 +28,19 @@ Kind = Literal["log", "projection", "worker"]
 
 
 class Consumer(msgspec.Struct, frozen=True):
-    """A consumer that `playhead run` knows."""
+    """A consumer that `playhead run` knows, and the domain and package that declare it."""
 
     name: str
     kind: Kind
     streams: tuple[str, ...]
+    domain: str | None
+    package: str
+
+
+class Consumers(msgspec.Struct, frozen=True):
+    """Every consumer there is."""
+
+    consumers: list[Consumer]
 
 
 class ConsumerStatus(msgspec.Struct, frozen=True):
@@ -77,17 +87,18 @@ _NOT_READY_SECONDS = 60.0
 
 
 def consumers(*, json: Json = False) -> None:
-    """List the consumers there are, and the streams that each reads.
+    """List the consumers there are, the streams that each reads, and the package that it comes from.
 
     Example:
         playhead consumers
     """
-    known = [Consumer(name, _kind(name), streams) for name, streams in STREAMS.items()]
+    known = [_listed(name) for name in installed().consumers]
     if json:
-        print_json(known)
+        print_json(Consumers(known))
     else:
         print_table(
-            ("CONSUMER", "KIND", "STREAMS"), [(one.name, one.kind, ", ".join(one.streams) or "-") for one in known]
+            ("CONSUMER", "KIND", "STREAMS", "DOMAIN", "PACKAGE"),
+            [(one.name, one.kind, ", ".join(one.streams) or "-", one.domain or "-", one.package) for one in known],
         )
 
 
@@ -120,7 +131,7 @@ def read_status(client: "Redis | RedisCluster", partitions: int) -> Status:
     """Ask Redis, a few commands a partition."""
     consumers: list[ConsumerStatus] = []
     caught_up = True
-    for name, streams in STREAMS.items():
+    for name, streams in installed().reads.items():
         for stream in streams:
             for number in range(partitions):
                 partition = Partition(stream, number)
@@ -129,7 +140,10 @@ def read_status(client: "Redis | RedisCluster", partitions: int) -> Status:
                     consumers.append(status)
                     caught_up = caught_up and settled
     everywhere = {
-        Partition(stream, number) for streams in STREAMS.values() for stream in streams for number in range(partitions)
+        Partition(stream, number)
+        for streams in installed().reads.values()
+        for stream in streams
+        for number in range(partitions)
     }
     replays = unfinished(client, everywhere)
     caught_up = caught_up and all(one.applied and one.state == "interrupted" for one in replays)
@@ -153,7 +167,17 @@ def _lost(redis: Any, name: str, partition: Partition) -> int:
 
 
 def _kind(name: str) -> Kind:
-    return "log" if name == "log" else "projection" if name in CONSUMERS else "worker"
+    if name == LOG:
+        return "log"
+    return "projection" if name in installed().projections else "worker"
+
+
+def _listed(name: str) -> Consumer:
+    domain = installed().domain_of(name)
+    streams = installed().reads[name]
+    if domain is None:
+        return Consumer(name, _kind(name), streams, None, "playhead")
+    return Consumer(name, _kind(name), streams, domain.name, domain.package)
 
 
 def _print(found: Status, *, json: bool) -> None:
@@ -210,7 +234,7 @@ def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -
         position = max(position, Position.parse(report.position))
     lag_events, lag_seconds = _lag(redis, key, position, last)
     pending = int(group["pending"]) if group else 0
-    if name in WORKERS:
+    if name in installed().workers:
         pending += int(redis.xlen(again_key(key, name)))
         settled = lag_events == 0 and pending == 0
         state = "running" if held else "stopped"

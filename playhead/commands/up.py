@@ -5,11 +5,15 @@ import shlex
 from playhead.embedded.servers import embedded_servers, ended_server
 from playhead.embedded.supervisor import Supervisor
 from playhead.projections.migrations import upgrade
-from playhead.registry import STREAMS, lacking
-from playhead.settings.settings import DEFAULT_DATA_DIR, Servers, Settings, load, mask
+from playhead.settings.core import DEFAULT_DATA_DIR
+from playhead.settings.masking import mask
+from playhead.settings.servers import Servers
+from playhead.settings.settings import Settings, declared, load
+from playhead.streams.domains.discovery import installed
 from playhead.terminal import diagnostics
 from playhead.terminal.options import DataDir
 from playhead.terminal.output import say
+from playhead.wiring import lacking
 
 
 def up(*, data_dir: DataDir = None) -> int:
@@ -28,7 +32,7 @@ def up(*, data_dir: DataDir = None) -> int:
         missing = lacking(settings)
         for name, problem in missing.items():
             say(f"{name} is not started: {problem}")
-        names = [name for name in STREAMS if name not in missing]
+        names = [name for name in installed().consumers if name not in missing]
         say(f"servers are up; starting {', '.join(names)}; Ctrl-C stops everything")
         return Supervisor(settings, reached, names).run(
             on_ready=lambda addresses: _say_where(settings, reached, addresses),
@@ -39,10 +43,7 @@ def up(*, data_dir: DataDir = None) -> int:
 def _say_where(settings: Settings, reached: Servers, addresses: dict[str, str]) -> None:
     here = "" if settings.data_dir == DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(settings.data_dir))}"
     places = [
-        ("event log", settings.event_log_dir),
-        ("JSON files", settings.output_dir),
-        ("archives", settings.archive_dir),
-        ("recordings", settings.recordings_dir),
+        *((one.title, settings[one]) for one in declared().values() if one.title is not None),
         ("Redis", mask(reached.redis_url)),
         ("Postgres", mask(reached.database_url)),
         *((name, f"{address}/metrics") for name, address in addresses.items()),

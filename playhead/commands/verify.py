@@ -17,8 +17,9 @@ from playhead.eventlog.reader import partitions, read_partition
 from playhead.eventlog.reader import verify as verify_log
 from playhead.eventlog.replay.replay import Replay, new_run
 from playhead.projections.verification import Foldable, Lack, Searchable, Verifiable
-from playhead.registry import PROJECTIONS, STREAMS, VERIFICATIONS
-from playhead.settings.settings import Settings, event_log, load, servers
+from playhead.settings.servers import servers
+from playhead.settings.settings import Settings, event_log, load
+from playhead.streams.domains.discovery import installed
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
@@ -26,6 +27,7 @@ from playhead.streams.redis.connections import connect
 from playhead.terminal.exit_codes import BEHIND, CORRUPT, DONE
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json, say
+from playhead.wiring import make_verification
 
 _CHUNK = 500
 _ROUNDS = 3
@@ -104,17 +106,22 @@ _Lacks = dict[str, list[tuple[Partition, Lack]]]
 def _verify(settings: Settings, client: "Redis | RedisCluster") -> tuple[Verified, _Lacks]:
     root = event_log(settings)
     log = verify_log(root)
-    found = Verified(events=log.events, unchecked=[name for name in PROJECTIONS if name not in VERIFICATIONS])
+    found = Verified(
+        events=log.events, unchecked=[name for name, one in installed().projections.items() if one.verification is None]
+    )
     for fault in log.faults:
         place = str(fault.file) if fault.line is None else f"{fault.file}:{fault.line}"
         position = None if fault.position is None else str(fault.position)
         partition = "/".join(fault.file.parts[-3:-1])
         found.faults.append(FaultShown(fault.kind, "log", partition, None, None, position, place, fault.problem))
     lacks: _Lacks = {}
-    for name, make in VERIFICATIONS.items():
-        with closing(make(settings, servers(settings))) as projection:
+    for name in installed().projections:
+        verification = make_verification(name, settings, servers(settings))
+        if verification is None:
+            continue
+        with closing(verification) as projection:
             for partition in partitions(root):
-                if partition.stream in STREAMS[name]:
+                if partition.stream in installed().reads[name]:
                     one = _Comparison(root, partition, name, projection, client, found)
                     lacks.setdefault(name, []).extend((partition, lack) for lack in one.run())
             if isinstance(projection, Searchable):
@@ -215,11 +222,13 @@ def _repair(settings: Settings, client: "Redis | RedisCluster", lacks: _Lacks) -
     for name, each in lacks.items():
         if not any(lack.replayed for _, lack in each):
             continue
-        with closing(VERIFICATIONS[name](settings, servers(settings))) as projection:
+        projection = make_verification(name, settings, servers(settings))
+        assert projection is not None, "it found what is lacking"
+        with closing(projection):
             for _, lack in each:
                 projection.discard(lack)
             wanted = _wanted(settings.event_log_dir, projection, each)
-        replay = Replay(client, new_run(), dict.fromkeys(STREAMS[name], (name,)))
+        replay = Replay(client, new_run(), dict.fromkeys(installed().reads[name], (name,)))
         count += replay.send(wanted) - replay.finish()
     return count
 

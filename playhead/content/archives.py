@@ -7,6 +7,7 @@ from contextlib import suppress
 import msgspec
 from cyclopts import App
 
+from playhead.content.domain import ARCHIVE_DIR
 from playhead.eventlog.reader import read
 from playhead.projections.content.archive import Named, archive_name, parse_name, read_archive
 from playhead.projections.content.captured import Check, decode_captured
@@ -126,7 +127,7 @@ def verify(*, data_dir: DataDir = None, json: Json = False) -> int:
         playhead archives verify
     """
     settings = load(data_dir)
-    objects = Objects(settings.archive_dir)
+    objects = Objects(settings[ARCHIVE_DIR])
     names: set[str] = set()
     faults: list[Fault] = []
     for name, _, _ in _listed(objects):
@@ -136,7 +137,7 @@ def verify(*, data_dir: DataDir = None, json: Json = False) -> int:
         faults += _compare(settings, names)
     elif objects.directory is not None and not objects.directory.is_dir():
         raise InvalidSetting(
-            f"there are no archives in {settings.archive_dir} and no event log in {settings.event_log_dir}:"
+            f"there are no archives in {settings[ARCHIVE_DIR]} and no event log in {settings.event_log_dir}:"
             " pass --data-dir, or set ARCHIVE_DIR"
         )
     else:

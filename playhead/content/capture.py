@@ -14,7 +14,6 @@ import msgspec
 from cyclopts import Parameter
 
 from playhead.commands.spool import IN_SPOOL, open_producer
-from playhead.eventlog.jobs.recorder_files import RecorderFiles, Skipped, shown
 from playhead.eventlog.reader import read
 from playhead.eventlog.replay.replay import new_run
 from playhead.settings.settings import Settings, load
@@ -25,6 +24,7 @@ from playhead.streams.errors import InvalidEvent, InvalidSetting
 from playhead.streams.events import Event
 from playhead.streams.names import TRACER
 from playhead.streams.storage.blobs import INLINE_LIMIT, Blobs
+from playhead.streams.storage.file_tree import FileTree, Skipped, shown
 from playhead.terminal import diagnostics
 from playhead.terminal.exit_codes import DONE, FAILED
 from playhead.terminal.options import DataDir, Json
@@ -195,7 +195,7 @@ def _import(directory: Path, settings: Settings, *, json: bool) -> int:
     log = settings.event_log_dir
     known = {recorded.event.id for _, recorded in read(log, streams=["content"])} if log.is_dir() else set[str]()
     found = {"read": 0, "captured": 0, "known": 0, "refused": 0}
-    with RecorderFiles(contents) as files, open_producer(settings) as producer:
+    with FileTree(contents) as files, open_producer(settings) as producer:
         events = _stored(files, Blobs(settings.blob_dir), known, found)
         while batch := list(islice(events, _BATCH)):
             _append(producer, batch, found)
@@ -212,7 +212,7 @@ def _append(producer: Producer, events: list[Event], found: dict[str, int]) -> N
     found["captured"] += len(events)
 
 
-def _stored(files: RecorderFiles, blobs: Blobs, known: set[str], found: dict[str, int]) -> Iterator[Event]:
+def _stored(files: FileTree, blobs: Blobs, known: set[str], found: dict[str, int]) -> Iterator[Event]:
     run = new_run()
     for name in files.names():
         if isinstance(name, Skipped):

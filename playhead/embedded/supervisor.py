@@ -15,8 +15,9 @@ from typing import IO
 import structlog
 
 from playhead.embedded.processes import free_port
-from playhead.registry import STREAMS
-from playhead.settings.settings import Servers, Settings
+from playhead.settings.servers import Servers
+from playhead.settings.settings import Settings, declared
+from playhead.streams.domains.discovery import installed
 
 _RESTARTS, _WITHIN_SECONDS = 5, 60.0
 _POLL_SECONDS = 0.1
@@ -94,7 +95,7 @@ class Supervisor:
 
     def _start(self, name: str) -> None:
         self._starts.setdefault(name, deque(maxlen=_RESTARTS)).append(time.monotonic())
-        index = list(STREAMS).index(name)
+        index = installed().consumers.index(name)
         port = self._first_port + index if self._first_port else free_port(self._ports.get(name, 0))
         self._ports[name] = port
         self._waited_for[name] = "starting"
@@ -140,11 +141,7 @@ def environment(settings: Settings, servers: Servers) -> dict[str, str]:
         **{setting.name: setting.value for setting in settings.origins},
         "REDIS_URL": servers.redis_url,
         "DATABASE_URL": servers.database_url,
-        "OUTPUT_DIR": _absolute(settings.output_dir),
-        "EVENT_LOG_DIR": str(settings.event_log_dir.absolute()),
-        "PLAYHEAD_RECORDINGS_DIR": str(settings.recordings_dir.absolute()),
-        "ARCHIVE_DIR": _absolute(settings.archive_dir),
-        "PLAYHEAD_BLOB_DIR": _absolute(settings.blob_dir),
+        **{one.name: _absolute(str(settings[one])) for one in declared().values() if one.below is not None},
         "PLAYHEAD_DATA_DIR": str(settings.data_dir.absolute()),
     }
 

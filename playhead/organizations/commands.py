@@ -10,7 +10,8 @@ from psycopg.rows import dict_row
 from playhead.projections.migrations import require_upgraded
 from playhead.projections.organizations import queries
 from playhead.projections.postgres import Connection, connect
-from playhead.settings.settings import load, servers
+from playhead.settings.servers import servers
+from playhead.settings.settings import load
 from playhead.streams.errors import InvalidSetting
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json, print_table, say

@@ -7,10 +7,12 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
+from playhead.jobs.domain import OUTPUT_DIR
 from playhead.organizations.publication.dataset import Content, assemble, paths
 from playhead.organizations.publication.release import Release
 from playhead.organizations.publication.repository import Repository, enclosing, find_repository
-from playhead.settings.settings import Settings, load, output_directory, servers
+from playhead.settings.servers import servers
+from playhead.settings.settings import Settings, declared, load, output_directory
 from playhead.streams.errors import InvalidSetting
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json, say
@@ -61,7 +63,7 @@ def publish(
     """
     settings = load(data_dir)
     directory = to.expanduser().absolute()
-    outputs = output_directory(settings, "publish")
+    outputs = output_directory(settings, OUTPUT_DIR, "publish")
     _refuse_places(to, directory, settings)
     database_url = servers(settings, redis=False).database_url
     with Release(directory, overwrite=overwrite) as release:
@@ -87,14 +89,8 @@ def _refuse_places(given: Path, directory: Path, settings: Settings) -> None:
         raise InvalidSetting(f"--to: {directory} is a file; it takes a directory")
     if place == settings.data_dir.resolve():
         raise InvalidSetting(f"--to: {directory} is the data directory; choose another directory")
-    for name, source in (
-        ("OUTPUT_DIR", settings.output_dir),
-        ("EVENT_LOG_DIR", settings.event_log_dir),
-        ("PLAYHEAD_RECORDINGS_DIR", settings.recordings_dir),
-        ("ARCHIVE_DIR", settings.archive_dir),
-        ("PLAYHEAD_BLOB_DIR", settings.blob_dir),
-        ("PLAYHEAD_SPOOL_DIR", settings.spool_dir),
-    ):
+    places = {one.name: settings[one] for one in declared().values() if one.below is not None}
+    for name, source in (*places.items(), ("PLAYHEAD_SPOOL_DIR", settings.spool_dir)):
         if source is not None and "://" not in str(source) and place.is_relative_to(Path(source).resolve()):
             raise InvalidSetting(f"--to: {directory} lies in {name}, which is Playhead's own; choose another directory")
 

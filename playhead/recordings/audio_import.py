@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from playhead.commands.spool import open_producer
+from playhead.recordings.domain import FLUSH_SECONDS, RECORDINGS_DIR
 from playhead.settings.settings import load
 from playhead.streams.errors import InvalidSetting, MeetingOver
 from playhead.streams.recordings.events import Strategy
@@ -57,11 +58,11 @@ def import_files(
         waves = {path.stem: stack.enter_context(_open(path)) for path in files}
         if len(waves) != len(files) or not files:
             raise InvalidSetting("give one file at least, and no two of the same name: names become user ids")
-        form = _form(waves, settings.flush_seconds)
+        form = _form(waves, settings[FLUSH_SECONDS])
         if not any(each.getnframes() for each in waves.values()):
             raise InvalidSetting(f"there is no audio in {', '.join(map(str, files))}")
         producer = stack.enter_context(open_producer(settings))
-        recorder = Recorder(producer, settings.recordings_dir, form)
+        recorder = Recorder(producer, settings[RECORDINGS_DIR], form)
         try:
             asyncio.run(_feed(recorder, waves, form, meeting_id, strategy, real_time=real_time))
         except MeetingOver:

@@ -2,21 +2,22 @@
 
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 from playhead.checks.check import Check, judge
 from playhead.consumers.recordings.errors import FfmpegMissing
 from playhead.consumers.recordings.ffmpeg import find_ffmpeg
+from playhead.recordings.domain import FFMPEG
+from playhead.streams.domains.settings import SettingValues
 
 _SECONDS = 20
 _ENCODER = "libmp3lame"
 _IDLE = "so `transcode` and `promote` cannot run"
 
 
-def check_ffmpeg(setting: Path | None) -> Iterator[Check]:
+def check_ffmpeg(settings: SettingValues) -> Iterator[Check]:
     """Ask the ffmpeg there is for its encoders."""
     try:
-        program = find_ffmpeg(setting)
+        program = find_ffmpeg(settings[FFMPEG])
     except FfmpegMissing as error:
         yield Check("ffmpeg", "warn", f"none, {_IDLE}", str(error))
         return

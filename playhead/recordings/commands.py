@@ -25,8 +25,10 @@ from playhead.projections.recordings.rows import (
     recordings_of,
 )
 from playhead.recordings.audio_import import import_files
-from playhead.registry import make_promoter
-from playhead.settings.settings import Settings, load, servers
+from playhead.recordings.domain import KEEP_CHUNKS, RECORDINGS_DIR, SWEEP_SECONDS
+from playhead.recordings.workers import make_promoter
+from playhead.settings.servers import servers
+from playhead.settings.settings import Settings, load
 from playhead.streams.events import Event, format_time, new_event
 from playhead.streams.recordings.events import MeetingStopped, Strategy, make_event_id, subject_of
 from playhead.streams.recordings.files import RecordingFiles
@@ -179,7 +181,7 @@ def promote(
         if not lock(connection, meeting):
             say("another process promotes it now")
             return _FAILED
-        if found.is_whole and not (found.chunks and settings.keep_chunks):
+        if found.is_whole and not (found.chunks and settings[KEEP_CHUNKS]):
             say("it is promoted, and its chunks are gone: `playhead recordings show` has its recordings")
             return _FAILED
         if found.meeting.status == "ACTIVE" and not end:
@@ -188,8 +190,8 @@ def promote(
         ending = [_ended(found)] if found.meeting.status == "ACTIVE" else []
         promotion = promoter.promote(found.meeting, found.chunks, Children(), strategy=strategy)
         producer.append_events([*ending, *promotion.events])
-        if promotion.complete and not settings.keep_chunks:
-            RecordingFiles(settings.recordings_dir).remove_promoted(meeting)
+        if promotion.complete and not settings[KEEP_CHUNKS]:
+            RecordingFiles(settings[RECORDINGS_DIR]).remove_promoted(meeting)
     payloads: list[dict[str, Any]] = [msgspec.json.decode(event.data) for event in promotion.events]
     if json:
         print_json(payloads)
@@ -197,7 +199,7 @@ def promote(
         if "error" in payload:
             say(f"not promoted: {payload['error']}")
         elif not json:
-            print(f"{settings.recordings_dir / payload['filename']}  {payload['duration_in_ms'] / 1000:.1f} seconds")
+            print(f"{settings[RECORDINGS_DIR] / payload['filename']}  {payload['duration_in_ms'] / 1000:.1f} seconds")
     return _FAILED if any("error" in payload for payload in payloads) else 0
 
 
@@ -216,10 +218,10 @@ def sweep(*, older: float | None = None, data_dir: DataDir = None, json: Json = 
     diagnostics.configure(settings.log_format)
     with _database(settings) as connection, open_producer(settings) as producer:
         swept, left = Sweep(
-            RecordingFiles(settings.recordings_dir),
+            RecordingFiles(settings[RECORDINGS_DIR]),
             Progress(connect_redis(servers(settings, postgres=False).redis_url, settings.redis_timeout)),
             producer.append_events,
-            older=timedelta(seconds=settings.sweep_seconds if older is None else older),
+            older=timedelta(seconds=settings[SWEEP_SECONDS] if older is None else older),
             partitions=settings.partitions,
         ).run(connection)
     for one in left:
@@ -272,7 +274,7 @@ def _print_recordings(settings: Settings, recordings: Sequence[Recording]) -> No
                     one.user_id or "all",
                     f"{one.duration_in_ms / 1000:.1f}",
                     len(one.missing_chunk_ids),
-                    settings.recordings_dir / one.filename,
+                    settings[RECORDINGS_DIR] / one.filename,
                 )
                 for one in recordings
             ],

@@ -4,32 +4,47 @@ import os
 import subprocess
 import sys
 import wave
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import IO
 
+from playhead.demo import Demo
 from playhead.embedded.supervisor import environment
 from playhead.projections.postgres import connect
 from playhead.projections.recordings.rows import Recording, find_meetings, recordings_of
+from playhead.recordings.domain import RECORDINGS_DIR, recordings
 from playhead.recordings.voices import speak
-from playhead.settings.settings import Servers, Settings
 from playhead.streams.recordings.files import RecordingFiles
 
 MEETING = "standup"
 _RATE = 16000
 _VOICES = {"ann": (6.0, 210.0), "bob": (5.0, 120.0)}
 _FLUSH_SECONDS = "1"
+_LATE = "the meeting was not recorded within a minute"
 
 
-def record_and_crash(
-    settings: Settings, servers: Servers, messages: IO[bytes], wait_until: Callable[[Callable[[], bool]], None]
-) -> int:
+def record_a_meeting(demo: Demo) -> None:
+    """Record two voices through a crash, and show what became of them."""
+    if missing := [problem for name, problem in demo.missing.items() if name in recordings.workers]:
+        demo.step(f"No meeting is recorded: {missing[0]}")
+        return
+    url = demo.servers.database_url
+    chunks = _record_and_crash(demo)
+    demo.step(
+        f"Two voices met; their recorder was killed (kill -9) with {chunks} chunks on disk, and another went on.\n"
+        "   Each chunk was transcoded, and the meeting promoted to a recording of each and one of both:"
+    )
+    demo.wait_until(lambda: bool(_promoted(url)), _LATE)
+    for one in _promoted(url):
+        demo.say(f"  {demo.settings[RECORDINGS_DIR] / one.filename}  {one.duration_in_ms / 1000:.1f} seconds")
+
+
+def _record_and_crash(demo: Demo) -> int:
     """Record the meeting; its recorder is killed once some of it is on disk, and another goes on.
 
     Gives the number of chunks that were there when it was killed.
     """
-    files = RecordingFiles(settings.recordings_dir)
+    settings, messages = demo.settings, demo.messages
+    files = RecordingFiles(settings[RECORDINGS_DIR])
     command = [
         sys.executable,
         "-m",
@@ -39,7 +54,7 @@ def record_and_crash(
         *map(str, _write(settings.data_dir / "voices")),
     ]
     command += ["--meeting", MEETING, "--strategy", "hybrid"]
-    around = environment(settings, servers) | {"PLAYHEAD_FLUSH_SECONDS": _FLUSH_SECONDS}
+    around = environment(settings, demo.servers) | {"PLAYHEAD_FLUSH_SECONDS": _FLUSH_SECONDS}
 
     def count() -> int:
         return len({chunk for kind in ("pcm", "mp3") for chunk in files.chunks(kind, MEETING)})
@@ -48,7 +63,7 @@ def record_and_crash(
         [*command, "--real-time"], env=around, stdout=subprocess.DEVNULL, stderr=messages, start_new_session=True
     ) as recorder:
         try:
-            wait_until(lambda: count() > len(_VOICES) or recorder.poll() is not None)
+            demo.wait_until(lambda: count() > len(_VOICES) or recorder.poll() is not None, _LATE)
         finally:
             recorder.kill()
     found = count()
@@ -56,7 +71,7 @@ def record_and_crash(
     return found
 
 
-def promoted(database_url: str) -> list[Recording]:
+def _promoted(database_url: str) -> list[Recording]:
     """The recordings of the meeting, none until all are there."""
     with closing(connect(database_url, "playhead-demo")) as connection:
         over = [one for one in find_meetings(connection, [MEETING]) if one.status == "PROMOTED"]

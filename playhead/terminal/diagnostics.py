@@ -10,7 +10,8 @@ from typing import Any, TextIO, cast
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from playhead.settings.settings import LogFormat, mask
+from playhead.settings.core import LogFormat
+from playhead.settings.masking import mask
 
 
 class _StandardError(io.TextIOBase):

@@ -9,7 +9,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from playhead.embedded.errors import EmbeddedServerError
 from playhead.eventlog.errors import LogCorrupt
-from playhead.settings.settings import ServersNotRunning
+from playhead.settings.errors import ServersNotRunning
 from playhead.streams.errors import InvalidEvent, InvalidSetting, PlayheadError, RedisUnavailable, StoreUnavailable
 from playhead.terminal.exit_codes import CORRUPT, FAILED, UNREACHABLE, USAGE
 from playhead.terminal.output import one_line

@@ -41,10 +41,6 @@ class Reading(msgspec.Struct, frozen=True):
 class Organizations(TableSink):
     """A sink for `job.completed`; events of other types only move the checkpoint."""
 
-    name = "organizations"
-    streams: tuple[str, ...] = ("jobs",)
-    types = frozenset({"job.completed"})
-
     def apply(self, batch: Batch) -> Outcome:
         """Write sources, rows and checkpoint in one transaction.
 

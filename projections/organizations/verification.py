@@ -8,11 +8,12 @@ from psycopg.sql import SQL, Identifier
 
 from playhead.projections.jobs.result import decode_job_result
 from playhead.projections.organizations.matching import Groups, Profile, same
-from playhead.projections.organizations.projection import Organizations, Reading, read
+from playhead.projections.organizations.projection import Reading, read
 from playhead.projections.organizations.reconciliation import derived
 from playhead.projections.organizations.rows import Rows, organization_id
 from playhead.projections.postgres import Connection, Database
 from playhead.projections.verification import Lack, Stray
+from playhead.streams.domains.place import Place
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Recorded
 
@@ -43,14 +44,15 @@ class OrganizationsVerification:
     Each organization is derived again from its sources, and must be exactly what the rule joins.
     """
 
-    def __init__(self, database_url: str) -> None:
-        self._database = Database(database_url, "playhead-verify")
+    def __init__(self, place: Place) -> None:
+        self._types = place.types
+        self._database = Database(place.database_url, "playhead-verify", place.schema)
         self._blamed: dict[str, tuple[str, str | None]] = {}
         """By organization: the job that it was first seen with, and what is wrong with it."""
 
     def key(self, recorded: Recorded) -> str | None:
         """The job's id."""
-        if recorded.event.type not in Organizations.types:
+        if recorded.event.type not in self._types:
             return None
         try:
             return decode_job_result(recorded.event.data).job_id
@@ -66,7 +68,7 @@ class OrganizationsVerification:
 
     def lacks(self, events: Sequence[Recorded]) -> Iterator[Lack]:
         """Results that do not stand, or not with the rows that they give."""
-        readings = list(_readings(events))
+        readings = list(self._readings(events))
         with self._database.transaction() as connection:
             # One picture of all tables, while their consumer goes on.
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -136,14 +138,13 @@ class OrganizationsVerification:
             if problem is not None and blamed == job_id
         }
 
-
-def _readings(events: Sequence[Recorded]) -> Iterator[tuple[Recorded, Reading]]:
-    for recorded in events:
-        if recorded.event.type in Organizations.types:
-            try:
-                yield recorded, read(recorded)
-            except InvalidEvent:  # parked, and shown there
-                continue
+    def _readings(self, events: Sequence[Recorded]) -> Iterator[tuple[Recorded, Reading]]:
+        for recorded in events:
+            if recorded.event.type in self._types:
+                try:
+                    yield recorded, read(recorded)
+                except InvalidEvent:  # parked, and shown there
+                    continue
 
 
 def _wrong(connection: Connection, identities: list[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from playhead.projections.postgres import Connection
 from playhead.projections.recordings.fold import Fold, Payload, read
 from playhead.projections.recordings.rows import find_chunks, find_meetings, store
 from playhead.projections.table_sink import TableSink
+from playhead.streams.domains.place import Place
 from playhead.streams.events import Recorded
 from playhead.streams.recordings.events import OfChunk, RecordingPromoted
 from playhead.streams.sinks import Batch, Outcome
@@ -18,11 +19,8 @@ class Recordings(TableSink):
     order, each once: a replay of what is there changes nothing.
     """
 
-    name = "recordings"
-    streams: tuple[str, ...] = ("recordings",)
-
-    def __init__(self, database_url: str, *, keep: bool = False) -> None:
-        super().__init__(database_url)
+    def __init__(self, place: Place, *, keep: bool = False) -> None:
+        super().__init__(place)
         self._keep = keep
 
     def apply(self, batch: Batch) -> Outcome:

@@ -19,6 +19,7 @@ from playhead.projections.recordings.rows import (
     remove_meeting,
 )
 from playhead.projections.verification import Lack, LackKind
+from playhead.streams.domains.place import Place
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Recorded
 from playhead.streams.recordings.files import RecordingFiles
@@ -31,8 +32,8 @@ _Row = TempRecording | Recording
 class RecordingsVerification:
     """Folds the log once more, and compares every row and every file of a meeting with what comes of it."""
 
-    def __init__(self, database_url: str, directory: Path, *, keep: bool) -> None:
-        self._database = Database(database_url, "playhead-verify")
+    def __init__(self, place: Place, directory: Path, *, keep: bool) -> None:
+        self._database = Database(place.database_url, "playhead-verify", place.schema)
         self._files, self._keep = RecordingFiles(directory), keep
         self._begin()
 

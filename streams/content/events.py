@@ -7,14 +7,24 @@ from typing import Literal
 
 import msgspec
 
+from playhead.streams.domains.event_types import Stream
 from playhead.streams.errors import InvalidEvent, InvalidSetting
 from playhead.streams.events import Event, encode_data, new_event
 from playhead.streams.names import ProducerVariable
 from playhead.streams.storage.blobs import INLINE_LIMIT, Blob, Blobs
 
 CAPTURED = "content.captured"
+stream = Stream("content")
 
 
+def _subject_of(capture: "Capture") -> str:
+    if isinstance(capture.content, Blob):
+        return f"content/{capture.content.sha256}"
+    raw = base64.b64decode(capture.content) if capture.encoding == "base64" else capture.content.encode()
+    return f"content/{hashlib.sha256(raw).hexdigest()}"
+
+
+@stream.event(CAPTURED, subject=_subject_of)
 class Capture(msgspec.Struct, frozen=True, kw_only=True):
     """The payload of `content.captured`.
 
@@ -24,10 +34,10 @@ class Capture(msgspec.Struct, frozen=True, kw_only=True):
 
     content: str | Blob
     encoding: Literal["base64"] | None = None
-    source_url: str | None
-    scraper_id: str | None
-    metadata: dict[str, object]
-    captured_at: str
+    source_url: str | None = None
+    scraper_id: str | None = None
+    metadata: dict[str, object] = {}
+    captured_at: str | None = None
 
 
 def capture_event(

@@ -1,12 +1,41 @@
-"""Payloads as producers write them. Readers take what they know of a payload and keep the rest as it came."""
+"""The stream `jobs`: what became of jobs. Readers take what they know of a payload and keep the rest as it came."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from playhead.streams.domains.event_types import Stream
+
+stream = Stream("jobs")
+
+_NULL = msgspec.Raw(b"null")
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What an event of a job must have, and may: members that are `Raw` are whatever JSON a program wrote."""
+
+    job_id: Annotated[str, msgspec.Meta(min_length=1)]
+    job: msgspec.Raw = _NULL
+    status: msgspec.Raw = _NULL
+    result: msgspec.Raw = _NULL
+    error: msgspec.Raw = _NULL
+    retry_count: msgspec.Raw = _NULL
+    completed_at: msgspec.Raw = _NULL
+    processing_time: msgspec.Raw = _NULL
+
+
+@stream.event("job.completed", subject="job/{job_id}")
+class JobCompleted(Job, frozen=True, kw_only=True):
+    """A job came to a result."""
+
+
+@stream.event("job.failed", subject="job/{job_id}")
+class JobFailed(Job, frozen=True, kw_only=True):
+    """A job failed for good."""
+
 
 class JobOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The payload of `job.completed` and `job.failed`.
+    """The payload of `job.completed` and `job.failed` as the adapters write it.
 
     `job` has id, prompt, format, provider_config, metadata and created_at, and whatever else its program knows of it.
     `completed_at` is RFC 3339, `processing_time` seconds. `result_encoding` is null where the result is as it was,

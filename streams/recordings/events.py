@@ -7,12 +7,16 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from playhead.streams.domains.event_types import Stream
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event
 
 Strategy = Literal["per-user", "meeting", "hybrid"]
 """Whether a meeting becomes a recording for each participant, one of all of them mixed, or both."""
 
+stream = Stream("recordings")
+
+_SUBJECT = "meeting/{meeting_id}"
 _NAMESPACE = UUID("0b8f3c0e-0c55-5d0b-8a07-3f6c9a1d7e52")
 
 _Payload = TypeVar("_Payload", bound="OfMeeting")
@@ -24,6 +28,7 @@ class OfMeeting(msgspec.Struct, frozen=True, kw_only=True):
     meeting_id: str
 
 
+@stream.event("meeting.started", subject=_SUBJECT)
 class MeetingStarted(OfMeeting, frozen=True, kw_only=True):
     """A session began; `started_at` is RFC 3339, as every time here."""
 
@@ -33,6 +38,7 @@ class MeetingStarted(OfMeeting, frozen=True, kw_only=True):
     started_at: str
 
 
+@stream.event("meeting.stopped", subject=_SUBJECT)
 class MeetingStopped(OfMeeting, frozen=True, kw_only=True):
     """No chunk of the session comes any more; `reason` says who ended it, where that was not the recorder."""
 
@@ -48,6 +54,7 @@ class OfChunk(OfMeeting, frozen=True, kw_only=True):
     user_id: str
 
 
+@stream.event("chunk.flushed", subject=_SUBJECT)
 class ChunkFlushed(OfChunk, frozen=True, kw_only=True):
     """PCM is on disk: signed 16-bit little-endian, `rate` frames a second, the first of them at `started_at`."""
 
@@ -59,12 +66,14 @@ class ChunkFlushed(OfChunk, frozen=True, kw_only=True):
     started_at: str
 
 
+@stream.event("transcode.started", subject=_SUBJECT)
 class TranscodeStarted(OfChunk, frozen=True, kw_only=True):
     """An attempt began."""
 
     attempt: int
 
 
+@stream.event("transcode.finished", subject=_SUBJECT)
 class TranscodeFinished(OfChunk, frozen=True, kw_only=True):
     """The MP3 is on disk; `samples` is its length without the encoder's delay and padding."""
 
@@ -75,6 +84,7 @@ class TranscodeFinished(OfChunk, frozen=True, kw_only=True):
     rate: int
 
 
+@stream.event("transcode.failed", subject=_SUBJECT)
 class TranscodeFailed(OfChunk, frozen=True, kw_only=True):
     """No attempt follows by itself; `stderr` is the end of what ffmpeg said."""
 
@@ -83,16 +93,19 @@ class TranscodeFailed(OfChunk, frozen=True, kw_only=True):
     attempt: int
 
 
+@stream.event("chunk.cleaned", subject=_SUBJECT)
 class ChunkCleaned(OfChunk, frozen=True, kw_only=True):
     """The PCM of a finished chunk is deleted."""
 
     pcm_path: str
 
 
+@stream.event("chunk.expired", subject=_SUBJECT)
 class ChunkExpired(OfChunk, frozen=True, kw_only=True):
     """A chunk of a session that never ended, and of which nothing was finished, is deleted."""
 
 
+@stream.event("recording.promoted", subject=_SUBJECT)
 class RecordingPromoted(OfMeeting, frozen=True, kw_only=True):
     """A persistent recording is on disk; without `user_id` it is of all participants."""
 
@@ -107,6 +120,7 @@ class RecordingPromoted(OfMeeting, frozen=True, kw_only=True):
     created_at: str
 
 
+@stream.event("recording.promotion_failed", subject=_SUBJECT)
 class PromotionFailed(OfMeeting, frozen=True, kw_only=True):
     """No recording was made."""
 
@@ -132,7 +146,7 @@ def read_payload(event: Event, type: type[_Payload]) -> _Payload:
 
 def subject_of(meeting_id: str) -> str:
     """The subject of every event of a meeting."""
-    return f"meeting/{meeting_id}"
+    return _SUBJECT.format(meeting_id=meeting_id)
 
 
 def make_chunk_id(meeting_id: str, user_id: str, sequence: int) -> str:

@@ -26,7 +26,7 @@ from playhead.embedded.errors import (
     ServerDidNotStart,
 )
 from playhead.embedded.servers import Servers, embedded_servers, running_servers
-from playhead.settings.settings import ServersNotRunning
+from playhead.settings.errors import ServersNotRunning
 
 ROOT_ON_LINUX = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="changes user, which only root on Linux may"

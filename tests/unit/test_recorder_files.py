@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from playhead.eventlog.jobs.chosen_files import ChosenFiles
 
 from playhead.eventlog.jobs import recorder_files
-from playhead.eventlog.jobs.chosen_files import ChosenFiles
-from playhead.eventlog.jobs.recorder_files import Found, RecorderFiles, Skipped, shown
+from playhead.eventlog.jobs.recorder_files import RecorderFiles
+from playhead.eventlog.replay.files import Found
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import parse_time
+from playhead.streams.storage.file_tree import Skipped, shown
 
 JOB = {"job_id": "7", "job": {"created_at": "2025-08-09 06:36:00"}, "result": "ok", "error": None}
 

@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from playhead.settings.settings import DEFAULTS, InvalidValue, load, mask, problems, unknown_settings
+from playhead.settings.errors import InvalidValue
+from playhead.settings.masking import mask
+from playhead.settings.settings import DEFAULTS, load, problems, unknown_settings
 from playhead.streams.errors import InvalidSetting
 
 

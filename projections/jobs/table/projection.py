@@ -26,10 +26,6 @@ _UPSERT = (_HERE / "upsert.sql").read_bytes()
 class Jobs(TableSink):
     """A sink for `job.completed` and `job.failed`; events of other types only move the checkpoint."""
 
-    name = "jobs"
-    streams: tuple[str, ...] = ("jobs",)
-    types = frozenset({"job.completed", "job.failed"})
-
     def apply(self, batch: Batch) -> Outcome:
         """Write rows and checkpoint in one transaction.
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from playhead.projections.jobs.result import decode_job_result
-from playhead.projections.jobs.table.projection import Jobs
 from playhead.projections.postgres import Database
 from playhead.projections.verification import Lack
+from playhead.streams.domains.place import Place
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Recorded
 
@@ -16,12 +16,13 @@ _STANDING = (Path(__file__).parent / "standing.sql").read_bytes()
 class JobsVerification:
     """Reads which event wrote each row; what the row says beyond that is not compared."""
 
-    def __init__(self, database_url: str) -> None:
-        self._database = Database(database_url, "playhead-verify")
+    def __init__(self, place: Place) -> None:
+        self._types = place.types
+        self._database = Database(place.database_url, "playhead-verify", place.schema)
 
     def key(self, recorded: Recorded) -> str | None:
         """The job's id."""
-        if recorded.event.type not in Jobs.types:
+        if recorded.event.type not in self._types:
             return None
         try:
             return decode_job_result(recorded.event.data).job_id

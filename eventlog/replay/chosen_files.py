@@ -1,10 +1,10 @@
-"""Chosen files: which recorder files a run takes, in order of event time and id, on disk so that memory stays small."""
+"""Chosen files: which files a run takes, in order of event time and id, on disk so that memory stays small."""
 
 import os
 import sqlite3
 from collections.abc import Iterator
 
-from playhead.eventlog.jobs.recorder_files import Found
+from playhead.eventlog.replay.files import Found
 from playhead.streams.events import format_time
 
 _SCHEMA = """

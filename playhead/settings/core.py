@@ -1,0 +1,78 @@
+"""The settings of core; those of each domain stand in its declaration."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast, get_args
+
+from playhead.streams.domains.settings import (
+    Setting,
+    choice,
+    location,
+    number,
+    optional_path,
+    text,
+    truth,
+    whole,
+)
+from playhead.streams.names import DomainVariable
+
+LogFormat = Literal["auto", "console", "json"]
+DEFAULT_DATA_DIR = Path("playhead-data")
+HIGHEST_PORT = 65535
+
+_Value = TypeVar("_Value")
+CORE: dict[str, Setting[Any]] = {}
+"""Every setting of core, by name; an empty default is derived from others."""
+
+
+def _setting(
+    name: str,
+    default: object,
+    help: str,
+    read: Callable[[str], _Value],
+    *,
+    secret: bool = False,
+    below: str | None = None,
+    title: str | None = None,
+) -> Setting[_Value]:
+    setting = Setting(name, str(default), help, read, secret=secret, below=below, title=title)
+    CORE[name] = setting
+    return setting
+
+
+REDIS_URL = _setting("REDIS_URL", "", "The URL of Redis; embedded if neither it nor REDIS_HOST is set.", text)
+REDIS_HOST = _setting("REDIS_HOST", "", "The host of Redis, for programs that set no REDIS_URL.", text)
+REDIS_PORT = _setting("REDIS_PORT", 6379, "The port beside REDIS_HOST.", whole(1, HIGHEST_PORT))
+REDIS_DB = _setting("REDIS_DB", 0, "The number of the database beside REDIS_HOST.", whole(0))
+REDIS_PASSWORD = _setting("REDIS_PASSWORD", "", "The password beside REDIS_HOST.", text, secret=True)
+REDIS_SSL = _setting("REDIS_SSL", "false", "Whether Redis at REDIS_HOST speaks TLS.", truth)
+REDIS_TIMEOUT = _setting("REDIS_TIMEOUT", 5, "Seconds after which a silent Redis counts as away.", number(1))
+DATABASE_URL = _setting("DATABASE_URL", "", "The URL of Postgres; embedded if it is not set.", text)
+DATA_DIR = _setting("PLAYHEAD_DATA_DIR", DEFAULT_DATA_DIR, "Embedded servers, and all data without a place.", Path)
+EVENT_LOG_DIR = _setting("EVENT_LOG_DIR", "", "The event log.", Path, below="eventlog", title="event log")
+BLOB_DIR = _setting(
+    "PLAYHEAD_BLOB_DIR", "", "Content above 256 KiB: a directory or s3://bucket/prefix.", location, below="blobs"
+)
+DOMAINS = _setting(
+    DomainVariable.DOMAINS, "", "Domains beside those of installed packages: module:attribute, ...", text
+)
+PARTITIONS = _setting("PLAYHEAD_PARTITIONS", 1, "Partitions of a stream; fixed by its first event.", whole(1))
+HTTP_HOST = _setting("PLAYHEAD_HTTP_HOST", "127.0.0.1", "Where consumers serve health and metrics.", text)
+HTTP_PORT = _setting("PLAYHEAD_HTTP_PORT", 0, "The port there, 0 for any free one.", whole(0, HIGHEST_PORT))
+LEASE_SECONDS = _setting("PLAYHEAD_LEASE_SECONDS", 5, "After which a silent process loses its partitions.", number(1))
+BATCH = _setting("PLAYHEAD_BATCH", 500, "Events that a consumer makes durable at once, at most.", whole(1))
+CONCURRENCY = _setting(
+    "PLAYHEAD_CONCURRENCY", os.cpu_count() or 1, "Events that a worker process works on at once.", whole(1)
+)
+MAX_ATTEMPTS = _setting("PLAYHEAD_MAX_ATTEMPTS", 5, "Attempts of a worker before it parks an event.", whole(1))
+SPOOL_DIR = _setting("PLAYHEAD_SPOOL_DIR", "", "Where `append` keeps events while Redis is away.", optional_path)
+ALLOW_INSECURE = _setting(
+    "PLAYHEAD_ALLOW_INSECURE", "false", "Use servers on other machines without TLS or password.", truth
+)
+LOG_FORMAT = _setting(
+    "PLAYHEAD_LOG_FORMAT",
+    "auto",
+    "The form of messages: console, json, or auto for console on a terminal and JSON elsewhere.",
+    cast("Callable[[str], LogFormat]", choice(*get_args(LogFormat))),
+)

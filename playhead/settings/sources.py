@@ -1,0 +1,110 @@
+"""Where values come from: the environment, `.env`, `playhead.toml`, in this order."""
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import msgspec
+
+from playhead.settings.masking import MASK, mask
+from playhead.streams.domains.discovery import DOTENV, TOML
+from playhead.streams.domains.settings import Setting
+from playhead.streams.errors import InvalidSetting
+from playhead.streams.names import ENVIRONMENT_PREFIX, DomainVariable
+
+_SLIP = 0.88
+
+
+class Given(msgspec.Struct, frozen=True):
+    """The text of a setting and where it came from."""
+
+    name: str
+    value: str
+    origin: str
+    secret: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The text with its secrets masked."""
+        if self.secret:
+            return MASK if self.value else ""
+        return mask(self.value) if self.name.endswith("_URL") else self.value
+
+
+class Sources:
+    """What each source says, read once."""
+
+    def __init__(self) -> None:
+        self._environment: Mapping[str, str] = os.environ
+        self._dotenv = _read_dotenv()
+        self._toml = _read_toml()
+
+    def find(self, setting: Setting[Any]) -> Given:
+        """The text that counts for a setting, which is its default if no source has it.
+
+        Raises:
+            InvalidSetting: `playhead.toml` has a table or a list there.
+        """
+        name = setting.name
+        if value := self._environment.get(name):
+            return Given(name, value, "environment", setting.secret)
+        if value := self._dotenv.get(name):
+            return Given(name, value, str(DOTENV), setting.secret)
+        if (given := self._toml.get(toml_key(name))) is not None:
+            if isinstance(given, list) and name == DomainVariable.DOMAINS:
+                given = ",".join(map(str, cast("list[object]", given)))
+            if isinstance(given, dict | list):
+                raise InvalidSetting(f"{toml_key(name)} in {TOML} must be one value, no table or list")
+            value = str(given).lower() if isinstance(given, bool) else str(given)
+            return Given(name, value, str(TOML), setting.secret)
+        return Given(name, setting.default, "default", setting.secret)
+
+    def unknown(self, known: Iterable[str]) -> list[str]:
+        """A sentence for each key that no setting has, with the nearest that one has.
+
+        A name without the prefix may belong to another program: it is named if it is a slip away from one of ours.
+        """
+        names = list(known)
+        keys = {toml_key(name) for name in names}
+        said = [
+            _unknown(name, origin, names)
+            for origin, values in (("environment", self._environment), (str(DOTENV), self._dotenv))
+            for name in sorted(values.keys() - set(names))
+            if name.startswith(ENVIRONMENT_PREFIX) or _is_slip(name, names)
+        ]
+        return said + [_unknown(key, str(TOML), keys) for key in sorted(self._toml.keys() - keys)]
+
+
+def toml_key(name: str) -> str:
+    """The key of a setting in `playhead.toml`."""
+    return name.removeprefix(ENVIRONMENT_PREFIX).lower()
+
+
+def _read_dotenv() -> dict[str, str]:
+    if not DOTENV.exists():
+        return {}
+    from dotenv import dotenv_values
+
+    return {name: value for name, value in dotenv_values(DOTENV).items() if value is not None}
+
+
+def _read_toml() -> dict[str, object]:
+    if not TOML.exists():
+        return {}
+    import tomllib
+
+    try:
+        return cast("dict[str, object]", tomllib.loads(TOML.read_text()))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f"{TOML} is not TOML: {error}") from error
+
+
+def _unknown(name: str, origin: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"{name} ({origin}) is no setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _is_slip(name: str, known: list[str]) -> bool:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=_SLIP)
+    return bool(near) and abs(len(near[0]) - len(name)) <= 1

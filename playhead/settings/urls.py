@@ -1,0 +1,72 @@
+"""URLs of servers: refused where a library would refuse them later with a message that quotes them, or if not secure."""
+
+import re
+from urllib.parse import quote, urlsplit
+
+from playhead.settings.errors import InvalidValue
+from playhead.settings.sources import Given
+from playhead.streams.errors import InvalidSetting
+
+
+def make_redis_url(host: str, port: int, database: int, password: str, *, tls: bool) -> str:
+    """The URL that REDIS_HOST and the settings beside it stand for."""
+    credentials = f":{quote(password, safe='')}@" if password else ""
+    return f"{'rediss' if tls else 'redis'}://{credentials}{host}:{port}/{database}"
+
+
+def check_urls(redis: Given, database: Given) -> None:
+    """Refuse a URL that cannot be read.
+
+    Raises:
+        InvalidValue: names the setting.
+    """
+    advice = "cannot be read; write special characters of the password as %XX"
+    if redis.value:
+        from playhead.streams.redis.connections import RedisAddress
+
+        try:
+            if RedisAddress.parse(redis.value).scheme in {"redis", "rediss"}:
+                _ = urlsplit(redis.value).port
+        except InvalidSetting as error:
+            raise InvalidValue(redis, str(error).removeprefix("REDIS_URL ")) from None
+        except ValueError:
+            raise InvalidValue(redis, advice) from None
+    if database.value:
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict
+
+        scheme, separator, _ = database.value.partition("://")
+        if separator and "=" not in scheme and scheme not in {"postgresql", "postgres"}:
+            raise InvalidValue(database, "must begin with postgresql://")
+        try:
+            port = str(conninfo_to_dict(database.value).get("port") or "")
+        except psycopg.Error:
+            raise InvalidValue(database, advice) from None
+        if not re.fullmatch(r"[\d,]*", port, re.ASCII):
+            raise InvalidValue(database, advice)
+
+
+def check_exposure(redis: Given, database: Given) -> None:
+    """Refuse a server on another machine without TLS or without a password.
+
+    Raises:
+        InvalidValue: names the setting.
+    """
+    for setting, look in ((redis, _redis_exposure), (database, _postgres_exposure)):
+        problem = look(setting.value) if setting.value else None
+        if problem is not None:
+            raise InvalidValue(
+                setting, f"{problem}, or set PLAYHEAD_ALLOW_INSECURE=true where everybody on the network is trusted"
+            )
+
+
+def _redis_exposure(url: str) -> str | None:
+    from playhead.streams.redis.exposure import redis_exposure
+
+    return redis_exposure(url)
+
+
+def _postgres_exposure(conninfo: str) -> str | None:
+    from playhead.settings.exposure import postgres_exposure
+
+    return postgres_exposure(conninfo)

@@ -1,0 +1,79 @@
+"""Wiring: what the domains declare, made with the settings and servers of this invocation."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from playhead.consumers.work.worker import Handler, WorkerSettings
+from playhead.eventlog.writer import EventLog
+from playhead.projections.verification import Foldable, Verifiable
+from playhead.settings import core
+from playhead.settings.servers import Servers
+from playhead.settings.settings import Settings
+from playhead.streams.domains.catalogue import LOG
+from playhead.streams.domains.discovery import installed
+from playhead.streams.domains.domain import resolve
+from playhead.streams.domains.place import Place
+from playhead.streams.sinks import Sink
+
+
+def place_of(name: str, settings: Settings, servers: Servers) -> Place:
+    """The place of a projection, worker or clock."""
+    catalogue = installed()
+    projection = catalogue.projections.get(name)
+    return Place(
+        name,
+        catalogue=catalogue,
+        database_url=lambda: servers.database_url,
+        redis_url=lambda: servers.redis_url,
+        location="" if projection is None or projection.place is None else str(settings[projection.place]),
+        settings=settings,
+    )
+
+
+def make_sink(name: str, settings: Settings, servers: Servers) -> Sink:
+    """The sink of a projection, or the log's."""
+    if name == LOG:
+        return EventLog(settings.event_log_dir)
+    return cast("Sink", resolve(installed().projections[name].target)(place_of(name, settings, servers)))
+
+
+def make_verification(name: str, settings: Settings, servers: Servers) -> Verifiable | Foldable | None:
+    """What `verify` compares a projection by, None if it declares nothing."""
+    target = installed().projections[name].verification
+    return None if target is None else resolve(target)(place_of(name, settings, servers))
+
+
+def make_handler(name: str, settings: Settings, servers: Servers) -> Handler:
+    """What a worker does."""
+    worker, place = installed().workers[name], place_of(name, settings, servers)
+    if worker.handler is not None:
+        return cast("Handler", resolve(worker.handler)(place))
+    from playhead.consumers.work.functions import FunctionHandler
+
+    assert worker.target is not None, "a worker has a handler or a target"
+    return FunctionHandler(worker, place)
+
+
+def make_clock(name: str, settings: Settings, servers: Servers) -> tuple[Callable[[], Any], float]:
+    """What does one round of a clock, and the seconds between two."""
+    clock = installed().clocks[name]
+    every = clock.every if isinstance(clock.every, int | float) else settings[clock.every]
+    return resolve(clock.target)(place_of(name, settings, servers)), every
+
+
+def work_settings(name: str, settings: Settings) -> WorkerSettings:
+    """How a worker works."""
+    return WorkerSettings(
+        hold=settings.lease_seconds,
+        concurrency=settings[core.CONCURRENCY],
+        max_attempts=max(settings[core.MAX_ATTEMPTS], installed().workers[name].max_attempts or 1),
+    )
+
+
+def lacking(settings: Settings) -> dict[str, str]:
+    """The workers that cannot be started here, each with what it lacks."""
+    found: dict[str, str] = {}
+    for name, worker in installed().workers.items():
+        if worker.lacks is not None and (problem := resolve(worker.lacks)(settings)) is not None:
+            found[name] = problem
+    return found

@@ -1,0 +1,184 @@
+"""The catalogue: every domain that is installed, as one."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from playhead.streams.domains.domain import Clock, Command, Domain, Extension, Projection, Read, Target, Worker
+from playhead.streams.domains.event_types import EventType, Stream, event_type_of
+from playhead.streams.domains.settings import Setting
+from playhead.streams.errors import DomainInvalid, DomainsCollide, InvalidEvent
+
+_Declared = TypeVar("_Declared")
+
+LOG = "log"
+"""The consumer that writes the event log."""
+
+
+class Catalogue:
+    """What all domains declare together.
+
+    Raises:
+        DomainsCollide: two of them declare the same name.
+        DomainInvalid: an upcaster is missing, or something reads what nobody declares.
+    """
+
+    def __init__(self, domains: Iterable[Domain]) -> None:
+        self.domains = tuple(_ordered(list(domains)))
+        self.streams = self._merged("stream", _streams)
+        self.types = self._merged("event type", _types)
+        self.projections = self._merged("projection", _projections)
+        self.workers = self._merged("worker", _workers)
+        self.clocks = self._merged("clock", _clocks)
+        self.commands = self._merged("command", _commands)
+        self.settings = self._merged("setting", _settings)
+        self._merged("consumer", _consumers)
+        for declared in self.types.values():
+            if declared.gaps:
+                raise DomainInvalid(
+                    f"{declared.name} is at version {declared.version}, and no upcaster leads on from version"
+                    f" {declared.gaps[0]}: declare it with @stream.upcaster({declared.name!r},"
+                    f" version={declared.gaps[0]})"
+                )
+        self.reads: dict[str, tuple[str, ...]] = {LOG: tuple(self.streams)}
+        """The streams that each consumer reads, by its name."""
+        self.kinds: dict[str, frozenset[str]] = {}
+        """The event types that each projection and worker takes notice of."""
+        for name, read in self._readings():
+            self.reads[name], self.kinds[name] = self._read_by(name, read)
+
+    @property
+    def consumers(self) -> tuple[str, ...]:
+        """Every consumer that a process can be of: the log, the projections, the workers, the clocks."""
+        return (LOG, *self.projections, *self.workers, *self.clocks)
+
+    @property
+    def settings_of(self) -> Iterator[tuple[str, Setting[Any]]]:
+        """Every setting, with its domain."""
+        return ((domain.name, setting) for domain in self.domains for setting in domain.settings.values())
+
+    def domain_of(self, consumer: str) -> Domain | None:
+        """The domain that declares a consumer; None for the log, which is nobody's."""
+        for domain in self.domains:
+            if consumer in {*domain.projections, *domain.workers, *domain.clocks}:
+                return domain
+        return None
+
+    def readers_of(self, stream: str) -> tuple[str, ...]:
+        """Every consumer of a stream: an entry may go only when all of them are past it."""
+        return tuple(name for name, streams in self.reads.items() if stream in streams)
+
+    @property
+    def readers(self) -> dict[str, tuple[str, ...]]:
+        """Every consumer of each stream."""
+        return {stream: self.readers_of(stream) for stream in self.streams}
+
+    def extensions(self, what: Extension) -> list[Target]:
+        """What the domains declare of a kind."""
+        return [target for domain in self.domains for target in domain.extensions.get(what, ())]
+
+    def stream_of(self, type: str) -> str:
+        """The stream of an event type.
+
+        Raises:
+            InvalidEvent: no domain declares the type.
+        """
+        declared = self.types.get(type)
+        if declared is None:
+            raise InvalidEvent(
+                "type", f"no domain declares {type!r}: name its stream (`--stream`, `stream=`), or declare it"
+            )
+        return declared.stream
+
+    def _merged(self, kind: str, declared_by: Callable[[Domain], Mapping[str, _Declared]]) -> dict[str, _Declared]:
+        merged: dict[str, _Declared] = {}
+        owners: dict[str, str] = {LOG: "playhead"} if declared_by is _consumers else {}
+        for domain in self.domains:
+            for name, declared in declared_by(domain).items():
+                if name in owners:
+                    raise DomainsCollide(
+                        f"{owners[name]} and {domain.module} both declare the {kind} {name}: rename it in one of them"
+                    )
+                owners[name] = domain.module
+                merged[name] = declared
+        return merged
+
+    def _readings(self) -> Iterator[tuple[str, Iterable[Read]]]:
+        for projection in self.projections.values():
+            yield projection.name, projection.reads
+        for worker in self.workers.values():
+            yield worker.name, worker.on
+        for clock in self.clocks:
+            yield clock, ()
+
+    def _read_by(self, consumer: str, reads: Iterable[Read]) -> tuple[tuple[str, ...], frozenset[str]]:
+        types: list[EventType[Any]] = []
+        streams: list[str] = []
+        for read in reads:
+            if isinstance(read, Stream):
+                streams.append(read.name)
+                types += read.types.values()
+                continue
+            name = read if isinstance(read, str) else event_type_of(read).name
+            if name not in self.types:
+                raise DomainInvalid(f"{consumer} reads {name}, which no installed domain declares")
+            types.append(self.types[name])
+        streams += [declared.stream for declared in types]
+        return tuple(dict.fromkeys(streams)), frozenset(declared.name for declared in types)
+
+
+def _ordered(domains: list[Domain]) -> Iterator[Domain]:
+    """Domains in the order in which they were given, each behind those that it requires."""
+    given = {domain.name: domain for domain in domains}
+    if len(given) < len(domains):
+        twice = next(one for one in domains if given[one.name] is not one)
+        raise DomainsCollide(f"{twice.module} and {given[twice.name].module} both declare the domain {twice.name}")
+    placed: set[str] = set()
+
+    def place(domain: Domain, behind: tuple[str, ...]) -> Iterator[Domain]:
+        if domain.name in behind:
+            raise DomainInvalid(f"domains require each other: {' -> '.join((*behind, domain.name))}")
+        if domain.name in placed:
+            return
+        for name in domain.requires:
+            if name not in given:
+                raise DomainInvalid(
+                    f"the domain {domain.name} ({domain.module}) requires {name}, which is not installed"
+                )
+            yield from place(given[name], (*behind, domain.name))
+        placed.add(domain.name)
+        yield domain
+
+    for domain in domains:
+        yield from place(domain, ())
+
+
+def _streams(domain: Domain) -> Mapping[str, Stream]:
+    return domain.streams
+
+
+def _types(domain: Domain) -> Mapping[str, EventType[Any]]:
+    return {name: declared for stream in domain.streams.values() for name, declared in stream.types.items()}
+
+
+def _projections(domain: Domain) -> Mapping[str, Projection]:
+    return domain.projections
+
+
+def _workers(domain: Domain) -> Mapping[str, Worker]:
+    return domain.workers
+
+
+def _clocks(domain: Domain) -> Mapping[str, Clock]:
+    return domain.clocks
+
+
+def _commands(domain: Domain) -> Mapping[str, Command]:
+    return domain.commands
+
+
+def _settings(domain: Domain) -> Mapping[str, Setting[Any]]:
+    return domain.settings
+
+
+def _consumers(domain: Domain) -> Mapping[str, Projection | Worker | Clock]:
+    return {**domain.projections, **domain.workers, **domain.clocks}

@@ -1,0 +1,324 @@
+"""The domain: what a package declares of its streams, events, projections, workers and everything around them.
+
+A declaration is cheap: whatever is heavy is named as `"module:attribute"`, and imported when it is used.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast, overload
+
+import msgspec
+
+from playhead.streams.domains import settings as reading
+from playhead.streams.domains.event_types import Stream
+from playhead.streams.domains.settings import Setting
+from playhead.streams.errors import DomainInvalid, DomainNotLoaded
+
+Target = str | Callable[..., Any]
+"""Something to call, or where it is: `"module:attribute"`."""
+Read = type[msgspec.Struct] | str | Stream
+"""An event type by its Struct or its name, or a whole stream."""
+Extension = Literal["check", "demo", "files", "observer", "routes", "pages", "dashboards"]
+
+_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+
+
+class Projection(msgspec.Struct, frozen=True, kw_only=True):
+    """A projection: `target` makes its sink from a `Place`.
+
+    `place` is the setting of the directory or bucket that it writes to, None if it writes to tables. `verification`
+    makes what `verify` compares it by, from the same `Place`.
+    """
+
+    name: str
+    target: Target
+    reads: Sequence[Read]
+    place: Setting[Any] | None
+    verification: Target | None
+
+
+class Worker(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker: `target` is the work itself, a function of a `Task`; or `handler` makes a Handler from a `Place`.
+
+    The work on an event ends with one of the types in `ends`. `lacks` takes the settings and says why the worker cannot
+    run here, or None.
+    """
+
+    name: str
+    on: Sequence[Read]
+    ends: Sequence[Read]
+    target: Target | None
+    handler: Target | None
+    lacks: Target | None
+    max_attempts: int | None
+
+
+class Clock(msgspec.Struct, frozen=True, kw_only=True):
+    """Work that is called by the clock: `target` makes, from a `Place`, the function that does one round."""
+
+    name: str
+    target: Target
+    every: float | Setting[float]
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A command, or a cyclopts app of several; `help` is its first sentence in the list of all."""
+
+    name: str
+    target: str
+    help: str
+
+
+class Domain:
+    """What a package adds to Playhead: declare it once, as an attribute of a module.
+
+    `migrations` is the directory of its numbered SQL files, relative to that module's. `requires` names the domains
+    whose events or tables this one reads.
+
+    Raises:
+        DomainInvalid: the declaration contradicts itself.
+    """
+
+    def __init__(self, name: str, *, migrations: str | None = None, requires: Iterable[str] = ()) -> None:
+        _check_name("domain", name)
+        module = sys._getframe(1).f_globals  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # as NamedTuple does
+        self.name = name
+        self.requires = tuple(requires)
+        self.module = str(module["__name__"])
+        self.migrations = None if migrations is None else Path(str(module["__file__"])).parent / migrations
+        self.streams: dict[str, Stream] = {}
+        self.projections: dict[str, Projection] = {}
+        self.workers: dict[str, Worker] = {}
+        self.clocks: dict[str, Clock] = {}
+        self.commands: dict[str, Command] = {}
+        self.settings: dict[str, Setting[Any]] = {}
+        self.extensions: dict[Extension, list[Target]] = {}
+
+    @property
+    def package(self) -> str:
+        """The package that it comes from."""
+        return self.module.partition(".")[0]
+
+    def stream(self, stream: str | Stream) -> Stream:
+        """Declare a stream by its name, or one that was made elsewhere; declare its event types on what this gives."""
+        made = Stream(stream) if isinstance(stream, str) else stream
+        _check_name("stream", made.name)
+        self._check_new(made.name, self.streams)
+        self.streams[made.name] = made
+        return made
+
+    @overload
+    def projection(
+        self,
+        name: str,
+        target: Target,
+        *,
+        reads: Sequence[Read],
+        place: Setting[Any] | None = None,
+        verification: Target | None = None,
+    ) -> None: ...
+
+    @overload
+    def projection(
+        self,
+        name: str,
+        *,
+        reads: Sequence[Read],
+        place: Setting[Any] | None = None,
+        verification: Target | None = None,
+    ) -> Callable[[_Decorated], _Decorated]: ...
+
+    def projection(
+        self,
+        name: str,
+        target: Target | None = None,
+        *,
+        reads: Sequence[Read],
+        place: Setting[Any] | None = None,
+        verification: Target | None = None,
+    ) -> Callable[[Any], Any] | None:
+        """Declare a projection: decorate its class, or name it as `"module:Class"`."""
+
+        def declare(target: Target) -> None:
+            self._check_consumer(name)
+            self.projections[name] = Projection(
+                name=name, target=target, reads=reads, place=place, verification=verification
+            )
+
+        return _decorator(declare, target)
+
+    @overload
+    def worker(
+        self,
+        name: str,
+        target: Target,
+        *,
+        on: Read | Sequence[Read],
+        ends: Sequence[Read],
+        lacks: Target | None = None,
+        max_attempts: int | None = None,
+    ) -> None: ...
+
+    @overload
+    def worker(
+        self,
+        name: str,
+        *,
+        on: Read | Sequence[Read],
+        ends: Sequence[Read],
+        handler: Target,
+        lacks: Target | None = None,
+        max_attempts: int | None = None,
+    ) -> None: ...
+
+    @overload
+    def worker(
+        self,
+        name: str,
+        *,
+        on: Read | Sequence[Read],
+        ends: Sequence[Read],
+        lacks: Target | None = None,
+        max_attempts: int | None = None,
+    ) -> Callable[[_Decorated], _Decorated]: ...
+
+    def worker(
+        self,
+        name: str,
+        target: Target | None = None,
+        *,
+        on: Read | Sequence[Read],
+        ends: Sequence[Read],
+        handler: Target | None = None,
+        lacks: Target | None = None,
+        max_attempts: int | None = None,
+    ) -> Callable[[Any], Any] | None:
+        """Declare a worker: decorate its function, name it as `"module:function"`, or give what makes a Handler.
+
+        An attempt that fails is repeated up to `max_attempts` times, or as often as PLAYHEAD_MAX_ATTEMPTS says if that
+        is more.
+        """
+
+        def declare(target: Target | None) -> None:
+            self._check_consumer(name)
+            self.workers[name] = Worker(
+                name=name,
+                on=on if isinstance(on, list | tuple) else [cast("Read", on)],
+                ends=ends,
+                target=target,
+                handler=handler,
+                lacks=lacks,
+                max_attempts=max_attempts,
+            )
+
+        if handler is not None:
+            return declare(None)
+        return _decorator(declare, target)
+
+    def clock(self, name: str, target: Target, *, every: float | Setting[float]) -> None:
+        """Declare work that is called every so many seconds: `target` makes what does one round from a `Place`."""
+        self._check_consumer(name)
+        self.clocks[name] = Clock(name=name, target=target, every=every)
+
+    def command(self, target: str, *, help: str, name: str | None = None) -> None:
+        """Declare a command, or a cyclopts app of several, below the domain's name or another."""
+        name = name or self.name
+        self._check_new(name, self.commands)
+        self.commands[name] = Command(name=name, target=target, help=help)
+
+    @overload
+    def setting(self, name: str, default: bool, help: str, *, read: None = None) -> Setting[bool]: ...
+    @overload
+    def setting(self, name: str, default: int, help: str, *, read: None = None) -> Setting[int]: ...
+    @overload
+    def setting(self, name: str, default: float, help: str, *, read: None = None) -> Setting[float]: ...
+    @overload
+    def setting(
+        self, name: str, default: str, help: str, *, read: None = None, secret: bool = False
+    ) -> Setting[str]: ...
+    @overload
+    def setting(
+        self, name: str, default: object, help: str, *, read: Callable[[str], reading.Value_co], secret: bool = False
+    ) -> Setting[reading.Value_co]: ...
+
+    def setting(
+        self,
+        name: str,
+        default: object,
+        help: str,
+        *,
+        read: Callable[[str], Any] | None = None,
+        secret: bool = False,
+    ) -> Setting[Any]:
+        """Declare a setting: an environment variable, and a key of `playhead.toml`.
+
+        `help` is a sentence for whoever sets it. `read` makes the value from text, by default one of the type of the
+        default; it raises `InvalidSetting` with what the text must be.
+        """
+        shown = str(default).lower() if isinstance(default, bool) else str(default)
+        return self._new_setting(Setting(name, shown, help, read or reading.reader_of(default), secret=secret))
+
+    def directory(self, name: str, below: str, help: str, *, title: str) -> Setting[Path]:
+        """Declare the setting of a directory, by default `below` the data directory."""
+        return self._new_setting(Setting(name, "", help, Path, below=below, title=title))
+
+    def location(self, name: str, below: str, help: str, *, title: str) -> Setting[str]:
+        """Declare the setting of a directory or an `s3://` URL, by default `below` the data directory."""
+        return self._new_setting(Setting(name, "", help, reading.location, below=below, title=title))
+
+    def extend(self, what: Extension, target: Target) -> None:
+        """Declare something else, each called where its kind is used.
+
+        - `check`: takes `Settings`, gives what `doctor` prints;
+        - `demo`: a step of `playhead demo`;
+        - `files`: makes a source of events for `playhead replay --file` and `--directory`;
+        - `observer`: takes the registry of a process, gives an Observer with metrics of its own;
+        - `routes`, `pages`: what the HTTP API and the console serve;
+        - `dashboards`: Grafana dashboards.
+        """
+        self.extensions.setdefault(what, []).append(target)
+
+    def _new_setting(self, setting: Setting[reading.Value_co]) -> Setting[reading.Value_co]:
+        self._check_new(setting.name, self.settings)
+        self.settings[setting.name] = setting
+        return setting
+
+    def _check_consumer(self, name: str) -> None:
+        _check_name("consumer", name)
+        self._check_new(name, self.projections, self.workers, self.clocks)
+
+    def _check_new(self, name: str, *declared: dict[str, Any]) -> None:
+        if any(name in each for each in declared):
+            raise DomainInvalid(f"the domain {self.name} declares {name} twice")
+
+
+def resolve(target: Target) -> Any:  # whatever is declared there
+    """Import what a declaration names.
+
+    Raises:
+        DomainNotLoaded: it is not there, or its module cannot be imported.
+    """
+    if not isinstance(target, str):
+        return target
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise DomainNotLoaded(f"{target} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _check_name(kind: str, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise DomainInvalid(f"a {kind} is named by lower-case letters, digits and hyphens, not {name!r}")
+
+
+def _decorator(declare: Callable[[Any], None], target: Target | None) -> Callable[[Any], Any] | None:
+    def decorate(decorated: Callable[..., Any]) -> Callable[..., Any]:
+        declare(decorated)
+        return decorated
+
+    return decorate if target is None else declare(target)

@@ -1,0 +1,215 @@
+"""Event types as a domain declares them: payload, version, subject and stream; and the way up from older versions."""
+
+import json
+import string
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+
+from playhead.streams.errors import DomainInvalid, InvalidEvent
+from playhead.streams.events import Event, Recorded, check_json
+
+Payload = TypeVar("Payload", bound=msgspec.Struct)
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+"""Turns a payload of one version into one of the next."""
+
+_MARK = "__playhead_event_type__"
+
+
+class EventType(Generic[Payload]):
+    """An event type and its payload.
+
+    `subject` is a template over the payload's fields, such as `invoice/{number}`, or a function of the payload.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        payload: type[Payload],
+        *,
+        stream: str,
+        version: int,
+        subject: str | Callable[[Payload], str],
+        upcasters: Mapping[tuple[str, int], Upcaster],
+    ) -> None:
+        self.name, self.payload, self.stream, self.version = name, payload, stream, version
+        self._subject, self._upcasters = subject, upcasters
+        if isinstance(subject, str):
+            known = set(payload.__struct_fields__)
+            for field in _fields_of(subject):
+                if field not in known:
+                    raise DomainInvalid(
+                        f"the subject {subject!r} of {name} names {field!r}, for which {payload.__name__} has no field"
+                    )
+
+    @property
+    def dataschema(self) -> str:
+        """The version of a payload written now."""
+        return f"{self.name}/{self.version}"
+
+    @property
+    def gaps(self) -> list[int]:
+        """Older versions from which no upcaster leads on."""
+        return [number for number in range(1, self.version) if (self.name, number) not in self._upcasters]
+
+    def subject_of(self, payload: Payload) -> str:
+        """The subject of an event with this payload."""
+        if callable(self._subject):
+            return self._subject(payload)
+        return self._subject.format_map({name: getattr(payload, name) for name in _fields_of(self._subject)})
+
+    def check(self, event: Event) -> None:
+        """Refuse an event whose payload is not of this type.
+
+        Raises:
+            InvalidEvent: with the field that is missing or wrong.
+        """
+        self.decode(event)
+
+    def decode(self, event: Event) -> Payload:
+        """Read the payload; one of an older version is upcast first.
+
+        Raises:
+            InvalidEvent: it has another form, or is of a newer version than this program knows.
+        """
+        version = self.version_of(event)
+        if version != self.version:
+            return self._convert(self._upcast(_loads(event.data), version))
+        try:
+            return self._decoder.decode(event.data)
+        except msgspec.ValidationError as error:
+            raise InvalidEvent("data", f"is no {self.payload.__name__}: {error}") from error
+        except (msgspec.DecodeError, RecursionError):
+            return self._convert(_loads(event.data))  # a lone surrogate, or a number beyond 64 bits
+
+    def upcast(self, event: Event) -> Event:
+        """Bring an event's payload up to the version of this program; the same event if it is of that version.
+
+        Raises:
+            InvalidEvent: it is not JSON, or of a newer version than this program knows.
+        """
+        version = self.version_of(event)
+        if version == self.version:
+            return event
+        data = msgspec.json.encode(self._upcast(_loads(event.data), version))
+        return msgspec.structs.replace(event, data=data, dataschema=self.dataschema)
+
+    def typed(self, recorded: Recorded) -> Recorded[Payload]:
+        """Give an event with its payload read.
+
+        Raises:
+            InvalidEvent: as `decode`.
+        """
+        return Recorded(
+            recorded.event, recorded.position, recorded.sequence, recorded.replay, self.decode(recorded.event)
+        )
+
+    def version_of(self, event: Event) -> int:
+        """The version of an event's payload: 1 if it has no `dataschema`, the current one if that has another form."""
+        if event.dataschema is None:
+            return 1
+        name, _, number = event.dataschema.rpartition("/")
+        return int(number) if name == self.name and number.isascii() and number.isdecimal() else self.version
+
+    def _upcast(self, data: object, version: int) -> object:
+        if version > self.version:
+            raise InvalidEvent(
+                "dataschema",
+                f"version {version} of {self.name} is newer than {self.version}, the one known here: upgrade this"
+                " program, then retry the event",
+            )
+        if not isinstance(data, dict):
+            raise InvalidEvent("data", "is no JSON object")
+        found = cast("dict[str, Any]", data)
+        for number in range(version, self.version):
+            found = self._upcasters[self.name, number](found)
+        return found
+
+    def _convert(self, data: object) -> Payload:
+        try:
+            return msgspec.convert(data, self.payload)
+        except msgspec.ValidationError as error:
+            raise InvalidEvent("data", f"is no {self.payload.__name__}: {error}") from error
+
+    @cached_property
+    def _decoder(self) -> msgspec.json.Decoder[Payload]:
+        return msgspec.json.Decoder(self.payload)
+
+
+class Stream:
+    """A category of events, split into partitions; a domain declares its event types in it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.types: dict[str, EventType[Any]] = {}
+        self._upcasters: dict[tuple[str, int], Upcaster] = {}
+
+    def event(
+        self, type: str, *, version: int = 1, subject: str | Callable[[Any], str]
+    ) -> Callable[[type[Payload]], type[Payload]]:
+        """Declare a frozen msgspec Struct as the payload of an event type.
+
+        Raises:
+            DomainInvalid: the payload is no frozen Struct, the type is declared twice, or the subject names no field.
+        """
+
+        def declare(payload: "type[Payload]") -> "type[Payload]":
+            if not payload.__struct_config__.frozen:
+                raise DomainInvalid(
+                    f"the payload of {type}, {payload.__name__}, must be frozen: a fact does not change"
+                )
+            if type in self.types:
+                raise DomainInvalid(f"{type} is declared twice in the stream {self.name}")
+            if version < 1:
+                raise DomainInvalid(f"the version of {type} is {version}; versions are whole numbers from 1 up")
+            declared = EventType(
+                type, payload, stream=self.name, version=version, subject=subject, upcasters=self._upcasters
+            )
+            self.types[type] = declared
+            setattr(payload, _MARK, declared)
+            return payload
+
+        return declare
+
+    def upcaster(self, type: str, *, version: int) -> Callable[[Upcaster], Upcaster]:
+        """Declare how a payload of this version becomes one of the next; the log keeps it as it was written."""
+
+        def declare(upcaster: Upcaster) -> Upcaster:
+            if (type, version) in self._upcasters:
+                raise DomainInvalid(f"two upcasters lead on from version {version} of {type}")
+            self._upcasters[type, version] = upcaster
+            return upcaster
+
+        return declare
+
+    @property
+    def upcasters(self) -> Iterator[tuple[str, int]]:
+        """The type and the version from which each upcaster leads on."""
+        return iter(self._upcasters)
+
+
+def event_type_of(payload: "msgspec.Struct | type[msgspec.Struct]") -> EventType[Any]:
+    """The event type that a Struct, or its class, was declared as.
+
+    Raises:
+        InvalidEvent: it was declared as none.
+    """
+    cls = payload if isinstance(payload, type) else type(payload)
+    declared = cast("EventType[Any] | None", vars(cls).get(_MARK))
+    if declared is None:
+        raise InvalidEvent(
+            "type", f"{cls.__name__} is not declared as an event: decorate it with `@stream.event(type, subject=...)`"
+        )
+    return declared
+
+
+def _loads(data: bytes) -> object:
+    check_json(data)
+    return json.loads(data)
+
+
+def _fields_of(template: str) -> list[str]:
+    return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
