@@ -32,7 +32,7 @@ class ProcessSettings(ServiceSettings, frozen=True, kw_only=True):
     """Where what the stream no longer has can be read, None where this process has no log to read."""
 
 
-async def run_consumer(sink: Sink, settings: ProcessSettings, is_transient: Callable[[BaseException], bool]) -> int:
+async def run_consumer(sink: Sink, settings: ProcessSettings) -> int:
     """Serve a sink until SIGTERM or SIGINT; returns the exit code, as `run_service`.
 
     Raises:
@@ -41,7 +41,7 @@ async def run_consumer(sink: Sink, settings: ProcessSettings, is_transient: Call
     directory = sink.directory if isinstance(sink, OnDisk) else None
     registry = make_registry(sink.name, directory)
     trims = TrimMetrics(registry) if settings.trim else None
-    serving = _Serving(sink, settings, is_transient, PrometheusObserver(sink.name, registry), trims)
+    serving = _Serving(sink, settings, PrometheusObserver(sink.name, registry), trims)
     return await run_service(sink.name, serving, settings, registry)
 
 
@@ -52,12 +52,11 @@ class _Serving:
         self,
         sink: Sink,
         settings: ProcessSettings,
-        is_transient: Callable[[BaseException], bool],
         observer: PrometheusObserver,
         trims: TrimMetrics | None = None,
     ) -> None:
         self.failure: BaseException | None = None
-        self._sink, self._settings, self._is_transient, self._observer = sink, settings, is_transient, observer
+        self._sink, self._settings, self._observer = sink, settings, observer
         self._trims = trims
         self._readers: list[Reader] = []
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=sink.name)
@@ -88,7 +87,6 @@ class _Serving:
                 group,
                 self._settings.reader,
                 self._executor,
-                self._is_transient,
                 self._observer,
                 leader,
                 history,

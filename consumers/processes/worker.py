@@ -27,9 +27,7 @@ class WorkerProcessSettings(ServiceSettings, frozen=True, kw_only=True):
     """Where it can be read what was not finished when Redis lost its state, None where this process has no log."""
 
 
-async def run_worker(
-    handler: Handler, settings: WorkerProcessSettings, is_transient: Callable[[BaseException], bool]
-) -> int:
+async def run_worker(handler: Handler, settings: WorkerProcessSettings) -> int:
     """Work until SIGTERM or SIGINT; returns the exit code, as `run_service`.
 
     Raises:
@@ -37,7 +35,7 @@ async def run_worker(
     """
     registry = make_registry(handler.name, None)
     observer = PrometheusWorkObserver(handler.name, registry)
-    return await run_service(handler.name, _Working(handler, settings, is_transient, observer), settings, registry)
+    return await run_service(handler.name, _Working(handler, settings, observer), settings, registry)
 
 
 class _Working:
@@ -45,11 +43,10 @@ class _Working:
         self,
         handler: Handler,
         settings: WorkerProcessSettings,
-        is_transient: Callable[[BaseException], bool],
         observer: PrometheusWorkObserver,
     ) -> None:
         self.failure: BaseException | None = None
-        self._handler, self._settings, self._is_transient, self._observer = handler, settings, is_transient, observer
+        self._handler, self._settings, self._observer = handler, settings, observer
         self._producer = Producer(
             settings.redis_url,
             partitions=settings.partitions,
@@ -83,9 +80,7 @@ class _Working:
         ]
         log_dir = self._settings.event_log_dir
         history = None if log_dir is None else History(log_dir)
-        self._worker = Worker(
-            self._handler, holds, self._settings.work, self._append, self._is_transient, self._observer, history
-        )
+        self._worker = Worker(self._handler, holds, self._settings.work, self._append, self._observer, history)
         self._running = asyncio.create_task(self._worker.run())
 
         def ended(task: "asyncio.Task[None]") -> None:

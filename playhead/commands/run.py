@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from playhead.checks.redis import warn_of_weakness
-from playhead.projections.failures import is_transient
 from playhead.registry import CONSUMERS, STREAMS, WORKERS, readers_by_stream, work_settings
 from playhead.settings.settings import Servers, Settings, load, servers
 from playhead.streams import telemetry
@@ -61,7 +60,7 @@ def _run_consumer(name: str, settings: Settings, reached: Servers, place: "Servi
         trim=readers_by_stream() if name == "log" else {},
         event_log_dir=settings.event_log_dir,
     )
-    return asyncio.run(run_consumer(CONSUMERS[name](settings, reached), process, is_transient))
+    return asyncio.run(run_consumer(CONSUMERS[name](settings, reached), process))
 
 
 def _run_worker(name: str, settings: Settings, reached: Servers, place: "ServiceSettings") -> int:
@@ -70,7 +69,7 @@ def _run_worker(name: str, settings: Settings, reached: Servers, place: "Service
     work = WorkerProcessSettings(
         **msgspec.structs.asdict(place), work=work_settings(name, settings), event_log_dir=settings.event_log_dir
     )
-    return asyncio.run(run_worker(WORKERS[name](settings, reached), work, is_transient))
+    return asyncio.run(run_worker(WORKERS[name](settings, reached), work))
 
 
 def _run_sweep(settings: Settings, reached: Servers, place: "ServiceSettings") -> int:

@@ -19,7 +19,6 @@ from playhead.consumers.reading.parked import Parked, ParkedEvents
 from playhead.consumers.reading.reader import ReaderSettings
 from playhead.eventlog.reader import read
 from playhead.eventlog.writer import EventLog
-from playhead.projections.failures import is_transient
 from playhead.projections.jobs.json_files.documents import read_event_id
 from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.projections.jobs.table.projection import Jobs
@@ -101,7 +100,7 @@ class Consumer(threading.Thread):
 
     async def _serve(self) -> None:
         broker = make_broker(self._settings.redis_url)
-        serving = _Serving(self.sink, self._settings, is_transient, self.watch, None)
+        serving = _Serving(self.sink, self._settings, self.watch, None)
         serving.start(await connect(broker), on_failure=self._stopping.set)
         self.serving = serving
         await self._stopping.wait()
