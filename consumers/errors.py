@@ -27,6 +27,11 @@ class StateLost(PlayheadError):
 class SinkNotReady(PlayheadError):
     """The sink cannot be opened for now: it is tried again until it can."""
 
+    def __init__(self, problem: str, *, lasting: bool = False) -> None:
+        super().__init__(problem)
+        self.lasting = lasting
+        """Whether it stays so until somebody fixes it."""
+
 
 class TryAgain(PlayheadError):
     """The work cannot be done for now: it is tried again later."""

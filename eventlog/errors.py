@@ -19,8 +19,6 @@ from playhead.streams.positions import Position
 class LogCorrupt(PlayheadError):
     """The log is damaged: run `playhead log verify`, and restore the file from a backup; nothing was changed."""
 
-    lasting = True
-
     def __init__(self, file: Path, line: int | None, position: Position | None, problem: str) -> None:
         place = f"{file}" if line is None else f"{file}, line {line}"
         after = "" if position is None else f" (position {position})"
@@ -57,8 +55,6 @@ class BehindTail(PlayheadError):
 
 class LogWriteFailed(PlayheadError):
     """The disk failed to keep what was written: this process must end, and nothing since is acknowledged."""
-
-    fatal = True
 
     def __init__(self, path: Path, cause: str) -> None:
         super().__init__(f"{path}: {cause}. {type(self).__doc__}")

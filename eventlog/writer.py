@@ -13,12 +13,12 @@ from playhead.eventlog.lines import line_parts
 from playhead.eventlog.recovery import recover
 from playhead.eventlog.seals import seal, sync_directory
 from playhead.eventlog.segments import MANIFEST, PLAIN, SEALED, Segment, partition_directory, stem_of
-from playhead.streams import failpoints
+from playhead.streams import failpoints, failures
 from playhead.streams.domains.discovery import installed
 from playhead.streams.failpoints import Point
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
-from playhead.streams.sinks import PARKED, Batch, Outcome
+from playhead.streams.sinks import PARKED, Batch, Failure, Outcome
 from playhead.streams.storage import disk
 
 SEGMENT_BYTES = 64 * 1024 * 1024
@@ -126,6 +126,16 @@ class EventLog:
         for writer in self._writers.values():
             writer.close()
         self._writers.clear()
+
+    def classify(self, error: Exception) -> Failure:
+        """A disk that failed ends the process; damage lasts until somebody fixes it."""
+        match error:
+            case LogWriteFailed():
+                return "fatal"
+            case LogCorrupt():
+                return "lasting"
+            case _:
+                return failures.classify(error)
 
     def health(self) -> str | None:
         """What an operator must mend, or None."""

@@ -14,7 +14,7 @@ def main() -> None:
         from playhead.terminal.ending import open_standard_streams, run
 
         open_standard_streams()
-        code = run(choose(sys.argv[1:]))
+        code = run(lambda: choose(sys.argv[1:]))
     except KeyboardInterrupt:  # also while modules are loaded
         code = 130
     sys.exit(code)

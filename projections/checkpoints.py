@@ -5,7 +5,7 @@ import psycopg
 from playhead.projections.migrations import require_upgraded
 from playhead.projections.postgres import SQL, Connection, Database
 from playhead.streams import failpoints
-from playhead.streams.errors import PlayheadError
+from playhead.streams.errors import Fenced
 from playhead.streams.failpoints import Point
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
@@ -14,14 +14,6 @@ from playhead.streams.sinks import Batch, Outcome
 _OPEN = (SQL / "checkpoint_open.sql").read_bytes()
 _LOCK = (SQL / "checkpoint_lock.sql").read_bytes()
 _MOVE = (SQL / "checkpoint_move.sql").read_bytes()
-
-
-class Fenced(PlayheadError):
-    """Another process owns this partition with a higher epoch: stop writing to it."""
-
-    def __init__(self, message: str, standing: int) -> None:
-        super().__init__(message)
-        self.standing = standing
 
 
 class Checkpoints:

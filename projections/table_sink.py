@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 from playhead.projections.checkpoints import Checkpoints
+from playhead.projections.failures import classify
 from playhead.projections.postgres import Connection, Database
 from playhead.streams.domains.place import Place
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
-from playhead.streams.sinks import Batch, Outcome
+from playhead.streams.sinks import Batch, Failure, Outcome
 
 
 class TableSink:
@@ -35,6 +36,10 @@ class TableSink:
     def close(self) -> None:
         """Close the connection."""
         self._database.close()
+
+    def classify(self, error: Exception) -> Failure:
+        """Tell trouble of the database from that of an event."""
+        return classify(error)
 
     def _commit(self, batch: Batch, write: Callable[[Connection], None]) -> Outcome:
         """Write and move the checkpoint in one transaction, unless the batch is there already or not ours to write."""

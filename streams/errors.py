@@ -6,6 +6,7 @@
     - InvalidSetting          a value that cannot be used as it stands
     - RedisUnavailable        Redis cannot be reached, or refuses writes for now
         - NotReplicated       fewer replicas than asked for have the event
+    - Fenced                  a newer owner of the partition has opened the sink
     - PartitionsChanged       the number of partitions differs from the one recorded in Redis
     - InvalidPcm              audio that is no whole frames, or out of order
     - MeetingOver             a session that ended cannot go on
@@ -44,6 +45,15 @@ class InvalidSetting(PlayheadError, ValueError):
 
 class RedisUnavailable(PlayheadError):
     """Redis cannot be reached or refuses writes: see that it runs, or set a spool directory."""
+
+
+class Fenced(PlayheadError):
+    """Another process owns this partition with a higher epoch: stop writing to it."""
+
+    def __init__(self, message: str, standing: int) -> None:
+        super().__init__(message)
+        self.standing = standing
+        """The higher epoch."""
 
 
 class PartitionsChanged(PlayheadError):

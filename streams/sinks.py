@@ -14,6 +14,16 @@ Outcome = Literal["applied", "already applied", "fenced"]
 """`fenced`: a newer owner of the partition has opened the sink; this process must stop writing at once."""
 
 
+Failure = Literal["transient", "lasting", "permanent", "fatal"]
+"""What an error of a sink means.
+
+- `transient`: the same call may succeed later. It is tried again with exponential backoff, for ever.
+- `lasting`: the sink itself is in trouble until somebody fixes it, and no event is to blame. The sink is opened again,
+  every 30 seconds.
+- `permanent`: the event is to blame. It is parked.
+- `fatal`: no retry can help in this process. The process ends, with nothing acknowledged since.
+"""
+
 PARKED, RECOVERY = "parked", "recovery"
 
 
@@ -58,7 +68,7 @@ class Sink(Protocol):
         """Make the batch durable, all of it or nothing, idempotently.
 
         Raises:
-            Exception: `playhead.projections.failures` tells transient from permanent ones.
+            Exception: `classify` says what becomes of the batch.
         """
         ...
 
@@ -68,6 +78,13 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Give up locks and connections."""
+        ...
+
+    def classify(self, error: Exception) -> Failure:
+        """What an error of `open`, `apply` or `settle` means.
+
+        `playhead.projections.failures.classify` answers for files, object stores and Postgres.
+        """
         ...
 
 

@@ -17,9 +17,10 @@ from playhead.consumers.reading.lag import Lag
 from playhead.consumers.reading.observer import REASONS, Observer
 from playhead.consumers.reading.trimming import Floor
 from playhead.projections.jobs.result import decode_job_result
+from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.names import Metric
-from playhead.streams.partitions import CATALOGUE, Partition
+from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 from playhead.streams.sinks import Batch
 from playhead.streams.storage import disk
@@ -100,7 +101,8 @@ class PrometheusObserver(Observer):
         self._seconds.labels(*labels).observe(seconds)
         self._last.labels(*labels).set(time.time())
         if self._name != "log":
-            known = CATALOGUE[batch.source.partition.stream]
+            stream = installed().streams.get(batch.source.partition.stream)
+            known = () if stream is None else stream.types
             if skipped := sum(recorded.event.type not in known for recorded in batch.events):
                 self._skipped.labels(*labels).inc(skipped)
         if batch.source.replay is None:

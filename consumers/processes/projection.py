@@ -1,12 +1,10 @@
 """The process of a projection or of the event log: a reader for each partition, and what trims behind them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
-import structlog
 from redis.asyncio import Redis
 
 from playhead.consumers.processes.metrics import PrometheusObserver, TrimMetrics, make_registry
@@ -19,7 +17,6 @@ from playhead.consumers.tasks import end
 from playhead.eventlog.history import History
 from playhead.streams.partitions import Partition
 from playhead.streams.sinks import OnDisk, Sink
-from playhead.streams.telemetry import plain
 
 
 class ProcessSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -32,7 +29,7 @@ class ProcessSettings(ServiceSettings, frozen=True, kw_only=True):
     """Where what the stream no longer has can be read, None where this process has no log to read."""
 
 
-async def run_consumer(sink: Sink, settings: ProcessSettings, is_transient: Callable[[BaseException], bool]) -> int:
+async def run_consumer(sink: Sink, settings: ProcessSettings) -> int:
     """Serve a sink until SIGTERM or SIGINT; returns the exit code, as `run_service`.
 
     Raises:
@@ -40,91 +37,68 @@ async def run_consumer(sink: Sink, settings: ProcessSettings, is_transient: Call
     """
     directory = sink.directory if isinstance(sink, OnDisk) else None
     registry = make_registry(sink.name, directory)
+    observer = PrometheusObserver(sink.name, registry)
     trims = TrimMetrics(registry) if settings.trim else None
-    serving = _Serving(sink, settings, is_transient, PrometheusObserver(sink.name, registry), trims)
-    return await run_service(sink.name, serving, settings, registry)
+    return await run_service(
+        sink.name, lambda client: ConsumerService(sink, settings, client, observer, trims), settings, registry
+    )
 
 
-class _Serving:
+class ConsumerService:
     """The readers of every partition, and what trims behind them."""
 
     def __init__(
         self,
         sink: Sink,
         settings: ProcessSettings,
-        is_transient: Callable[[BaseException], bool],
+        client: Redis,
         observer: PrometheusObserver,
         trims: TrimMetrics | None = None,
     ) -> None:
-        self.failure: BaseException | None = None
-        self._sink, self._settings, self._is_transient, self._observer = sink, settings, is_transient, observer
+        self._sink, self._settings, self._client, self._observer = sink, settings, client, observer
         self._trims = trims
-        self._readers: list[Reader] = []
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=sink.name)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._readers: list[Reader] = []
+        owner = owner_name()
+        history = None if settings.event_log_dir is None else History(settings.event_log_dir)
+        for partition in self._partitions(sink.streams):
+            group = Group(client, sink.name, partition, owner=owner, lease=settings.reader.lease)
+            leader = self._readers[0] if sink.exclusive and self._readers else None
+            self._readers.append(Reader(sink, group, settings.reader, self._executor, observer, leader, history))
 
     def problems(self) -> list[str]:
         """Why this process is not ready: a line for each partition that is not served as it should be."""
-        if self.failure is not None:
-            return [plain(self.failure)]
-        if not self._readers:
-            return ["not started yet"]
         found = [f"{reader.partition}: {reader.problem}" for reader in self._readers if reader.problem is not None]
         if isinstance(self._sink, OnDisk) and any(reader.serving for reader in self._readers):
             found += filter(None, [self._sink.health()])
         return found
 
-    def start(self, client: Redis, on_failure: Callable[[], None]) -> None:
-        owner = owner_name()
-        history = None if self._settings.event_log_dir is None else History(self._settings.event_log_dir)
-        partitions = [
-            Partition(stream, number) for stream in self._sink.streams for number in range(self._settings.partitions)
-        ]
-        for partition in partitions:
-            group = Group(client, self._sink.name, partition, owner=owner, lease=self._settings.reader.lease)
-            leader = self._readers[0] if self._sink.exclusive and self._readers else None
-            reader = Reader(
-                self._sink,
-                group,
-                self._settings.reader,
-                self._executor,
-                self._is_transient,
-                self._observer,
-                leader,
-                history,
-            )
-            self._readers.append(reader)
-        reading = asyncio.create_task(_serve_all(self._readers))
-        self._tasks.append(reading)
-        self._tasks.append(asyncio.create_task(keep_known(client, self._readers, self._observer.lag)))
+    async def run(self) -> None:
+        """Read every partition until stopped, and trim behind it."""
+        beside = [asyncio.create_task(keep_known(self._client, self._readers, self._observer.lag))]
         if self._trims is not None:
             groups = {
-                Partition(stream, number): names
+                partition: names
                 for stream, names in self._settings.trim.items()
-                for number in range(self._settings.partitions)
+                for partition in self._partitions((stream,))
             }
-            self._tasks.append(asyncio.create_task(keep_trimmed(client, groups, self._trims.trimmed)))
+            beside.append(asyncio.create_task(keep_trimmed(self._client, groups, self._trims.trimmed)))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for reader in self._readers:
+                    group.create_task(reader.run())
+        finally:
+            await end(*beside)
 
-        def ended(task: "asyncio.Task[None]") -> None:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                self.failure = error
-                on_failure()
-                structlog.get_logger().critical("consumer failed", projection=self._sink.name, exc_info=error)
-
-        reading.add_done_callback(ended)
-
-    async def stop(self) -> None:
-        """Before the broker goes: let every reader finish its batch and give its lease back."""
+    def stop(self) -> None:
+        """Let every reader finish its batch and give its lease back."""
         for reader in self._readers:
             reader.stop()
-        reading, *others = self._tasks
-        await end(*others)
-        await asyncio.wait([reading])
+
+    def close(self) -> None:
+        """Give up the sink."""
         self._executor.shutdown()
         self._sink.close()
 
-
-async def _serve_all(readers: Sequence[Reader]) -> None:
-    async with asyncio.TaskGroup() as group:
-        for reader in readers:
-            group.create_task(reader.run())
+    def _partitions(self, streams: tuple[str, ...]) -> list[Partition]:
+        return [Partition(stream, number) for stream in streams for number in range(self._settings.partitions)]

@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from playhead.consumers.errors import AddressTaken
 from playhead.consumers.processes.broker import connect, make_broker
 from playhead.streams.redis.connections import DEFAULT_TIMEOUT
+from playhead.streams.telemetry import plain
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,20 +36,62 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
 class Service(Protocol):
     """What a process does between its start and its end."""
 
-    failure: BaseException | None
-    """What no retry can mend, once it happened."""
-
     def problems(self) -> list[str]:
         """Why the process is not ready, a line each."""
         ...
 
-    def start(self, client: Redis, on_failure: Callable[[], None]) -> None:
-        """Begin, now that Redis can be asked."""
+    async def run(self) -> None:
+        """Work until stopped.
+
+        Raises:
+            Exception: what no retry can mend.
+        """
         ...
 
-    async def stop(self) -> None:
-        """Finish what is in hand, while Redis can still be asked."""
+    def stop(self) -> None:
+        """Let `run` finish what is in hand and return; it may not have begun yet."""
         ...
+
+    def close(self) -> None:
+        """Let go of what is held, once `run` has returned."""
+        ...
+
+
+class Supervisor:
+    """Runs a service in a task of its own, and knows what became of it."""
+
+    def __init__(self, name: str) -> None:
+        self.failure: Exception | None = None
+        """What no retry can mend, once it happened."""
+        self._name = name
+        self._service: Service | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    def problems(self) -> list[str]:
+        """Why the process is not ready, a line each."""
+        if self.failure is not None:
+            return [plain(self.failure)]
+        return ["not started yet"] if self._service is None else self._service.problems()
+
+    def start(self, service: Service, on_failure: Callable[[], None]) -> None:
+        """Begin, now that Redis can be asked."""
+        self._service = service
+        self._running = asyncio.create_task(self._run(service, on_failure))
+
+    async def stop(self) -> None:
+        """Let it finish what is in hand, while Redis can still be asked."""
+        if self._service is not None and self._running is not None:
+            self._service.stop()
+            await asyncio.wait([self._running])
+            self._service.close()
+
+    async def _run(self, service: Service, on_failure: Callable[[], None]) -> None:
+        try:
+            await service.run()
+        except Exception as error:  # noqa: BLE001  # whatever it is, it ends the process
+            self.failure = error
+            on_failure()
+            structlog.get_logger().critical("consumer failed", projection=self._name, exc_info=error)
 
 
 def owner_name() -> str:
@@ -56,8 +99,10 @@ def owner_name() -> str:
     return f"{socket.gethostname()}/{os.getpid()}/{os.urandom(4).hex()}"
 
 
-async def run_service(name: str, service: Service, settings: ServiceSettings, registry: CollectorRegistry) -> int:
-    """Run a consumer until SIGTERM or SIGINT; returns the exit code.
+async def run_service(
+    name: str, make: Callable[[Redis], Service], settings: ServiceSettings, registry: CollectorRegistry
+) -> int:
+    """Make a service once Redis can be asked, and run it until SIGTERM or SIGINT; returns the exit code.
 
     0 after a stop that was asked for, with the work in hand finished; 1 after a failure that a restart may mend.
 
@@ -68,14 +113,15 @@ async def run_service(name: str, service: Service, settings: ServiceSettings, re
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     broker = make_broker(settings.redis_url, settings.redis_timeout)
+    supervisor = Supervisor(name)
 
     @get
     async def live(_: dict[str, Any]) -> AsgiResponse:
-        return AsgiResponse(b"failed\n" if service.failure else b"ok\n", 500 if service.failure else 200)
+        return AsgiResponse(b"failed\n" if supervisor.failure else b"ok\n", 500 if supervisor.failure else 200)
 
     @get
     async def ready(_: dict[str, Any]) -> AsgiResponse:
-        problems = await asyncio.to_thread(service.problems)
+        problems = await asyncio.to_thread(supervisor.problems)
         return AsgiResponse("".join(f"{line}\n" for line in problems or ["ok"]).encode(), 503 if problems else 200)
 
     app = AsgiFastStream(
@@ -86,14 +132,14 @@ async def run_service(name: str, service: Service, settings: ServiceSettings, re
     server = _Server(name, uvicorn.Config(app, log_config=None, lifespan="on"))
 
     async def start() -> None:
-        service.start(await connect(broker), on_failure=server.ask_to_stop)
+        supervisor.start(make(await connect(broker)), on_failure=server.ask_to_stop)
 
     app.after_startup(start)
-    app.on_shutdown(service.stop)
+    app.on_shutdown(supervisor.stop)
     for sign in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sign, server.ask_to_stop)
     await server.serve([listening])
-    return 1 if service.failure or not server.started else 0
+    return 1 if supervisor.failure or not server.started else 0
 
 
 class _Server(uvicorn.Server):

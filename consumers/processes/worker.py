@@ -1,22 +1,20 @@
 """The process of a worker."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import structlog
 from redis.asyncio import Redis
 
 from playhead.consumers.processes.metrics import make_registry
 from playhead.consumers.processes.service import ServiceSettings, owner_name, run_service
 from playhead.consumers.work.holds import Holds
 from playhead.consumers.work.metrics import PrometheusWorkObserver
-from playhead.consumers.work.worker import Handler, Worker, WorkerSettings
+from playhead.consumers.work.worker import Handler, Worker, WorkerSettings, WorkObserver
 from playhead.eventlog.history import History
 from playhead.streams.appending.producer import Producer
 from playhead.streams.events import Event
 from playhead.streams.partitions import Partition
-from playhead.streams.telemetry import plain
 
 
 class WorkerProcessSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -27,9 +25,7 @@ class WorkerProcessSettings(ServiceSettings, frozen=True, kw_only=True):
     """Where it can be read what was not finished when Redis lost its state, None where this process has no log."""
 
 
-async def run_worker(
-    handler: Handler, settings: WorkerProcessSettings, is_transient: Callable[[BaseException], bool]
-) -> int:
+async def run_worker(handler: Handler, settings: WorkerProcessSettings) -> int:
     """Work until SIGTERM or SIGINT; returns the exit code, as `run_service`.
 
     Raises:
@@ -37,70 +33,46 @@ async def run_worker(
     """
     registry = make_registry(handler.name, None)
     observer = PrometheusWorkObserver(handler.name, registry)
-    return await run_service(handler.name, _Working(handler, settings, is_transient, observer), settings, registry)
+    return await run_service(
+        handler.name, lambda client: WorkerService(handler, settings, client, observer), settings, registry
+    )
 
 
-class _Working:
+class WorkerService:
+    """A worker on every partition, and the producer of its outcomes."""
+
     def __init__(
-        self,
-        handler: Handler,
-        settings: WorkerProcessSettings,
-        is_transient: Callable[[BaseException], bool],
-        observer: PrometheusWorkObserver,
+        self, handler: Handler, settings: WorkerProcessSettings, client: Redis, observer: WorkObserver
     ) -> None:
-        self.failure: BaseException | None = None
-        self._handler, self._settings, self._is_transient, self._observer = handler, settings, is_transient, observer
         self._producer = Producer(
             settings.redis_url,
             partitions=settings.partitions,
             timeout=settings.redis_timeout,
             allow_insecure=True,  # whoever made the settings has looked
         )
-        self._worker: Worker | None = None
-        self._running: asyncio.Task[None] | None = None
-
-    def problems(self) -> list[str]:
-        """Why this process is not ready."""
-        if self.failure is not None:
-            return [plain(self.failure)]
-        if self._worker is None:
-            return ["not started yet"]
-        return [self._worker.problem] if self._worker.problem else []
-
-    def start(self, client: Redis, on_failure: Callable[[], None]) -> None:
         owner = owner_name()
         holds = [
-            Holds(
-                client,
-                self._handler.name,
-                Partition(stream, number),
-                self._handler.types,
-                owner=owner,
-                hold=self._settings.work.hold,
-            )
-            for stream in self._handler.streams
-            for number in range(self._settings.partitions)
+            Holds(client, handler.name, Partition(stream, number), handler.types, owner=owner, hold=settings.work.hold)
+            for stream in handler.streams
+            for number in range(settings.partitions)
         ]
-        log_dir = self._settings.event_log_dir
-        history = None if log_dir is None else History(log_dir)
-        self._worker = Worker(
-            self._handler, holds, self._settings.work, self._append, self._is_transient, self._observer, history
-        )
-        self._running = asyncio.create_task(self._worker.run())
+        history = None if settings.event_log_dir is None else History(settings.event_log_dir)
+        self._worker = Worker(handler, holds, settings.work, self._append, observer, history)
 
-        def ended(task: "asyncio.Task[None]") -> None:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                self.failure = error
-                on_failure()
-                structlog.get_logger().critical("consumer failed", projection=self._handler.name, exc_info=error)
+    def problems(self) -> list[str]:
+        """Why no entry can be taken."""
+        return [self._worker.problem] if self._worker.problem else []
 
-        self._running.add_done_callback(ended)
+    async def run(self) -> None:
+        """Work until stopped."""
+        await self._worker.run()
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Let the work in hand finish, within its grace."""
-        if self._worker is not None and self._running is not None:
-            self._worker.stop()
-            await asyncio.wait([self._running])
+        self._worker.stop()
+
+    def close(self) -> None:
+        """Close the producer's connection."""
         self._producer.close()
 
     async def _append(self, events: Sequence[Event]) -> None:

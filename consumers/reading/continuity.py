@@ -63,10 +63,6 @@ class Feeding(Protocol):
         """Be unhealthy for a moment."""
         ...
 
-    def is_transient(self, error: BaseException) -> bool:
-        """Whether the same call may succeed later."""
-        ...
-
 
 class Continuity:
     """Knows which entry must come next, and what to do where another one comes."""
@@ -258,11 +254,15 @@ class Continuity:
         try:
             outcome = await self._feeding.call(partial(self._sink.apply, batch))
         except Exception as error:
-            if self._feeding.is_transient(error):
-                raise SinkNotReady(str(error)) from error
-            if getattr(error, "fatal", False):
-                raise
-            return  # it was parked when it came the first time
+            match self._sink.classify(error):
+                case "transient":
+                    raise SinkNotReady(str(error)) from error
+                case "lasting":
+                    raise SinkNotReady(str(error), lasting=True) from error
+                case "fatal":
+                    raise
+                case "permanent":
+                    return  # it was parked when it came the first time
         if outcome == "fenced":
             raise LeaseLost(str(self._partition))
 

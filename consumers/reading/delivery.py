@@ -46,10 +46,6 @@ class Delivering(Protocol):
         """Be healthy: the sink took a batch, and its next trouble is another one."""
         ...
 
-    def is_transient(self, error: BaseException) -> bool:
-        """Whether the same call may succeed later."""
-        ...
-
 
 class Delivery:
     """Brings the entries of one partition, and of the replays into it, to one sink."""
@@ -177,14 +173,16 @@ class Delivery:
                 break
             except Exception as error:
                 self._observe.failed(batch, perf_counter() - started, error)
-                if getattr(error, "fatal", False):
-                    raise
-                if getattr(error, "lasting", False):  # the sink's own trouble: no event is to blame
-                    raise SinkNotReady(plain(error)) from error
-                if not self._reader.is_transient(error):
-                    await self._split(key, pairs, error)
-                    return
-                await self._reader.rest(error, batch.events[0])
+                match self._sink.classify(error):
+                    case "fatal":
+                        raise
+                    case "lasting":
+                        raise SinkNotReady(plain(error), lasting=True) from error
+                    case "permanent":
+                        await self._split(key, pairs, error)
+                        return
+                    case "transient":
+                        await self._reader.rest(error, batch.events[0])
         if outcome == "fenced":
             raise LeaseLost(str(self._partition))
         self._reader.recover()

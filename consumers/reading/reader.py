@@ -26,7 +26,7 @@ from playhead.eventlog.errors import LogCorrupt
 from playhead.eventlog.history import History
 from playhead.streams import failpoints
 from playhead.streams.entries import RawEntry
-from playhead.streams.errors import PlayheadError
+from playhead.streams.errors import Fenced, PlayheadError
 from playhead.streams.events import Recorded
 from playhead.streams.failpoints import Point
 from playhead.streams.partitions import Partition
@@ -70,7 +70,6 @@ class Reader:
         group: Group,
         settings: ReaderSettings,
         executor: Executor,
-        is_transient: Callable[[BaseException], bool],
         observe: Observer,
         leader: "Reader | None" = None,
         history: History | None = None,
@@ -79,7 +78,7 @@ class Reader:
         self.serving = False
         self._leader = leader
         self._sink, self._group, self._settings = sink, group, settings
-        self._executor, self._is_transient, self._observe = executor, is_transient, observe
+        self._executor, self._observe = executor, observe
         self.name = sink.name
         self.partition: Partition = group.partition
         self._live = group.partition.key
@@ -113,10 +112,6 @@ class Reader:
     def cursor(self) -> Position:
         """Up to where the sink has everything of the live stream."""
         return self._delivery.cursor
-
-    def is_transient(self, error: BaseException) -> bool:
-        """Whether the same call may succeed later."""
-        return self._is_transient(error)
 
     def stop(self) -> None:
         """Finish the batch in hand, then return from `run`."""
@@ -156,9 +151,9 @@ class Reader:
                 self._log.warning("redis unavailable", error=self._problem, retry_in_seconds=round(wait, 1))
                 await self._pause(wait)
 
-    async def _not_ready(self, error: PlayheadError) -> None:
+    async def _not_ready(self, error: SinkNotReady | LogCorrupt) -> None:
         """Wait, long at once for what only a person can mend."""
-        lasting = getattr(error.__cause__ or error, "lasting", False)
+        lasting = error.lasting if isinstance(error, SinkNotReady) else True
         wait = _LASTING_DELAY if lasting else self._backoff.next()
         self.healthy = False
         self._problem = str(error)
@@ -217,10 +212,12 @@ class Reader:
         try:
             return await self.call(lambda: self._sink.open(self.partition, self._group.epoch))
         except Exception as error:
-            if getattr(error, "fatal", False) or not (isinstance(error, PlayheadError) or self._is_transient(error)):
+            failure = self._sink.classify(error)
+            # No event is to blame yet. An error of ours says what to do, so it waits for somebody who does it.
+            if failure == "fatal" or (failure == "permanent" and not isinstance(error, PlayheadError)):
                 raise
-            self._epoch_seen = getattr(error, "standing", 0)
-            raise SinkNotReady(plain(error)) from error
+            self._epoch_seen = error.standing if isinstance(error, Fenced) else 0
+            raise SinkNotReady(plain(error), lasting=failure == "lasting") from error
 
     async def _read_on(self, renewal: "asyncio.Task[None]") -> None:
         looked_for_replays = 0.0

@@ -19,11 +19,13 @@ from playhead.consumers.work.holds import Held, Holds
 from playhead.consumers.work.recovery import WAITING, WorkRecovery
 from playhead.eventlog.errors import LogCorrupt
 from playhead.eventlog.history import History
+from playhead.projections.failures import classify
 from playhead.streams.entries import RawEntry, decode
 from playhead.streams.errors import InvalidEvent, RedisUnavailable
 from playhead.streams.events import Event, Payload, Recorded, new_event
 from playhead.streams.partitions import Partition
 from playhead.streams.redis.refusals import AWAY, is_passing
+from playhead.streams.sinks import Failure
 from playhead.streams.telemetry import about
 
 _Result = TypeVar("_Result")
@@ -120,7 +122,8 @@ class Handler(Protocol):
 
         Raises:
             TryAgain: later.
-            Exception: a transient one means later too, any other that this event will never do.
+            Exception: one that `playhead.projections.failures.classify` calls transient means later too, any other
+                that this event will never do.
         """
         ...
 
@@ -138,7 +141,6 @@ class Worker:
         holds: Sequence[Holds],
         settings: WorkerSettings,
         append: Callable[[Sequence[Event]], Awaitable[None]],
-        is_transient: Callable[[BaseException], bool],
         observe: "WorkObserver",
         history: History | None = None,
     ) -> None:
@@ -146,7 +148,7 @@ class Worker:
         self._handler, self._settings, self._append = handler, settings, append
         self._holds = [one for partition in holds for one in (partition, partition.again())]
         self._recoveries = {one: WorkRecovery(handler, one, history) for one in holds}
-        self._is_transient, self._observe = is_transient, observe
+        self._observe = observe
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._in_hand: dict[asyncio.Task[None], tuple[Holds, RawEntry]] = {}
         self._ending: set[bytes] = set()
@@ -297,7 +299,7 @@ class Worker:
         return Task(self._handler.name, recorded, held.attempt, append_patiently, listen, wake)
 
     async def _failed(self, holds: Holds, held: Held, task: Task, error: Exception, log: Any) -> None:
-        passing = isinstance(error, TryAgain | RedisUnavailable) or self._is_transient(error)
+        passing = _classify(error) == "transient"
         said = type(error).__name__  # the message may quote the payload
         counts = not isinstance(error, TryAgain) or error.counts
         if passing and (held.attempt < self._settings.max_attempts or not counts):
@@ -384,6 +386,10 @@ class WorkObserver:
 
     def lost(self, partition: Partition) -> None:
         """An entry that was pending is gone from the stream."""
+
+
+def _classify(error: Exception) -> Failure:
+    return "transient" if isinstance(error, TryAgain | RedisUnavailable) else classify(error)
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:

@@ -12,7 +12,7 @@ from playhead.streams.storage.file_tree import Skipped
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A file that holds an event; its name is relative to the directory. `failed` ones are taken only when asked for."""
+    """A file that holds an event, by its name relative to the directory; `failed` ones are taken only if asked for."""
 
     name: str
     event_id: str

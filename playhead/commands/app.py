@@ -8,23 +8,13 @@ from collections.abc import Sequence
 
 from cyclopts import App, Parameter
 
-app = App(
-    name="playhead",
-    help="Records what background jobs did, for ever, and derives everything else from it.",
-    help_epilogue="Start with `playhead demo`, or `playhead up` and `playhead append --help`. Exit codes: 0 done, 1 "
-    "failed, 2 usage, 3 a server cannot be reached, 4 data corrupt, 5 not caught up, 130 interrupted.",
-    help_format="markdown",
-    default_parameter=Parameter(negative=()),
-)
+from playhead.streams.domains.discovery import installed
+from playhead.streams.errors import DomainsCollide
 
-COMMANDS = {
+CORE = {
     "append": (
         "playhead.commands.append:append",
         "Append one event, or without TYPE one for each JSON line on stdin; prints the position of each.",
-    ),
-    "capture": (
-        "playhead.content.capture:capture",
-        "Record scraped content: a file, stdin as -, or each file below a directory; prints the position of each.",
     ),
     "spool": (
         "playhead.commands.spool:spool",
@@ -46,19 +36,12 @@ COMMANDS = {
         "playhead.commands.verify:verify",
         "Prove that every logged event reached every projection, and name what is missing or wrong.",
     ),
-    "publish": (
-        "playhead.organizations.publish:publish",
-        "Write the data set: organizations as SQLite, NDJSON and GeoJSON, the daily files, and pages of counts.",
-    ),
     "log": ("playhead.commands.log:log_app", "The event log by itself."),
     "replay": (
         "playhead.commands.replay:replay_app",
         "Replay the log, or the recorder's JSON files; files whose events the log lacks are imported, once.",
     ),
-    "archives": ("playhead.content.archives:archives_app", "Captured content, as the projection `archives` keeps it."),
     "parked": ("playhead.commands.parked:parked_app", "Events that a consumer set aside after they failed for good."),
-    "recordings": ("playhead.recordings.commands:recordings_app", "Meetings, their chunks and their recordings."),
-    "organizations": ("playhead.organizations.commands:organizations_app", "Organizations that job results speak of."),
     "config": ("playhead.commands.config:config_app", "Every setting and where it came from."),
     "db": ("playhead.commands.db:db_app", "The database of the projections."),
     "up": (
@@ -69,14 +52,43 @@ COMMANDS = {
     "run": ("playhead.commands.run:run", "Run one consumer or worker process until it is told to stop."),
     "env": ("playhead.commands.config:env", "Print the URLs of the servers, passwords and all, for eval."),
 }
-"""Where each command is, and its first sentence for the list of all."""
+"""Where each command of core is, and its first sentence for the list of all."""
 
-for _name, (_path, _summary) in COMMANDS.items():
-    app.command(_path, name=_name, help=_summary)
+
+def listed() -> dict[str, tuple[str, str]]:
+    """Where each command of core and of the domains is, and its first sentence for the list of all.
+
+    Raises:
+        DomainsCollide: a domain declares a command of core.
+    """
+    declared = installed().commands
+    if taken := CORE.keys() & declared.keys():
+        raise DomainsCollide(f"{', '.join(sorted(taken))} is a command of Playhead itself: rename that of the domain")
+    return CORE | {name: (command.target, command.help) for name, command in declared.items()}
+
+
+def make_app() -> App:
+    """The command line, with every command of core and of the domains.
+
+    Raises:
+        PlayheadError: a domain cannot be loaded, or two declare the same name.
+    """
+    app = App(
+        name="playhead",
+        help="Records what background jobs did, for ever, and derives everything else from it.",
+        help_epilogue="Start with `playhead demo`, or `playhead up` and `playhead append --help`. Exit codes: 0 done, 1 "
+        "failed, 2 usage, 3 a server cannot be reached, 4 data corrupt, 5 not caught up, 130 interrupted.",
+        help_format="markdown",
+        default_parameter=Parameter(negative=()),
+    )
+    for name, (path, summary) in listed().items():
+        app.command(path, name=name, help=summary)
+    return app
 
 
 def choose(tokens: Sequence[str]) -> App:
     """Load the command that is typed, where one is, so that its help says all that its docstring says."""
+    app = make_app()
     names, chain, _ = app.parse_commands(tokens)
     for name, command in zip(names, chain[1:], strict=True):
         if not name.startswith("-"):
@@ -84,7 +96,7 @@ def choose(tokens: Sequence[str]) -> App:
     return app
 
 
-def commands(group: App = app) -> dict[str, App]:
+def commands(group: App) -> dict[str, App]:
     """Every command below a group that does something, by what one types."""
     found: dict[str, App] = {}
     for name in group:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from playhead.checks.redis import warn_of_weakness
-from playhead.projections.failures import is_transient
 from playhead.settings.core import BATCH
 from playhead.settings.servers import Servers, servers
 from playhead.settings.settings import Settings, load
@@ -66,7 +65,7 @@ def _run_consumer(name: str, settings: Settings, reached: Servers, place: "Servi
         trim=installed().readers if name == LOG else {},
         event_log_dir=settings.event_log_dir,
     )
-    return asyncio.run(run_consumer(make_sink(name, settings, reached), process, is_transient))
+    return asyncio.run(run_consumer(make_sink(name, settings, reached), process))
 
 
 def _run_worker(name: str, settings: Settings, reached: Servers, place: "ServiceSettings") -> int:
@@ -75,7 +74,7 @@ def _run_worker(name: str, settings: Settings, reached: Servers, place: "Service
     work = WorkerProcessSettings(
         **msgspec.structs.asdict(place), work=work_settings(name, settings), event_log_dir=settings.event_log_dir
     )
-    return asyncio.run(run_worker(make_handler(name, settings, reached), work, is_transient))
+    return asyncio.run(run_worker(make_handler(name, settings, reached), work))
 
 
 def _run_clock(name: str, settings: Settings, reached: Servers, place: "ServiceSettings") -> int:

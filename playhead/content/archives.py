@@ -71,7 +71,7 @@ def list_archives(
     first, end = moment("--since", since), moment("--until", until)
     found = [
         ArchiveShown(name, format_time(named.moment), named.scraper_id, size)
-        for name, named, size in _listed(Objects(load(data_dir).archive_dir))
+        for name, named, size in _listed(Objects(load(data_dir)[ARCHIVE_DIR]))
         if scraper in {None, named.scraper_id}
         and (first is None or named.moment >= first)
         and (end is None or named.moment < end)
@@ -97,7 +97,7 @@ def show(name: str, /, *, content: bool = False, data_dir: DataDir = None, json:
     Example:
         playhead archives show 20250809_063658_city_list.6f0f60b3c6f1.tar.gz --content
     """
-    data = Objects(load(data_dir).archive_dir).get(name) if parse_name(name) else None
+    data = Objects(load(data_dir)[ARCHIVE_DIR]).get(name) if parse_name(name) else None
     if data is None:
         say(f"there is no archive {name}; `playhead archives list` shows what there is")
         return FAILED

@@ -18,10 +18,10 @@ recordings = Domain("recordings", migrations="../projections/recordings/migratio
 recordings.stream(stream)
 
 RECORDINGS_DIR = recordings.directory(
-    "PLAYHEAD_RECORDINGS_DIR", "recordings", "Audio of meetings, of recorders and workers alike.", title="recordings"
+    "PLAYHEAD_RECORDINGS_DIR", "recordings", "Audio of meetings, for recorders and workers.", title="recordings"
 )
 FFMPEG = recordings.setting(
-    "PLAYHEAD_FFMPEG", "", "The ffmpeg that workers run; that of `imageio-ffmpeg` if it is not set.", read=optional_path
+    "PLAYHEAD_FFMPEG", "", "The ffmpeg that workers run; if empty, that of imageio-ffmpeg.", read=optional_path
 )
 TRANSCODE_SECONDS = recordings.setting(
     "PLAYHEAD_TRANSCODE_SECONDS", 60, "Time that ffmpeg has for one chunk.", read=number(1)
@@ -62,7 +62,7 @@ recordings.worker(
     lacks="playhead.recordings.workers:lacks_ffmpeg",
     max_attempts=20,  # it waits for others by trying again
 )
-recordings.clock("sweep", "playhead.recordings.workers:sweep", every=SWEEP_SECONDS)
+recordings.clock("sweep", "playhead.recordings.sweeping:sweep", every=3600)
 recordings.command("playhead.recordings.commands:recordings_app", help="Meetings, their chunks and their recordings.")
 recordings.extend("check", "playhead.recordings.checks:check_ffmpeg")
 recordings.extend("demo", "playhead.recordings.demo:record_a_meeting")

@@ -1,4 +1,4 @@
-"""URLs of servers: refused where a library would refuse them later with a message that quotes them, or if not secure."""
+"""URLs of servers: refused here, as a library would refuse them later with a message that quotes them."""
 
 import re
 from urllib.parse import quote, urlsplit

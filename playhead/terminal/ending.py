@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
@@ -10,10 +11,10 @@ from playhead.terminal.exit_codes import DONE, FAILED, INTERRUPTED, PIPE_CLOSED,
 from playhead.terminal.output import one_line
 
 
-def run(app: App) -> int:
-    """Run the command line and give its exit code; an unexpected error rises, with its traceback."""
+def run(make: Callable[[], App]) -> int:
+    """Make the command line and run it; gives its exit code. An unexpected error rises, with its traceback."""
     try:
-        code = app(result_action="return_value", exit_on_error=False, print_error=False)
+        code = make()(result_action="return_value", exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -10,7 +10,16 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from playhead.embedded.errors import EmbeddedServerError
 from playhead.eventlog.errors import LogCorrupt
 from playhead.settings.errors import ServersNotRunning
-from playhead.streams.errors import InvalidEvent, InvalidSetting, PlayheadError, RedisUnavailable, StoreUnavailable
+from playhead.streams.errors import (
+    DomainInvalid,
+    DomainNotLoaded,
+    DomainsCollide,
+    InvalidEvent,
+    InvalidSetting,
+    PlayheadError,
+    RedisUnavailable,
+    StoreUnavailable,
+)
 from playhead.terminal.exit_codes import CORRUPT, FAILED, UNREACHABLE, USAGE
 from playhead.terminal.output import one_line
 
@@ -28,7 +37,7 @@ def exit_code(error: BaseException) -> int:
             return UNREACHABLE
         case LogCorrupt():
             return CORRUPT
-        case InvalidEvent() | InvalidSetting():
+        case InvalidEvent() | InvalidSetting() | DomainNotLoaded() | DomainsCollide() | DomainInvalid():
             return USAGE
         case _:
             return FAILED

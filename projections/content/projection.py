@@ -7,10 +7,11 @@ from pathlib import Path
 from playhead.projections.content.archive import archive_name, make_archive
 from playhead.projections.content.captured import decode_captured
 from playhead.projections.content.levels import DEFAULT_LEVEL
+from playhead.projections.failures import classify
 from playhead.streams.content.events import CAPTURED
 from playhead.streams.events import Event
 from playhead.streams.partitions import Partition
-from playhead.streams.sinks import Batch, Outcome
+from playhead.streams.sinks import Batch, Failure, Outcome
 from playhead.streams.storage import disk
 from playhead.streams.storage.blobs import Blobs
 from playhead.streams.storage.objects import Objects, Staged
@@ -75,6 +76,10 @@ class Archives:
     def close(self) -> None:
         """Let go of the threads."""
         self._pool.shutdown()
+
+    def classify(self, error: Exception) -> Failure:
+        """Tell trouble of the storage from that of an event."""
+        return classify(error)
 
     def health(self) -> str | None:
         """What an operator must mend, or None."""

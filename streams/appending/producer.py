@@ -14,10 +14,11 @@ from playhead.streams.appending.appender import Appender, AppendSettings, replic
 from playhead.streams.appending.flusher import Flusher
 from playhead.streams.appending.spool import Spool
 from playhead.streams.content.events import capture_event
+from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidSetting, RedisUnavailable
 from playhead.streams.events import DEFAULT_SIZE_LIMIT, Event, check, new_event
 from playhead.streams.names import ProducerVariable
-from playhead.streams.partitions import Partition, partition_of, stream_of
+from playhead.streams.partitions import Partition, partition_of
 from playhead.streams.positions import Position
 from playhead.streams.redis.connections import DEFAULT_TIMEOUT, FORMS, RedisAddress, connect
 from playhead.streams.redis.exposure import redis_exposure
@@ -210,7 +211,7 @@ class Producer:
         """Append, and note each position as soon as it is known."""
         by_partition: defaultdict[Partition, list[int]] = defaultdict(list)
         for index, event in enumerate(events):
-            by_partition[partition_of(stream_of(event.type), event.subject, self.partitions)].append(index)
+            by_partition[partition_of(installed().stream_of(event.type), event.subject, self.partitions)].append(index)
         for partition, indexes in by_partition.items():
             for batch in _batches(events, indexes):
                 with sending(partition, [events[index] for index in batch]) as traced:

@@ -1,4 +1,4 @@
-"""The stream `documents`: crawls, the documents they found, and their processing. Readers keep what they do not know of a payload."""
+"""The stream `documents`: crawls, the documents they found, and their processing."""
 
 import msgspec
 

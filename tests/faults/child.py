@@ -10,7 +10,6 @@ from playhead.consumers.reading.reader import ReaderSettings
 from playhead.consumers.work.worker import Task, WorkerSettings
 from playhead.eventlog.writer import EventLog
 from playhead.projections.content.projection import Archives
-from playhead.projections.failures import is_transient
 from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.projections.jobs.table.projection import Jobs
 from playhead.projections.organizations.projection import Organizations
@@ -29,7 +28,7 @@ async def serve(spec: Spec) -> int:
         return await studio.serve(spec)
     if spec.sink == WORKER:
         work = WorkerSettings(hold=spec.lease, first_delay=0.01, max_attempts=1000)
-        return await run_worker(Enrich(), WorkerProcessSettings(redis_url=spec.redis, work=work), is_transient)
+        return await run_worker(Enrich(), WorkerProcessSettings(redis_url=spec.redis, work=work))
     settings = ProcessSettings(
         redis_url=spec.redis,
         partitions=spec.partitions,
@@ -37,7 +36,7 @@ async def serve(spec: Spec) -> int:
         event_log_dir=Path(spec.directory) / "eventlog" if spec.recovering else None,
     )
     sink = make_sink(spec)
-    return await run_consumer(sink if spec.poison is None else Poisoned(sink, spec.poison), settings, is_transient)
+    return await run_consumer(sink if spec.poison is None else Poisoned(sink, spec.poison), settings)
 
 
 def make_sink(spec: Spec) -> Sink:

@@ -31,7 +31,6 @@ from playhead.consumers.work.worker import Task
 from playhead.eventlog.history import History
 from playhead.eventlog.reader import read
 from playhead.eventlog.writer import EventLog
-from playhead.projections.failures import is_transient
 from playhead.projections.jobs.json_files.documents import read_event_id
 from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.streams.appending.producer import Producer
@@ -54,8 +53,6 @@ POINTS = (None, "before apply", "after apply", "after advance")
 
 class Killed(Exception):
     """The process is gone, with all that it had not written."""
-
-    fatal = True
 
 
 class Violated(AssertionError):
@@ -85,7 +82,7 @@ class Scribe:
 
 def make_mortal(sink: Sink, point: str | None, seen: set[str]) -> None:
     """Let the process of a sink die at a point; `seen` gets the ids of the events that were applied."""
-    apply = sink.apply
+    apply, classify = sink.apply, sink.classify
 
     def apply_and_die(batch: Batch) -> Outcome:
         if point == "before apply":
@@ -97,6 +94,7 @@ def make_mortal(sink: Sink, point: str | None, seen: set[str]) -> None:
         return outcome
 
     sink.apply = apply_and_die
+    sink.classify = lambda error: "fatal" if isinstance(error, Killed) else classify(error)
 
 
 class Idle(Observer):
@@ -322,7 +320,7 @@ class Machine(RuleBasedStateMachine):
         idle = Idle()
         settings = ReaderSettings(batch=batch, lease=LEASE, max_deliveries=1_000_000)
         make_mortal(sink, point, self.seen[sink.name])
-        reader = Reader(sink, group, settings, self.executor, is_transient, idle, history=history)
+        reader = Reader(sink, group, settings, self.executor, idle, history=history)
         advance, begun = group.advance, []
         begin = reader._continuity.begin
 

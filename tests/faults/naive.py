@@ -13,12 +13,13 @@ from playhead.consumers.reading.continuity import Continuity
 from playhead.consumers.reading.delivery import Delivery
 from playhead.consumers.reading.group import Group
 from playhead.consumers.work.holds import Holds, Taken
+from playhead.projections.failures import classify
 from playhead.streams import failpoints
 from playhead.streams.entries import RawEntry
 from playhead.streams.failpoints import Point
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
-from playhead.streams.sinks import Batch, Outcome, Sink
+from playhead.streams.sinks import Batch, Failure, Outcome, Sink
 from playhead.streams.storage import disk
 from tests.faults.effects import KINDS, subject_of
 
@@ -44,6 +45,9 @@ class NaiveLines:
 
     def settle(self) -> None: ...
     def close(self) -> None: ...
+
+    def classify(self, error: Exception) -> Failure:
+        return classify(error)
 
 
 class NaiveRows(NaiveLines):

@@ -13,7 +13,6 @@ from playhead.consumers.recordings.promote import Promote, PromoteSettings
 from playhead.consumers.recordings.promotion import Promoter
 from playhead.consumers.recordings.transcode import Transcode
 from playhead.consumers.work.worker import WorkerSettings
-from playhead.projections.failures import is_transient
 from playhead.projections.recordings.rows import find_meetings, recordings_of
 from playhead.streams.appending.producer import Producer
 from playhead.streams.recordings.events import make_chunk_id
@@ -45,11 +44,11 @@ async def serve(spec: Spec) -> int:
     if spec.sink == "transcode":
         if spec.control == "acknowledge first":
             naive.acknowledge_before_work()
-        return await run_worker(Transcode(files, ffmpeg), settings, is_transient)
+        return await run_worker(Transcode(files, ffmpeg), settings)
     waits = PromoteSettings(wait_seconds=1 if spec.control else 300)
     promoter = Promoter(files, ffmpeg)
     handler = Promote(files, promoter, spec.database, Progress(connect(spec.redis)), waits)
-    return await run_worker(handler, settings, is_transient)
+    return await run_worker(handler, settings)
 
 
 async def record(spec: Spec, files: RecordingFiles) -> None:

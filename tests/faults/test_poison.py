@@ -2,7 +2,6 @@
 
 import random
 
-from playhead.projections.failures import is_transient
 from playhead.projections.jobs.table.projection import Jobs
 from playhead.streams.events import Event
 from tests.documents import job
@@ -94,4 +93,4 @@ class Unsplit:
             return self._sink.apply(batch)
         except Exception as error:
             self.failures += 1
-            raise error if is_transient(error) else ConnectionError("to be tried again") from error
+            raise ConnectionError("to be tried again") from error

@@ -14,12 +14,12 @@ from prometheus_client import CollectorRegistry
 
 from playhead.consumers.processes.broker import connect, make_broker
 from playhead.consumers.processes.metrics import PrometheusObserver
-from playhead.consumers.processes.projection import ProcessSettings, _Serving
+from playhead.consumers.processes.projection import ConsumerService, ProcessSettings
+from playhead.consumers.processes.service import Supervisor
 from playhead.consumers.reading.parked import Parked, ParkedEvents
 from playhead.consumers.reading.reader import ReaderSettings
 from playhead.eventlog.reader import read
 from playhead.eventlog.writer import EventLog
-from playhead.projections.failures import is_transient
 from playhead.projections.jobs.json_files.documents import read_event_id
 from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.projections.jobs.table.projection import Jobs
@@ -73,7 +73,7 @@ class Consumer(threading.Thread):
         super().__init__(name=f"consumer-{sink.name}", daemon=True)
         self.sink, self.watch = sink, Watch(sink.name)
         self.failure: BaseException | None = None
-        self.serving: _Serving | None = None
+        self.serving: Supervisor | None = None
         self._settings = settings
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
@@ -101,8 +101,9 @@ class Consumer(threading.Thread):
 
     async def _serve(self) -> None:
         broker = make_broker(self._settings.redis_url)
-        serving = _Serving(self.sink, self._settings, is_transient, self.watch, None)
-        serving.start(await connect(broker), on_failure=self._stopping.set)
+        serving = Supervisor(self.sink.name)
+        service = ConsumerService(self.sink, self._settings, await connect(broker), self.watch)
+        serving.start(service, on_failure=self._stopping.set)
         self.serving = serving
         await self._stopping.wait()
         await serving.stop()

@@ -11,12 +11,11 @@ import psycopg
 import pytest
 
 from playhead.embedded.servers import embedded_servers
-from playhead.projections.checkpoints import Fenced
-from playhead.projections.failures import is_transient
+from playhead.projections.failures import classify
 from playhead.projections.jobs.table.projection import Jobs
 from playhead.projections.migrations import DatabaseNewer, MigrationAltered, upgrade
 from playhead.projections.postgres import SQL
-from playhead.streams.errors import InvalidEvent
+from playhead.streams.errors import Fenced, InvalidEvent
 from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
@@ -99,7 +98,7 @@ def test_a_batch_that_fails_leaves_neither_rows_nor_checkpoint(database, jobs):
     with pytest.raises(psycopg.DataError) as failure:
         jobs.apply(batch(job(1), job(2, "b", "1e999999")))
 
-    assert not is_transient(failure.value)
+    assert "permanent" == classify(failure.value)
     assert query(database) == []
     assert jobs.open(PARTITION, 1) == Position(0, 0)
 
@@ -183,7 +182,7 @@ def test_a_lost_connection_is_transient_and_opened_again(database, jobs):
     with pytest.raises(psycopg.Error) as failure:
         jobs.apply(batch(job(1)))
 
-    assert is_transient(failure.value)
+    assert "transient" == classify(failure.value)
     assert jobs.apply(batch(job(1))) == "applied"
 
 
@@ -276,7 +275,7 @@ def test_an_event_without_a_usable_job_id_is_refused_for_good(jobs, data):
     with pytest.raises(InvalidEvent) as failure:
         jobs.apply(batch(job(1, data=data)))
 
-    assert not is_transient(failure.value)
+    assert "permanent" == classify(failure.value)
 
 
 def test_migrations_are_applied_once(database):

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from playhead.projections.failures import is_transient
+from playhead.projections.failures import classify
 from playhead.projections.jobs.json_files.objects import JsonObjects
 from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.projections.jobs.json_files.verification import JsonObjectsVerification
@@ -197,4 +197,4 @@ def test_a_bucket_that_is_away_is_waited_for(place, monkeypatch):
         other.open(PARTITION, 1)
     other.close()
 
-    assert is_transient(caught.value)
+    assert "transient" == classify(caught.value)

@@ -10,7 +10,7 @@ import pytest
 
 from playhead.projections.content.archive import read_archive
 from playhead.projections.content.projection import Archives
-from playhead.projections.failures import is_transient
+from playhead.projections.failures import classify
 from playhead.streams.content.events import capture_event
 from playhead.streams.errors import BlobMissing, InvalidSetting, StoreUnavailable
 from playhead.streams.events import Recorded
@@ -137,7 +137,7 @@ def test_a_bucket_or_directory_that_is_not_there_is_waited_for_and_no_missing_bl
         with pytest.raises(StoreUnavailable) as caught:
             Blobs(nowhere).get("0" * 64, 1)
 
-        assert is_transient(caught.value)
+        assert "transient" == classify(caught.value)
         assert "\n" not in str(caught.value)
     with pytest.raises(BlobMissing):
         Blobs("s3://bucket/blobs").get("0" * 64, 1)
@@ -151,7 +151,7 @@ def test_a_server_that_is_away_is_waited_for(monkeypatch, s3):
         with pytest.raises(StoreUnavailable) as caught:
             call()
 
-        assert is_transient(caught.value)
+        assert "transient" == classify(caught.value)
 
 
 def test_a_bucket_that_was_used_before_a_fork_says_so_instead_of_waiting_for_ever(bucket):

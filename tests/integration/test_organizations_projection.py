@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from playhead.commands.app import app
-from playhead.projections.failures import is_transient
+from playhead.projections.failures import classify
 from playhead.projections.migrations import upgrade
 from playhead.projections.organizations import reconciliation
 from playhead.projections.organizations.projection import Organizations
@@ -360,7 +360,7 @@ def test_an_event_whose_job_id_cannot_be_stored_is_refused_for_good(sink, job_id
     with pytest.raises(InvalidEvent) as failure:
         sink.apply(batch(job(1, organization(), job_id)))
 
-    assert not is_transient(failure.value)
+    assert "permanent" == classify(failure.value)
 
 
 def test_the_rows_that_an_event_touches_do_not_grow_with_the_table(database, sink):

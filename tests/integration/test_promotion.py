@@ -10,7 +10,9 @@ import msgspec
 import numpy as np
 import psycopg
 import pytest
+from playhead.consumers.recordings.sweeping import Sweeper, SweepSettings
 
+from playhead.consumers.processes.clock import ClockService
 from playhead.consumers.processes.projection import ProcessSettings
 from playhead.consumers.processes.service import ServiceSettings
 from playhead.consumers.reading.reader import ReaderSettings
@@ -19,7 +21,6 @@ from playhead.consumers.recordings.progress import Progress
 from playhead.consumers.recordings.promote import Promote, PromoteSettings
 from playhead.consumers.recordings.promotion import Promoter
 from playhead.consumers.recordings.sweep import Sweep
-from playhead.consumers.recordings.sweeping import Sweeping, SweepSettings
 from playhead.consumers.recordings.transcode import Transcode
 from playhead.consumers.work.worker import WorkerSettings
 from playhead.projections.recordings.projection import Recordings
@@ -409,17 +410,18 @@ def test_the_sweep_ends_what_was_left_says_what_nobody_said_and_touches_nothing_
         async with working(studio.url, studio.transcode(), QUICK, partition=RECORDINGS):
             expected = {"done": "DONE", "nothing": "FAILED", "unsaid": "FAILED", "live": "DONE"}
             await until(lambda: expected == {meeting: chunk(meeting) for meeting in ended})
-            sweeps = [
-                Sweeping(studio.files, studio.database, settings, SweepSettings(older=0.001, every=0.05))
-                for _ in range(2)
-            ]
-            for sweeping in sweeps:
-                sweeping.start(None, pytest.fail)
+            swept = SweepSettings(older=0.001, every=0.05)
+            sweepers = [Sweeper(studio.files, studio.database, settings, swept) for _ in range(2)]
+            clocks = [ClockService("sweep", sweeper.sweep, swept.every) for sweeper in sweepers]
+            sweeping = [asyncio.create_task(clock.run()) for clock in clocks]
             async with working(studio.url, studio.promote(), QUICK, partition=RECORDINGS):
                 await until(lambda: ended == {each: studio.status(each) for each in ended}, 60)
-            for sweeping in sweeps:
-                await sweeping.stop()
-                assert [] == sweeping.problems()
+            for clock in clocks:
+                clock.stop()
+            await asyncio.gather(*sweeping)
+            assert [[], []] == [clock.problems() for clock in clocks]
+            for sweeper in sweepers:
+                sweeper.close()
 
     asyncio.run(run())
 

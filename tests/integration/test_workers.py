@@ -18,7 +18,6 @@ from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.work.holds import Holds
 from playhead.consumers.work.metrics import PrometheusWorkObserver
 from playhead.consumers.work.worker import Worker, WorkerSettings, WorkObserver
-from playhead.projections.failures import is_transient
 from playhead.streams.appending.producer import Producer
 from playhead.streams.entries import RawEntry, decode
 from playhead.streams.events import new_event
@@ -92,7 +91,7 @@ async def working(url, handler, settings=QUICK, observer=None, owner="one", part
                 await asyncio.to_thread(producer.append_events, events)
 
             holds = Holds(client, handler.name, partition, handler.types, owner=owner, hold=settings.hold)
-            worker = Worker(handler, [holds], settings, append, is_transient, observer or WorkObserver(), history)
+            worker = Worker(handler, [holds], settings, append, observer or WorkObserver(), history)
             running = asyncio.create_task(worker.run())
             try:
                 yield worker

@@ -19,7 +19,7 @@ from playhead.projections.content.errors import ArchiveAltered
 from playhead.projections.content.levels import HIGHEST_LEVEL, LOWEST_LEVEL
 from playhead.projections.content.projection import Archives
 from playhead.projections.content.verification import ArchivesVerification
-from playhead.projections.failures import is_transient
+from playhead.projections.failures import classify
 from playhead.streams.content.events import CAPTURED, capture_event
 from playhead.streams.errors import BlobAltered, BlobMissing, InvalidEvent, StoreUnavailable
 from playhead.streams.events import Event, Recorded
@@ -209,7 +209,7 @@ def test_what_is_no_capture_is_refused_for_good(place, payload):
     with pytest.raises(InvalidEvent) as caught:
         place.apply(raw(payload))
 
-    assert not is_transient(caught.value)
+    assert "permanent" == classify(caught.value)
     assert {} == place.files()
 
 
@@ -236,7 +236,7 @@ def test_a_missing_blob_is_refused_with_its_hash_and_the_others_of_the_batch_go_
         place.apply(place.capture("page", 1), event)
     place.apply(place.capture("page", 1))
 
-    assert not is_transient(caught.value)
+    assert "permanent" == classify(caught.value)
     assert 1 == len(place.files())
 
 
@@ -251,7 +251,7 @@ def test_an_altered_blob_is_refused_with_its_hash(place, damage):
     with pytest.raises(BlobAltered, match=hashlib.sha256(LARGE).hexdigest()) as caught:
         place.apply(event)
 
-    assert not is_transient(caught.value)
+    assert "permanent" == classify(caught.value)
     assert {} == place.files()
 
 
@@ -261,7 +261,7 @@ def test_a_blob_directory_that_is_not_mounted_is_waited_for(place):
     with pytest.raises(StoreUnavailable) as caught:
         place.apply(event)
 
-    assert is_transient(caught.value)
+    assert "transient" == classify(caught.value)
 
 
 def test_the_directory_may_be_deleted_while_it_is_written(place):
@@ -280,7 +280,7 @@ def test_a_full_or_closed_destination_is_tried_again(place):
     with pytest.raises(StoreUnavailable) as caught:
         place.apply(place.capture("page"))
 
-    assert is_transient(caught.value)
+    assert "transient" == classify(caught.value)
 
 
 def test_an_archive_that_was_cut_or_flipped_anywhere_is_found(place):

@@ -8,9 +8,8 @@ import sys
 import msgspec
 import pytest
 
-from playhead.projections.jobs.json_files.errors import Fenced
 from playhead.projections.jobs.json_files.projection import JsonFiles
-from playhead.streams.errors import UnsafePath
+from playhead.streams.errors import Fenced, UnsafePath
 from playhead.streams.events import Recorded, new_event
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from playhead.projections.failures import classify
 from playhead.projections.jobs.json_files.documents import STATUSES, Document, make_document
 from playhead.projections.jobs.json_files.errors import UnreadableSummary
 from playhead.projections.jobs.json_files.index import DAILY, SUMMARY, is_day
 from playhead.projections.jobs.json_files.summaries import Entry, decode_summary, encode_summary
 from playhead.streams.partitions import Partition
-from playhead.streams.sinks import Batch, Outcome
+from playhead.streams.sinks import Batch, Failure, Outcome
 from playhead.streams.storage.buckets import Bucket
 
 LATEST = "latest"
@@ -87,6 +88,10 @@ class JsonObjects:
     def close(self) -> None:
         """Let go of the threads."""
         self._pool.shutdown()
+
+    def classify(self, error: Exception) -> Failure:
+        """Tell trouble of a summary, which lasts until somebody fixes it, from that of an event or the storage."""
+        return "lasting" if isinstance(error, UnreadableSummary) else classify(error)
 
     def health(self) -> str | None:
         """Nothing that is not seen as an error: a bucket does not fill up."""

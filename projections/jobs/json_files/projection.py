@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from playhead.projections.failures import classify
 from playhead.projections.jobs.json_files.documents import STATUSES, Document, make_document, read_event_id
+from playhead.projections.jobs.json_files.errors import UnreadableSummary
 from playhead.projections.jobs.json_files.index import DAILY, SUMMARY, Day, Fact, Index, is_day, list_days, render
 from playhead.projections.jobs.json_files.staging import Staging
 from playhead.streams.partitions import Partition
-from playhead.streams.sinks import Batch, Outcome
+from playhead.streams.sinks import Batch, Failure, Outcome
 from playhead.streams.storage import disk
 from playhead.streams.storage.directories import identity, opened, read_regular, sync_directories
 from playhead.streams.storage.disk import sync_many
@@ -93,6 +95,10 @@ class JsonFiles:
         finally:
             self._staging.close()
             self._index = Index()
+
+    def classify(self, error: Exception) -> Failure:
+        """Tell trouble of a summary, which lasts until somebody fixes it, from that of an event or the storage."""
+        return "lasting" if isinstance(error, UnreadableSummary) else classify(error)
 
     def health(self) -> str | None:
         """What an operator must mend, or None."""

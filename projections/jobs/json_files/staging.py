@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from playhead.projections.jobs.json_files.errors import Fenced
 from playhead.streams import failpoints
+from playhead.streams.errors import Fenced
 from playhead.streams.failpoints import Point
 from playhead.streams.storage.directories import identity, list_names, open_directory, opened, read_regular
 from playhead.streams.storage.disk import PRIVATE, write_all
