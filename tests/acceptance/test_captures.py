@@ -14,9 +14,9 @@ from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import InvalidEvent, InvalidSetting
 from playhead.streams.storage.objects import Objects
 from playhead.terminal.failures import exit_code
-from tests.integration.processes import Playhead
-from tests.integration.s3 import s3_server
-from tests.integration.servers import make_server
+from tests.support.processes import Playhead
+from tests.support.s3 import s3_server
+from tests.support.servers import make_server
 from tests.unit.test_recorder_files import nobody
 
 

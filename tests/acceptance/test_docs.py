@@ -19,7 +19,7 @@ from playhead.embedded.directory import load_running
 from playhead.embedded.servers import running_servers
 from playhead.settings.settings import DEFAULTS
 from playhead.streams.partitions import Partition
-from tests.integration.servers import make_server, plain_client
+from tests.support.servers import make_server, plain_client
 
 DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(r"^(<!-- not run: [^\n]+ -->\n)?```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

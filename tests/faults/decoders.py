@@ -34,7 +34,7 @@ from playhead.streams.recordings.events import (
     TranscodeFinished,
     read_payload,
 )
-from tests.documents import job
+from tests.support.events import job
 
 _PAYLOADS = (ChunkFlushed, TranscodeFinished, MeetingStopped, RecordingPromoted)
 

@@ -40,9 +40,9 @@ from playhead.streams.events import Event
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Outcome, Sink
-from tests.documents import job
 from tests.faults.reports import Harm
-from tests.integration.servers import RedisServer, plain_client
+from tests.support.events import job
+from tests.support.servers import RedisServer, plain_client
 
 JOBS = Partition("jobs", 0)
 SUBJECTS = 4

@@ -4,8 +4,8 @@ import pytest
 from redis import Redis
 
 from playhead.embedded.servers import embedded_servers
-from tests.integration.servers import SERVERS, RedisServer, answers, make_server, plain_client
-from tests.integration.stage import Stage
+from tests.support.pipeline import Pipeline
+from tests.support.servers import SERVERS, RedisServer, answers, make_server, plain_client
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -57,7 +57,7 @@ def postgres(tmp_path_factory) -> Iterator[str]:
 
 
 @pytest.fixture
-def stage(redis_server, postgres, tmp_path, wait_until) -> Iterator[Stage]:
-    stage = Stage(redis_server, postgres, tmp_path, wait_until)
-    yield stage
-    stage.close()
+def pipeline(redis_server, postgres, tmp_path, wait_until) -> Iterator[Pipeline]:
+    pipeline = Pipeline(redis_server, postgres, tmp_path, wait_until)
+    yield pipeline
+    pipeline.close()

@@ -16,8 +16,8 @@ from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
 from playhead.streams.storage.buckets import Bucket
 from playhead.streams.storage.objects import Objects
-from tests.documents import job
-from tests.integration.s3 import s3_server
+from tests.support.events import job
+from tests.support.s3 import s3_server
 
 PARTITION = Partition("jobs", 0)
 

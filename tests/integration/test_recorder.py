@@ -12,8 +12,8 @@ from playhead.streams.errors import AudioNotWritten, InvalidPcm, InvalidSetting,
 from playhead.streams.events import parse_time
 from playhead.streams.recordings.files import Chunk, InvalidId, RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
-from tests.integration.sound import facts, tone
 from tests.integration.test_workers import until
+from tests.support.audio import facts, tone
 
 QUICK = RecorderSettings(flush_seconds=0.5)
 
@@ -197,7 +197,7 @@ CHILD = """
 import asyncio, sys
 from playhead.streams.appending.producer import Producer
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
-from tests.integration.sound import tone
+from tests.support.audio import tone
 
 async def main():
     with Producer(sys.argv[1]) as producer:

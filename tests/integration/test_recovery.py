@@ -24,7 +24,7 @@ from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import RedisUnavailable
 from playhead.streams.events import new_event
 from playhead.streams.partitions import Partition
-from tests.integration.stage import Consumer
+from tests.support.pipeline import Consumer
 
 JOBS = Partition("jobs", 0)
 

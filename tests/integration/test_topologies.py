@@ -13,8 +13,8 @@ from playhead.eventlog.reader import stat
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START
 from playhead.streams.redis.refusals import AWAY
-from tests.integration.processes import JOB, Playhead
-from tests.integration.topologies import Cluster, Watched, is_deleted
+from tests.support.processes import JOB, Playhead
+from tests.support.topologies import Cluster, SentinelPair, is_deleted
 
 RUN = ("log", "json-files")
 COUNT = 24
@@ -110,7 +110,7 @@ def lags_of(status: dict) -> dict[tuple[str, str], int]:
     return {(one["name"], one["partition"]): one["lag_events"] for one in status["consumers"] if one["name"] in RUN}
 
 
-@pytest.mark.parametrize("topology", [Cluster, Watched], indirect=True)
+@pytest.mark.parametrize("topology", [Cluster, SentinelPair], indirect=True)
 def test_everything_goes_on_many_servers(topology, tmp_path, wait_until):
     outputs = tmp_path / "data" / "outputs"
     playhead = Playhead(tmp_path / "data", topology.url, PLAYHEAD_PARTITIONS="3", PLAYHEAD_LEASE_SECONDS="2")
@@ -143,7 +143,7 @@ def test_everything_goes_on_many_servers(topology, tmp_path, wait_until):
         assert 1 == replay()["failed"]
         assert 1 == len(parked())
 
-        if isinstance(topology, Watched):
+        if isinstance(topology, SentinelPair):
             topology.fail_over()
             playhead("append", stdin=line(COUNT).encode())
             wait_until(lambda: f"{COUNT}.json" in files())

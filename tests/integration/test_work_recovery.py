@@ -25,9 +25,9 @@ from playhead.projections.recordings.rows import find_meetings
 from playhead.streams.events import new_event
 from playhead.streams.recordings.files import RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
-from tests.integration.sound import RECORDINGS, tone
-from tests.integration.stage import Consumer, make_database
 from tests.integration.test_workers import NOTES, Enrich, nothing_left, producer, submit, until, working  # noqa: F401
+from tests.support.audio import RECORDINGS, tone
+from tests.support.pipeline import Consumer, make_database
 
 LATER = 3600
 READER = ReaderSettings(lease=1.0)

@@ -24,7 +24,7 @@ from playhead.streams.entries import RawEntry, decode
 from playhead.streams.events import new_event
 from playhead.streams.names import Metric
 from playhead.streams.partitions import Partition
-from tests.integration.servers import demoted, without_replicas
+from tests.support.servers import demoted, without_replicas
 
 NOTES = Partition("notes", 0)
 QUICK = WorkerSettings(concurrency=4, hold=1.0, max_attempts=3, first_delay=0.01, grace=5)

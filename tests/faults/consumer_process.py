@@ -17,16 +17,16 @@ from playhead.projections.organizations.projection import Organizations
 from playhead.projections.recordings.projection import Recordings
 from playhead.streams.events import Event
 from playhead.streams.sinks import Batch, Outcome, Sink
-from tests.faults import naive, studio
+from tests.faults import naive, sessions
 from tests.faults.effects import KINDS
-from tests.faults.nursery import Spec
+from tests.faults.fork_server import Spec
 
 WORKER = "enrich"
 
 
 async def serve(spec: Spec) -> int:
-    if spec.sink in studio.ROLES:
-        return await studio.serve(spec)
+    if spec.sink in sessions.ROLES:
+        return await sessions.serve(spec)
     if spec.sink == WORKER:
         work = WorkerSettings(hold=spec.lease, first_delay=0.01, max_attempts=1000)
         return await run_worker(Enrich(), WorkerProcessSettings(redis_url=spec.redis, work=work), is_transient)

@@ -24,7 +24,7 @@ from redis.retry import Retry
 
 from playhead.embedded.processes import ServerProcess, free_port
 from playhead.embedded.servers import embedded_servers
-from tests.integration.openssl import NoCompiler, make_stand_in
+from tests.support.openssl import NoCompiler, make_stand_in
 
 DURABLE = ["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", ""]
 _IN_WHEEL = "redis-stack-server/bin/redis-server"

@@ -29,7 +29,7 @@ from playhead.streams.events import Event
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Sink
-from tests.integration.servers import RedisServer, plain_client
+from tests.support.servers import RedisServer, plain_client
 
 SINKS = ("log", "json-files", "jobs")
 JOBS = Partition("jobs", 0)
@@ -110,7 +110,7 @@ class Consumer(threading.Thread):
         self.failure = serving.failure
 
 
-class Stage:
+class Pipeline:
     """One Redis, one database and two directories, with the consumers that a test starts and stops."""
 
     def __init__(self, server: RedisServer, postgres: str, directory: Path, wait_until, partitions: int = 1) -> None:
@@ -217,7 +217,7 @@ class Stage:
 
 
 def make_database(server: str) -> str:
-    name = f"stage_{uuid.uuid4().hex}"
+    name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
     url = psycopg.conninfo.make_conninfo(server, dbname=name)
