@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playhead.streams.adapters import rq as rq_adapter
 from rq import Queue, Retry
 from rq.job import Job
 
+from playhead.adapters import rq as rq_adapter
 from playhead.adapters.functions import record_job
 from playhead.projections.jobs.result import decode_job_result
 from playhead.streams.appending.producer import Producer
