@@ -17,7 +17,7 @@ from playhead.terminal.failures import exit_code
 from tests.support.processes import Playhead
 from tests.support.s3 import s3_server
 from tests.support.servers import make_server
-from tests.unit.test_recorder_files import nobody
+from tests.support.users import nobody
 
 
 @pytest.fixture(scope="module")

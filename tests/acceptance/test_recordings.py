@@ -14,7 +14,7 @@ from playhead.streams.appending.producer import Producer
 from playhead.streams.recordings.events import MeetingStarted, subject_of
 from playhead.streams.recordings.files import Chunk, RecordingFiles
 from tests.support.audio import RECORDINGS, flush, sha256, tone
-from tests.support.pipeline import make_database
+from tests.support.databases import make_database
 from tests.support.processes import Playhead
 from tests.support.servers import plain_client
 

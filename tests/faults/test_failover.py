@@ -20,8 +20,9 @@ from tests.faults.effects import KINDS, rows_in, subject_of
 from tests.faults.fork_server import Spec
 from tests.faults.harness import Stopwatch
 from tests.faults.reports import Harm, Report
+from tests.support.databases import make_database
 from tests.support.events import job
-from tests.support.pipeline import Pipeline, make_database
+from tests.support.pipeline import Pipeline
 from tests.support.topologies import ReplicatedCluster, SentinelPair
 
 TOGETHER = ("log", "json-files", "jobs")

@@ -22,10 +22,11 @@ from playhead.settings.settings import DEFAULTS
 from playhead.streams.appending.producer import Producer
 from playhead.streams.events import new_event
 from playhead.streams.names import presence_key
-from tests.integration.test_workers import Enrich, outcomes, parked, until, working
+from tests.support.conditions import until
 from tests.support.events import job
 from tests.support.pipeline import JOBS, SINKS, Consumer, Pipeline, fields
 from tests.support.servers import plain_client
+from tests.support.workers import Enrich, outcomes, parked, working
 
 ROOT = Path(__file__).parents[2]
 CLEAN = {name: value for name, value in os.environ.items() if name not in DEFAULTS}

@@ -17,7 +17,7 @@ from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import InvalidSetting, NotReplicated, RedisUnavailable
 from playhead.streams.partitions import Partition
 from playhead.streams.redis.connections import RedisAddress, connect
-from tests.integration.test_topologies import close_and_use
+from tests.support.connections import close_and_use
 from tests.support.servers import answers, plain_client
 
 JOBS = Partition("jobs", 0)

@@ -2,7 +2,6 @@
 
 import json
 import time
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,6 +20,7 @@ from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
+from tests.support.databases import make_database
 
 PARTITION = Partition("jobs", 0)
 LIVE = Source(PARTITION)
@@ -36,12 +36,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def database(server):
-    name = f"jobs_{uuid.uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    url = psycopg.conninfo.make_conninfo(server, dbname=name)
-    upgrade(url)
-    return url
+    return make_database(server)
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 import psycopg
 import pytest
 
-from playhead.projections.migrations import upgrade
 from playhead.projections.organizations.projection import Organizations
 from playhead.projections.organizations.verification import OrganizationsVerification
-from tests.integration.test_organizations_projection import PARTITION, REPLAY, batch, day, fresh, job, tables
+from tests.support.databases import make_database
+from tests.support.organizations import PARTITION, REPLAY, batch, day, job, tables
 
 EVENTS = day()
 
@@ -14,8 +14,7 @@ EVENTS = day()
 @pytest.fixture(scope="module")
 def original(postgres):
     """A database, and what stands in it: each test leaves it so."""
-    url = fresh(postgres)
-    upgrade(url)
+    url = make_database(postgres)
     put(url, EVENTS)
     return url, tables(url)
 

@@ -23,8 +23,8 @@ from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
+from tests.support.databases import make_database
 from tests.support.events import job
-from tests.support.pipeline import make_database
 
 JOBS = Partition("jobs", 0)
 _TLS_REQUEST_BYTES = 8

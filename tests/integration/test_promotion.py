@@ -27,9 +27,11 @@ from playhead.projections.recordings.rows import chunks_of, find_meetings, recor
 from playhead.streams.appending.producer import Producer
 from playhead.streams.recordings.files import Chunk, RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
-from tests.integration.test_workers import until, working
 from tests.support.audio import RECORDINGS, decoded, facts, flush, samples, sha256, tone
-from tests.support.pipeline import Consumer, make_database
+from tests.support.conditions import until
+from tests.support.databases import make_database
+from tests.support.pipeline import Consumer
+from tests.support.workers import working
 
 QUICK = WorkerSettings(concurrency=2, hold=2.0, max_attempts=20, first_delay=0.05, grace=5)
 SHORT = RecorderSettings(flush_seconds=0.5)

@@ -5,7 +5,6 @@ import re
 import shutil
 import sqlite3
 import subprocess
-import uuid
 from pathlib import Path
 
 import psycopg
@@ -14,7 +13,7 @@ import pytest
 from playhead.commands.app import app
 from playhead.organizations.publication.errors import GitFailed, NothingThere
 from playhead.projections.jobs.json_files.projection import JsonFiles
-from playhead.projections.migrations import DatabaseNotUpgraded, upgrade
+from playhead.projections.migrations import DatabaseNotUpgraded
 from playhead.projections.organizations.projection import Organizations
 from playhead.settings.settings import DEFAULTS
 from playhead.streams.errors import InvalidSetting
@@ -23,6 +22,7 @@ from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
 from playhead.terminal.failures import exit_code
+from tests.support.databases import make_database
 
 PARTITION = Partition("jobs", 0)
 REPLAY = Source(PARTITION, "run-1")
@@ -93,11 +93,7 @@ def git(directory, *arguments):
 
 @pytest.fixture
 def dataset(postgres, tmp_path, monkeypatch, capsys):
-    name = f"publish_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    url = psycopg.conninfo.make_conninfo(postgres, dbname=name)
-    upgrade(url)
+    url = make_database(postgres)
     for setting in DEFAULTS:
         monkeypatch.delenv(setting, raising=False)
     monkeypatch.setenv("DATABASE_URL", url)

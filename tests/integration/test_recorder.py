@@ -12,8 +12,8 @@ from playhead.streams.errors import AudioNotWritten, InvalidPcm, InvalidSetting,
 from playhead.streams.events import parse_time
 from playhead.streams.recordings.files import Chunk, InvalidId, RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
-from tests.integration.test_workers import until
 from tests.support.audio import facts, tone
+from tests.support.conditions import until
 
 QUICK = RecorderSettings(flush_seconds=0.5)
 

@@ -14,7 +14,7 @@ from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
-from tests.support.pipeline import make_database
+from tests.support.databases import make_database
 
 PARTITION = Partition("recordings", 0)
 AT = "2026-01-31T12:00:00.000000Z"

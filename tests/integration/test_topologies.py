@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from playhead.consumers.reading.group import Group
 from playhead.eventlog.reader import stat
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START
-from playhead.streams.redis.refusals import AWAY
+from tests.support.connections import close_and_use
 from tests.support.processes import JOB, Playhead
 from tests.support.topologies import Cluster, SentinelPair, is_deleted
 
@@ -53,30 +52,6 @@ def test_many_readers_start_on_a_cluster_at_once(cluster):
     rounds = [asyncio.run(refused(cluster.url)) for _ in range(10)]
 
     assert [[]] * 10 == rounds
-
-
-async def close_and_use(url: str) -> int:
-    """Close a Cluster's connections again and again while tasks use them; how often the least lucky got an answer."""
-    broker = make_broker(url)
-    client = await connect(broker)
-    done = asyncio.Event()
-
-    async def use(key: str) -> int:
-        times = 0
-        while not done.is_set():
-            with suppress(*AWAY):
-                await client.get(key)
-                times += 1
-        return times
-
-    users = [asyncio.create_task(use(str(number))) for number in range(20)]
-    for _ in range(100):
-        await client.aclose()
-        await asyncio.sleep(0.002)
-    done.set()
-    times = await asyncio.gather(*users)
-    await broker.stop()
-    return min(times)
 
 
 def test_tasks_go_on_when_one_of_them_closes_the_connections_of_a_cluster(cluster):

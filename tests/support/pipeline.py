@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import threading
-import uuid
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,12 +22,12 @@ from playhead.projections.failures import is_transient
 from playhead.projections.jobs.json_files.documents import read_event_id
 from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.projections.jobs.table.projection import Jobs
-from playhead.projections.migrations import upgrade
 from playhead.streams.appending.producer import Producer
 from playhead.streams.events import Event
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Sink
+from tests.support.databases import make_database
 from tests.support.servers import RedisServer, plain_client
 
 SINKS = ("log", "json-files", "jobs")
@@ -214,12 +213,3 @@ class Pipeline:
                 (key, name): position for name in names if Position.parse(position := groups.get(name, b"0-0")) < last
             }
         return found
-
-
-def make_database(server: str) -> str:
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    url = psycopg.conninfo.make_conninfo(server, dbname=name)
-    upgrade(url)
-    return url
