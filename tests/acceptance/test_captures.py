@@ -16,7 +16,7 @@ from playhead.streams.storage.objects import Objects
 from playhead.terminal.failures import exit_code
 from tests.support.processes import Playhead
 from tests.support.s3 import s3_server
-from tests.support.servers import make_server
+from tests.support.servers import make_server, plain_client
 from tests.support.users import nobody
 
 
@@ -30,8 +30,8 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def playhead(server, tmp_path):
-    with Producer(server.url) as producer:
-        producer._appender._client.flushall()
+    with plain_client(server.url) as client:
+        client.flushall()
     return Playhead(tmp_path / "data", server.url)
 
 

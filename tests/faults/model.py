@@ -2,6 +2,8 @@
 work of a worker and their recovery, on a real Redis and on disk, and forgets in between what a dead process forgets.
 """
 
+# ruff: noqa: SLF001  # a process dies between any two steps, and the control leaves one out
+
 import asyncio
 import contextlib
 import json

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from redis.exceptions import ResponseError
 
-from playhead.embedded.valkey import _program
+from playhead.embedded.valkey import server_program
 from tests.faults.fork_server import ForkServer
 from tests.faults.harness import Harness
 from tests.faults.reports import Harm, Report
 from tests.support.events import job
 from tests.support.pipeline import JOBS, fields
-from tests.support.servers import Program, _programs, plain_client
+from tests.support.servers import Program, plain_client, programs
 
 SINKS = ("log", "json-files", "jobs")
 DAY = 24 * 60 * 60
@@ -59,7 +59,7 @@ def clocks(library, tmp_path):
 @pytest.fixture
 def jumping_harness(fault_server, postgres, tmp_path, wait_until, clocks):
     of_server, of_consumers = clocks
-    command = [str(_program())] if fault_server.name == "valkey" else _programs()[fault_server.name]
+    command = [str(server_program())] if fault_server.name == "valkey" else programs()[fault_server.name]
     server = Program(
         ["/usr/bin/env", *(f"{name}={value}" for name, value in of_server.environment.items()), *command],
         tmp_path / "server",

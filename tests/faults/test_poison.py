@@ -74,9 +74,7 @@ def stop_at_the_first(harness, chance, total) -> Harm:
     sink = Unsplit(pipeline.make_sink("jobs"))
     pipeline.start(sink, batch=50)
     pipeline.wait_until(lambda: sink.failures > 3)
-    for consumer in pipeline._running:
-        consumer.stop()
-    pipeline._running.clear()
+    pipeline.stop_all()
     return Harm(lost=len(events) - len(bad) - len(pipeline.rows())) if first < total else Harm()
 
 

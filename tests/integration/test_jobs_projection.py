@@ -306,8 +306,8 @@ def test_a_result_that_is_not_utf_8_is_kept_as_text(database, jobs):
 
 def test_a_process_that_froze_in_its_transaction_does_not_keep_its_successor_out(database, jobs, wait_until):
     successor = Jobs(database)
-    with jobs._database.transaction() as connection:
-        jobs._checkpoints.advance(connection, batch(job(1)))
+    with jobs._database.transaction() as connection:  # noqa: SLF001  # it freezes in the middle of `apply`
+        jobs._checkpoints.advance(connection, batch(job(1)))  # noqa: SLF001  # as above
 
         def is_open():
             try:

@@ -27,7 +27,7 @@ from playhead.projections.recordings.rows import chunks_of, find_meetings, recor
 from playhead.streams.appending.producer import Producer
 from playhead.streams.recordings.files import Chunk, RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
-from tests.support.audio import RECORDINGS, decoded, facts, flush, samples, sha256, tone
+from tests.support.audio import RECORDINGS, decoded, facts, flush, open_session, samples, sha256, tone
 from tests.support.conditions import until
 from tests.support.databases import make_database
 from tests.support.pipeline import Consumer
@@ -103,7 +103,7 @@ class Sessions:
 
     def abandon(self, pcm=b"", meeting="m"):
         """What a recorder leaves that died behind its first chunk, and the projection knows."""
-        note = Recorder(self.producer, self.files.directory, SHORT)._open(meeting, "g", "c", "meeting")
+        note = open_session(Recorder(self.producer, self.files.directory, SHORT), meeting)
         os.utime(self.files.path(self.files.session(meeting)), (0, 0))
         self.producer.append_events([note.started()])
         flush(self.producer, self.files, pcm, Chunk(meeting, "u", 0), started_at=note.started_at)
@@ -392,7 +392,7 @@ def test_the_sweep_ends_what_was_left_says_what_nobody_said_and_touches_nothing_
     def abandon(meeting, said=b"", unsaid=None, seen=0.0):
         """A recorder that died behind its first chunk."""
         recorder = Recorder(sessions.producer, sessions.files.directory, SHORT)
-        note = recorder._open(meeting, "g", "c", "meeting")
+        note = open_session(recorder, meeting)
         if unsaid is not None:
             sessions.files.write(sessions.files.pcm(Chunk(meeting, "u", 1)), unsaid)
         if said is not None:
@@ -517,7 +517,7 @@ def test_a_session_that_its_recorder_ended_unheard_is_ended_as_it_said(sessions)
 
 def test_the_sweep_says_what_is_on_disk_alone(sessions):
     recorder = Recorder(sessions.producer, sessions.files.directory, SHORT)
-    recorder._open("m", "g", "c", "meeting")
+    open_session(recorder, "m")
     os.utime(sessions.files.path(sessions.files.session("m")), (0, 0))
     sessions.files.write(sessions.files.pcm(Chunk("m", "u", 0)), tone(0.2))
     sessions.files.write(sessions.files.session("other"), b"{}")

@@ -423,6 +423,10 @@ class Process:
     def has_ended(self):
         return self._process.poll() is not None
 
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+
     def log(self):
         return self._log.read_text()
 
@@ -433,8 +437,7 @@ def process(url, directory, kind):
     try:
         yield running
     finally:
-        running._process.kill()
-        running._process.wait()
+        running.kill()
 
 
 def quick(**changes):

@@ -143,12 +143,16 @@ class Pipeline:
 
     def stop(self) -> None:
         """Stop every consumer as SIGTERM does; one that failed fails the test."""
+        for consumer in self.stop_all():
+            if consumer.failure is not None:
+                raise consumer.failure
+
+    def stop_all(self) -> list[Consumer]:
+        """Stop every consumer, also those that failed."""
         running, self._running = self._running, []
         for consumer in running:
             consumer.stop()
-        for consumer in running:
-            if consumer.failure is not None:
-                raise consumer.failure
+        return running
 
     def close(self) -> None:
         try:
