@@ -10,6 +10,8 @@ from playhead.projections.organizations.projection import Organizations, read
 from playhead.projections.organizations.records import Record
 from playhead.projections.organizations.rows import Source, rows
 from playhead.projections.postgres import Connection, connect
+from playhead.streams.domains.discovery import installed
+from playhead.streams.domains.place import Place
 from playhead.streams.events import Event, Recorded, new_event
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
@@ -43,7 +45,7 @@ def organizations(stack: Stack, quick: bool) -> Section:
 
         def ours() -> Turn:
             _empty(connection)
-            sink = Organizations(stack.database_url)
+            sink = Organizations(Place("organizations", catalogue=installed(), database_url=stack.database_url))
             sink.open(_PARTITION, 1)
             with timed(count, server=stack.postgres_pid) as turn:
                 for batch in in_batches(recorded, _BATCH):

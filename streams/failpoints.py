@@ -36,11 +36,11 @@ class _Portion(Protocol):
     def __call__(self, content: _Content, /) -> _Content: ...
 
 
-def _pass(point: Point) -> None:  # noqa: ARG001  # this is what a point costs
+def pass_by(point: Point) -> None:  # noqa: ARG001  # this is what a point costs
     return
 
 
-def _whole(content: _Content) -> _Content:
+def whole(content: _Content) -> _Content:
     return content
 
 
@@ -64,8 +64,8 @@ def _armed(setting: str) -> Callable[[Point], None]:
 
 _setting = os.environ.get(TestVariable.FAILPOINT, "")
 
-reach: Callable[[Point], None] = _armed(_setting) if _setting else _pass
+reach: Callable[[Point], None] = _armed(_setting) if _setting else pass_by
 """Say that the process is at a point."""
 
-portion: _Portion = _half if _setting.startswith(Point.MID_FILE) else _whole
+portion: _Portion = _half if _setting.startswith(Point.MID_FILE) else whole
 """What of some content to write at once: all, or half of it where a test wants to be in the middle of a file."""

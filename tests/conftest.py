@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.servers import report_header
+from tests.support.servers import report_header
 
 
 @pytest.fixture

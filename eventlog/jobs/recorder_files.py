@@ -23,7 +23,7 @@ class RecorderFiles(FileTree):
     def examine(self, name: str) -> Found | Skipped:
         """Say what a file holds, without keeping its content."""
         try:
-            event, scraper = _read(self.content(name), name, None)
+            event, scraper = decode_recorded(self.content(name), name, None)
         except NotAnEvent as error:
             return Skipped(name, str(error))
         except InvalidEvent as error:
@@ -41,7 +41,7 @@ class RecorderFiles(FileTree):
             InvalidEvent: it is too large, not JSON, or lacks a time.
             OSError: it cannot be read, or a component of its name is a link.
         """
-        return _read(self.content(name), name, imported)[0]
+        return decode_recorded(self.content(name), name, imported)[0]
 
 
 def scraper_of(data: bytes) -> str | None:
@@ -93,8 +93,13 @@ class _About(msgspec.Struct, frozen=True):
         return cls(job_id, _scraper(bytes(job.metadata)), failed, time)
 
 
-def _read(content: bytes, name: str, imported: str | None) -> tuple[Event, str | None]:
-    """The event, its numbers and strings as they are written in the file, and its scraper."""
+def decode_recorded(content: bytes, name: str, imported: str | None) -> tuple[Event, str | None]:
+    """The event, its numbers and strings as they are written in the file, and its scraper.
+
+    Raises:
+        NotAResult: the file is something else.
+        InvalidEvent: it is a result that cannot be an event.
+    """
     if len(content) > SIZE_LIMIT:
         raise InvalidEvent("file", f"it is over the limit of {SIZE_LIMIT} bytes")
     members = _members(content)

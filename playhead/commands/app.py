@@ -76,8 +76,8 @@ def make_app() -> App:
     app = App(
         name="playhead",
         help="Records what background jobs did, for ever, and derives everything else from it.",
-        help_epilogue="Start with `playhead demo`, or `playhead up` and `playhead append --help`. Exit codes: 0 done, 1 "
-        "failed, 2 usage, 3 a server cannot be reached, 4 data corrupt, 5 not caught up, 130 interrupted.",
+        help_epilogue="Start with `playhead demo`, or `playhead up` and `playhead append --help`. Exit codes: 0 done, "
+        "1 failed, 2 usage, 3 a server cannot be reached, 4 data corrupt, 5 not caught up, 130 interrupted.",
         help_format="markdown",
         default_parameter=Parameter(negative=()),
     )

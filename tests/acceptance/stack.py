@@ -19,7 +19,7 @@ from playhead.streams.redis.connections import connect
 class Stack:
     def __init__(self, directory: Path, wait_until) -> None:
         self.directory = directory
-        self._wait_until = wait_until
+        self.wait_until = wait_until
         self.process: subprocess.Popen[bytes] | None = None
         self._messages = directory.with_suffix(".messages")
 
@@ -29,7 +29,7 @@ class Stack:
     def start(self) -> None:
         with self._messages.open("ab") as messages:
             self.process = subprocess.Popen(self._command("up"), stderr=messages, start_new_session=True)
-        self._wait_until(lambda: running_servers(self.directory) is not None)
+        self.wait_until(lambda: running_servers(self.directory) is not None)
 
     def stop(self, sign: int = signal.SIGINT) -> int:
         self.process.send_signal(sign)
@@ -58,7 +58,7 @@ class Stack:
 
     def caught_up(self) -> None:
         """As `status` says; asked from here, for a process at every look would take the time that consumers need."""
-        self._wait_until(self._settled)
+        self.wait_until(self._settled)
         assert self.playhead("status", "--json").returncode == 0
 
     def _settled(self) -> bool:

@@ -8,16 +8,16 @@ import subprocess
 
 import pytest
 
-from playhead.commands.app import app
+from playhead.commands.app import make_app
 from playhead.eventlog.reader import stat
 from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import InvalidEvent, InvalidSetting
 from playhead.streams.storage.objects import Objects
 from playhead.terminal.failures import exit_code
-from tests.integration.processes import Playhead
-from tests.integration.s3 import s3_server
-from tests.integration.servers import make_server
-from tests.unit.test_recorder_files import nobody
+from tests.support.processes import Playhead
+from tests.support.s3 import s3_server
+from tests.support.servers import make_server, plain_client
+from tests.support.users import nobody
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def playhead(server, tmp_path):
-    with Producer(server.url) as producer:
-        producer._appender._client.flushall()
+    with plain_client(server.url) as client:
+        client.flushall()
     return Playhead(tmp_path / "data", server.url)
 
 
@@ -195,7 +195,7 @@ def test_wrong_use_of_capture_says_what_to_do(arguments, problem, tmp_path, monk
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     (tmp_path / "page").touch()
     with pytest.raises((InvalidSetting, InvalidEvent), match=problem) as caught:
-        app(["capture", *arguments], result_action="return_value", exit_on_error=False)
+        make_app()(["capture", *arguments], result_action="return_value", exit_on_error=False)
 
     assert 2 == exit_code(caught.value)
     assert "" == capsys.readouterr().out
@@ -231,7 +231,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_captured(server, tmp_path, mo
     monkeypatch.setenv("REDIS_URL", server.url)
     monkeypatch.chdir(site)  # nobody else may look into what is above
     with nobody():
-        code = app(["capture", ".", "--json"], result_action="return_value", exit_on_error=False)
+        code = make_app()(["capture", ".", "--json"], result_action="return_value", exit_on_error=False)
     (site / "closed").chmod(0o755)
     printed = capsys.readouterr()
 

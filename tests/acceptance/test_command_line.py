@@ -15,10 +15,10 @@ from redis import Redis
 
 from playhead.embedded.servers import Servers, embedded_servers
 from playhead.projections.migrations import upgrade
-from playhead.settings.settings import DEFAULTS
+from playhead.settings.settings import declared
 
 PLAYHEAD = [sys.executable, "-m", "playhead"]
-CLEAN = {name: value for name, value in os.environ.items() if name not in DEFAULTS}
+CLEAN = {name: value for name, value in os.environ.items() if name not in declared()}
 
 
 @pytest.fixture(scope="module")

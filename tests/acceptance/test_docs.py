@@ -17,9 +17,9 @@ import pytest
 
 from playhead.embedded.directory import load_running
 from playhead.embedded.servers import running_servers
-from playhead.settings.settings import DEFAULTS
+from playhead.settings.settings import declared
 from playhead.streams.partitions import Partition
-from tests.integration.servers import make_server, plain_client
+from tests.support.servers import make_server, plain_client
 
 DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(r"^(<!-- not run: [^\n]+ -->\n)?```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -85,7 +85,7 @@ def test_the_five_minutes_of_the_readme_end_in_files_of_every_job(tmp_path, wait
     recorded = tmp_path / "old/outputs/daily/2025-08-09/processed/7.json"
     recorded.parent.mkdir(parents=True)
     recorded.write_text('{"job_id": "7", "job": {"id": "7", "created_at": "2025-08-09 01:00:00"}, "result": "old"}')
-    clean = {name: value for name, value in os.environ.items() if name not in DEFAULTS}
+    clean = {name: value for name, value in os.environ.items() if name not in declared()}
     with subprocess.Popen([sys.executable, "-m", "playhead", "up"], cwd=tmp_path, env=clean) as up:
         try:
             wait_until(lambda: load_running(tmp_path / "playhead-data") is not None)

@@ -83,12 +83,12 @@ def test_kill_9_of_every_process_during_an_import_changes_nothing_about_its_end(
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
-    stack._wait_until(lambda: len(stack.log()) > 0 or importing.poll() is not None)
+    stack.wait_until(lambda: len(stack.log()) > 0 or importing.poll() is not None)
     stack.kill_everything()
     importing.wait(60)
 
     stack.start()
-    stack._wait_until(lambda: stack.playhead("replay", "--directory", str(recorded)).returncode == 0)
+    stack.wait_until(lambda: stack.playhead("replay", "--directory", str(recorded)).returncode == 0)
     stack.caught_up()
 
     assert len(stack.rows()) == 60
@@ -123,14 +123,14 @@ def test_a_bad_event_is_parked_and_the_rest_flows(stack):
     unknown = stack.playhead("parked", "retry", "jobs", "1-1")
     assert (1, b"", True) == (unknown.returncode, unknown.stdout, b"has no parked event 1-1" in unknown.stderr)
     stack.playhead("parked", "retry", "jobs")
-    stack._wait_until(lambda: b"still parked" in stack.messages())
+    stack.wait_until(lambda: b"still parked" in stack.messages())
 
     assert len(stack.json("parked", "list", "jobs")) == 2
 
     dropped = stack.playhead("parked", "drop", "jobs", bad_one["id"])
     assert (0, True) == (dropped.returncode, b"`playhead parked retry jobs`" in dropped.stdout)
     stack.playhead("parked", "retry", "jobs")
-    stack._wait_until(lambda: stack.json("parked", "list", "jobs") == [])
+    stack.wait_until(lambda: stack.json("parked", "list", "jobs") == [])
 
     assert len(stack.rows()) == 3
 

@@ -13,10 +13,10 @@ from playhead.embedded.servers import embedded_servers
 from playhead.streams.appending.producer import Producer
 from playhead.streams.recordings.events import MeetingStarted, subject_of
 from playhead.streams.recordings.files import Chunk, RecordingFiles
-from tests.integration.processes import Playhead
-from tests.integration.servers import plain_client
-from tests.integration.sound import RECORDINGS, flush, sha256, tone
-from tests.integration.stage import make_database
+from tests.support.audio import RECORDINGS, flush, sha256, tone
+from tests.support.databases import make_database
+from tests.support.processes import Playhead
+from tests.support.servers import plain_client
 
 
 @pytest.fixture(scope="module")

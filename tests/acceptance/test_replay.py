@@ -11,13 +11,13 @@ from redis import Redis
 
 from playhead.embedded.servers import embedded_servers
 from playhead.eventlog.reader import stat
-from tests.integration.processes import JOB, Playhead
-from tests.integration.topologies import is_deleted
+from tests.support.processes import JOB, Playhead
+from tests.support.topologies import is_deleted
 
 COUNT = 60
 
 
-class Stage:
+class System:
     """The log and the recorder's files of some jobs, on one Redis."""
 
     def __init__(self, directory: Path, url: str, wait_until) -> None:
@@ -59,74 +59,74 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path, wait_until) -> Iterator[Stage]:
+def system(tmp_path, wait_until) -> Iterator[System]:
     with embedded_servers(tmp_path / "data", postgres=False) as servers:
-        stage = Stage(tmp_path / "data", servers.redis_url, wait_until)
-        yield stage
-        stage.redis.close()
+        system = System(tmp_path / "data", servers.redis_url, wait_until)
+        yield system
+        system.redis.close()
 
 
 @pytest.fixture(scope="module")
-def module_stage(tmp_path_factory) -> Iterator[Stage]:
+def module_system(tmp_path_factory) -> Iterator[System]:
     directory = tmp_path_factory.mktemp("module") / "data"
     with embedded_servers(directory, postgres=False) as servers:
-        yield Stage(directory, servers.redis_url, None)
+        yield System(directory, servers.redis_url, None)
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
-def test_a_replay_cut_short_goes_on_behind_what_was_sent(stage, sign):
-    with stage.playhead.running("log"), stage.playhead.running("json-files"):
-        stage.fill()
-        process = stage.start("--log", "--rate", "40")
-        stage.wait_until(lambda: stage.sent() > 0)
+def test_a_replay_cut_short_goes_on_behind_what_was_sent(system, sign):
+    with system.playhead.running("log"), system.playhead.running("json-files"):
+        system.fill()
+        process = system.start("--log", "--rate", "40")
+        system.wait_until(lambda: system.sent() > 0)
         process.send_signal(sign)
         _, messages = process.communicate(timeout=60)
         if sign == signal.SIGKILL:
-            stage.wait_until(lambda: [one["state"] for one in stage.status()["replays"]] == ["interrupted"])
-        (unfinished,) = stage.status()["replays"]
-        done = stage.run("--resume", unfinished["run"])
+            system.wait_until(lambda: [one["state"] for one in system.status()["replays"]] == ["interrupted"])
+        (unfinished,) = system.status()["replays"]
+        done = system.run("--resume", unfinished["run"])
         report = json.loads(done.stdout)
 
-        assert COUNT == len(stage.files())
-        assert COUNT == stage.summary()
-        assert [] == stage.status()["replays"]
+        assert COUNT == len(system.files())
+        assert COUNT == system.summary()
+        assert [] == system.status()["replays"]
 
     assert 0 == done.returncode
     assert 0 < report["replayed"] < COUNT
     if sign == signal.SIGINT:
         assert 130 == process.returncode
         assert f"playhead replay --resume {unfinished['run']}" in messages.decode()
-    assert [] == stage.redis.keys("*replay*")
+    assert [] == system.redis.keys("*replay*")
 
 
-def test_a_consumer_killed_in_the_middle_of_two_replays_loses_nothing(stage):
-    with stage.playhead.running("log"):
-        with stage.playhead.running("json-files") as killed:
-            stage.fill()
-            both = [stage.start("--log", "--rate", "100"), stage.start("--log")]
-            stage.wait_until(lambda: len(stage.files()) > 0)
+def test_a_consumer_killed_in_the_middle_of_two_replays_loses_nothing(system):
+    with system.playhead.running("log"):
+        with system.playhead.running("json-files") as killed:
+            system.fill()
+            both = [system.start("--log", "--rate", "100"), system.start("--log")]
+            system.wait_until(lambda: len(system.files()) > 0)
             killed.process.kill()
             killed.exit_code = -signal.SIGKILL
-        with stage.playhead.running("json-files"):
+        with system.playhead.running("json-files"):
             reports = [json.loads(process.communicate(timeout=60)[0]) for process in both]
 
-            assert COUNT == len(stage.files())
-            assert COUNT == stage.summary()
+            assert COUNT == len(system.files())
+            assert COUNT == system.summary()
 
     assert [(COUNT, 0), (COUNT, 0)] == [(one["replayed"], one["failed"]) for one in reports]
     assert [0, 0] == [process.returncode for process in both]
 
 
-def test_a_replay_that_nobody_reads_says_whom_to_start(stage):
-    with stage.playhead.running("log"):
-        with stage.playhead.running("json-files"):
-            stage.fill()
-        lonely = stage.run("--log", "--to", "json-files", patient=False)
-        (unfinished,) = stage.status()["replays"]
-        with stage.playhead.running("json-files"):
-            stage.run("--resume", unfinished["run"])
+def test_a_replay_that_nobody_reads_says_whom_to_start(system):
+    with system.playhead.running("log"):
+        with system.playhead.running("json-files"):
+            system.fill()
+        lonely = system.run("--log", "--to", "json-files", patient=False)
+        (unfinished,) = system.status()["replays"]
+        with system.playhead.running("json-files"):
+            system.run("--resume", unfinished["run"])
 
-            assert COUNT == len(stage.files())
+            assert COUNT == len(system.files())
 
     assert 1 == lonely.returncode
     assert b"`playhead run json-files`" in lonely.stderr
@@ -150,8 +150,8 @@ def test_a_replay_that_nobody_reads_says_whom_to_start(stage):
         (["--to", "log"], "no projection"),
     ],
 )
-def test_wrong_arguments_get_one_line(module_stage, arguments, message):
-    done = module_stage.run(*arguments)
+def test_wrong_arguments_get_one_line(module_system, arguments, message):
+    done = module_system.run(*arguments)
 
     assert 2 == done.returncode
     assert message in done.stderr.decode()

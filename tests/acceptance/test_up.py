@@ -12,11 +12,11 @@ import pytest
 
 from playhead.consumers.recordings.mp3 import read_mp3
 from playhead.embedded.directory import load_running
-from playhead.registry import STREAMS
-from playhead.settings.settings import DEFAULTS
+from playhead.settings.settings import declared
+from playhead.streams.domains.discovery import installed
 
 PLAYHEAD = [sys.executable, "-m", "playhead"]
-CLEAN = {name: value for name, value in os.environ.items() if name not in DEFAULTS}
+CLEAN = {name: value for name, value in os.environ.items() if name not in declared()}
 
 
 class Up:
@@ -76,7 +76,7 @@ def test_nothing_outlives_it_when_it_is_killed(up):
     up.process.kill()
     _, alive = psutil.wait_procs(children, timeout=60)
 
-    assert len(children) > len(STREAMS)
+    assert len(children) > len(installed().consumers)
     assert [] == alive
 
 

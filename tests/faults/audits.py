@@ -7,22 +7,22 @@ from collections.abc import Iterable, Sequence
 from playhead.streams.events import Event
 from tests.faults.effects import KINDS, archived, effects_in, rows_in, subject_of
 from tests.faults.reports import Harm
-from tests.integration.stage import Stage
+from tests.support.pipeline import Pipeline
 
 Effect = tuple[str, str]
 """Subject and event id."""
 
 
-def audit(stage: Stage, sink: str, events: Sequence[Event], *, naive: bool = False) -> Harm:
+def audit(pipeline: Pipeline, sink: str, events: Sequence[Event], *, naive: bool = False) -> Harm:
     """Compare a sink, or the naive one in its place, with the events in the order they were appended."""
     kind = KINDS[sink]
     expected = [(subject_of(event), event.id) for event in events]
     if kind.table:
-        effects = effects_in(stage.database)
-        standing = effects if naive else rows_in(stage.database, kind)
+        effects = effects_in(pipeline.database)
+        standing = effects if naive else rows_in(pipeline.database, kind)
         return compare(effects, expected) + _missing(standing, expected, every=kind.every)
     if naive:
-        path = stage.directory / "effects"
+        path = pipeline.directory / "effects"
         lines = path.read_bytes().splitlines() if path.exists() else []
         whole = [line for line in lines if line.startswith(b"[") and line.endswith(b"]") and line.count(b"[") == 1]
         effects = [(subject, event_id) for subject, event_id in map(json.loads, whole)]
@@ -30,13 +30,13 @@ def audit(stage: Stage, sink: str, events: Sequence[Event], *, naive: bool = Fal
             Harm(wrong=len(lines) - len(whole)) + compare(effects, expected) + _missing(effects, expected, every=False)
         )
     if sink == "json-files":
-        return _audit_files(stage, events)
+        return _audit_files(pipeline, events)
     if sink == "archives":
-        effects = [("", event_id) for event_id in archived(stage.directory / "archives")]
+        effects = [("", event_id) for event_id in archived(pipeline.directory / "archives")]
     else:
         # Several partitions are in no order among one another, but each subject is within its own.
-        subjects = {event_id: subject for subject, event_id in expected} if stage.partitions > 1 else {}
-        effects = [(subjects.get(event_id, ""), event_id) for event_id in stage.logged()]
+        subjects = {event_id: subject for subject, event_id in expected} if pipeline.partitions > 1 else {}
+        effects = [(subjects.get(event_id, ""), event_id) for event_id in pipeline.logged()]
         if subjects:
             return compare(effects, expected) + _missing(effects, expected, every=True)
     whole = [("", event_id) for _, event_id in expected]
@@ -65,11 +65,11 @@ def compare(effects: Iterable[Effect], expected: Sequence[Effect]) -> Harm:
     return Harm(duplicated=sum(count - 1 for count in seen.values()), wrong=wrong)
 
 
-def _audit_files(stage: Stage, events: Sequence[Event]) -> Harm:
+def _audit_files(pipeline: Pipeline, events: Sequence[Event]) -> Harm:
     latest = {event.subject.removeprefix("job/"): event for event in events}
     found: Counter[str] = Counter()
     wrong = 0
-    for path in stage.directory.glob("outputs/daily/*/scrapers/*/*.json"):
+    for path in pipeline.directory.glob("outputs/daily/*/scrapers/*/*.json"):
         content = json.loads(path.read_bytes())
         job_id = content["job_id"]
         found[job_id] += 1
@@ -77,7 +77,7 @@ def _audit_files(stage: Stage, events: Sequence[Event]) -> Harm:
         members = json.loads(expected.data) | {"event_id": expected.id}
         wrong += any(content[name] != value for name, value in members.items())
     totals = [
-        json.loads(path.read_bytes())["total_jobs"] for path in stage.directory.glob("outputs/daily/*/summary.json")
+        json.loads(path.read_bytes())["total_jobs"] for path in pipeline.directory.glob("outputs/daily/*/summary.json")
     ]
     wrong += totals != [len(found)]
     return Harm(len(latest.keys() - found.keys()), sum(found.values()) - len(found), wrong)

@@ -9,7 +9,7 @@ from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
-from tests.documents import job
+from tests.support.events import job
 
 PARTITION = Partition("jobs", 0)
 

@@ -1,26 +1,20 @@
 """Faults on real servers. `--full-faults` runs the full counts on every server and writes docs/reliability.md."""
 
-import os
 import random
-import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from playhead.streams.names import presence_key
-from playhead.streams.partitions import Partition
-from tests.faults.audits import audit
 from tests.faults.decoders import DECODERS
-from tests.faults.effects import KINDS, note_effects
-from tests.faults.nursery import Nursery, Spec
-from tests.faults.postgres import MortalPostgres
+from tests.faults.effects import KINDS
+from tests.faults.fork_server import ForkServer
+from tests.faults.harness import Harness
+from tests.faults.postgres import CrashablePostgres
 from tests.faults.reports import Report, render
-from tests.integration.servers import SERVERS, make_server, plain_client
-from tests.integration.stage import Stage
+from tests.support.servers import SERVERS, make_server
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 FULLY = ("valkey", "redis-7.0")
@@ -91,16 +85,16 @@ def fault_server(request, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory):
-    server = MortalPostgres(tmp_path_factory.mktemp("fault-postgres"))
+    server = CrashablePostgres(tmp_path_factory.mktemp("fault-postgres"))
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="session")
-def nursery(tmp_path_factory):
-    nursery = Nursery(tmp_path_factory.mktemp("nursery") / "log")
-    yield nursery
-    nursery.close()
+def fork_server(tmp_path_factory):
+    fork_server = ForkServer(tmp_path_factory.mktemp("fork_server") / "log")
+    yield fork_server
+    fork_server.close()
 
 
 @pytest.fixture
@@ -124,127 +118,8 @@ def seed() -> int:
     return random.SystemRandom().randrange(1 << 32)
 
 
-class Theatre:
-    """A stage whose consumers are processes that can be killed, frozen and started again."""
-
-    def __init__(self, server, postgres, root, wait_until, nursery) -> None:
-        self.server, self.name = server, server.name
-        self.postgres, self._root, self.wait_until, self.nursery = postgres, root, wait_until, nursery
-        self._number = 0
-        self._alive: set[int] = set()
-        self.stage: Stage
-
-    def begin(self, partitions: int = 1) -> Stage:
-        """Empty Redis, a new database and new directories."""
-        self.end()
-        with plain_client(self.server.url) as client:
-            client.flushall()
-        self._number += 1
-        directory = self._root / str(self._number)
-        directory.mkdir()
-        self.stage = Stage(self.server, self.postgres.url, directory, self.wait_until, partitions)
-        note_effects(self.stage.database)
-        return self.stage
-
-    def spawn(self, sink: str, **spec: object) -> int:
-        stage = self.stage
-        pid = self.nursery.spawn(
-            Spec(
-                sink=sink,
-                directory=str(stage.directory),
-                partitions=stage.partitions,
-                **{"redis": self.server.url, "database": stage.database, **spec},
-            )
-        )
-        self._alive.add(pid)
-        return pid
-
-    def ended(self, pid: int) -> int | None:
-        """The exit code of a process, None while it runs."""
-        code = self.nursery.poll(pid)
-        if code is not None:
-            self._alive.discard(pid)
-        return code
-
-    def killed(self, pid: int) -> None:
-        """Wait until a process died at its failpoint."""
-        assert self.nursery.wait(pid) == -signal.SIGKILL
-        self._alive.discard(pid)
-
-    def expire(self, sink: str) -> None:
-        """Let the lease of a dead process run out at once, which tests else wait for again and again."""
-        for number in range(self.stage.partitions):
-            self.stage.redis.delete(presence_key(Partition(KINDS[sink].stream, number).key, sink))
-
-    def forget(self, pid: int) -> None:
-        """Take note that a process has ended."""
-        self._alive.discard(pid)
-
-    def send(self, pid: int, sign: int) -> None:
-        os.kill(pid, sign)
-
-    def stop(self, *pids: int) -> None:
-        """Stop processes as SIGTERM does; one that has hardly begun may not know yet what to do with it."""
-        for pid in pids:
-            assert self.finish(pid, signal.SIGTERM) in (0, -signal.SIGTERM)
-
-    def finish(self, pid: int, sign: int) -> int:
-        """Send a signal and wait for the end it brings."""
-        self.send(pid, sign)
-        code = self.nursery.wait(pid)
-        assert code is not None
-        self._alive.discard(pid)
-        return code
-
-    def drain(self, sink: str, **spec: object) -> None:
-        """Let one process finish the work, and stop it as SIGTERM does."""
-        pid = self.spawn(sink, **spec)
-        self.wait_until(lambda: self.is_held(sink))
-        self.caught_up(sink)
-        assert self.finish(pid, signal.SIGTERM) == 0
-
-    def is_held(self, sink: str) -> bool:
-        """Whether a process holds the lease of the first partition."""
-        return bool(self.stage.redis.exists(presence_key(Partition(KINDS[sink].stream, 0).key, sink)))
-
-    def caught_up(self, sink: str) -> None:
-        """Wait until the sink has all of its stream."""
-        self.stage.caught_up(sink, stream=KINDS[sink].stream)
-
-    def audit(self, sink, events, *, naive=False):
-        return audit(self.stage, sink, events, naive=naive)
-
-    def end_processes(self) -> None:
-        """kill -9 of whatever runs still."""
-        for pid in list(self._alive):
-            self.finish(pid, signal.SIGKILL)
-
-    def end(self) -> None:
-        self.end_processes()
-        if hasattr(self, "stage"):
-            self.stage.close()
-
-
 @pytest.fixture
-def theatre(fault_server, postgres, tmp_path, wait_until, nursery):
-    theatre = Theatre(fault_server, postgres, tmp_path, wait_until, nursery)
-    yield theatre
-    theatre.end()
-
-
-class Stopwatch:
-    """The longest of several times, in seconds."""
-
-    def __init__(self) -> None:
-        self.longest = 0.0
-        self._since = 0.0
-
-    def start(self) -> None:
-        self._since = time.monotonic()
-
-    @property
-    def elapsed(self) -> float:
-        return time.monotonic() - self._since
-
-    def stop(self) -> None:
-        self.longest = max(self.longest, time.monotonic() - self._since)
+def harness(fault_server, postgres, tmp_path, wait_until, fork_server):
+    harness = Harness(fault_server, postgres, tmp_path, wait_until, fork_server)
+    yield harness
+    harness.end()

@@ -12,7 +12,7 @@ from playhead.consumers.reading.parked import original
 from playhead.consumers.recordings.errors import InvalidAudio
 from playhead.consumers.recordings.mp3 import read_mp3, untag_mp3
 from playhead.eventlog.errors import BadLine
-from playhead.eventlog.jobs.recorder_files import _read
+from playhead.eventlog.jobs.recorder_files import decode_recorded
 from playhead.eventlog.lines import decode_line, encode_line, event_id_of, holds_whole_line
 from playhead.eventlog.replay.files import NotAnEvent
 from playhead.projections.content.archive import make_archive, read_archive
@@ -35,7 +35,7 @@ from playhead.streams.recordings.events import (
     TranscodeFinished,
     read_payload,
 )
-from tests.documents import job
+from tests.support.events import job
 
 _PAYLOADS = (ChunkFlushed, TranscodeFinished, MeetingStopped, RecordingPromoted)
 
@@ -92,7 +92,7 @@ def read_result(data: bytes) -> None:
 
 def read_recorder_file(data: bytes) -> None:
     with contextlib.suppress(NotAnEvent, InvalidEvent):
-        _read(data, "a.json", None)
+        decode_recorded(data, "a.json", None)
 
 
 def read_job_file(data: bytes) -> None:

@@ -10,7 +10,7 @@ import psycopg
 from playhead.projections.content.archive import read_archive
 from playhead.streams.content.events import CAPTURED
 from playhead.streams.events import Event
-from tests.documents import job
+from tests.support.events import job
 
 TIME = "2025-08-09T06:36:59Z"
 

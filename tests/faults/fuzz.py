@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import atheris
 
-with atheris.instrument_imports(include=["streams", "consumers", "eventlog", "projections", "tests.faults.decoders"]):
+with atheris.instrument_imports(include=["playhead", "tests.faults.decoders"]):
     from tests.faults.decoders import BARE, DECODERS
 
 

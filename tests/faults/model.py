@@ -2,6 +2,8 @@
 work of a worker and their recovery, on a real Redis and on disk, and forgets in between what a dead process forgets.
 """
 
+# ruff: noqa: SLF001  # a process dies between any two steps, and the control leaves one out
+
 import asyncio
 import contextlib
 import json
@@ -39,9 +41,9 @@ from playhead.streams.events import Event
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Outcome, Sink
-from tests.documents import job
 from tests.faults.reports import Harm
-from tests.integration.servers import RedisServer, plain_client
+from tests.support.events import job
+from tests.support.servers import RedisServer, plain_client
 
 JOBS = Partition("jobs", 0)
 SUBJECTS = 4

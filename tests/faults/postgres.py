@@ -19,7 +19,7 @@ _STARTUP = 4
 _HEAD = 5
 
 
-class MortalPostgres:
+class CrashablePostgres:
     """The embedded server, with a way to end it that gives it no time."""
 
     def __init__(self, directory: Path) -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from redis.exceptions import ResponseError
 
-from playhead.embedded.valkey import _program
-from tests.documents import job
-from tests.faults.conftest import Theatre
-from tests.faults.nursery import Nursery
+from playhead.embedded.valkey import server_program
+from tests.faults.fork_server import ForkServer
+from tests.faults.harness import Harness
 from tests.faults.reports import Harm, Report
-from tests.integration.servers import Program, _programs, plain_client
-from tests.integration.stage import JOBS, fields
+from tests.support.events import job
+from tests.support.pipeline import JOBS, fields
+from tests.support.servers import Program, plain_client, programs
 
 SINKS = ("log", "json-files", "jobs")
 DAY = 24 * 60 * 60
@@ -57,27 +57,27 @@ def clocks(library, tmp_path):
 
 
 @pytest.fixture
-def jumping_theatre(fault_server, postgres, tmp_path, wait_until, clocks):
+def jumping_harness(fault_server, postgres, tmp_path, wait_until, clocks):
     of_server, of_consumers = clocks
-    command = [str(_program())] if fault_server.name == "valkey" else _programs()[fault_server.name]
+    command = [str(server_program())] if fault_server.name == "valkey" else programs()[fault_server.name]
     server = Program(
         ["/usr/bin/env", *(f"{name}={value}" for name, value in of_server.environment.items()), *command],
         tmp_path / "server",
     )
     server.name = fault_server.name
     server.start()
-    nursery = Nursery(tmp_path / "nursery.log", of_consumers.environment)
-    theatre = Theatre(server, postgres, tmp_path, wait_until, nursery)
-    yield theatre
-    theatre.end()
-    nursery.close()
+    fork_server = ForkServer(tmp_path / "fork_server.log", of_consumers.environment)
+    harness = Harness(server, postgres, tmp_path, wait_until, fork_server)
+    yield harness
+    harness.end()
+    fork_server.close()
     server.stop()
 
 
-def test_clocks_jump(jumping_theatre, clocks, report, count, seed):
+def test_clocks_jump(jumping_harness, clocks, report, count, seed):
     runs = count(6, 60)
-    harm = jump(jumping_theatre, clocks, random.Random(seed), runs)
-    control_harm = use_own_clock(jumping_theatre)
+    harm = jump(jumping_harness, clocks, random.Random(seed), runs)
+    control_harm = use_own_clock(jumping_harness)
 
     report(
         Report(
@@ -90,44 +90,46 @@ def test_clocks_jump(jumping_theatre, clocks, report, count, seed):
             control_harm,
             None,
             seed,
-            jumping_theatre.name,
+            jumping_harness.name,
         )
     )
 
 
-def jump(theatre, clocks, chance, runs) -> Harm:
-    stage = theatre.begin()
-    pids = [theatre.spawn(sink, segment_bytes=8_000) for sink in SINKS]
+def jump(harness, clocks, chance, runs) -> Harm:
+    pipeline = harness.begin()
+    pids = [harness.spawn(sink, segment_bytes=8_000) for sink in SINKS]
     events = []
     for run in range(runs):
         days = chance.choice((-1, 30, 0))
         clock = clocks[run % 2]
         for part in range(2):
             more = [job(len(events) + n, f"job/{chance.randrange(50)}") for n in range(PER_JUMP)]
-            stage.append(*more)
+            pipeline.append(*more)
             events += more
             if part == 0:
                 clock.jump(days * DAY)
                 if clock is clocks[0]:  # it looks a few times a second
-                    stage.wait_until(lambda days=days: abs(stage.redis.time()[0] - time.time() - days * DAY) < DAY / 2)
+                    pipeline.wait_until(
+                        lambda days=days: abs(pipeline.redis.time()[0] - time.time() - days * DAY) < DAY / 2
+                    )
         for sink in SINKS:
-            theatre.caught_up(sink)
+            harness.caught_up(sink)
     for clock in clocks:
         clock.jump(0)
     for pid in pids:
-        assert theatre.finish(pid, signal.SIGTERM) == 0
-    return sum((theatre.audit(sink, events) for sink in SINKS), Harm())
+        assert harness.finish(pid, signal.SIGTERM) == 0
+    return sum((harness.audit(sink, events) for sink in SINKS), Harm())
 
 
-def use_own_clock(theatre) -> Harm:
+def use_own_clock(harness) -> Harm:
     """What a producer loses that makes ids of its own time, and whose clock goes back."""
-    stage = theatre.begin()
+    pipeline = harness.begin()
     refused = 0
-    with plain_client(theatre.server.url) as client:
+    with plain_client(harness.server.url) as client:
         for number, days in enumerate((0, 30, 0, -1)):
             try:
                 client.xadd(JOBS.key, fields(job(number)), id=f"{int((time.time() + days * DAY) * 1000)}-0")
             except ResponseError:
                 refused += 1
-    assert stage.redis.xlen(JOBS.key) == 4 - refused
+    assert pipeline.redis.xlen(JOBS.key) == 4 - refused
     return Harm(lost=refused)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.commit import commit
-from tests.faults.nursery import ROOT
+from tests.faults.fork_server import ROOT
 from tests.faults.reports import Harm, Report
 
 CALLS = ("mkdir,mkdirat", "rename,renameat,renameat2", "fsync,fdatasync", "write", "unlink,unlinkat", "symlinkat")

@@ -11,12 +11,12 @@ from playhead.streams.appending.producer import Producer
 from playhead.streams.names import reports_key
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
-from tests.documents import job
-from tests.faults.disks import MortalDisk, small_disk, syncs_fail
 from tests.faults.effects import KINDS
 from tests.faults.reports import Harm, Report
-from tests.integration.servers import make_server, plain_client
-from tests.integration.stage import JOBS
+from tests.support.disks import CrashableDisk, small_disk, syncs_fail
+from tests.support.events import job
+from tests.support.pipeline import JOBS
+from tests.support.servers import make_server, plain_client
 
 SINKS = {"log": "eventlog", "json-files": "outputs", "archives": "archives"}
 """Sinks that write files, and where."""
@@ -25,9 +25,9 @@ LARGE = "x" * 4000
 
 
 @pytest.mark.parametrize("sink", SINKS)
-def test_a_full_disk(theatre, report, seed, sink):
-    harm = fill(theatre, sink)
-    control_harm = fill(theatre, sink, "no checkpoint")
+def test_a_full_disk(harness, report, seed, sink):
+    harm = fill(harness, sink)
+    control_harm = fill(harness, sink, "no checkpoint")
 
     report(
         Report(
@@ -40,42 +40,42 @@ def test_a_full_disk(theatre, report, seed, sink):
             control_harm,
             None,
             seed,
-            theatre.name,
+            harness.name,
         )
     )
 
 
-def fill(theatre, sink, control=None) -> Harm:
-    stage = theatre.begin()
+def fill(harness, sink, control=None) -> Harm:
+    pipeline = harness.begin()
     events = [KINDS[sink].make(number, str(number % 300)) for number in range(800)]
     if control:
-        stage.directory /= "disk"
-    disk = stage.directory if control else stage.directory / SINKS[sink]
+        pipeline.directory /= "disk"
+    disk = pipeline.directory if control else pipeline.directory / SINKS[sink]
     with small_disk(disk, 1) as make_room:
         (disk / "ballast").write_bytes(bytes((1016 if control else 900) << 10))
-        stage.append(*events)
-        pid = theatre.spawn(sink, batch=40, control=control)
-        stage.wait_until(lambda: is_in_trouble(stage, sink))
+        pipeline.append(*events)
+        pid = harness.spawn(sink, batch=40, control=control)
+        pipeline.wait_until(lambda: is_in_trouble(pipeline, sink))
         make_room()
-        theatre.caught_up(sink)
-        assert theatre.finish(pid, signal.SIGTERM) == 0
-        return theatre.audit(sink, events, naive=control is not None)
+        harness.caught_up(sink)
+        assert harness.finish(pid, signal.SIGTERM) == 0
+        return harness.audit(sink, events, naive=control is not None)
 
 
-def is_in_trouble(stage, sink) -> bool:
+def is_in_trouble(pipeline, sink) -> bool:
     """Whether its disk keeps it from applying; or from opening, where it was slow and lost its lease meanwhile."""
-    report = stage.redis.hget(reports_key(Partition(KINDS[sink].stream, 0).key), sink)
+    report = pipeline.redis.hget(reports_key(Partition(KINDS[sink].stream, 0).key), sink)
     return report is not None and msgspec.json.decode(report)["state"] in {"retrying", "not ready"}
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.parametrize("sink", SINKS)
-def test_fsync_fails(theatre, report, count, seed, sink):
+def test_fsync_fails(harness, report, count, seed, sink):
     runs = count(1, 12)
     harm = Harm()
     for number in range(runs):
-        harm += fail_to_sync(theatre, sink, 1 + number)
-    control_harm = fail_to_sync(theatre, sink, 1, NO_SYNC)
+        harm += fail_to_sync(harness, sink, 1 + number)
+    control_harm = fail_to_sync(harness, sink, 1, NO_SYNC)
 
     report(
         Report(
@@ -89,48 +89,48 @@ def test_fsync_fails(theatre, report, count, seed, sink):
             control_harm,
             None,
             seed,
-            theatre.name,
+            harness.name,
         )
     )
 
 
-def fail_to_sync(theatre, sink, number, control=None) -> Harm:
+def fail_to_sync(harness, sink, number, control=None) -> Harm:
     """Events that were acknowledged beyond the last sync that went well, and what is wrong once syncs go well again."""
-    stage = theatre.begin()
+    pipeline = harness.begin()
     key = Partition(KINDS[sink].stream, 0).key
     events = [KINDS[sink].make(number, str(number)) for number in range(150)]
-    pid = theatre.spawn(sink, control=control, batch=5)
-    stage.wait_until(lambda: theatre.is_held(sink))
+    pid = harness.spawn(sink, control=control, batch=5)
+    pipeline.wait_until(lambda: harness.is_held(sink))
     with syncs_fail(pid, number):
-        stage.append(*events)
+        pipeline.append(*events)
         if control:
-            theatre.caught_up(sink)
-            return Harm(lost=acknowledged(stage, key, sink))
+            harness.caught_up(sink)
+            return Harm(lost=acknowledged(pipeline, key, sink))
         if sink == "log":
-            assert theatre.nursery.wait(pid) == 1
-            theatre.forget(pid)
+            assert harness.fork_server.wait(pid) == 1
+            harness.forget(pid)
         else:
-            stage.wait_until(lambda: is_in_trouble(stage, sink))
+            pipeline.wait_until(lambda: is_in_trouble(pipeline, sink))
         # A batch takes one sync at least.
-        unsafe = max(0, acknowledged(stage, key, sink) - 5 * (number - 1))
+        unsafe = max(0, acknowledged(pipeline, key, sink) - 5 * (number - 1))
     if sink == "log":
-        theatre.drain(sink)
+        harness.drain(sink)
     else:
-        theatre.caught_up(sink)
-        assert theatre.finish(pid, signal.SIGTERM) == 0
-    return Harm(lost=unsafe) + theatre.audit(sink, events)
+        harness.caught_up(sink)
+        assert harness.finish(pid, signal.SIGTERM) == 0
+    return Harm(lost=unsafe) + harness.audit(sink, events)
 
 
-def acknowledged(stage, key, sink) -> int:
-    groups = {group["name"].decode(): group for group in stage.redis.xinfo_groups(key)}
-    return len(stage.redis.xrange(key, "-", groups[sink]["last-delivered-id"])) if sink in groups else 0
+def acknowledged(pipeline, key, sink) -> int:
+    groups = {group["name"].decode(): group for group in pipeline.redis.xinfo_groups(key)}
+    return len(pipeline.redis.xrange(key, "-", groups[sink]["last-delivered-id"])) if sink in groups else 0
 
 
 @pytest.mark.parametrize("sink", SINKS)
-def test_power_fails_under_a_consumer(theatre, report, count, seed, sink):
+def test_power_fails_under_a_consumer(harness, report, count, seed, sink):
     runs = count(2, 40)
-    harm = lose_power(theatre, sink, random.Random(seed), runs)
-    control_harm = lose_power(theatre, sink, random.Random(seed), 1, NO_SYNC)
+    harm = lose_power(harness, sink, random.Random(seed), runs)
+    control_harm = lose_power(harness, sink, random.Random(seed), 1, NO_SYNC)
 
     report(
         Report(
@@ -143,53 +143,53 @@ def test_power_fails_under_a_consumer(theatre, report, count, seed, sink):
             control_harm,
             None,
             seed,
-            theatre.name,
+            harness.name,
         )
     )
 
 
-def lose_power(theatre, sink, chance, runs, control=None) -> Harm:
-    stage = theatre.begin()
+def lose_power(harness, sink, chance, runs, control=None) -> Harm:
+    pipeline = harness.begin()
     key = Partition(KINDS[sink].stream, 0).key
-    stage.directory /= "disk"
-    disk = MortalDisk(stage.directory)
+    pipeline.directory /= "disk"
+    disk = CrashableDisk(pipeline.directory)
     events = []
     try:
         for _ in range(runs):
-            pid = theatre.spawn(sink, control=control, segment_bytes=20_000)
+            pid = harness.spawn(sink, control=control, segment_bytes=20_000)
             before = len(events)
             for _ in range(6):
                 more = [KINDS[sink].make(len(events) + n, str(chance.randrange(400))) for n in range(20)]
-                stage.append(*more)
+                pipeline.append(*more)
                 events += more
             wanted = before + chance.randrange(20, 110)
-            stage.wait_until(lambda wanted=wanted: acknowledged_ever(stage, key, sink) >= wanted)
-            theatre.finish(pid, signal.SIGKILL)
-            trim(stage, key, sink)
+            pipeline.wait_until(lambda wanted=wanted: acknowledged_ever(pipeline, key, sink) >= wanted)
+            harness.finish(pid, signal.SIGKILL)
+            trim(pipeline, key, sink)
             disk.fail()
-            theatre.expire(sink)
-        theatre.drain(sink, control=control, segment_bytes=20_000)
-        return theatre.audit(sink, events)
+            harness.expire(sink)
+        harness.drain(sink, control=control, segment_bytes=20_000)
+        return harness.audit(sink, events)
     finally:
-        theatre.end_processes()
+        harness.end_processes()
         disk.close()
 
 
-def acknowledged_ever(stage, key, sink) -> int:
+def acknowledged_ever(pipeline, key, sink) -> int:
     """As `acknowledged`, with the entries that were trimmed."""
-    trimmed = stage.redis.xinfo_stream(key)
-    return trimmed["entries-added"] - trimmed["length"] + acknowledged(stage, key, sink)
+    trimmed = pipeline.redis.xinfo_stream(key)
+    return trimmed["entries-added"] - trimmed["length"] + acknowledged(pipeline, key, sink)
 
 
-def trim(stage, key, sink) -> None:
+def trim(pipeline, key, sink) -> None:
     """Up to where the group is, as the product does."""
-    groups = {group["name"].decode(): group for group in stage.redis.xinfo_groups(key)}
-    stage.redis.xtrim(key, minid=str(Position.parse(groups[sink]["last-delivered-id"])), approximate=False)
+    groups = {group["name"].decode(): group for group in pipeline.redis.xinfo_groups(key)}
+    pipeline.redis.xtrim(key, minid=str(Position.parse(groups[sink]["last-delivered-id"])), approximate=False)
 
 
-def test_power_fails_under_redis(theatre, report, count, seed, tmp_path):
+def test_power_fails_under_redis(harness, report, count, seed, tmp_path):
     runs = count(2, 50)
-    name = theatre.name
+    name = harness.name
     harm = lose_power_of_redis(name, tmp_path / "real", runs)
     control_harm = lose_power_of_redis(name, tmp_path / "naive", 1, appendfsync="no")
 
@@ -211,7 +211,7 @@ def test_power_fails_under_redis(theatre, report, count, seed, tmp_path):
 
 def lose_power_of_redis(name, directory, runs, appendfsync="always") -> Harm:
     appended: list[str] = []
-    disk = MortalDisk(directory, 128)
+    disk = CrashableDisk(directory, 128)
     server = make_server(name, directory)
     try:
         for _ in range(runs):

@@ -7,19 +7,19 @@ import pytest
 from playhead.consumers.reading.continuity import Continuity
 from playhead.streams.entries import RawEntry, decode, encode
 from playhead.streams.positions import Position
-from tests.documents import job
 from tests.faults.naive import note_only
 from tests.faults.reports import Harm, Report
-from tests.integration.stage import JOBS, fields
+from tests.support.events import job
+from tests.support.pipeline import JOBS, fields
 
 SINKS = ("log", "json-files", "jobs")
 
 
 @pytest.mark.parametrize("sink", SINKS)
-def test_an_event_that_stands_twice_in_the_stream_takes_effect_once(theatre, report, count, seed, sink):
+def test_an_event_that_stands_twice_in_the_stream_takes_effect_once(harness, report, count, seed, sink):
     total = count(400, 20_000)
-    harm = duplicate(theatre, sink, random.Random(seed), total)
-    control_harm = duplicate(theatre, sink, random.Random(seed), 400, "no event ids")
+    harm = duplicate(harness, sink, random.Random(seed), total)
+    control_harm = duplicate(harness, sink, random.Random(seed), 400, "no event ids")
 
     report(
         Report(
@@ -32,56 +32,56 @@ def test_an_event_that_stands_twice_in_the_stream_takes_effect_once(theatre, rep
             control_harm,
             None,
             seed,
-            theatre.name,
+            harness.name,
         )
     )
 
 
-def duplicate(theatre, sink, chance, count, control=None) -> Harm:
-    stage = theatre.begin()
+def duplicate(harness, sink, chance, count, control=None) -> Harm:
+    pipeline = harness.begin()
     events = [job(number, f"job/{chance.randrange(50)}") for number in range(count)]
     for start in range(0, count, 20):
-        positions = stage.append(*events[start : start + 20])
+        positions = pipeline.append(*events[start : start + 20])
         for number in range(start, start + 20):
             if chance.random() < 0.2:
                 earlier = max(0, number - chance.randrange(30))
                 again = fields(events[earlier])
                 if chance.random() < 0.5:
                     again["ce_sequence"] = f"{earlier + 1:016d}"
-                stage.redis.xadd(JOBS.key, again)
+                pipeline.redis.xadd(JOBS.key, again)
         assert len(positions) == 20
-    theatre.drain(sink, control=control, batch=chance.randrange(3, 40))
-    return theatre.audit(sink, events, naive=control is not None)
+    harness.drain(sink, control=control, batch=chance.randrange(3, 40))
+    return harness.audit(sink, events, naive=control is not None)
 
 
 @pytest.mark.parametrize("sink", ["json-files", "jobs"])
-def test_events_replayed_out_of_order_reverse_nothing(theatre, report, count, seed, sink):
+def test_events_replayed_out_of_order_reverse_nothing(harness, report, count, seed, sink):
     total = count(300, 20_000)
-    stage = theatre.begin()
+    pipeline = harness.begin()
     chance = random.Random(seed)
     events = [job(number, f"job/{chance.randrange(40)}") for number in range(total)]
-    stage.append(*events)
+    pipeline.append(*events)
     recorded = [
         decode(RawEntry(key, [part for pair in entry.items() for part in pair]))
-        for key, entry in stage.redis.xrange(JOBS.key)
+        for key, entry in pipeline.redis.xrange(JOBS.key)
     ]
-    theatre.drain(sink)
-    before = theatre.audit(sink, events)
+    harness.drain(sink)
+    before = harness.audit(sink, events)
     shuffled = chance.sample(recorded, len(recorded))
     for one in shuffled:
         entry = encode(one.event, replay="r", position=one.position)
-        stage.redis.execute_command("XADD", f"{JOBS.key}:replay:r", "*", *entry)
-    stage.redis.hset(f"{JOBS.key}:replays", "r", sink)
-    last = Position.parse(stage.redis.xinfo_stream(f"{JOBS.key}:replay:r")["last-generated-id"])
+        pipeline.redis.execute_command("XADD", f"{JOBS.key}:replay:r", "*", *entry)
+    pipeline.redis.hset(f"{JOBS.key}:replays", "r", sink)
+    last = Position.parse(pipeline.redis.xinfo_stream(f"{JOBS.key}:replay:r")["last-generated-id"])
 
     def is_read():
-        groups = stage.redis.xinfo_groups(f"{JOBS.key}:replay:r")
+        groups = pipeline.redis.xinfo_groups(f"{JOBS.key}:replay:r")
         return any(Position.parse(group["last-delivered-id"]) == last for group in groups)
 
-    stage.redis.xgroup_create(f"{JOBS.key}:replay:r", sink, id="0")
-    pid = theatre.spawn(sink)
-    stage.wait_until(is_read)
-    assert theatre.finish(pid, 15) == 0
+    pipeline.redis.xgroup_create(f"{JOBS.key}:replay:r", sink, id="0")
+    pid = harness.spawn(sink)
+    pipeline.wait_until(is_read)
+    assert harness.finish(pid, 15) == 0
 
     by_arrival = {one.event.subject: one.event.id for one in shuffled}
     latest = {event.subject: event.id for event in events}
@@ -91,21 +91,21 @@ def test_events_replayed_out_of_order_reverse_nothing(theatre, report, count, se
             sink,
             "an older event overwrites no newer one",
             total,
-            before + theatre.audit(sink, events),
+            before + harness.audit(sink, events),
             "the last to arrive wins",
             Harm(wrong=sum(by_arrival[subject] != latest[subject] for subject in latest)),
             None,
             seed,
-            theatre.name,
+            harness.name,
         )
     )
 
 
-def test_every_deleted_entry_is_counted(theatre, report, count, seed, monkeypatch):
+def test_every_deleted_entry_is_counted(harness, report, count, seed, monkeypatch):
     total = count(300, 5000)
-    uncounted = delete(theatre, random.Random(seed), total)
+    uncounted = delete(harness, random.Random(seed), total)
     monkeypatch.setattr(Continuity, "follow", note_only)
-    control = delete(theatre, random.Random(seed), 300)
+    control = delete(harness, random.Random(seed), 300)
 
     report(
         Report(
@@ -118,20 +118,20 @@ def test_every_deleted_entry_is_counted(theatre, report, count, seed, monkeypatc
             Harm(lost=control),
             None,
             seed,
-            theatre.name,
+            harness.name,
         )
     )
 
 
-def delete(theatre, chance, count) -> int:
+def delete(harness, chance, count) -> int:
     """How many of the deleted entries nobody was told of."""
-    stage = theatre.begin()
+    pipeline = harness.begin()
     events = [job(number) for number in range(count)]
-    positions = stage.append(*events)
+    positions = pipeline.append(*events)
     gone = chance.sample(range(count - 1), count // 10)
-    stage.redis.xdel(JOBS.key, *(str(positions[number]) for number in gone))
-    (consumer,) = stage.start("jobs")
-    stage.caught_up("jobs")
-    stage.stop()
-    assert {str(number) for number in range(count)} - {str(number) for number in gone} == stage.rows().keys()
+    pipeline.redis.xdel(JOBS.key, *(str(positions[number]) for number in gone))
+    (consumer,) = pipeline.start("jobs")
+    pipeline.caught_up("jobs")
+    pipeline.stop()
+    assert {str(number) for number in range(count)} - {str(number) for number in gone} == pipeline.rows().keys()
     return len(gone) - consumer.watch.lost_events

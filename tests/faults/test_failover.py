@@ -15,26 +15,27 @@ from playhead.streams.errors import NotReplicated, RedisUnavailable
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.redis.connections import connect
-from tests.documents import job
 from tests.faults.audits import audit
-from tests.faults.conftest import Stopwatch
 from tests.faults.effects import KINDS, rows_in, subject_of
-from tests.faults.nursery import Spec
+from tests.faults.fork_server import Spec
+from tests.faults.harness import Stopwatch
 from tests.faults.reports import Harm, Report
-from tests.integration.stage import Stage, make_database
-from tests.integration.topologies import CopiedCluster, Watched
+from tests.support.databases import make_database
+from tests.support.events import job
+from tests.support.pipeline import Pipeline
+from tests.support.topologies import ReplicatedCluster, SentinelPair
 
 TOGETHER = ("log", "json-files", "jobs")
 PARTITIONS = 3
 KEYS = [Partition("jobs", number).key for number in range(PARTITIONS)]
 FAULTS = {
-    Watched: "a master dies under load while its replica is held back, a Sentinel lets the replica take over",
-    CopiedCluster: "a master of a Redis Cluster dies under load while its replica is held back, which takes over",
+    SentinelPair: "a master dies under load while its replica is held back, a Sentinel lets the replica take over",
+    ReplicatedCluster: "a master of a Redis Cluster dies under load while its replica is held back, which takes over",
 }
 
 
-class Site(Stage):
-    """A stage on several servers, fed by a producer that repeats what was not acknowledged."""
+class LoadedPipeline(Pipeline):
+    """A pipeline on several servers, fed by a producer that repeats what was not acknowledged."""
 
     def __init__(self, servers, postgres, directory, wait_until, durability) -> None:
         self.server, self.directory, self.partitions, self.wait_until = servers, directory, PARTITIONS, wait_until
@@ -95,20 +96,20 @@ class Site(Stage):
         super().close()
 
 
-@pytest.fixture(params=[Watched, CopiedCluster])
+@pytest.fixture(params=[SentinelPair, ReplicatedCluster])
 def topology(request):
     return request.param
 
 
-def test_a_master_dies_under_load(topology, postgres, nursery, tmp_path, wait_until, report, count, seed):
+def test_a_master_dies_under_load(topology, postgres, fork_server, tmp_path, wait_until, report, count, seed):
     runs = count(1, 20)
-    servers, crew = topology(tmp_path / "redis"), Crew(postgres, nursery, wait_until)
+    servers, consumers = topology(tmp_path / "redis"), Consumers(postgres, fork_server, wait_until)
     try:
         servers.start()
-        harm, recovery = crew.lose_masters(servers, tmp_path, random.Random(seed), runs)
-        control_harm = crew.lose_one_unseen(servers, tmp_path / "control", random.Random(seed))
+        harm, recovery = consumers.lose_masters(servers, tmp_path, random.Random(seed), runs)
+        control_harm = consumers.lose_one_unseen(servers, tmp_path / "control", random.Random(seed))
     finally:
-        crew.end()
+        consumers.end()
         servers.stop()
 
     report(
@@ -127,45 +128,49 @@ def test_a_master_dies_under_load(topology, postgres, nursery, tmp_path, wait_un
     )
 
 
-def ending(site) -> Harm:
+def ending(pipeline) -> Harm:
     """How the rows end. An event that a master took along unacknowledged may have been applied before, and is again
     when it is repeated, which writes the same row.
     """
-    expected = {subject_of(event): event.id for event in site.events}
-    found = dict(rows_in(site.database, KINDS["jobs"]))
+    expected = {subject_of(event): event.id for event in pipeline.events}
+    found = dict(rows_in(pipeline.database, KINDS["jobs"]))
     return Harm(
         lost=sum(found.get(subject) != event_id for subject, event_id in expected.items()),
         wrong=len(found.keys() - expected.keys()),
     )
 
 
-class Crew:
-    """The consumer processes of one site after the other."""
+class Consumers:
+    """The consumer processes of one pipeline after the other."""
 
-    def __init__(self, postgres, nursery, wait_until) -> None:
-        self._postgres, self._nursery, self._wait_until = postgres, nursery, wait_until
+    def __init__(self, postgres, fork_server, wait_until) -> None:
+        self._postgres, self._fork_server, self._wait_until = postgres, fork_server, wait_until
         self._pids: dict[str, int] = {}
 
     def lose_masters(self, servers, directory, chance, runs) -> tuple[Harm, float]:
         """One consumer, whichever, is frozen meanwhile, and finds the new master when it goes on."""
         watch = Stopwatch()
-        with self._site(servers, directory, "replicas:1") as site:
-            self._spawn(site, recovering=True)
+        with self._pipeline(servers, directory, "replicas:1") as pipeline:
+            self._spawn(pipeline, recovering=True)
             for _ in range(runs):
-                site.begin(chance)
-                site.grows(100)
+                pipeline.begin(chance)
+                pipeline.grows(100)
                 frozen, key = self._pids[chance.choice(TOGETHER)], chance.choice(KEYS)
                 os.kill(frozen, signal.SIGSTOP)
-                died = self._replace(site, servers, key, watch)
+                died = self._replace(pipeline, servers, key, watch)
                 servers.return_of(died)
                 os.kill(frozen, signal.SIGCONT)
-                site.grows(100)
-                site.end()
+                pipeline.grows(100)
+                pipeline.end()
                 for sink in TOGETHER:
-                    site.wait_until(lambda sink=sink: site.is_caught_up(sink))
+                    pipeline.wait_until(lambda sink=sink: pipeline.is_caught_up(sink))
                 watch.stop()
             self._finish()
-            harm = audit(site, "log", site.events) + audit(site, "json-files", site.events) + ending(site)
+            harm = (
+                audit(pipeline, "log", pipeline.events)
+                + audit(pipeline, "json-files", pipeline.events)
+                + ending(pipeline)
+            )
             return harm, watch.longest
 
     def lose_one_unseen(self, servers, directory, chance) -> Harm:
@@ -173,56 +178,56 @@ class Crew:
         for _, client in servers.nodes:
             if client.info("server")["redis_mode"] != "sentinel" and client.role()[0] == b"master":
                 client.flushall()
-        with self._site(servers, directory, "server") as site:
-            site.begin(chance)
-            site.grows(100)
-            self._replace(site, servers, KEYS[0], Stopwatch())
-            site.grows(20)
-            site.end()
-            self._spawn(site, ("log",), control="no event ids")
-            site.wait_until(lambda: site.is_caught_up("log"))
+        with self._pipeline(servers, directory, "server") as pipeline:
+            pipeline.begin(chance)
+            pipeline.grows(100)
+            self._replace(pipeline, servers, KEYS[0], Stopwatch())
+            pipeline.grows(20)
+            pipeline.end()
+            self._spawn(pipeline, ("log",), control="no event ids")
+            pipeline.wait_until(lambda: pipeline.is_caught_up("log"))
             self._finish()
             lines = (directory / "effects").read_text().splitlines()
-            return Harm(lost=len({event.id for event in site.events} - {json.loads(line)[1] for line in lines}))
+            return Harm(lost=len({event.id for event in pipeline.events} - {json.loads(line)[1] for line in lines}))
 
     @contextmanager
-    def _site(self, servers, directory, durability):
-        site = Site(servers, self._postgres, directory, self._wait_until, durability)
+    def _pipeline(self, servers, directory, durability):
+        pipeline = LoadedPipeline(servers, self._postgres, directory, self._wait_until, durability)
         try:
-            yield site
+            yield pipeline
         finally:
-            site.close()
+            pipeline.close()
 
-    def _replace(self, site, servers, key, watch) -> int:
+    def _replace(self, pipeline, servers, key, watch) -> int:
         """kill -9 of the master of a key; its number, once another node has taken over."""
         master = servers.master(key)
         servers.hold_back(master)
         # From now on the master alone has what comes; a producer that asks for replicas is told so.
-        refused, acknowledged = site.refused, len(site.events)
-        site.wait_until(lambda: site.refused > refused or len(site.events) > acknowledged + 100)
+        refused, acknowledged = pipeline.refused, len(pipeline.events)
+        pipeline.wait_until(lambda: pipeline.refused > refused or len(pipeline.events) > acknowledged + 100)
         servers.kill(master)
         watch.start()
-        site.wait_until(lambda: servers.master(key) != master)
+        pipeline.wait_until(lambda: servers.master(key) != master)
         return master
 
-    def _spawn(self, site, sinks=TOGETHER, **spec) -> None:
+    def _spawn(self, pipeline, sinks=TOGETHER, **spec) -> None:
         for sink in sinks:
             wanted = Spec(
                 sink=sink,
-                redis=site.server.url,
-                database=site.database,
-                directory=str(site.directory),
+                redis=pipeline.server.url,
+                database=pipeline.database,
+                directory=str(pipeline.directory),
                 partitions=PARTITIONS,
                 lease=1.0,
                 **spec,
             )
-            self._pids[sink] = self._nursery.spawn(wanted)
+            self._pids[sink] = self._fork_server.spawn(wanted)
 
     def _finish(self) -> None:
         for sink in list(self._pids):
             pid = self._pids.pop(sink)
             os.kill(pid, signal.SIGTERM)
-            assert self._nursery.wait(pid) == 0
+            assert self._fork_server.wait(pid) == 0
 
     def end(self) -> None:
         """kill -9 of whatever runs still."""

@@ -7,8 +7,8 @@ import signal
 import pytest
 
 from playhead.streams.failpoints import Point
-from tests.faults.conftest import Stopwatch
 from tests.faults.effects import KINDS
+from tests.faults.harness import Stopwatch
 from tests.faults.reports import Harm, Report
 
 CONTROLS = dict.fromkeys(KINDS, "no checkpoint") | dict.fromkeys(["json-files", "archives"], "acknowledge first")
@@ -25,13 +25,13 @@ SMALL = 8_000
 
 
 @pytest.mark.parametrize("sink", CONTROLS)
-def test_kill_9_at_every_failpoint_and_at_any_moment(theatre, report, count, seed, sink):
+def test_kill_9_at_every_failpoint_and_at_any_moment(harness, report, count, seed, sink):
     points: list[Point | None] = [*POINTS[sink], None]
     times = math.ceil(count(1, 500) / len(points))
     control = CONTROLS[sink]
-    harm, recovery = kill_at(theatre, sink, random.Random(seed), points * times)
+    harm, recovery = kill_at(harness, sink, random.Random(seed), points * times)
     controlled = [Point.AFTER_ACK if control == "acknowledge first" else Point.BEFORE_ACK] * 3
-    control_harm, _ = kill_at(theatre, sink, random.Random(seed), controlled, control)
+    control_harm, _ = kill_at(harness, sink, random.Random(seed), controlled, control)
 
     report(
         Report(
@@ -44,31 +44,31 @@ def test_kill_9_at_every_failpoint_and_at_any_moment(theatre, report, count, see
             control_harm,
             recovery,
             seed,
-            theatre.name,
+            harness.name,
         )
     )
 
 
-def kill_at(theatre, sink, chance, points, control=None) -> tuple[Harm, float]:
+def kill_at(harness, sink, chance, points, control=None) -> tuple[Harm, float]:
     """Append, start a consumer and kill it, once for each point, None for any moment; then see what one more makes."""
-    stage = theatre.begin()
+    pipeline = harness.begin()
     events = []
     watch = Stopwatch()
     for run, point in enumerate(points):
         more = [KINDS[sink].make(len(events) + n, str(chance.randrange(300))) for n in range(PER_RUN)]
-        stage.append(*more)
+        pipeline.append(*more)
         events += more
         watch.start()
         if point is None:
-            pid = theatre.spawn(sink, control=control)
-            stage.wait_until(lambda: theatre.is_held(sink))
-            theatre.finish(pid, signal.SIGKILL)
+            pid = harness.spawn(sink, control=control)
+            pipeline.wait_until(lambda: harness.is_held(sink))
+            harness.finish(pid, signal.SIGKILL)
         else:
             number = 1 if control else chance.randrange(1, 3)
-            pid = theatre.spawn(sink, failpoint=f"{point}:{number}", control=control, segment_bytes=SMALL)
-            theatre.killed(pid)
+            pid = harness.spawn(sink, failpoint=f"{point}:{number}", control=control, segment_bytes=SMALL)
+            harness.killed(pid)
         watch.stop()
         if run % PATIENT:
-            theatre.expire(sink)
-    theatre.drain(sink, control=control, segment_bytes=SMALL)
-    return theatre.audit(sink, events, naive=control == "no checkpoint"), watch.longest
+            harness.expire(sink)
+    harness.drain(sink, control=control, segment_bytes=SMALL)
+    return harness.audit(sink, events, naive=control == "no checkpoint"), watch.longest

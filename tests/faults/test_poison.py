@@ -4,16 +4,16 @@ import random
 
 from playhead.projections.jobs.table.projection import Jobs
 from playhead.streams.events import Event
-from tests.documents import job
 from tests.faults.reports import Harm, Report
+from tests.support.events import job
 
 POISON = (b'{"no": "job id"}', b'{"job_id": 7, "job": []}', b"[]", b'"text"', b"null")
 
 
-def test_one_event_in_a_hundred_that_cannot_be_applied_is_parked_and_the_rest_flows(theatre, report, count, seed):
+def test_one_event_in_a_hundred_that_cannot_be_applied_is_parked_and_the_rest_flows(harness, report, count, seed):
     total = count(2000, 100_000)
-    harm = poison(theatre, random.Random(seed), total)
-    control = stop_at_the_first(theatre, random.Random(seed), 2000)
+    harm = poison(harness, random.Random(seed), total)
+    control = stop_at_the_first(harness, random.Random(seed), 2000)
 
     report(
         Report(
@@ -26,7 +26,7 @@ def test_one_event_in_a_hundred_that_cannot_be_applied_is_parked_and_the_rest_fl
             control,
             None,
             seed,
-            theatre.name,
+            harness.name,
         )
     )
 
@@ -44,19 +44,19 @@ def mixed(chance: random.Random, total: int) -> tuple[list[Event], set[str]]:
     return events, {f"job/{number}" for number in bad}
 
 
-def append(stage, events) -> None:
+def append(pipeline, events) -> None:
     for start in range(0, len(events), 500):
-        stage.append(*events[start : start + 500])
+        pipeline.append(*events[start : start + 500])
 
 
-def poison(theatre, chance, total) -> Harm:
-    stage = theatre.begin()
+def poison(harness, chance, total) -> Harm:
+    pipeline = harness.begin()
     events, bad = mixed(chance, total)
-    append(stage, events)
-    theatre.drain("jobs", batch=500)
-    parked = stage.parked("jobs")
+    append(pipeline, events)
+    harness.drain("jobs", batch=500)
+    parked = pipeline.parked("jobs")
     expected = {event.subject.removeprefix("job/") for event in events if event.subject not in bad}
-    rows = stage.rows().keys()
+    rows = pipeline.rows().keys()
     return Harm(
         lost=len(expected - rows) + len(bad - {one.subject for one in parked}),
         duplicated=len(parked) - len({one.subject for one in parked}),
@@ -64,19 +64,17 @@ def poison(theatre, chance, total) -> Harm:
     )
 
 
-def stop_at_the_first(theatre, chance, total) -> Harm:
+def stop_at_the_first(harness, chance, total) -> Harm:
     """What a consumer does that tries a batch again until it goes: nothing behind the first poison is ever applied."""
-    stage = theatre.begin()
+    pipeline = harness.begin()
     events, bad = mixed(chance, total)
     first = min(number for number, event in enumerate(events) if event.subject in bad)
-    append(stage, events)
-    sink = Unsplit(stage.make_sink("jobs"))
-    stage.start(sink, batch=50)
-    stage.wait_until(lambda: sink.failures > 3)
-    for consumer in stage._running:
-        consumer.stop()
-    stage._running.clear()
-    return Harm(lost=len(events) - len(bad) - len(stage.rows())) if first < total else Harm()
+    append(pipeline, events)
+    sink = Unsplit(pipeline.make_sink("jobs"))
+    pipeline.start(sink, batch=50)
+    pipeline.wait_until(lambda: sink.failures > 3)
+    pipeline.stop_all()
+    return Harm(lost=len(events) - len(bad) - len(pipeline.rows())) if first < total else Harm()
 
 
 class Unsplit:

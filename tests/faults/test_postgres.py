@@ -4,8 +4,8 @@ import math
 import random
 import signal
 
-from tests.faults.conftest import Stopwatch
 from tests.faults.effects import KINDS, count_effects
+from tests.faults.harness import Stopwatch
 from tests.faults.postgres import CuttingProxy
 from tests.faults.reports import Harm, Report
 
@@ -14,11 +14,11 @@ DIRECTIONS = ("to the server", "to the client")
 LOAD, PER_CUT = 8, 6
 
 
-def test_immediate_restarts_of_postgres(theatre, report, count, seed, table_sink):
+def test_immediate_restarts_of_postgres(harness, report, count, seed, table_sink):
     sink = table_sink
     runs = count(1, 20)
-    harm, recovery = restart_again_and_again(theatre, sink, random.Random(seed), runs)
-    control_harm, _ = restart_again_and_again(theatre, sink, random.Random(seed), 2, CONTROL)
+    harm, recovery = restart_again_and_again(harness, sink, random.Random(seed), runs)
+    control_harm, _ = restart_again_and_again(harness, sink, random.Random(seed), 2, CONTROL)
 
     report(
         Report(
@@ -31,34 +31,34 @@ def test_immediate_restarts_of_postgres(theatre, report, count, seed, table_sink
             control_harm,
             recovery,
             seed,
-            theatre.name,
+            harness.name,
         )
     )
 
 
-def restart_again_and_again(theatre, sink, chance, runs, control=None) -> tuple[Harm, float]:
-    stage = theatre.begin()
-    pid = theatre.spawn(sink, control=control, batch=100 if control else 20)
+def restart_again_and_again(harness, sink, chance, runs, control=None) -> tuple[Harm, float]:
+    pipeline = harness.begin()
+    pid = harness.spawn(sink, control=control, batch=100 if control else 20)
     events, watch = [], Stopwatch()
     for _ in range(runs):
-        before = count_effects(stage.database)
+        before = count_effects(pipeline.database)
         for _ in range(LOAD):
             more = [KINDS[sink].make(len(events) + n, str(chance.randrange(200))) for n in range(50)]
-            stage.append(*more)
+            pipeline.append(*more)
             events += more
-        stage.wait_until(lambda before=before: count_effects(stage.database) > before)
+        pipeline.wait_until(lambda before=before: count_effects(pipeline.database) > before)
         watch.start()
-        theatre.postgres.restart()
-        theatre.caught_up(sink)
+        harness.postgres.restart()
+        harness.caught_up(sink)
         watch.stop()
-    assert theatre.finish(pid, signal.SIGTERM) == 0
-    return theatre.audit(sink, events, naive=control is not None), watch.longest
+    assert harness.finish(pid, signal.SIGTERM) == 0
+    return harness.audit(sink, events, naive=control is not None), watch.longest
 
 
-def test_a_connection_cut_at_every_message(theatre, report, count, seed, table_sink):
+def test_a_connection_cut_at_every_message(harness, report, count, seed, table_sink):
     sink = table_sink
-    cuts, harm = cut_everywhere(theatre, sink, random.Random(seed), count(6, 150))
-    _, control_harm = cut_everywhere(theatre, sink, random.Random(seed), 4, CONTROL)
+    cuts, harm = cut_everywhere(harness, sink, random.Random(seed), count(6, 150))
+    _, control_harm = cut_everywhere(harness, sink, random.Random(seed), 4, CONTROL)
 
     assert cuts >= 10
     report(
@@ -72,23 +72,23 @@ def test_a_connection_cut_at_every_message(theatre, report, count, seed, table_s
             control_harm,
             None,
             seed,
-            theatre.name,
+            harness.name,
         )
     )
 
 
-def cut_everywhere(theatre, sink, chance, most, control=None) -> tuple[int, Harm]:
-    stage = theatre.begin()
+def cut_everywhere(harness, sink, chance, most, control=None) -> tuple[int, Harm]:
+    pipeline = harness.begin()
     events = []
 
     def append() -> None:
         more = [KINDS[sink].make(len(events) + n, str(chance.randrange(40))) for n in range(PER_CUT)]
         events.extend(more)
-        stage.append(*more)
-        theatre.caught_up(sink)
+        pipeline.append(*more)
+        harness.caught_up(sink)
 
-    with CuttingProxy(stage.database) as proxy:
-        pid = theatre.spawn(sink, control=control, database=proxy.url)
+    with CuttingProxy(pipeline.database) as proxy:
+        pid = harness.spawn(sink, control=control, database=proxy.url)
         append()
         proxy.drop()
         before = dict(proxy.passed)
@@ -100,5 +100,5 @@ def cut_everywhere(theatre, sink, chance, most, control=None) -> tuple[int, Harm
                 proxy.arm(direction, number)
                 append()
                 proxy.disarm()
-        assert theatre.finish(pid, signal.SIGTERM) == 0
-    return proxy.cuts, theatre.audit(sink, events, naive=control is not None)
+        assert harness.finish(pid, signal.SIGTERM) == 0
+    return proxy.cuts, harness.audit(sink, events, naive=control is not None)

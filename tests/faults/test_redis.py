@@ -14,15 +14,15 @@ from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import RedisUnavailable
 from playhead.streams.events import new_event
 from playhead.streams.partitions import Partition
-from tests.documents import job
-from tests.faults.child import WORKER
-from tests.faults.conftest import Stopwatch
-from tests.faults.disks import small_disk
+from tests.faults.consumer_process import WORKER
 from tests.faults.effects import KINDS
+from tests.faults.harness import Stopwatch
 from tests.faults.reports import Harm, Report
-from tests.integration.proxies import LossyProxy
-from tests.integration.servers import answers, make_server, plain_client
-from tests.integration.stage import JOBS
+from tests.support.disks import small_disk
+from tests.support.events import job
+from tests.support.pipeline import JOBS
+from tests.support.proxies import LossyProxy
+from tests.support.servers import answers, make_server, plain_client
 
 SHARE = 0.02
 CONTROL_SHARE = 0.1
@@ -31,9 +31,9 @@ TOGETHER = ("log", "json-files", "jobs")
 
 
 @contextmanager
-def lossy(theatre, seed, share=SHARE):
+def lossy(harness, seed, share=SHARE):
     """A proxy that loses replies, with its URL."""
-    at = theatre.stage.redis.connection_pool.connection_kwargs
+    at = harness.pipeline.redis.connection_pool.connection_kwargs
     with LossyProxy(at["host"], at["port"], share, seed) as proxy:
         proxy.url = f"redis://:{at.get('password') or ''}@127.0.0.1:{proxy.port}/0"
         proxy.client = Redis(port=proxy.port, password=at.get("password"))  # sends again by itself, as it comes
@@ -46,11 +46,11 @@ def harm_of(found: Counter[str], expected: list[str]) -> Harm:
     )
 
 
-def test_replies_lost_to_a_consumer(theatre, report, count, seed, any_sink):
+def test_replies_lost_to_a_consumer(harness, report, count, seed, any_sink):
     sink = any_sink
     total = count(300, 3_000)
-    lost, harm = consume_without_some_replies(theatre, sink, seed, total)
-    control_harm = read_as_a_plain_group(theatre, seed, 300)
+    lost, harm = consume_without_some_replies(harness, sink, seed, total)
+    control_harm = read_as_a_plain_group(harness, seed, 300)
 
     report(
         Report(
@@ -63,30 +63,30 @@ def test_replies_lost_to_a_consumer(theatre, report, count, seed, any_sink):
             control_harm,
             None,
             seed,
-            theatre.name,
+            harness.name,
         )
     )
 
 
-def consume_without_some_replies(theatre, sink, seed, total) -> tuple[int, Harm]:
-    stage, chance = theatre.begin(), random.Random(seed)
+def consume_without_some_replies(harness, sink, seed, total) -> tuple[int, Harm]:
+    pipeline, chance = harness.begin(), random.Random(seed)
     events = [KINDS[sink].make(number, str(chance.randrange(100))) for number in range(total)]
-    with lossy(theatre, seed) as proxy:
-        pid = theatre.spawn(sink, redis=proxy.url, batch=5, lease=1.0)
+    with lossy(harness, seed) as proxy:
+        pid = harness.spawn(sink, redis=proxy.url, batch=5, lease=1.0)
         for start in range(0, total, 50):
-            stage.append(*events[start : start + 50])
-        theatre.caught_up(sink)
-        assert theatre.finish(pid, signal.SIGTERM) == 0
-    return proxy.lost, theatre.audit(sink, events)
+            pipeline.append(*events[start : start + 50])
+        harness.caught_up(sink)
+        assert harness.finish(pid, signal.SIGTERM) == 0
+    return proxy.lost, harness.audit(sink, events)
 
 
-def read_as_a_plain_group(theatre, seed, total) -> Harm:
+def read_as_a_plain_group(harness, seed, total) -> Harm:
     """What a consumer makes of it that never looks at what is pending for it."""
-    stage = theatre.begin()
-    stage.append(*[job(number) for number in range(total)])
-    stage.redis.xgroup_create(JOBS.key, "plain", "0")
+    pipeline = harness.begin()
+    pipeline.append(*[job(number) for number in range(total)])
+    pipeline.redis.xgroup_create(JOBS.key, "plain", "0")
     found: Counter[str] = Counter()
-    with lossy(theatre, seed, CONTROL_SHARE) as proxy, proxy.client as client, suppress(RedisError):
+    with lossy(harness, seed, CONTROL_SHARE) as proxy, proxy.client as client, suppress(RedisError):
         # Once the client gives up, the rest is lost.
         while reply := client.xreadgroup("plain", "one", {JOBS.key: ">"}, count=2):
             for entry_id, entry in dict(reply)[JOBS.key.encode()]:
@@ -95,18 +95,18 @@ def read_as_a_plain_group(theatre, seed, total) -> Harm:
     return harm_of(found, [f"e{number}" for number in range(total)])
 
 
-def test_replies_lost_to_a_worker(theatre, report, count, seed):
+def test_replies_lost_to_a_worker(harness, report, count, seed):
     total = count(150, 3_000)
     expected = [f"n{number}" for number in range(total)]
-    stage = theatre.begin()
-    with lossy(theatre, seed) as proxy:
-        pid = theatre.spawn(WORKER, redis=proxy.url, lease=1.0)
-        stage.append(*[new_event("note.submitted", subject=f"note/{one}", data={}, id=one) for one in expected])
-        while left := left_to_work_on(stage.redis):
-            stage.wait_until(lambda left=left: left_to_work_on(stage.redis) != left)
-        assert theatre.finish(pid, signal.SIGTERM) == 0
-    harm = harm_of(outcomes(stage.redis), expected)
-    control_harm = work_naively(theatre, seed, 200)
+    pipeline = harness.begin()
+    with lossy(harness, seed) as proxy:
+        pid = harness.spawn(WORKER, redis=proxy.url, lease=1.0)
+        pipeline.append(*[new_event("note.submitted", subject=f"note/{one}", data={}, id=one) for one in expected])
+        while left := left_to_work_on(pipeline.redis):
+            pipeline.wait_until(lambda left=left: left_to_work_on(pipeline.redis) != left)
+        assert harness.finish(pid, signal.SIGTERM) == 0
+    harm = harm_of(outcomes(pipeline.redis), expected)
+    control_harm = work_naively(harness, seed, 200)
 
     report(
         Report(
@@ -119,7 +119,7 @@ def test_replies_lost_to_a_worker(theatre, report, count, seed):
             control_harm,
             None,
             seed,
-            theatre.name,
+            harness.name,
         )
     )
 
@@ -138,31 +138,31 @@ def left_to_work_on(redis) -> list[object]:
     return [stream["entries-added"], *((one["pending"], one["last-delivered-id"]) for one in groups)]
 
 
-def work_naively(theatre, seed, total) -> Harm:
-    stage = theatre.begin()
+def work_naively(harness, seed, total) -> Harm:
+    pipeline = harness.begin()
     expected = [f"n{number}" for number in range(total)]
-    stage.append(*[new_event("note.submitted", subject="note/1", data={}, id=one) for one in expected])
-    stage.redis.xgroup_create(NOTES.key, "plain", "0")
-    with lossy(theatre, seed, CONTROL_SHARE) as proxy, proxy.client as client:
+    pipeline.append(*[new_event("note.submitted", subject="note/1", data={}, id=one) for one in expected])
+    pipeline.redis.xgroup_create(NOTES.key, "plain", "0")
+    with lossy(harness, seed, CONTROL_SHARE) as proxy, proxy.client as client:
         for _ in range(total):
             for _, entries in client.xreadgroup("plain", "one", {NOTES.key: ">"}, count=1):
                 for entry_id, entry in entries:
                     if entry[b"ce_type"] == b"note.submitted":
                         client.xadd(NOTES.key, {"ce_type": "note.enriched", "ce_causationid": entry[b"ce_id"]})
                     client.xack(NOTES.key, "plain", entry_id)
-    return harm_of(outcomes(stage.redis), expected)
+    return harm_of(outcomes(pipeline.redis), expected)
 
 
-def test_replies_lost_to_a_producer(theatre, report, count, seed):
+def test_replies_lost_to_a_producer(harness, report, count, seed):
     total = count(500, 5_000)
     expected = [f"id-{number}" for number in range(total)]
-    stage = theatre.begin()
-    with lossy(theatre, seed) as proxy, Producer(proxy.url) as producer:
+    pipeline = harness.begin()
+    with lossy(harness, seed) as proxy, Producer(proxy.url) as producer:
         for one in expected:
             producer.append("job.completed", subject=f"job/{one[-1]}", data={}, id=one)
-    harm = harm_of(in_stream(stage.redis), expected)
-    stage = theatre.begin()
-    with lossy(theatre, seed, CONTROL_SHARE) as other, other.client as client:
+    harm = harm_of(in_stream(pipeline.redis), expected)
+    pipeline = harness.begin()
+    with lossy(harness, seed, CONTROL_SHARE) as other, other.client as client:
         for one in expected[:500]:
             client.xadd(JOBS.key, {"ce_id": one})
 
@@ -175,10 +175,10 @@ def test_replies_lost_to_a_producer(theatre, report, count, seed):
             proxy.lost,
             harm,
             "XADD sent again by the client",
-            harm_of(in_stream(stage.redis), expected[:500]),
+            harm_of(in_stream(pipeline.redis), expected[:500]),
             None,
             seed,
-            theatre.name,
+            harness.name,
         )
     )
 
@@ -188,10 +188,10 @@ def in_stream(redis) -> Counter[str]:
 
 
 @pytest.mark.parametrize("way", ["frozen", "killed"])
-def test_redis_is_away_for_a_while(theatre, report, count, seed, way):
+def test_redis_is_away_for_a_while(harness, report, count, seed, way):
     seconds = count(1, 30)
-    harm, recovery, _ = be_away(theatre, way, seconds)
-    _, _, control_harm = be_away(theatre, way, 1, spool=False)
+    harm, recovery, _ = be_away(harness, way, seconds)
+    _, _, control_harm = be_away(harness, way, 1, spool=False)
 
     report(
         Report(
@@ -204,15 +204,15 @@ def test_redis_is_away_for_a_while(theatre, report, count, seed, way):
             control_harm,
             recovery,
             seed,
-            theatre.name,
+            harness.name,
         )
     )
 
 
-def test_redis_is_killed_again_and_again(theatre, report, count, seed):
+def test_redis_is_killed_again_and_again(harness, report, count, seed):
     runs = count(2, 50)
-    harm, recovery, _ = be_away(theatre, "killed", 0, runs)
-    _, _, control_harm = be_away(theatre, "killed", 0, spool=False)
+    harm, recovery, _ = be_away(harness, "killed", 0, runs)
+    _, _, control_harm = be_away(harness, "killed", 0, spool=False)
 
     report(
         Report(
@@ -225,18 +225,18 @@ def test_redis_is_killed_again_and_again(theatre, report, count, seed):
             control_harm,
             recovery,
             seed,
-            theatre.name,
+            harness.name,
         )
     )
 
 
-def be_away(theatre, way, seconds, times=1, *, spool=True) -> tuple[Harm, float, Harm]:
+def be_away(harness, way, seconds, times=1, *, spool=True) -> tuple[Harm, float, Harm]:
     """What the sinks lack, how long recovery took, and what the producer had to refuse."""
-    stage, watch = theatre.begin(), Stopwatch()
-    pids = [theatre.spawn(sink) for sink in TOGETHER]
+    pipeline, watch = harness.begin(), Stopwatch()
+    pids = [harness.spawn(sink) for sink in TOGETHER]
     refused, kept = 0, []
-    directory = stage.directory / "spool" if spool else None
-    with Producer(theatre.server.url, spool=directory, timeout=0.2) as producer:
+    directory = pipeline.directory / "spool" if spool else None
+    with Producer(harness.server.url, spool=directory, timeout=0.2) as producer:
 
         def append() -> None:
             nonlocal refused
@@ -250,7 +250,7 @@ def be_away(theatre, way, seconds, times=1, *, spool=True) -> tuple[Harm, float,
         for _ in range(times):
             for _ in range(50):
                 append()
-            stop, go_on = ways(theatre, way)
+            stop, go_on = ways(harness, way)
             stop()
             watch.start()
             append()
@@ -263,23 +263,23 @@ def be_away(theatre, way, seconds, times=1, *, spool=True) -> tuple[Harm, float,
                 append()
             producer.flush()
             for sink in TOGETHER:
-                theatre.caught_up(sink)
+                harness.caught_up(sink)
             watch.stop()
-    theatre.stop(*pids)
-    harm = sum((theatre.audit(sink, kept) for sink in TOGETHER if spool), Harm())
+    harness.stop(*pids)
+    harm = sum((harness.audit(sink, kept) for sink in TOGETHER if spool), Harm())
     return harm, watch.longest, Harm(lost=refused)
 
 
-def ways(theatre, way):
-    server = theatre.server
+def ways(harness, way):
+    server = harness.server
     if way == "killed":
         return server.kill, server.start
     pid = plain_client(server.url).info("server")["process_id"]
     return lambda: os.kill(pid, signal.SIGSTOP), lambda: os.kill(pid, signal.SIGCONT)
 
 
-def test_the_disk_of_redis_is_full(theatre, report, seed, tmp_path):
-    name = theatre.name
+def test_the_disk_of_redis_is_full(harness, report, seed, tmp_path):
+    name = harness.name
     harm = fill_disk_of_redis(name, tmp_path / "disk", tmp_path / "spool")
     control_harm = fill_disk_of_redis(name, tmp_path / "other", None)
 

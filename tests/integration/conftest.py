@@ -4,8 +4,10 @@ import pytest
 from redis import Redis
 
 from playhead.embedded.servers import embedded_servers
-from tests.integration.servers import SERVERS, RedisServer, answers, make_server, plain_client
-from tests.integration.stage import Stage
+from playhead.streams.appending.producer import Producer
+from playhead.streams.events import new_event
+from tests.support.pipeline import Pipeline
+from tests.support.servers import SERVERS, RedisServer, answers, make_server, plain_client
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -57,7 +59,25 @@ def postgres(tmp_path_factory) -> Iterator[str]:
 
 
 @pytest.fixture
-def stage(redis_server, postgres, tmp_path, wait_until) -> Iterator[Stage]:
-    stage = Stage(redis_server, postgres, tmp_path, wait_until)
-    yield stage
-    stage.close()
+def pipeline(redis_server, postgres, tmp_path, wait_until) -> Iterator[Pipeline]:
+    pipeline = Pipeline(redis_server, postgres, tmp_path, wait_until)
+    yield pipeline
+    pipeline.close()
+
+
+@pytest.fixture
+def producer(redis_server) -> Iterator[Producer]:
+    with Producer(redis_server.url) as producer:
+        yield producer
+
+
+@pytest.fixture
+def submit(producer):
+    """Append notes that the worker `enrich` takes."""
+
+    def submit(count, type="note.submitted"):
+        producer.append_events(
+            [new_event(type, subject=f"note/{number}", data={}, id=f"{type}-{number}") for number in range(count)]
+        )
+
+    return submit

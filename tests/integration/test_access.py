@@ -18,17 +18,18 @@ from playhead.consumers.errors import TryAgain
 from playhead.consumers.processes.projection import ProcessSettings
 from playhead.consumers.reading.reader import ReaderSettings
 from playhead.consumers.reading.trimming import trim
-from playhead.settings.settings import DEFAULTS
+from playhead.settings.settings import declared
 from playhead.streams.appending.producer import Producer
 from playhead.streams.events import new_event
 from playhead.streams.names import presence_key
-from tests.documents import job
-from tests.integration.servers import plain_client
-from tests.integration.stage import JOBS, SINKS, Consumer, Stage, fields
-from tests.integration.test_workers import Enrich, outcomes, parked, until, working
+from tests.support.conditions import until
+from tests.support.events import job
+from tests.support.pipeline import JOBS, SINKS, Consumer, Pipeline, fields
+from tests.support.servers import plain_client
+from tests.support.workers import Enrich, outcomes, parked, working
 
 ROOT = Path(__file__).parents[2]
-CLEAN = {name: value for name, value in os.environ.items() if name not in DEFAULTS}
+CLEAN = {name: value for name, value in os.environ.items() if name not in declared()}
 RULES = {
     name: rules.split()
     for name, rules in re.findall(r"^user (\S+) (reset .*)$", (ROOT / "docs/security.md").read_text(), re.MULTILINE)
@@ -59,14 +60,14 @@ class Access:
 
 
 class RoleServer:
-    """What a stage asks of a server: where it is, as one of the users sees it."""
+    """What a pipeline asks of a server: where it is, as one of the users sees it."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
 
-class Roles(Stage):
-    """A stage whose producer, consumers and operator each are the documented user."""
+class Roles(Pipeline):
+    """A pipeline whose producer, consumers and operator each are the documented user."""
 
     def __init__(self, access: Access, postgres, directory, wait_until) -> None:
         super().__init__(RoleServer(access.url("consumer")), postgres, directory, wait_until)

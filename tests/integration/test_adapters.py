@@ -14,14 +14,14 @@ import pytest
 from rq import Queue, Retry
 from rq.job import Job
 
+from playhead.adapters import rq as rq_adapter
 from playhead.adapters.functions import record_job
 from playhead.projections.jobs.result import decode_job_result
-from playhead.streams.adapters import rq as rq_adapter
 from playhead.streams.appending.producer import Producer
 from playhead.streams.appending.spool import Spool
 from playhead.streams.entries import RawEntry, decode
 from playhead.streams.partitions import Partition
-from tests.integration.servers import plain_client
+from tests.support.servers import plain_client
 
 JOBS = Partition("jobs", 0)
 NOBODY = "redis://127.0.0.1:1/0"

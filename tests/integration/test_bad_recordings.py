@@ -13,9 +13,10 @@ from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import AudioNotWritten
 from playhead.streams.recordings.files import Chunk, RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
-from tests.faults.disks import small_disk
-from tests.integration.sound import RECORDINGS, facts, flush, sha256, tone
-from tests.integration.test_workers import until, working
+from tests.support.audio import RECORDINGS, facts, flush, sha256, tone
+from tests.support.conditions import until
+from tests.support.disks import small_disk
+from tests.support.workers import working
 
 PATIENT = WorkerSettings(concurrency=2, hold=1.0, max_attempts=1000, first_delay=0.01, longest_delay=0.05, grace=5)
 IMPATIENT = WorkerSettings(concurrency=2, hold=1.0, max_attempts=2, first_delay=0.01, grace=5)

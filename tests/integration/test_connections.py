@@ -12,13 +12,13 @@ from redis.exceptions import RedisError
 
 from playhead.embedded.errors import ServerDidNotStart
 from playhead.embedded.processes import ServerProcess, free_port
-from playhead.embedded.valkey import _program
+from playhead.embedded.valkey import server_program
 from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import InvalidSetting, NotReplicated, RedisUnavailable
 from playhead.streams.partitions import Partition
 from playhead.streams.redis.connections import RedisAddress, connect
-from tests.integration.servers import answers, plain_client
-from tests.integration.test_topologies import close_and_use
+from tests.support.connections import close_and_use
+from tests.support.servers import answers, plain_client
 
 JOBS = Partition("jobs", 0)
 PASSWORD = "p:a/s@s#w%rd?"
@@ -35,7 +35,7 @@ def start(tmp_path):
         process = ServerProcess("redis", directory, signal.SIGTERM)
         process.prepare()
         running.append(process)
-        process.spawn([str(program or _program()), *map(str, options)])
+        process.spawn([str(program or server_program()), *map(str, options)])
         process.wait_until(ready)
         return directory
 

@@ -17,9 +17,9 @@ from playhead.eventlog.writer import EventLog
 from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import RedisUnavailable
 from playhead.streams.names import presence_key
-from tests.documents import job
-from tests.integration.servers import answers, demoted, without_replicas
-from tests.integration.stage import JOBS, SINKS, fields
+from tests.support.events import job
+from tests.support.pipeline import JOBS, SINKS, fields
+from tests.support.servers import answers, demoted, without_replicas
 
 BAD = {
     "id": {"ce_id": None},
@@ -34,193 +34,193 @@ BAD = {
 }
 
 
-def test_a_backlog_from_before_the_group_existed_is_read(stage):
+def test_a_backlog_from_before_the_group_existed_is_read(pipeline):
     events = [job(number) for number in range(1200)]
-    stage.append(*events)
+    pipeline.append(*events)
 
-    stage.start()
-    stage.caught_up()
-    stage.stop()
+    pipeline.start()
+    pipeline.caught_up()
+    pipeline.stop()
 
-    stage.holds(events)
+    pipeline.holds(events)
 
 
-def test_bad_entries_are_parked_in_every_group_and_the_rest_flows(stage):
+def test_bad_entries_are_parked_in_every_group_and_the_rest_flows(pipeline):
     good = [job(number) for number in range(len(BAD) + 1)]
     for number, change in enumerate(BAD.values()):
-        stage.append(good[number])
-        stage.redis.xadd(JOBS.key, fields(job(100 + number), **change))
+        pipeline.append(good[number])
+        pipeline.redis.xadd(JOBS.key, fields(job(100 + number), **change))
     no_subject = fields(job(200), ce_subject=None)
-    stage.redis.xadd(JOBS.key, no_subject)
-    stage.append(good[-1])
+    pipeline.redis.xadd(JOBS.key, no_subject)
+    pipeline.append(good[-1])
 
-    stage.start()
-    stage.caught_up()
-    stage.stop()
+    pipeline.start()
+    pipeline.caught_up()
+    pipeline.stop()
 
-    stage.holds(good)
+    pipeline.holds(good)
     for name in SINKS:
-        parked = stage.parked(name)
+        parked = pipeline.parked(name)
         assert [f"job/{100 + number}" for number in range(len(BAD))] + [""] == [one.subject for one in parked]
         assert {"undecodable"} == {one.reason_class for one in parked}
         for (word, _), one in zip(BAD.items(), parked, strict=False):
             assert word in one.reason
 
 
-def test_what_follows_a_parked_event_of_its_subject_waits_and_a_retry_applies_both_in_order(stage):
+def test_what_follows_a_parked_event_of_its_subject_waits_and_a_retry_applies_both_in_order(pipeline):
     events = [job(1, "job/a"), job(2, "job/b"), job(3, "job/a"), job(4, "job/b")]
-    jobs = Refusing(stage.make_sink("jobs"), "e1")
-    stage.append(*events)
-    (consumer,) = stage.start(jobs)
-    stage.caught_up("jobs")
+    jobs = Refusing(pipeline.make_sink("jobs"), "e1")
+    pipeline.append(*events)
+    (consumer,) = pipeline.start(jobs)
+    pipeline.caught_up("jobs")
 
-    assert {"b": "e4"} == stage.rows()
-    assert ["refused", "behind"] == [one.reason_class for one in stage.parked("jobs")]
+    assert {"b": "e4"} == pipeline.rows()
+    assert ["refused", "behind"] == [one.reason_class for one in pipeline.parked("jobs")]
 
-    stage.retry("jobs", stage.parked("jobs")[0])
-    stage.wait_until(lambda: jobs.refused >= 2)
-    assert ["refused", "behind"] == [one.reason_class for one in stage.parked("jobs")]
+    pipeline.retry("jobs", pipeline.parked("jobs")[0])
+    pipeline.wait_until(lambda: jobs.refused >= 2)
+    assert ["refused", "behind"] == [one.reason_class for one in pipeline.parked("jobs")]
 
     jobs.refuse = None
-    stage.retry("jobs", stage.parked("jobs")[0])
-    stage.wait_until(lambda: not stage.parked("jobs"))
-    stage.append(job(5, "job/a"))
-    stage.caught_up("jobs")
-    stage.stop()
+    pipeline.retry("jobs", pipeline.parked("jobs")[0])
+    pipeline.wait_until(lambda: not pipeline.parked("jobs"))
+    pipeline.append(job(5, "job/a"))
+    pipeline.caught_up("jobs")
+    pipeline.stop()
 
-    assert {"a": "e5", "b": "e4"} == stage.rows()
+    assert {"a": "e5", "b": "e4"} == pipeline.rows()
     assert ["e1", "e3", "e5"] == [id for id in jobs.applied if id in {"e1", "e3", "e5"}]
     assert Counter(refused=1, behind=1) == consumer.watch.parked_events
 
 
-def test_dropping_a_parked_event_gives_it_up_and_lets_its_subject_flow(stage):
-    jobs = Refusing(stage.make_sink("jobs"), "e1")
-    stage.append(job(1, "job/a"), job(2, "job/a"))
-    stage.start(jobs)
-    stage.caught_up("jobs")
-    refused, behind = stage.parked("jobs")
+def test_dropping_a_parked_event_gives_it_up_and_lets_its_subject_flow(pipeline):
+    jobs = Refusing(pipeline.make_sink("jobs"), "e1")
+    pipeline.append(job(1, "job/a"), job(2, "job/a"))
+    pipeline.start(jobs)
+    pipeline.caught_up("jobs")
+    refused, behind = pipeline.parked("jobs")
 
-    stage.parked_events("jobs").drop(refused)
-    stage.retry("jobs", behind)
-    stage.wait_until(lambda: not stage.parked("jobs"))
-    stage.append(job(3, "job/a"))
-    stage.caught_up("jobs")
-    stage.stop()
+    pipeline.parked_events("jobs").drop(refused)
+    pipeline.retry("jobs", behind)
+    pipeline.wait_until(lambda: not pipeline.parked("jobs"))
+    pipeline.append(job(3, "job/a"))
+    pipeline.caught_up("jobs")
+    pipeline.stop()
 
-    assert {"a": "e3"} == stage.rows()
+    assert {"a": "e3"} == pipeline.rows()
     assert ["e2", "e3"] == jobs.applied
 
 
-def test_one_bad_event_of_five_hundred_is_isolated(stage):
+def test_one_bad_event_of_five_hundred_is_isolated(pipeline):
     events = [job(number) for number in range(500)]
     bad = job(77, job_id=None)
-    stage.append(*events[:77], bad, *events[78:])
+    pipeline.append(*events[:77], bad, *events[78:])
 
-    consumers = stage.start("json-files", "jobs")
-    stage.caught_up("json-files", "jobs")
-    stage.stop()
+    consumers = pipeline.start("json-files", "jobs")
+    pipeline.caught_up("json-files", "jobs")
+    pipeline.stop()
 
     expected = {str(number): f"e{number}" for number in range(500) if number != 77}
-    assert expected == stage.rows() == stage.files()
+    assert expected == pipeline.rows() == pipeline.files()
     assert [Counter(refused=1)] * 2 == [consumer.watch.parked_events for consumer in consumers]
 
 
-def test_trouble_of_a_sink_is_waited_for_and_blamed_on_no_event(stage, monkeypatch):
+def test_trouble_of_a_sink_is_waited_for_and_blamed_on_no_event(pipeline, monkeypatch):
     monkeypatch.setattr("playhead.consumers.reading.reader._LASTING_DELAY", 0.2)
     early = {"created_at": "2025-08-08T06:36:58Z", "metadata": {"scraper_id": "s"}}
     events = [job(0, job=early), job(1)]
-    stage.append(*events)
-    stage.start("json-files")
-    stage.caught_up("json-files")
-    stage.stop()
-    consumers = stage.start(EventLog(stage.directory / "eventlog", segment_bytes=1000), "json-files", "jobs")
-    stage.caught_up()
-    summary = stage.directory / "outputs/daily/2025-08-08/summary.json"
-    (segment,) = stage.directory.glob("eventlog/jobs/0/*.jsonl")
+    pipeline.append(*events)
+    pipeline.start("json-files")
+    pipeline.caught_up("json-files")
+    pipeline.stop()
+    consumers = pipeline.start(EventLog(pipeline.directory / "eventlog", segment_bytes=1000), "json-files", "jobs")
+    pipeline.caught_up()
+    summary = pipeline.directory / "outputs/daily/2025-08-08/summary.json"
+    (segment,) = pipeline.directory.glob("eventlog/jobs/0/*.jsonl")
     whole, line = summary.read_bytes(), segment.read_bytes()
     assert len(line) < 1000
     summary.write_bytes(whole[:-20])
     with segment.open("r+b") as file:
         file.write(line.replace(b'"e0"', b'"e9"'))
-    with psycopg.connect(stage.database) as connection:
+    with psycopg.connect(pipeline.database) as connection:
         connection.execute("ALTER TABLE jobs RENAME TO jobs_elsewhere")
 
     events += [job(number, job=early) for number in range(2, 8)]
-    stage.append(*events[2:])
+    pipeline.append(*events[2:])
     problems = ("playhead log verify", "summary.json", '"jobs" does not exist')
     for consumer, problem in zip(consumers, problems, strict=True):
-        stage.wait_until(lambda consumer=consumer, problem=problem: problem in "".join(consumer.serving.problems()))
-    with psycopg.connect(stage.database) as connection:
+        pipeline.wait_until(lambda consumer=consumer, problem=problem: problem in "".join(consumer.serving.problems()))
+    with psycopg.connect(pipeline.database) as connection:
         connection.execute("ALTER TABLE jobs_elsewhere RENAME TO jobs")
     summary.write_bytes(whole)
     with segment.open("r+b") as file:
         file.write(line)
-    stage.caught_up()
-    stage.wait_until(lambda: all(consumer.healthy for consumer in consumers))
-    stage.stop()
+    pipeline.caught_up()
+    pipeline.wait_until(lambda: all(consumer.healthy for consumer in consumers))
+    pipeline.stop()
 
-    stage.holds(events)
-    assert [[], [], []] == [stage.parked(name) for name in SINKS]
+    pipeline.holds(events)
+    assert [[], [], []] == [pipeline.parked(name) for name in SINKS]
 
 
-def test_deleted_entries_are_counted_as_lost(stage):
+def test_deleted_entries_are_counted_as_lost(pipeline):
     events = [job(number) for number in range(30)]
-    positions = stage.append(*events[:10])
-    stage.start()
-    stage.caught_up()
-    stage.stop()
-    positions += stage.append(*events[10:])
-    stage.redis.xdel(JOBS.key, *map(str, positions[10:15] + positions[20:23]))
+    positions = pipeline.append(*events[:10])
+    pipeline.start()
+    pipeline.caught_up()
+    pipeline.stop()
+    positions += pipeline.append(*events[10:])
+    pipeline.redis.xdel(JOBS.key, *map(str, positions[10:15] + positions[20:23]))
 
-    consumers = stage.start()
-    stage.caught_up()
-    stage.stop()
+    consumers = pipeline.start()
+    pipeline.caught_up()
+    pipeline.stop()
 
-    stage.holds(events[:10] + events[15:20] + events[23:])
+    pipeline.holds(events[:10] + events[15:20] + events[23:])
     assert [8, 8, 8] == [consumer.watch.lost_events for consumer in consumers]
 
 
-def test_what_a_foreign_client_trims_before_a_slow_consumer_read_it_is_counted_as_lost(stage):
-    slow = Slow(stage.make_sink("jobs"))
-    (consumer,) = stage.start(slow, batch=10)
-    stage.append(*(job(number) for number in range(10)))
+def test_what_a_foreign_client_trims_before_a_slow_consumer_read_it_is_counted_as_lost(pipeline):
+    slow = Slow(pipeline.make_sink("jobs"))
+    (consumer,) = pipeline.start(slow, batch=10)
+    pipeline.append(*(job(number) for number in range(10)))
     slow.started.wait(30)
-    positions = stage.append(*(job(number) for number in range(10, 50)))
-    stage.redis.xtrim(JOBS.key, minid=str(positions[25]), approximate=False)
+    positions = pipeline.append(*(job(number) for number in range(10, 50)))
+    pipeline.redis.xtrim(JOBS.key, minid=str(positions[25]), approximate=False)
     slow.go.set()
-    stage.caught_up("jobs")
-    stage.stop()
+    pipeline.caught_up("jobs")
+    pipeline.stop()
 
-    applied = stage.rows().keys()
+    applied = pipeline.rows().keys()
     assert 50 == consumer.watch.lost_events + len(applied)
     assert consumer.watch.lost_events >= 15, "a batch of ten may have been read ahead"
     assert {str(number) for number in [*range(10), *range(35, 50)]} <= applied
 
 
-def test_without_a_loss_none_is_counted(stage):
+def test_without_a_loss_none_is_counted(pipeline):
     """The control of the gap check."""
-    stage.append(*(job(number) for number in range(20)))
-    first = stage.start()
-    stage.caught_up()
-    stage.stop()
-    stage.append(*(job(number) for number in range(20, 40)))
-    second = stage.start()
-    stage.caught_up()
-    stage.stop()
+    pipeline.append(*(job(number) for number in range(20)))
+    first = pipeline.start()
+    pipeline.caught_up()
+    pipeline.stop()
+    pipeline.append(*(job(number) for number in range(20, 40)))
+    second = pipeline.start()
+    pipeline.caught_up()
+    pipeline.stop()
 
     assert [0] * 6 == [consumer.watch.lost_events for consumer in first + second]
 
 
-def test_a_start_that_fails_half_way_counts_nothing_as_lost_that_was_applied(stage, monkeypatch):
-    (jobs,) = stage.start("jobs")
-    stage.append(*(job(number) for number in range(10)))
-    stage.caught_up("jobs")
+def test_a_start_that_fails_half_way_counts_nothing_as_lost_that_was_applied(pipeline, monkeypatch):
+    (jobs,) = pipeline.start("jobs")
+    pipeline.append(*(job(number) for number in range(10)))
+    pipeline.caught_up("jobs")
     failures = {"advance": ResponseError("NOGROUP"), "parked_subjects": RedisConnectionError("away")}
 
     def fail_once(name, method):
         async def fail(group, *arguments):
             if error := failures.pop(name, None):
-                stage.redis.delete(JOBS.key)
+                pipeline.redis.delete(JOBS.key)
                 raise error
             return await method(group, *arguments)
 
@@ -228,47 +228,47 @@ def test_a_start_that_fails_half_way_counts_nothing_as_lost_that_was_applied(sta
 
     for name in failures:
         fail_once(name, getattr(Group, name))
-    stage.append(*(job(number) for number in range(10, 20)))
-    stage.wait_until(lambda: not failures)
-    stage.append(*(job(number) for number in range(20, 30)))
-    stage.caught_up("jobs")
-    stage.stop()
+    pipeline.append(*(job(number) for number in range(10, 20)))
+    pipeline.wait_until(lambda: not failures)
+    pipeline.append(*(job(number) for number in range(20, 30)))
+    pipeline.caught_up("jobs")
+    pipeline.stop()
 
-    assert {str(number) for number in range(30)} == stage.rows().keys()
+    assert {str(number) for number in range(30)} == pipeline.rows().keys()
     assert 0 == jobs.watch.lost_events
 
 
-def test_kill_9_of_redis_under_load_loses_and_doubles_nothing(stage):
+def test_kill_9_of_redis_under_load_loses_and_doubles_nothing(pipeline):
     events = [job(number, f"job/{number % 700}") for number in range(1400)]
-    load = Load(stage, events)
-    consumers = stage.start()
+    load = Load(pipeline, events)
+    consumers = pipeline.start()
     load.start()
     for part in (400, 900):
-        stage.wait_until(lambda part=part: load.appended >= part)
-        stage.server.kill()
-        stage.wait_until(lambda: not any(consumer.healthy for consumer in consumers))
-        stage.server.start()
+        pipeline.wait_until(lambda part=part: load.appended >= part)
+        pipeline.server.kill()
+        pipeline.wait_until(lambda: not any(consumer.healthy for consumer in consumers))
+        pipeline.server.start()
     load.join()
-    stage.caught_up()
-    stage.stop()
+    pipeline.caught_up()
+    pipeline.stop()
 
-    stage.holds(events)
+    pipeline.holds(events)
 
 
-def test_a_redis_at_its_memory_limit_still_drains_and_parks(stage):
+def test_a_redis_at_its_memory_limit_still_drains_and_parks(pipeline):
     events = [job(number) for number in range(300)]
-    stage.append(*events[:150], job(999, job_id=None), *events[150:])
-    stage.redis.config_set("maxmemory", 1)
+    pipeline.append(*events[:150], job(999, job_id=None), *events[150:])
+    pipeline.redis.config_set("maxmemory", 1)
     with pytest.raises(RedisUnavailable):
-        stage.append(job(1000))
+        pipeline.append(job(1000))
 
-    stage.start("json-files", "jobs")
-    stage.caught_up("json-files", "jobs")
-    stage.stop()
+    pipeline.start("json-files", "jobs")
+    pipeline.caught_up("json-files", "jobs")
+    pipeline.stop()
 
     expected = {str(number): f"e{number}" for number in range(300)}
-    assert expected == stage.rows() == stage.files()
-    assert [1, 1] == [len(stage.parked(name)) for name in ("json-files", "jobs")]
+    assert expected == pipeline.rows() == pipeline.files()
+    assert [1, 1] == [len(pipeline.parked(name)) for name in ("json-files", "jobs")]
 
 
 class Refusing:
@@ -309,22 +309,22 @@ class Slow:
 class Load(threading.Thread):
     """A producer that appends in small batches and tries again while Redis is away."""
 
-    def __init__(self, stage, events, batch=20):
+    def __init__(self, pipeline, events, batch=20):
         super().__init__(daemon=True)
-        self._stage, self._events, self._batch = stage, events, batch
+        self._pipeline, self._events, self._batch = pipeline, events, batch
         self.appended = 0
 
     def run(self):
         while self.appended < len(self._events):
             try:
-                self._stage.append(*self._events[self.appended : self.appended + self._batch])
+                self._pipeline.append(*self._events[self.appended : self.appended + self._batch])
             except RedisUnavailable:
-                self._stage.wait_until(lambda: answers(self._stage.server.url))
+                self._pipeline.wait_until(lambda: answers(self._pipeline.server.url))
                 continue
             self.appended += self._batch
 
 
-def test_a_reader_that_finds_its_lease_gone_twice_at_once_goes_on(stage, monkeypatch):
+def test_a_reader_that_finds_its_lease_gone_twice_at_once_goes_on(pipeline, monkeypatch):
     forget = ReadAhead.forget
 
     async def forget_slowly(self):
@@ -333,43 +333,43 @@ def test_a_reader_that_finds_its_lease_gone_twice_at_once_goes_on(stage, monkeyp
         renewals = [task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "keep_lease"]
         await asyncio.wait(renewals, timeout=30)
 
-    stage.append(job(0))
-    stage.start("jobs")
-    stage.caught_up("jobs")
+    pipeline.append(job(0))
+    pipeline.start("jobs")
+    pipeline.caught_up("jobs")
     monkeypatch.setattr(ReadAhead, "forget", forget_slowly)
-    stage.redis.set(presence_key(JOBS.key, "jobs"), "another/1", px=1000)
-    stage.append(job(1))
-    stage.caught_up("jobs")
+    pipeline.redis.set(presence_key(JOBS.key, "jobs"), "another/1", px=1000)
+    pipeline.append(job(1))
+    pipeline.caught_up("jobs")
 
-    assert {"0": "e0", "1": "e1"} == stage.rows()
+    assert {"0": "e0", "1": "e1"} == pipeline.rows()
     monkeypatch.undo()
 
 
 @pytest.mark.parametrize("trouble", [demoted, without_replicas])
-def test_a_master_that_is_demoted_or_lacks_replicas_is_waited_for(stage, trouble):
-    stage.append(job(0))
-    (consumer,) = stage.start("jobs")
-    stage.caught_up("jobs")
-    with trouble(stage.redis), Producer(stage.server.url) as producer:
-        stage.wait_until(lambda: "replica" in "".join(consumer.serving.problems()))
+def test_a_master_that_is_demoted_or_lacks_replicas_is_waited_for(pipeline, trouble):
+    pipeline.append(job(0))
+    (consumer,) = pipeline.start("jobs")
+    pipeline.caught_up("jobs")
+    with trouble(pipeline.redis), Producer(pipeline.server.url) as producer:
+        pipeline.wait_until(lambda: "replica" in "".join(consumer.serving.problems()))
         with pytest.raises(RedisUnavailable):
             producer.append_events([job(1)])
-    stage.append(job(1))
-    stage.caught_up("jobs")
-    stage.stop()
+    pipeline.append(job(1))
+    pipeline.caught_up("jobs")
+    pipeline.stop()
 
-    assert {"0": "e0", "1": "e1"} == stage.rows()
+    assert {"0": "e0", "1": "e1"} == pipeline.rows()
 
 
-def test_each_trouble_with_redis_is_waited_for_as_if_it_were_the_first(stage):
+def test_each_trouble_with_redis_is_waited_for_as_if_it_were_the_first(pipeline):
     with capture_logs() as logs:
-        stage.start("jobs")
+        pipeline.start("jobs")
         for number in range(6):
-            stage.append(job(number))
-            stage.caught_up("jobs")
-            stage.redis.client_kill_filter(_type="normal", skipme=True)
-        stage.append(job(6))
-        stage.caught_up("jobs")
+            pipeline.append(job(number))
+            pipeline.caught_up("jobs")
+            pipeline.redis.client_kill_filter(_type="normal", skipme=True)
+        pipeline.append(job(6))
+        pipeline.caught_up("jobs")
     delays = [entry["retry_in_seconds"] for entry in logs if entry["event"] == "redis unavailable"]
 
     assert delays
@@ -391,23 +391,23 @@ class Stumbling(Slow):
         return super().apply(batch) if recorded.event.id == "e1" else self._sink.apply(batch)
 
 
-def test_each_trouble_of_a_sink_is_over_with_the_next_batch_that_it_takes(stage):
+def test_each_trouble_of_a_sink_is_over_with_the_next_batch_that_it_takes(pipeline):
     events = [job(number) for number in range(7)]
-    stage.append(*events)
-    sink = Stumbling(stage.make_sink("jobs"))
+    pipeline.append(*events)
+    sink = Stumbling(pipeline.make_sink("jobs"))
     with capture_logs() as logs:
-        (consumer,) = stage.start(sink, batch_bytes=1)
+        (consumer,) = pipeline.start(sink, batch_bytes=1)
         assert sink.started.wait(60)
-        stage.wait_until(lambda: consumer.healthy)
+        pipeline.wait_until(lambda: consumer.healthy)
         sink.go.set()
-        stage.caught_up("jobs")
+        pipeline.caught_up("jobs")
     delays = [entry["retry_in_seconds"] for entry in logs if entry["event"] == "retrying"]
 
     assert [0.1] * (len(events) - 1) == delays
 
 
-def test_a_consumer_is_healthy_again_once_the_event_that_it_tried_again_is_parked(stage):
-    jobs = Refusing(stage.make_sink("jobs"), "e0")
+def test_a_consumer_is_healthy_again_once_the_event_that_it_tried_again_is_parked(pipeline):
+    jobs = Refusing(pipeline.make_sink("jobs"), "e0")
     trouble = [OSError(errno.ENOSPC, "no room")]
     apply = jobs.apply
 
@@ -417,9 +417,9 @@ def test_a_consumer_is_healthy_again_once_the_event_that_it_tried_again_is_parke
         return apply(batch)
 
     jobs.apply = stumble_and_apply
-    stage.append(job(0))
-    (consumer,) = stage.start(jobs)
-    stage.caught_up("jobs")
+    pipeline.append(job(0))
+    (consumer,) = pipeline.start(jobs)
+    pipeline.caught_up("jobs")
 
-    stage.wait_until(lambda: consumer.healthy)
+    pipeline.wait_until(lambda: consumer.healthy)
     assert [1, 0] == [jobs.refused, len(trouble)]

@@ -21,8 +21,8 @@ from playhead.streams.appending.producer import Producer
 from playhead.streams.names import Metric
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
-from tests.integration.processes import JOB, Playhead
-from tests.integration.servers import plain_client
+from tests.support.processes import JOB, Playhead
+from tests.support.servers import plain_client
 
 JOBS = Partition("jobs", 0)
 PROCESS_PREFIXES = ("process_", "python_")

@@ -2,7 +2,6 @@
 
 import json
 import time
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,6 +19,8 @@ from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
+from tests.support.databases import make_database
+from tests.support.places import place_of
 
 PARTITION = Partition("jobs", 0)
 LIVE = Source(PARTITION)
@@ -35,17 +36,12 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def database(server):
-    name = f"jobs_{uuid.uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    url = psycopg.conninfo.make_conninfo(server, dbname=name)
-    upgrade(url)
-    return url
+    return make_database(server)
 
 
 @pytest.fixture
 def jobs(database) -> Iterator[Jobs]:
-    sink = Jobs(database)
+    sink = Jobs(place_of("jobs", database))
     sink.open(PARTITION, 1)
     yield sink
     sink.close()
@@ -148,7 +144,7 @@ def test_an_imported_event_yields_to_a_later_one_whenever_it_arrives(database, j
 
 @pytest.mark.parametrize("source", [LIVE, REPLAY])
 def test_a_fenced_owner_writes_nothing(database, jobs, source):
-    successor = Jobs(database)
+    successor = Jobs(place_of("jobs", database))
     successor.open(PARTITION, 2)
     successor.close()
 
@@ -309,9 +305,9 @@ def test_a_result_that_is_not_utf_8_is_kept_as_text(database, jobs):
 
 
 def test_a_process_that_froze_in_its_transaction_does_not_keep_its_successor_out(database, jobs, wait_until):
-    successor = Jobs(database)
-    with jobs._database.transaction() as connection:
-        jobs._checkpoints.advance(connection, batch(job(1)))
+    successor = Jobs(place_of("jobs", database))
+    with jobs._database.transaction() as connection:  # noqa: SLF001  # it freezes in the middle of `apply`
+        jobs._checkpoints.advance(connection, batch(job(1)))  # noqa: SLF001  # as above
 
         def is_open():
             try:

@@ -16,8 +16,8 @@ from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
 from playhead.streams.storage.buckets import Bucket
 from playhead.streams.storage.objects import Objects
-from tests.documents import job
-from tests.integration.s3 import s3_server
+from tests.support.events import job
+from tests.support.s3 import s3_server
 
 PARTITION = Partition("jobs", 0)
 
@@ -138,7 +138,7 @@ def test_deleted_objects_come_back_by_a_replay(place):
     before = objects(place)
     sink = opened(place)
     for name in before:
-        Objects(place)._bucket.delete(name)
+        Bucket(str(place)).delete(name)
     sink.apply(batch(*events))
     sink.close()
 
@@ -176,7 +176,7 @@ def test_verification_names_and_removes_what_is_wrong(place):
     events = [recorded(1, "a"), recorded(2, "b"), recorded(3, "c")]
     apply(place, *events)
     names = sorted(name for name in objects(place) if "/s/" in name)
-    Objects(place)._bucket.delete(names[0])
+    Bucket(str(place)).delete(names[0])
     Objects(place).put(names[1], b"{}")
     verification = JsonObjectsVerification(place)
     found = list(verification.lacks(events))

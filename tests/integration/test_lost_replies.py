@@ -9,7 +9,7 @@ from redis import Redis
 from playhead.streams.appending.producer import Producer
 from playhead.streams.events import new_event
 from playhead.streams.partitions import Partition
-from tests.integration.proxies import LossyProxy
+from tests.support.proxies import LossyProxy
 
 JOBS = Partition("jobs", 0)
 COUNT = 1000

@@ -19,7 +19,7 @@ from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
 from playhead.streams.storage.blobs import INLINE_LIMIT, Blobs, blob_name
 from playhead.streams.storage.objects import Objects
-from tests.integration.s3 import s3_server
+from tests.support.s3 import s3_server
 
 NAMES = ["plain", "ab/cd", "20250809_063658_%2E%2Fx.0123456789ab.tar.gz", "a~b c", "ünï"]
 
@@ -172,7 +172,7 @@ def test_another_form_is_refused_with_the_forms_there_are(location):
 
 
 def etag(objects, name):
-    return objects._bucket._find(name)[1]
+    return objects._bucket._find(name)[1]  # noqa: SLF001  # no caller is told the tag
 
 
 def forked(work):

@@ -4,7 +4,6 @@ import itertools
 import json
 import random
 import time
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,91 +11,50 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from playhead.commands.app import app
+from playhead.commands.app import make_app
 from playhead.projections.failures import classify
-from playhead.projections.migrations import upgrade
 from playhead.projections.organizations import reconciliation
 from playhead.projections.organizations.projection import Organizations
-from playhead.settings.settings import DEFAULTS
+from playhead.settings.settings import declared
 from playhead.streams.errors import InvalidEvent, InvalidSetting
 from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
-from playhead.streams.sinks import Batch, Source
+from playhead.streams.sinks import Source
 from playhead.terminal.failures import exit_code
-
-PARTITION = Partition("jobs", 0)
-LIVE = Source(PARTITION)
-REPLAY = Source(PARTITION, "run-1")
-DERIVED = ("organizations", "locations", "services", "phones", "schedules", "sources", "organization_matches")
+from tests.support.databases import make_database
+from tests.support.organizations import (
+    LIVE,
+    PARTITION,
+    PHONES,
+    REPLAY,
+    batch,
+    day,
+    job,
+    organization,
+    place,
+    query,
+    tables,
+)
+from tests.support.places import place_of
 
 
 @pytest.fixture
 def database(postgres):
-    url = fresh(postgres)
-    upgrade(url)
-    return url
-
-
-def fresh(postgres):
-    name = f"organizations_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    return psycopg.conninfo.make_conninfo(postgres, dbname=name)
+    return make_database(postgres)
 
 
 @pytest.fixture
 def sink(database) -> Iterator[Organizations]:
-    sink = Organizations(database)
+    sink = Organizations(place_of("organizations", database))
     sink.open(PARTITION, 1)
     yield sink
     sink.close()
 
 
-def job(number, result, job_id=None, scraper="a", created=None, at=None, type_="job.completed"):
-    payload = {
-        "job_id": job_id or f"j{number}",
-        "job": {"metadata": {"scraper_id": scraper}, "created_at": created or f"2025-08-09 06:00:{number % 60:02}"},
-        "result": result if isinstance(result, str) else json.dumps(result),
-    }
-    event = Event(
-        id=f"e{number}",
-        source="test",
-        type=type_,
-        time="2025-08-09T07:00:00Z",
-        subject=payload["job_id"],
-        data=json.dumps(payload).encode(),
-    )
-    return Recorded(event, Position(1754800000000 + (number if at is None else at), 0))
-
-
-def batch(*events, source=LIVE):
-    return Batch(source, events, max(event.position for event in events))
-
-
-def place(street="12 Elm St", city="Ashford", **more):
-    return {"address_1": street, "city": city, "state_province": "OH", "postal_code": "44999", **more}
-
-
-def organization(name="Elm Street Pantry", **members):
-    return {"organization": {"name": name, "description": "-", **members}}
-
-
-def query(database, statement):
-    with psycopg.connect(database) as connection:
-        return connection.execute(statement).fetchall()
-
-
-def tables(database):
-    return {table: sorted(map(repr, query(database, f"SELECT * FROM {table}"))) for table in DERIVED} | {
-        "results": query(database, "SELECT job_id, outcome, organizations FROM organization_results ORDER BY 1")
-    }
-
-
 def applied(postgres, events, size=1):
-    url = fresh(postgres)
-    upgrade(url)
-    sink = Organizations(url)
+    url = make_database(postgres)
+    sink = Organizations(place_of("organizations", url))
     sink.open(PARTITION, 1)
     for start in range(0, len(events), size):
         part = events[start : start + size]
@@ -104,33 +62,6 @@ def applied(postgres, events, size=1):
         sink.apply(batch(*part, source=REPLAY))
     sink.close()
     return tables(url)
-
-
-PHONES = [{"number": f"330-555-01{number:02}"} for number in range(10)]
-
-
-def day():
-    """Results that join, bridge, correct and contradict each other."""
-    random_ = random.Random(5)
-    events = []
-    for number in range(90):
-        name = random_.choice(["Elm Street Pantry", "The Elm Street Food Pantry", "Grace UMC", "Hope", "Hope Inc."])
-        members = {
-            "phones": random_.sample(PHONES, random_.choice([0, 1, 1, 2])),
-            "addresses": [
-                place(f"{random_.randrange(1, 6)} Oak St", random_.choice(["Ashford", "Bell"]))
-                for _ in range(random_.choice([0, 1, 1, 2]))
-            ],
-            "email": random_.choice([None, f"{number}@x.example"]),
-        }
-        if random_.random() < 0.3:
-            members["latitude"], members["longitude"] = 41 + random_.randrange(40) / 1000, -81.5
-        result = organization(name, **members) | {"services": [{"name": "S", "schedules": [{"byday": "TU"}]}]}
-        if random_.random() < 0.1:
-            result = "no data"
-        scraper = random_.choice("ab")
-        events.append(job(number, result, job_id=f"j{random_.randrange(70)}", scraper=scraper))
-    return events
 
 
 def test_three_random_orders_and_batch_sizes_give_the_same_rows_and_ids(postgres):
@@ -270,7 +201,7 @@ def test_a_batch_that_fails_leaves_neither_rows_nor_checkpoint(database, sink, m
 
 @pytest.mark.parametrize("source", [LIVE, REPLAY])
 def test_a_fenced_owner_writes_nothing(database, sink, source):
-    successor = Organizations(database)
+    successor = Organizations(place_of("organizations", database))
     successor.open(PARTITION, 2)
     successor.close()
 
@@ -279,7 +210,7 @@ def test_a_fenced_owner_writes_nothing(database, sink, source):
 
 
 def test_partitions_take_turns_so_that_two_processes_make_one_organization(database, sink):
-    other = Organizations(database)
+    other = Organizations(place_of("organizations", database))
     partition = Partition("jobs", 1)
     other.open(partition, 1)
     with psycopg.connect(database) as held, ThreadPoolExecutor() as pool:
@@ -402,13 +333,13 @@ def playhead(database, monkeypatch, capsys):
     def run_command(*arguments):
         said = ""
         try:
-            code = app(["organizations", *arguments], result_action="return_value", exit_on_error=False) or 0
+            code = make_app()(["organizations", *arguments], result_action="return_value", exit_on_error=False) or 0
         except InvalidSetting as error:
             code, said = exit_code(error), f"{error}\n"
         printed = capsys.readouterr()
         return code, printed.out, printed.err + said
 
-    for name in DEFAULTS:
+    for name in declared():
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DATABASE_URL", database)
     return run_command

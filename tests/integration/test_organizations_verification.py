@@ -3,10 +3,11 @@
 import psycopg
 import pytest
 
-from playhead.projections.migrations import upgrade
 from playhead.projections.organizations.projection import Organizations
 from playhead.projections.organizations.verification import OrganizationsVerification
-from tests.integration.test_organizations_projection import PARTITION, REPLAY, batch, day, fresh, job, tables
+from tests.support.databases import make_database
+from tests.support.organizations import PARTITION, REPLAY, batch, day, job, tables
+from tests.support.places import place_of
 
 EVENTS = day()
 
@@ -14,8 +15,7 @@ EVENTS = day()
 @pytest.fixture(scope="module")
 def original(postgres):
     """A database, and what stands in it: each test leaves it so."""
-    url = fresh(postgres)
-    upgrade(url)
+    url = make_database(postgres)
     put(url, EVENTS)
     return url, tables(url)
 
@@ -26,7 +26,7 @@ def database(original):
 
 
 def put(url, events):
-    sink = Organizations(url)
+    sink = Organizations(place_of("organizations", url))
     sink.open(PARTITION, 1)
     sink.apply(batch(*events, source=REPLAY))
     sink.close()
@@ -34,7 +34,7 @@ def put(url, events):
 
 def lacks(url, events):
     """As the command does: what is doubtful is looked at again, by the event of each job that should stand."""
-    verification = OrganizationsVerification(url)
+    verification = OrganizationsVerification(place_of("organizations", url))
     doubtful = {lack.key for part in (events[:40], events[40:]) for lack in verification.lacks(part)}
     newest = {}
     for event in events:
@@ -110,7 +110,7 @@ def test_a_newer_result_without_organizations_is_no_fault_and_what_it_spared_com
 
 
 def test_rows_of_an_organization_that_no_result_speaks_of_are_strays(database):
-    verification = OrganizationsVerification(database)
+    verification = OrganizationsVerification(place_of("organizations", database))
     before = list(verification.strays())
     made = "00000000-0000-4000-8000-000000000001"
     with psycopg.connect(database) as connection:

@@ -11,8 +11,8 @@ from playhead.consumers.reading.group import Group
 from playhead.projections.jobs.table.projection import Jobs
 from playhead.streams.names import presence_key
 from playhead.streams.positions import Position
-from tests.documents import job
-from tests.integration.stage import JOBS, SINKS, fields
+from tests.support.events import job
+from tests.support.pipeline import JOBS, SINKS, fields
 
 LEASE = presence_key(JOBS.key, "jobs")
 DEATHS = 8
@@ -37,36 +37,36 @@ class FullDisk(Jobs):
         return super().apply(batch)
 
 
-def test_the_log_keeps_what_follows_an_entry_that_it_cannot_read(stage):
+def test_the_log_keeps_what_follows_an_entry_that_it_cannot_read(pipeline):
     good = [job(1, "job/a"), job(2, "job/a"), job(3, "job/b")]
-    stage.append(good[0])
-    stage.redis.xadd(JOBS.key, fields(job(9, "job/a"), body="{"))
-    stage.append(*good[1:])
-    stage.start("log")
-    stage.caught_up("log")
-    (bad,) = stage.parked("log")
-    stage.retry("log", bad)
-    stage.append(job(4, "job/a"))
-    stage.caught_up("log")
-    stage.wait_until(lambda: not stage.redis.keys(f"{JOBS.key}:retry:log"))
-    stage.stop()
+    pipeline.append(good[0])
+    pipeline.redis.xadd(JOBS.key, fields(job(9, "job/a"), body="{"))
+    pipeline.append(*good[1:])
+    pipeline.start("log")
+    pipeline.caught_up("log")
+    (bad,) = pipeline.parked("log")
+    pipeline.retry("log", bad)
+    pipeline.append(job(4, "job/a"))
+    pipeline.caught_up("log")
+    pipeline.wait_until(lambda: not pipeline.redis.keys(f"{JOBS.key}:retry:log"))
+    pipeline.stop()
 
-    assert ["e1", "e2", "e3", "e4"] == stage.logged()
-    assert [bad] == stage.parked("log")
+    assert ["e1", "e2", "e3", "e4"] == pipeline.logged()
+    assert [bad] == pipeline.parked("log")
 
 
-def test_a_consumer_that_starts_again_parks_nothing_twice(stage):
-    stage.append(job(1, "job/a"), job(2, "job/b", job_id=None), job(3, "job/b"))
-    stage.redis.xadd(JOBS.key, fields(job(9, "job/c"), body="{"))
-    stage.start()
-    stage.caught_up()
-    before = {name: stage.parked(name) for name in SINKS}
-    stage.stop()
-    consumers = stage.start()
-    stage.append(job(4, "job/b"))
-    stage.caught_up()
-    again = {name: stage.parked(name) for name in SINKS}
-    stage.stop()
+def test_a_consumer_that_starts_again_parks_nothing_twice(pipeline):
+    pipeline.append(job(1, "job/a"), job(2, "job/b", job_id=None), job(3, "job/b"))
+    pipeline.redis.xadd(JOBS.key, fields(job(9, "job/c"), body="{"))
+    pipeline.start()
+    pipeline.caught_up()
+    before = {name: pipeline.parked(name) for name in SINKS}
+    pipeline.stop()
+    consumers = pipeline.start()
+    pipeline.append(job(4, "job/b"))
+    pipeline.caught_up()
+    again = {name: pipeline.parked(name) for name in SINKS}
+    pipeline.stop()
 
     assert {"log": 1, "json-files": 3, "jobs": 3} == {name: len(parked) for name, parked in before.items()}
     assert before == {name: parked[: len(before[name])] for name, parked in again.items()}
@@ -74,62 +74,62 @@ def test_a_consumer_that_starts_again_parks_nothing_twice(stage):
     assert [Counter(), Counter(behind=1), Counter(behind=1)] == [one.watch.parked_events for one in consumers]
 
 
-def test_what_was_dropped_stays_dropped_when_a_consumer_starts_again(stage):
-    stage.append(job(1, "job/a"), job(2, "job/b", job_id=None), job(3, "job/b"))
-    stage.start("jobs")
-    stage.caught_up("jobs")
-    for parked in stage.parked("jobs"):
-        stage.parked_events("jobs").drop(parked)
-    stage.stop()
-    stage.start("jobs")
-    stage.append(job(4, "job/c"))
-    stage.caught_up("jobs")
-    stage.stop()
+def test_what_was_dropped_stays_dropped_when_a_consumer_starts_again(pipeline):
+    pipeline.append(job(1, "job/a"), job(2, "job/b", job_id=None), job(3, "job/b"))
+    pipeline.start("jobs")
+    pipeline.caught_up("jobs")
+    for parked in pipeline.parked("jobs"):
+        pipeline.parked_events("jobs").drop(parked)
+    pipeline.stop()
+    pipeline.start("jobs")
+    pipeline.append(job(4, "job/c"))
+    pipeline.caught_up("jobs")
+    pipeline.stop()
 
-    assert [] == stage.parked("jobs")
-    assert {"a": "e1", "c": "e4"} == stage.rows()
-
-
-def test_an_entry_stands_where_it_is_whatever_it_says(stage):
-    stage.append(job(1))
-    stage.redis.xadd(JOBS.key, fields(job(2), ce_position="9999999999999-0", ce_replay="r"))
-    stage.append(job(3))
-    stage.start()
-    stage.caught_up()
-    stage.stop()
-
-    stage.holds([job(1), job(2), job(3)])
+    assert [] == pipeline.parked("jobs")
+    assert {"a": "e1", "c": "e4"} == pipeline.rows()
 
 
-def test_a_lease_lost_again_and_again_while_nothing_happens_is_nobodys_fault(stage):
-    stage.append(job(0))
-    stage.start("jobs", lease=0.3)
-    stage.caught_up("jobs")
+def test_an_entry_stands_where_it_is_whatever_it_says(pipeline):
+    pipeline.append(job(1))
+    pipeline.redis.xadd(JOBS.key, fields(job(2), ce_position="9999999999999-0", ce_replay="r"))
+    pipeline.append(job(3))
+    pipeline.start()
+    pipeline.caught_up()
+    pipeline.stop()
+
+    pipeline.holds([job(1), job(2), job(3)])
+
+
+def test_a_lease_lost_again_and_again_while_nothing_happens_is_nobodys_fault(pipeline):
+    pipeline.append(job(0))
+    pipeline.start("jobs", lease=0.3)
+    pipeline.caught_up("jobs")
     for _ in range(DEATHS):
-        before = stage.redis.get(LEASE)
-        stage.redis.delete(LEASE)
-        stage.wait_until(lambda before=before: stage.redis.get(LEASE) not in {None, before})
-    stage.append(job(1))
-    stage.caught_up("jobs")
-    stage.stop()
+        before = pipeline.redis.get(LEASE)
+        pipeline.redis.delete(LEASE)
+        pipeline.wait_until(lambda before=before: pipeline.redis.get(LEASE) not in {None, before})
+    pipeline.append(job(1))
+    pipeline.caught_up("jobs")
+    pipeline.stop()
 
-    assert {"0": "e0", "1": "e1"} == stage.rows()
-    assert not stage.parked("jobs")
+    assert {"0": "e0", "1": "e1"} == pipeline.rows()
+    assert not pipeline.parked("jobs")
 
 
-def test_processes_stopped_while_the_disk_was_full_did_not_die_of_the_event(stage):
-    stage.append(job(0))
+def test_processes_stopped_while_the_disk_was_full_did_not_die_of_the_event(pipeline):
+    pipeline.append(job(0))
     for _ in range(DEATHS):
-        sink = FullDisk(stage.database)
-        stage.start(sink)
-        stage.wait_until(lambda sink=sink: sink.failed)
-        stage.stop()
-    stage.start("jobs")
-    stage.caught_up("jobs")
-    stage.stop()
+        sink = FullDisk(pipeline.database)
+        pipeline.start(sink)
+        pipeline.wait_until(lambda sink=sink: sink.failed)
+        pipeline.stop()
+    pipeline.start("jobs")
+    pipeline.caught_up("jobs")
+    pipeline.stop()
 
-    assert {"0": "e0"} == stage.rows()
-    assert not stage.parked("jobs")
+    assert {"0": "e0"} == pipeline.rows()
+    assert not pipeline.parked("jobs")
 
 
 def test_deaths_are_counted_for_each_stream_a_process_each(valkey):
@@ -145,19 +145,19 @@ def test_deaths_are_counted_for_each_stream_a_process_each(valkey):
     assert [1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3] == asyncio.run(count())
 
 
-def test_an_event_does_not_wait_behind_one_that_was_dropped_just_now(stage, monkeypatch):
-    stage.redis.xadd(JOBS.key, fields(job(1, "job/a"), body="{"))
-    stage.start("jobs")
-    stage.caught_up("jobs")
+def test_an_event_does_not_wait_behind_one_that_was_dropped_just_now(pipeline, monkeypatch):
+    pipeline.redis.xadd(JOBS.key, fields(job(1, "job/a"), body="{"))
+    pipeline.start("jobs")
+    pipeline.caught_up("jobs")
 
     async def as_it_was(self):
         return {"job/a"}
 
     monkeypatch.setattr(Group, "parked_subjects", as_it_was)
-    stage.parked_events("jobs").drop(stage.parked("jobs")[0])
-    stage.append(job(2, "job/a"))
-    stage.caught_up("jobs")
-    stage.stop()
+    pipeline.parked_events("jobs").drop(pipeline.parked("jobs")[0])
+    pipeline.append(job(2, "job/a"))
+    pipeline.caught_up("jobs")
+    pipeline.stop()
 
-    assert {"a": "e2"} == stage.rows()
-    assert not stage.parked("jobs")
+    assert {"a": "e2"} == pipeline.rows()
+    assert not pipeline.parked("jobs")

@@ -23,8 +23,9 @@ from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
-from tests.documents import job
-from tests.integration.stage import make_database
+from tests.support.databases import make_database
+from tests.support.events import job
+from tests.support.places import place_of
 
 JOBS = Partition("jobs", 0)
 _TLS_REQUEST_BYTES = 8
@@ -111,7 +112,7 @@ def by_tls(database: str, proxy: TlsProxy, certificate: Path, host: str = "127.0
 def test_a_projection_upgrades_and_writes_over_verified_tls(postgres, proxy, authority):
     database = make_database(postgres)
     url = by_tls(database, proxy, authority[0])
-    sink = Jobs(url)
+    sink = Jobs(place_of("jobs", url))
 
     assert [] == upgrade(url)
     sink.open(JOBS, 1)

@@ -10,11 +10,9 @@ import msgspec
 import numpy as np
 import psycopg
 import pytest
-from playhead.consumers.recordings.sweeping import Sweeper, SweepSettings
 
 from playhead.consumers.processes.clock import ClockService
 from playhead.consumers.processes.projection import ProcessSettings
-from playhead.consumers.processes.service import ServiceSettings
 from playhead.consumers.reading.reader import ReaderSettings
 from playhead.consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
 from playhead.consumers.recordings.progress import Progress
@@ -25,12 +23,17 @@ from playhead.consumers.recordings.transcode import Transcode
 from playhead.consumers.work.worker import WorkerSettings
 from playhead.projections.recordings.projection import Recordings
 from playhead.projections.recordings.rows import chunks_of, find_meetings, recordings_of
+from playhead.recordings.domain import RECORDINGS_DIR, SWEEP_SECONDS
+from playhead.recordings.sweeping import sweep
 from playhead.streams.appending.producer import Producer
 from playhead.streams.recordings.files import Chunk, RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
-from tests.integration.sound import RECORDINGS, decoded, facts, flush, samples, sha256, tone
-from tests.integration.stage import Consumer, make_database
-from tests.integration.test_workers import until, working
+from tests.support.audio import RECORDINGS, decoded, facts, flush, open_session, samples, sha256, tone
+from tests.support.conditions import until
+from tests.support.databases import make_database
+from tests.support.pipeline import Consumer
+from tests.support.places import place_of
+from tests.support.workers import working
 
 QUICK = WorkerSettings(concurrency=2, hold=2.0, max_attempts=20, first_delay=0.05, grace=5)
 SHORT = RecorderSettings(flush_seconds=0.5)
@@ -42,13 +45,13 @@ def redis_server(valkey):
 
 
 @pytest.fixture
-def studio(valkey, redis, postgres, tmp_path):
-    studio = Studio(valkey, redis, make_database(postgres), RecordingFiles(tmp_path / "recordings"))
-    yield studio
-    studio.close()
+def sessions(valkey, redis, postgres, tmp_path):
+    sessions = Sessions(valkey, redis, make_database(postgres), RecordingFiles(tmp_path / "recordings"))
+    yield sessions
+    sessions.close()
 
 
-class Studio:
+class Sessions:
     """One directory, one Redis, one database, the projection, and workers while a test wants them."""
 
     def __init__(self, valkey, redis, database, files):
@@ -60,7 +63,7 @@ class Studio:
     def project(self):
         """Start the projection again."""
         settings = ProcessSettings(redis_url=self.url, reader=ReaderSettings(lease=1.0))
-        self.projection = Consumer(Recordings(self.database), settings)
+        self.projection = Consumer(Recordings(place_of("recordings", self.database)), settings)
         self.projection.start()
 
     def close(self):
@@ -102,7 +105,7 @@ class Studio:
 
     def abandon(self, pcm=b"", meeting="m"):
         """What a recorder leaves that died behind its first chunk, and the projection knows."""
-        note = Recorder(self.producer, self.files.directory, SHORT)._open(meeting, "g", "c", "meeting")
+        note = open_session(Recorder(self.producer, self.files.directory, SHORT), meeting)
         os.utime(self.files.path(self.files.session(meeting)), (0, 0))
         self.producer.append_events([note.started()])
         flush(self.producer, self.files, pcm, Chunk(meeting, "u", 0), started_at=note.started_at)
@@ -140,13 +143,13 @@ def shift(heard, source):
     return (at if at < size // 2 else at - size) / 48000
 
 
-def test_a_meeting_becomes_recordings_of_each_and_of_all_at_their_true_times(studio):
+def test_a_meeting_becomes_recordings_of_each_and_of_all_at_their_true_times(sessions):
     ours, theirs = speech(3.3, 1), speech(2.2, 2)
-    studio.record(("us", ours, 0), ("them", theirs, 1.7))
-    studio.work("transcode", "promote", done=studio.promoted)
-    meeting, _, recordings = studio.rows()
+    sessions.record(("us", ours, 0), ("them", theirs, 1.7))
+    sessions.work("transcode", "promote", done=sessions.promoted)
+    meeting, _, recordings = sessions.rows()
     found = {one.user_id: one for one in recordings}
-    heard = {user: decoded(studio.files.path(one.filename)) for user, one in found.items()}
+    heard = {user: decoded(sessions.files.path(one.filename)) for user, one in found.items()}
     mixed = np.zeros(round(3.9 * 48000), int)
     mixed[: round(3.3 * 48000)] += samples(ours)
     mixed[round(1.7 * 48000) :] += samples(theirs)
@@ -161,54 +164,54 @@ def test_a_meeting_becomes_recordings_of_each_and_of_all_at_their_true_times(stu
     assert np.corrcoef(heard[None], mixed)[0, 1] > 0.95
     for one in recordings:
         assert (one.sha256, "hybrid", []) == (
-            sha256(studio.files.path(one.filename)),
+            sha256(sessions.files.path(one.filename)),
             one.strategy,
             one.missing_chunk_ids,
         )
     assert ["them", "us"] == meeting.user_ids
 
 
-def test_the_end_of_a_meeting_waits_no_longer_than_its_chunks(studio):
-    studio.record(("u", tone(0.6), 0), ("v", tone(0.2), 0))
+def test_the_end_of_a_meeting_waits_no_longer_than_its_chunks(sessions):
+    sessions.record(("u", tone(0.6), 0), ("v", tone(0.2), 0))
 
     def put_off():
-        return studio.redis.zcount(f"{RECORDINGS.key}:due:promote", (time.time() + 100) * 1000, "+inf")
+        return sessions.redis.zcount(f"{RECORDINGS.key}:due:promote", (time.time() + 100) * 1000, "+inf")
 
     def done():
-        return studio.promoted() and not studio.redis.xpending(RECORDINGS.key, "promote")["pending"]
+        return sessions.promoted() and not sessions.redis.xpending(RECORDINGS.key, "promote")["pending"]
 
-    studio.work("promote", done=lambda: put_off() == 1)
-    studio.work("transcode", "promote", done=done)
+    sessions.work("promote", done=lambda: put_off() == 1)
+    sessions.work("transcode", "promote", done=done)
 
-    assert 3 == len(facts(studio.redis, "recording.promoted"))
-
-
-def test_nothing_but_recordings_is_left(studio):
-    studio.record(("u", tone(1.2), 0))
-    studio.work("transcode", "promote", done=lambda: studio.promoted() and not studio.rows()[1])
-    studio.work("promote", done=lambda: not list(studio.files.directory.glob("*p*3/*")))
-
-    assert [] == list(studio.files.directory.glob("pcm/*")) + list(studio.files.directory.glob("mp3/*"))
-    assert 3 == len(facts(studio.redis, "transcode.finished"))
-    assert 2 == len(facts(studio.redis, "recording.promoted"))
+    assert 3 == len(facts(sessions.redis, "recording.promoted"))
 
 
-def test_pcm_of_which_no_event_speaks_outlives_the_promotion(studio):
-    studio.record(("u", tone(0.2), 0))
+def test_nothing_but_recordings_is_left(sessions):
+    sessions.record(("u", tone(1.2), 0))
+    sessions.work("transcode", "promote", done=lambda: sessions.promoted() and not sessions.rows()[1])
+    sessions.work("promote", done=lambda: not list(sessions.files.directory.glob("*p*3/*")))
+
+    assert [] == list(sessions.files.directory.glob("pcm/*")) + list(sessions.files.directory.glob("mp3/*"))
+    assert 3 == len(facts(sessions.redis, "transcode.finished"))
+    assert 2 == len(facts(sessions.redis, "recording.promoted"))
+
+
+def test_pcm_of_which_no_event_speaks_outlives_the_promotion(sessions):
+    sessions.record(("u", tone(0.2), 0))
     unsaid = Chunk("m", "u", 1)
-    studio.files.write(studio.files.pcm(unsaid), tone(0.1))
-    studio.work("transcode", "promote", done=studio.promoted)
-    studio.work("promote", done=lambda: not list(studio.files.chunks("mp3")))
+    sessions.files.write(sessions.files.pcm(unsaid), tone(0.1))
+    sessions.work("transcode", "promote", done=sessions.promoted)
+    sessions.work("promote", done=lambda: not list(sessions.files.chunks("mp3")))
 
-    assert [unsaid] == list(studio.files.chunks("pcm"))
-    assert studio.files.path(studio.files.session("m")).exists()
+    assert [unsaid] == list(sessions.files.chunks("pcm"))
+    assert sessions.files.path(sessions.files.session("m")).exists()
 
 
-def test_where_chunks_meet_there_is_no_gap_click_or_drift(studio):
-    studio.record(("u", tone(5, 441.7), 0), strategy="meeting")
-    studio.work("transcode", "promote", done=studio.promoted)
-    (one,) = studio.rows()[2]
-    error = decoded(studio.files.path(one.filename)) - samples(tone(5, 441.7))
+def test_where_chunks_meet_there_is_no_gap_click_or_drift(sessions):
+    sessions.record(("u", tone(5, 441.7), 0), strategy="meeting")
+    sessions.work("transcode", "promote", done=sessions.promoted)
+    (one,) = sessions.rows()[2]
+    error = decoded(sessions.files.path(one.filename)) - samples(tone(5, 441.7))
     steps = np.abs(np.diff(error))
     near_joins = np.zeros(len(steps), bool)
     for at in range(24000, 240000, 24000):
@@ -221,32 +224,32 @@ def test_where_chunks_meet_there_is_no_gap_click_or_drift(studio):
     assert np.abs(error[-24000:]).mean() < 1.2 * np.abs(error[:24000]).mean(), "drift"
 
 
-def test_each_chunk_is_decoded_once_and_a_meeting_encoded_by_one_ffmpeg(studio, tmp_path):
-    studio.record(("u", tone(1.2), 0), ("v", tone(0.6), 0))
-    studio.work("transcode", done=lambda: 5 == len(facts(studio.redis, "chunk.cleaned")))
+def test_each_chunk_is_decoded_once_and_a_meeting_encoded_by_one_ffmpeg(sessions, tmp_path):
+    sessions.record(("u", tone(1.2), 0), ("v", tone(0.6), 0))
+    sessions.work("transcode", done=lambda: 5 == len(facts(sessions.redis, "chunk.cleaned")))
     starts, program = tmp_path / "starts", tmp_path / "ffmpeg"
     program.write_text(f'#!/bin/sh\necho "$*" >>{starts}\nexec {find_ffmpeg(None)} "$@"\n')
     program.chmod(0o700)
-    studio.ffmpeg = Ffmpeg(program, 60)
-    studio.work("promote", done=studio.promoted)
+    sessions.ffmpeg = Ffmpeg(program, 60)
+    sessions.work("promote", done=sessions.promoted)
     decodes, encodes = [], []
     for line in starts.read_text().splitlines():
         (encodes if "libmp3lame" in line else decodes).append(line)
 
-    assert 3 == len(studio.rows()[2])
+    assert 3 == len(sessions.rows()[2])
     assert (2, 1) == (len(decodes), len(encodes))
 
 
-def test_a_spoiled_chunk_moves_no_other(studio):
+def test_a_spoiled_chunk_moves_no_other(sessions):
     source = speech(2.5, 3)
-    studio.record(("u", source, 0), strategy="meeting")
-    studio.work("transcode", done=lambda: 5 == len(facts(studio.redis, "chunk.cleaned")))
-    path = studio.files.path(studio.files.mp3(Chunk("m", "u", 1)))
+    sessions.record(("u", source, 0), strategy="meeting")
+    sessions.work("transcode", done=lambda: 5 == len(facts(sessions.redis, "chunk.cleaned")))
+    path = sessions.files.path(sessions.files.mp3(Chunk("m", "u", 1)))
     content = path.read_bytes()
     path.write_bytes(content[:2000] + bytes(2000) + content[4000:])
-    studio.work("promote", done=studio.promoted)
-    (one,) = studio.rows()[2]
-    heard = decoded(studio.files.path(one.filename))
+    sessions.work("promote", done=sessions.promoted)
+    (one,) = sessions.rows()[2]
+    heard = decoded(sessions.files.path(one.filename))
 
     assert len(heard) == len(samples(source))
     for start in (0, 48000, 72000, 96000):
@@ -254,30 +257,30 @@ def test_a_spoiled_chunk_moves_no_other(studio):
 
 
 @pytest.mark.parametrize(("strategy", "users"), [("per-user", {"u", "v"}), ("meeting", {None})])
-def test_strategies_other_than_both(studio, strategy, users):
-    studio.record(("u", tone(0.2), 0), ("v", tone(0.2), 0), strategy=strategy)
-    studio.work("transcode", "promote", done=lambda: users == {one.user_id for one in studio.rows()[2]})
+def test_strategies_other_than_both(sessions, strategy, users):
+    sessions.record(("u", tone(0.2), 0), ("v", tone(0.2), 0), strategy=strategy)
+    sessions.work("transcode", "promote", done=lambda: users == {one.user_id for one in sessions.rows()[2]})
 
-    assert {strategy} == {one.strategy for one in studio.rows()[2]}
+    assert {strategy} == {one.strategy for one in sessions.rows()[2]}
 
 
-def test_chunks_that_failed_are_named_and_kept(studio):
-    studio.record(("u", tone(1.2), 0))
-    studio.files.write(studio.files.pcm(Chunk("m", "u", 1)), b"abc")
-    studio.work("transcode", "promote", done=studio.promoted)
-    _, chunks, recordings = studio.rows()
+def test_chunks_that_failed_are_named_and_kept(sessions):
+    sessions.record(("u", tone(1.2), 0))
+    sessions.files.write(sessions.files.pcm(Chunk("m", "u", 1)), b"abc")
+    sessions.work("transcode", "promote", done=sessions.promoted)
+    _, chunks, recordings = sessions.rows()
     (failed,) = [chunk.id for chunk in chunks if chunk.transcode_status == "FAILED"]
 
     assert [[failed], [failed]] == [one.missing_chunk_ids for one in recordings]
     assert {1200} == {one.duration_in_ms for one in recordings}
-    assert [1] == [chunk.sequence for chunk in studio.files.chunks("pcm")]
-    assert [0, 2] == [chunk.sequence for chunk in studio.files.chunks("mp3")]
+    assert [1] == [chunk.sequence for chunk in sessions.files.chunks("pcm")]
+    assert [0, 2] == [chunk.sequence for chunk in sessions.files.chunks("mp3")]
 
 
-def test_chunks_that_do_not_finish_are_waited_for_then_named_and_added_once_they_are_there(studio):
-    studio.record(("u", tone(0.4), 0), ("v", tone(0.4), 0))
-    v = studio.files.path(studio.files.pcm(Chunk("m", "v", 0)))
-    first = studio.transcode()
+def test_chunks_that_do_not_finish_are_waited_for_then_named_and_added_once_they_are_there(sessions):
+    sessions.record(("u", tone(0.4), 0), ("v", tone(0.4), 0))
+    v = sessions.files.path(sessions.files.pcm(Chunk("m", "v", 0)))
+    first = sessions.transcode()
     handle = first.handle
 
     async def only_u(task):
@@ -288,57 +291,57 @@ def test_chunks_that_do_not_finish_are_waited_for_then_named_and_added_once_they
     first.handle = only_u
 
     async def run():
-        async with working(studio.url, first, QUICK, partition=RECORDINGS):
-            await until(lambda: "DONE" in {chunk.transcode_status for chunk in studio.rows()[1]}, 60)
-            async with working(studio.url, studio.promote(wait_seconds=1.0), QUICK, partition=RECORDINGS):
-                await until(studio.promoted, 60)
+        async with working(sessions.url, first, QUICK, partition=RECORDINGS):
+            await until(lambda: "DONE" in {chunk.transcode_status for chunk in sessions.rows()[1]}, 60)
+            async with working(sessions.url, sessions.promote(wait_seconds=1.0), QUICK, partition=RECORDINGS):
+                await until(sessions.promoted, 60)
 
     asyncio.run(run())
 
-    assert {1} == {len(one.missing_chunk_ids) for one in studio.rows()[2]}
+    assert {1} == {len(one.missing_chunk_ids) for one in sessions.rows()[2]}
     assert v.exists()
 
-    studio.work("transcode", "promote", done=lambda: not any(one.missing_chunk_ids for one in studio.rows()[2]))
-    assert {"u", "v", None} == {one.user_id for one in studio.rows()[2]}
-    assert [] == [type for type, _ in facts(studio.redis, "transcode.failed")]
+    sessions.work("transcode", "promote", done=lambda: not any(one.missing_chunk_ids for one in sessions.rows()[2]))
+    assert {"u", "v", None} == {one.user_id for one in sessions.rows()[2]}
+    assert [] == [type for type, _ in facts(sessions.redis, "transcode.failed")]
 
 
-def test_a_promotion_that_failed_for_good_is_said_with_the_strategy_that_was_asked_for(studio, tmp_path):
-    studio.record(("u", tone(0.2), 0), strategy="per-user")
-    studio.work("transcode", done=lambda: facts(studio.redis, "chunk.cleaned"))
+def test_a_promotion_that_failed_for_good_is_said_with_the_strategy_that_was_asked_for(sessions, tmp_path):
+    sessions.record(("u", tone(0.2), 0), strategy="per-user")
+    sessions.work("transcode", done=lambda: facts(sessions.redis, "chunk.cleaned"))
     broken = tmp_path / "ffmpeg"
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o700)
-    studio.ffmpeg = Ffmpeg(broken, 60)
-    studio.work("promote", done=lambda: studio.status() == "PROMOTION_FAILED", attempts=2)
+    sessions.ffmpeg = Ffmpeg(broken, 60)
+    sessions.work("promote", done=lambda: sessions.status() == "PROMOTION_FAILED", attempts=2)
 
-    assert "per-user" == facts(studio.redis, "recording.promotion_failed")[0][1]["strategy"]
-    assert not studio.files.has_recording("m")
+    assert "per-user" == facts(sessions.redis, "recording.promotion_failed")[0][1]["strategy"]
+    assert not sessions.files.has_recording("m")
 
 
-def test_a_meeting_without_a_finished_chunk_is_not_promoted_and_can_be_later(studio):
-    studio.record(("u", tone(0.2), 0))
-    pcm = studio.files.path(studio.files.pcm(Chunk("m", "u", 0)))
+def test_a_meeting_without_a_finished_chunk_is_not_promoted_and_can_be_later(sessions):
+    sessions.record(("u", tone(0.2), 0))
+    pcm = sessions.files.path(sessions.files.pcm(Chunk("m", "u", 0)))
     content = pcm.read_bytes()
     pcm.write_bytes(b"")
-    studio.work("transcode", "promote", done=lambda: studio.status() == "PROMOTION_FAILED")
-    problem = studio.rows()[0].problem
+    sessions.work("transcode", "promote", done=lambda: sessions.status() == "PROMOTION_FAILED")
+    problem = sessions.rows()[0].problem
     pcm.write_bytes(content)
-    studio.redis.sadd(
+    sessions.redis.sadd(
         f"{RECORDINGS.key}:retry:transcode",
-        *(b"=" + entry_id for entry_id, _ in studio.redis.xrange(f"{RECORDINGS.key}:parked:transcode")),
+        *(b"=" + entry_id for entry_id, _ in sessions.redis.xrange(f"{RECORDINGS.key}:parked:transcode")),
     )
-    studio.work("transcode", "promote", done=studio.promoted)
+    sessions.work("transcode", "promote", done=sessions.promoted)
 
     assert "none of 1 chunks is finished" == problem
-    assert 200 == studio.rows()[2][0].duration_in_ms
+    assert 200 == sessions.rows()[2][0].duration_in_ms
 
 
-def test_a_promotion_waits_for_a_projection_that_stands_still_however_often_it_looks(studio, monkeypatch):
+def test_a_promotion_waits_for_a_projection_that_stands_still_however_often_it_looks(sessions, monkeypatch):
     monkeypatch.setattr("playhead.consumers.recordings.promote._AGAIN_SECONDS", 0.01)
-    studio.projection.stop()
-    studio.record(("u", tone(0.2), 0))
-    studio.work("transcode", done=lambda: facts(studio.redis, "chunk.cleaned"))
+    sessions.projection.stop()
+    sessions.record(("u", tone(0.2), 0))
+    sessions.work("transcode", done=lambda: facts(sessions.redis, "chunk.cleaned"))
     looks = []
 
     class Counted(Progress):
@@ -347,53 +350,57 @@ def test_a_promotion_waits_for_a_projection_that_stands_still_however_often_it_l
             return super().reached(connection, partition)
 
     monkeypatch.setattr("tests.integration.test_promotion.Progress", Counted)
-    studio.work("promote", done=lambda: len(looks) > 20, attempts=2, patience=0)
-    studio.project()
-    studio.work("promote", done=studio.promoted, attempts=2)
+    sessions.work("promote", done=lambda: len(looks) > 20, attempts=2, patience=0)
+    sessions.project()
+    sessions.work("promote", done=sessions.promoted, attempts=2)
 
-    assert [] == facts(studio.redis, "recording.promotion_failed")
+    assert [] == facts(sessions.redis, "recording.promotion_failed")
 
 
-def test_promoters_that_compete_make_one_recording_each(studio):
+def test_promoters_that_compete_make_one_recording_each(sessions):
     for number in range(4):
-        studio.record(("u", tone(0.6), 0), ("v", tone(0.6), 0.1), meeting=f"m{number}")
+        sessions.record(("u", tone(0.6), 0), ("v", tone(0.6), 0.1), meeting=f"m{number}")
     meetings = [f"m{number}" for number in range(4)]
-    studio.work(
-        "transcode", "promote", "promote", "promote", done=lambda: all(studio.promoted(meeting) for meeting in meetings)
+    sessions.work(
+        "transcode",
+        "promote",
+        "promote",
+        "promote",
+        done=lambda: all(sessions.promoted(meeting) for meeting in meetings),
     )
-    promoted = [payload["recording_id"] for _, payload in facts(studio.redis, "recording.promoted")]
+    promoted = [payload["recording_id"] for _, payload in facts(sessions.redis, "recording.promoted")]
 
     assert 12 == len(promoted) == len(set(promoted))
 
 
-def test_a_replay_into_an_empty_database_gives_the_same_rows_and_starts_no_ffmpeg(studio, postgres):
-    studio.record(("u", tone(0.6), 0))
-    studio.work("transcode", "promote", done=lambda: studio.promoted() and not studio.rows()[1])
-    files = {path: path.stat() for path in studio.files.directory.rglob("*.mp3")}
-    before, events = studio.rows(), len(facts(studio.redis))
-    studio.projection.stop()
-    with psycopg.connect(studio.database) as connection:
+def test_a_replay_into_an_empty_database_gives_the_same_rows_and_starts_no_ffmpeg(sessions, postgres):
+    sessions.record(("u", tone(0.6), 0))
+    sessions.work("transcode", "promote", done=lambda: sessions.promoted() and not sessions.rows()[1])
+    files = {path: path.stat() for path in sessions.files.directory.rglob("*.mp3")}
+    before, events = sessions.rows(), len(facts(sessions.redis))
+    sessions.projection.stop()
+    with psycopg.connect(sessions.database) as connection:
         connection.execute("TRUNCATE meetings, temp_recordings, recordings, playhead_checkpoints")
-    studio.redis.xgroup_setid(RECORDINGS.key, "recordings", "0")
-    studio.project()
-    studio.work("transcode", "promote", done=studio.promoted)
+    sessions.redis.xgroup_setid(RECORDINGS.key, "recordings", "0")
+    sessions.project()
+    sessions.work("transcode", "promote", done=sessions.promoted)
 
-    assert before == studio.rows()
-    assert events == len(facts(studio.redis))
-    assert files == {path: path.stat() for path in studio.files.directory.rglob("*.mp3")}
+    assert before == sessions.rows()
+    assert events == len(facts(sessions.redis))
+    assert files == {path: path.stat() for path in sessions.files.directory.rglob("*.mp3")}
 
 
-def test_the_sweep_ends_what_was_left_says_what_nobody_said_and_touches_nothing_live(studio):
+def test_the_sweep_ends_what_was_left_says_what_nobody_said_and_touches_nothing_live(sessions):
     def abandon(meeting, said=b"", unsaid=None, seen=0.0):
         """A recorder that died behind its first chunk."""
-        recorder = Recorder(studio.producer, studio.files.directory, SHORT)
-        note = recorder._open(meeting, "g", "c", "meeting")
+        recorder = Recorder(sessions.producer, sessions.files.directory, SHORT)
+        note = open_session(recorder, meeting)
         if unsaid is not None:
-            studio.files.write(studio.files.pcm(Chunk(meeting, "u", 1)), unsaid)
+            sessions.files.write(sessions.files.pcm(Chunk(meeting, "u", 1)), unsaid)
         if said is not None:
-            studio.producer.append_events([note.started()])
-            flush(studio.producer, studio.files, said, Chunk(meeting, "u", 0), started_at=note.started_at)
-        os.utime(studio.files.path(studio.files.session(meeting)), (seen, seen))
+            sessions.producer.append_events([note.started()])
+            flush(sessions.producer, sessions.files, said, Chunk(meeting, "u", 0), started_at=note.started_at)
+        os.utime(sessions.files.path(sessions.files.session(meeting)), (seen, seen))
 
     abandon("done", tone(0.2))
     abandon("nothing")
@@ -402,34 +409,31 @@ def test_the_sweep_ends_what_was_left_says_what_nobody_said_and_touches_nothing_
     ended = {"done": "PROMOTED", "nothing": "PROMOTION_FAILED", "unsaid": "PROMOTED", "live": "ACTIVE"}
 
     def chunk(meeting):
-        found, chunks, _ = studio.rows(meeting)
+        found, chunks, _ = sessions.rows(meeting)
         return found and chunks and chunks[0].transcode_status
 
     async def run():
-        settings = ServiceSettings(redis_url=studio.url)
-        async with working(studio.url, studio.transcode(), QUICK, partition=RECORDINGS):
+        async with working(sessions.url, sessions.transcode(), QUICK, partition=RECORDINGS):
             expected = {"done": "DONE", "nothing": "FAILED", "unsaid": "FAILED", "live": "DONE"}
             await until(lambda: expected == {meeting: chunk(meeting) for meeting in ended})
-            swept = SweepSettings(older=0.001, every=0.05)
-            sweepers = [Sweeper(studio.files, studio.database, settings, swept) for _ in range(2)]
-            clocks = [ClockService("sweep", sweeper.sweep, swept.every) for sweeper in sweepers]
+            settings = {SWEEP_SECONDS.name: 1.2, RECORDINGS_DIR.name: sessions.files.directory}
+            where = place_of("sweep", sessions.database, sessions.url, settings=settings)
+            clocks = [ClockService("sweep", sweep(where), 3600) for _ in range(2)]
             sweeping = [asyncio.create_task(clock.run()) for clock in clocks]
-            async with working(studio.url, studio.promote(), QUICK, partition=RECORDINGS):
-                await until(lambda: ended == {each: studio.status(each) for each in ended}, 60)
+            async with working(sessions.url, sessions.promote(), QUICK, partition=RECORDINGS):
+                await until(lambda: ended == {each: sessions.status(each) for each in ended}, 60)
             for clock in clocks:
                 clock.stop()
             await asyncio.gather(*sweeping)
             assert [[], []] == [clock.problems() for clock in clocks]
-            for sweeper in sweepers:
-                sweeper.close()
 
     asyncio.run(run())
 
-    assert 1 == len(facts(studio.redis, "chunk.expired"))
-    assert 3 == len(facts(studio.redis, "meeting.stopped"))
-    assert [1] == [len(one.missing_chunk_ids) for one in studio.rows("unsaid")[2]]
-    assert ["DONE"] == [one.transcode_status for one in studio.rows("live")[1]]
-    assert {"live", "unsaid"} == {path.parent.name for path in studio.files.directory.glob("pcm/*/*.json")}
+    assert 1 == len(facts(sessions.redis, "chunk.expired"))
+    assert 3 == len(facts(sessions.redis, "meeting.stopped"))
+    assert [1] == [len(one.missing_chunk_ids) for one in sessions.rows("unsaid")[2]]
+    assert ["DONE"] == [one.transcode_status for one in sessions.rows("live")[1]]
+    assert {"live", "unsaid"} == {path.parent.name for path in sessions.files.directory.glob("pcm/*/*.json")}
 
 
 def put_behind(redis):
@@ -462,69 +466,69 @@ def park(redis):
         (park, "has parked events of it"),
     ],
 )
-def test_the_sweep_leaves_alone_what_the_tables_may_not_show(studio, happens, said):
-    studio.abandon()
-    studio.projection.stop()
-    happens(studio.redis)
-    before = studio.redis.xlen(RECORDINGS.key)
-    swept, left = studio.sweep(patience=0)
+def test_the_sweep_leaves_alone_what_the_tables_may_not_show(sessions, happens, said):
+    sessions.abandon()
+    sessions.projection.stop()
+    happens(sessions.redis)
+    before = sessions.redis.xlen(RECORDINGS.key)
+    swept, left = sessions.sweep(patience=0)
 
     assert [] == swept
     assert ["m"] == [one.meeting_id for one in left]
     assert said in left[0].reason
-    assert studio.files.path(studio.files.pcm(Chunk("m", "u", 0))).exists()
-    assert before == studio.redis.xlen(RECORDINGS.key)
+    assert sessions.files.path(sessions.files.pcm(Chunk("m", "u", 0))).exists()
+    assert before == sessions.redis.xlen(RECORDINGS.key)
 
 
-def test_the_sweep_removes_no_mp3_that_no_event_mentions(studio):
-    studio.abandon()
-    mp3 = studio.files.mp3(Chunk("m", "u", 0))
-    studio.files.write(mp3, b"audio")
-    swept, left = studio.sweep()
+def test_the_sweep_removes_no_mp3_that_no_event_mentions(sessions):
+    sessions.abandon()
+    mp3 = sessions.files.mp3(Chunk("m", "u", 0))
+    sessions.files.write(mp3, b"audio")
+    swept, left = sessions.sweep()
 
     assert ([("m", 0)], []) == ([(one.meeting_id, one.expired) for one in swept], left)
-    assert studio.files.path(mp3).exists()
-    assert ["meeting.stopped"] == [type for type, _ in facts(studio.redis)][2:]
+    assert sessions.files.path(mp3).exists()
+    assert ["meeting.stopped"] == [type for type, _ in facts(sessions.redis)][2:]
 
 
-def test_the_sweep_leaves_alone_what_the_transcoder_has_not_come_to(studio):
-    studio.redis.xgroup_create(RECORDINGS.key, "transcode", "0", mkstream=True)
-    studio.abandon()
-    before = studio.sweep()
-    studio.redis.xgroup_setid(RECORDINGS.key, "transcode", "$")
-    swept, left = studio.sweep()
+def test_the_sweep_leaves_alone_what_the_transcoder_has_not_come_to(sessions):
+    sessions.redis.xgroup_create(RECORDINGS.key, "transcode", "0", mkstream=True)
+    sessions.abandon()
+    before = sessions.sweep()
+    sessions.redis.xgroup_setid(RECORDINGS.key, "transcode", "$")
+    swept, left = sessions.sweep()
 
     assert ([], ["m"]) == (before[0], [one.meeting_id for one in before[1]])
     assert ([("m", 1)], []) == ([(one.meeting_id, one.expired) for one in swept], left)
 
 
-def test_a_session_that_its_recorder_ended_unheard_is_ended_as_it_said(studio):
-    studio.abandon(b"abc")
-    place = studio.files.path(studio.files.session("m"))
+def test_a_session_that_its_recorder_ended_unheard_is_ended_as_it_said(sessions):
+    sessions.abandon(b"abc")
+    place = sessions.files.path(sessions.files.session("m"))
     note = msgspec.json.decode(place.read_bytes())
     place.write_bytes(msgspec.json.encode(note | {"stopped_at": "2026-01-31T12:00:00.000000Z", "user_ids": ["u"]}))
     os.utime(place, (0, 0))
-    studio.sweep()
-    (stopped,) = [payload for _, payload in facts(studio.redis, "meeting.stopped")]
+    sessions.sweep()
+    (stopped,) = [payload for _, payload in facts(sessions.redis, "meeting.stopped")]
 
     assert "2026-01-31T12:00:00.000000Z" == stopped["stopped_at"]
-    assert [] == facts(studio.redis, "chunk.expired")
+    assert [] == facts(sessions.redis, "chunk.expired")
 
 
-def test_the_sweep_says_what_is_on_disk_alone(studio):
-    recorder = Recorder(studio.producer, studio.files.directory, SHORT)
-    recorder._open("m", "g", "c", "meeting")
-    os.utime(studio.files.path(studio.files.session("m")), (0, 0))
-    studio.files.write(studio.files.pcm(Chunk("m", "u", 0)), tone(0.2))
-    studio.files.write(studio.files.session("other"), b"{}")
-    os.utime(studio.files.path(studio.files.session("other")), (0, 0))
-    swept = [studio.sweep(older=86400) for _ in range(2)]
+def test_the_sweep_says_what_is_on_disk_alone(sessions):
+    recorder = Recorder(sessions.producer, sessions.files.directory, SHORT)
+    open_session(recorder, "m")
+    os.utime(sessions.files.path(sessions.files.session("m")), (0, 0))
+    sessions.files.write(sessions.files.pcm(Chunk("m", "u", 0)), tone(0.2))
+    sessions.files.write(sessions.files.session("other"), b"{}")
+    os.utime(sessions.files.path(sessions.files.session("other")), (0, 0))
+    swept = [sessions.sweep(older=86400) for _ in range(2)]
 
     assert [([], []), ([], [])] == swept
-    assert ["meeting.started", "chunk.flushed"] == [type for type, _ in facts(studio.redis)]
+    assert ["meeting.started", "chunk.flushed"] == [type for type, _ in facts(sessions.redis)]
 
 
-def test_what_the_projection_sets_aside_holds_no_other_meeting_up(studio):
-    studio.record(("u", tone(0.2), 0))
-    studio.producer.append("transcode.finished", subject="meeting/other", data={"meeting_id": "other"})
-    studio.work("transcode", "promote", done=studio.promoted)
+def test_what_the_projection_sets_aside_holds_no_other_meeting_up(sessions):
+    sessions.record(("u", tone(0.2), 0))
+    sessions.producer.append("transcode.finished", subject="meeting/other", data={"meeting_id": "other"})
+    sessions.work("transcode", "promote", done=sessions.promoted)

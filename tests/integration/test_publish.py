@@ -5,24 +5,25 @@ import re
 import shutil
 import sqlite3
 import subprocess
-import uuid
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from playhead.commands.app import app
+from playhead.commands.app import make_app
 from playhead.organizations.publication.errors import GitFailed, NothingThere
 from playhead.projections.jobs.json_files.projection import JsonFiles
-from playhead.projections.migrations import DatabaseNotUpgraded, upgrade
+from playhead.projections.migrations import DatabaseNotUpgraded
 from playhead.projections.organizations.projection import Organizations
-from playhead.settings.settings import DEFAULTS
+from playhead.settings.settings import declared
 from playhead.streams.errors import InvalidSetting
 from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
 from playhead.terminal.failures import exit_code
+from tests.support.databases import make_database
+from tests.support.places import place_of
 
 PARTITION = Partition("jobs", 0)
 REPLAY = Source(PARTITION, "run-1")
@@ -69,13 +70,13 @@ class Set:
             data=json.dumps(payload).encode(),
         )
         recorded = Recorded(event, Position(1754800000000 + number, 0))
-        for sink in (Organizations(self.url), JsonFiles(self.outputs)):
+        for sink in (Organizations(place_of("organizations", self.url)), JsonFiles(self.outputs)):
             sink.open(PARTITION, 1)
             assert "applied" == sink.apply(Batch(REPLAY, [recorded], recorded.position))
             sink.close()
 
     def publish(self, *options, to=None):
-        app(
+        make_app()(
             ["publish", "--to", str(to or self.directory), "--json", *options],
             result_action="return_value",
             exit_on_error=False,
@@ -93,12 +94,8 @@ def git(directory, *arguments):
 
 @pytest.fixture
 def dataset(postgres, tmp_path, monkeypatch, capsys):
-    name = f"publish_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    url = psycopg.conninfo.make_conninfo(postgres, dbname=name)
-    upgrade(url)
-    for setting in DEFAULTS:
+    url = make_database(postgres)
+    for setting in declared():
         monkeypatch.delenv(setting, raising=False)
     monkeypatch.setenv("DATABASE_URL", url)
     monkeypatch.setenv("OUTPUT_DIR", str(tmp_path / "outputs"))
@@ -145,7 +142,7 @@ def test_the_data_set_is_whole_and_needs_nothing_else(published, capsys):
         outcomes = dict(found.execute("SELECT outcome, count(*) FROM results GROUP BY outcome").fetchall())
     lines = [json.loads(line) for line in (published.directory / "organizations.ndjson").read_bytes().splitlines()]
     features = json.loads((published.directory / "locations.geojson").read_text())["features"]
-    app(["organizations", "show", elm["id"], "--json"], result_action="return_value")
+    make_app()(["organizations", "show", elm["id"], "--json"], result_action="return_value")
     shown = json.loads(capsys.readouterr().out)
     (line,) = (line for line in lines if line["id"] == elm["id"])
     (feature,) = (one for one in features if one["properties"]["organization_id"] == elm["id"])
@@ -295,7 +292,7 @@ def test_a_merge_under_way_is_not_ended(published):
 def test_a_directory_within_a_repository_is_published_and_not_committed(dataset, tmp_path, capsys):
     git(tmp_path, "init", "--quiet")
     dataset.record(result("Elm Street Pantry", "12 Elm St", 41.08))
-    app(["publish", "--to", str(dataset.directory)], result_action="return_value")
+    make_app()(["publish", "--to", str(dataset.directory)], result_action="return_value")
     told = capsys.readouterr()
 
     assert "1 organizations at 1 locations, from 1 of 1 results (100.0 %)" in told.out
@@ -355,7 +352,7 @@ def test_percentages_are_the_same_wherever_they_are_printed(dataset, capsys):
     dataset.publish()
     published = (dataset.directory / "STATS.md").read_text()
     capsys.readouterr()
-    app(["organizations", "stat"], result_action="return_value", exit_on_error=False)
+    make_app()(["organizations", "stat"], result_action="return_value", exit_on_error=False)
 
     assert "| organizations | 14 | 82.4 |" in published
     assert "82.4" in capsys.readouterr().out

@@ -12,8 +12,8 @@ from playhead.streams.errors import AudioNotWritten, InvalidPcm, InvalidSetting,
 from playhead.streams.events import parse_time
 from playhead.streams.recordings.files import Chunk, InvalidId, RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
-from tests.integration.sound import facts, tone
-from tests.integration.test_workers import until
+from tests.support.audio import facts, open_session, tone
+from tests.support.conditions import until
 
 QUICK = RecorderSettings(flush_seconds=0.5)
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_recorded_is_refused_and_the_rest_kept(recorder, redis, w
 
 def test_a_meeting_goes_on_in_the_form_in_which_it_began(redis, valkey, tmp_path):
     with Producer(valkey.url) as producer:
-        Recorder(producer, tmp_path)._open("m", "g", "c", "hybrid")
+        open_session(Recorder(producer, tmp_path), "m")
         other = Recorder(producer, tmp_path, RecorderSettings(rate=16000))
         with pytest.raises(InvalidSetting, match="48000 Hz"):
             record(other)
@@ -143,7 +143,7 @@ def test_no_id_leads_out_of_the_directory(recorder, redis, files, tmp_path):
 def test_without_redis_audio_is_kept_and_adopted_later(valkey, redis, tmp_path, files):
     with Producer("redis://127.0.0.1:1") as away:
         absent = Recorder(away, tmp_path, QUICK)
-        absent._adopted = True  # it started while Redis was there
+        absent._adopted = True  # noqa: SLF001  # it started while Redis was there
         with pytest.raises(RedisUnavailable):
             record(absent, ("u", tone(1.2), 0))
     before = facts(redis)
@@ -160,14 +160,14 @@ def test_what_there_was_no_room_to_remember_while_redis_was_away_is_said_at_the_
     recorder, redis, files, monkeypatch
 ):
     monkeypatch.setattr("playhead.streams.recordings.chunk_writer._UNSAID", 2)
-    append, is_away = recorder._producer.append_events, True
+    append, is_away = Producer.append_events, True
 
-    def append_events(events):
+    def append_events(producer, events):
         if is_away and any(event.type == "chunk.flushed" for event in events):
             raise RedisUnavailable("away")
-        return append(events)
+        return append(producer, events)
 
-    monkeypatch.setattr(recorder._producer, "append_events", append_events)
+    monkeypatch.setattr(Producer, "append_events", append_events)
 
     async def run():
         nonlocal is_away
@@ -197,7 +197,7 @@ CHILD = """
 import asyncio, sys
 from playhead.streams.appending.producer import Producer
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
-from tests.integration.sound import tone
+from tests.support.audio import tone
 
 async def main():
     with Producer(sys.argv[1]) as producer:

@@ -14,7 +14,8 @@ from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
-from tests.integration.stage import make_database
+from tests.support.databases import make_database
+from tests.support.places import place_of
 
 PARTITION = Partition("recordings", 0)
 AT = "2026-01-31T12:00:00.000000Z"
@@ -59,7 +60,7 @@ def database(postgres):
 
 @pytest.fixture
 def sink(database):
-    sink = Recordings(database)
+    sink = Recordings(place_of("recordings", database))
     sink.open(PARTITION, 1)
     yield sink
     sink.close()
@@ -126,7 +127,7 @@ def test_any_batches_and_any_replay_give_the_same_rows(database, sink, size):
 
 
 def test_chunks_are_kept_for_audit_where_asked(database):
-    sink = Recordings(database, keep=True)
+    sink = Recordings(place_of("recordings", database), keep=True)
     sink.open(PARTITION, 1)
     apply_all(sink, events(*WHOLE))
     sink.close()

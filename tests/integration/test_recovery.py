@@ -24,7 +24,8 @@ from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import RedisUnavailable
 from playhead.streams.events import new_event
 from playhead.streams.partitions import Partition
-from tests.integration.stage import Consumer
+from tests.support.pipeline import Consumer
+from tests.support.places import place_of
 
 JOBS = Partition("jobs", 0)
 
@@ -55,7 +56,7 @@ class System:
         for name in names:
             sink = {
                 "log": lambda: EventLog(self.log_dir),
-                "jobs": lambda: Jobs(self.database),
+                "jobs": lambda: Jobs(place_of("jobs", self.database)),
                 "json-files": lambda: JsonFiles(self.output_dir),
             }[name]()
             log_dir = self.log_dir if history else None
@@ -381,7 +382,7 @@ def test_two_owners_after_a_flush_do_not_both_write(system):
     system.start("log", "jobs")
     system.append(*range(1, 11))
     system.wait_until(lambda: len(system.log()) == 10 == len(system.rows()))
-    first = Jobs(system.database)
+    first = Jobs(place_of("jobs", system.database))
     first.open(JOBS, 2**62)
     system.append(11)
     system.wait_until(lambda: system.rows() == list(range(1, 12)))

@@ -9,7 +9,7 @@ from redis import Redis
 from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import InvalidSetting, NotReplicated, RedisUnavailable
 from playhead.streams.partitions import Partition
-from tests.integration.servers import SERVERS, make_server, plain_client
+from tests.support.servers import SERVERS, make_server, plain_client
 
 JOBS = Partition("jobs", 0)
 

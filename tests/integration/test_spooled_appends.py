@@ -14,7 +14,7 @@ from playhead.streams.appending.spool import Spool
 from playhead.streams.errors import InvalidEvent, RedisUnavailable, SpoolFailed
 from playhead.streams.events import new_event
 from playhead.streams.partitions import Partition, partition_of
-from tests.integration.servers import plain_client
+from tests.support.servers import plain_client
 
 JOBS = Partition("jobs", 0)
 APPENDER = """

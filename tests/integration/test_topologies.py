@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,9 @@ from playhead.consumers.reading.group import Group
 from playhead.eventlog.reader import stat
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START
-from playhead.streams.redis.refusals import AWAY
-from tests.integration.processes import JOB, Playhead
-from tests.integration.topologies import Cluster, Watched, is_deleted
+from tests.support.connections import close_and_use
+from tests.support.processes import JOB, Playhead
+from tests.support.topologies import Cluster, SentinelPair, is_deleted
 
 RUN = ("log", "json-files")
 COUNT = 24
@@ -55,30 +54,6 @@ def test_many_readers_start_on_a_cluster_at_once(cluster):
     assert [[]] * 10 == rounds
 
 
-async def close_and_use(url: str) -> int:
-    """Close a Cluster's connections again and again while tasks use them; how often the least lucky got an answer."""
-    broker = make_broker(url)
-    client = await connect(broker)
-    done = asyncio.Event()
-
-    async def use(key: str) -> int:
-        times = 0
-        while not done.is_set():
-            with suppress(*AWAY):
-                await client.get(key)
-                times += 1
-        return times
-
-    users = [asyncio.create_task(use(str(number))) for number in range(20)]
-    for _ in range(100):
-        await client.aclose()
-        await asyncio.sleep(0.002)
-    done.set()
-    times = await asyncio.gather(*users)
-    await broker.stop()
-    return min(times)
-
-
 def test_tasks_go_on_when_one_of_them_closes_the_connections_of_a_cluster(cluster):
     assert asyncio.run(close_and_use(cluster.url)) > 0
 
@@ -110,7 +85,7 @@ def lags_of(status: dict) -> dict[tuple[str, str], int]:
     return {(one["name"], one["partition"]): one["lag_events"] for one in status["consumers"] if one["name"] in RUN}
 
 
-@pytest.mark.parametrize("topology", [Cluster, Watched], indirect=True)
+@pytest.mark.parametrize("topology", [Cluster, SentinelPair], indirect=True)
 def test_everything_goes_on_many_servers(topology, tmp_path, wait_until):
     outputs = tmp_path / "data" / "outputs"
     playhead = Playhead(tmp_path / "data", topology.url, PLAYHEAD_PARTITIONS="3", PLAYHEAD_LEASE_SECONDS="2")
@@ -143,7 +118,7 @@ def test_everything_goes_on_many_servers(topology, tmp_path, wait_until):
         assert 1 == replay()["failed"]
         assert 1 == len(parked())
 
-        if isinstance(topology, Watched):
+        if isinstance(topology, SentinelPair):
             topology.fail_over()
             playhead("append", stdin=line(COUNT).encode())
             wait_until(lambda: f"{COUNT}.json" in files())

@@ -14,8 +14,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from playhead.embedded.servers import embedded_servers
 from playhead.streams.partitions import Partition
-from tests.integration.processes import JOB, Playhead
-from tests.integration.servers import plain_client
+from tests.support.processes import JOB, Playhead
+from tests.support.servers import plain_client
 
 
 class Collector:

@@ -17,9 +17,10 @@ from playhead.consumers.recordings.transcode import Transcode
 from playhead.consumers.work.worker import WorkerSettings
 from playhead.streams.appending.producer import Producer
 from playhead.streams.recordings.files import Chunk, RecordingFiles
-from tests.integration.processes import Playhead
-from tests.integration.sound import RECORDINGS, decoded, facts, flush, samples, sha256, tone
-from tests.integration.test_workers import until, working
+from tests.support.audio import RECORDINGS, decoded, facts, flush, samples, sha256, tone
+from tests.support.conditions import until
+from tests.support.processes import Playhead
+from tests.support.workers import working
 
 QUICK = WorkerSettings(concurrency=2, hold=1.0, max_attempts=3, first_delay=0.01, grace=5)
 

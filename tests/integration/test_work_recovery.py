@@ -25,9 +25,12 @@ from playhead.projections.recordings.rows import find_meetings
 from playhead.streams.events import new_event
 from playhead.streams.recordings.files import RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
-from tests.integration.sound import RECORDINGS, tone
-from tests.integration.stage import Consumer, make_database
-from tests.integration.test_workers import NOTES, Enrich, nothing_left, producer, submit, until, working  # noqa: F401
+from tests.support.audio import RECORDINGS, tone
+from tests.support.conditions import until
+from tests.support.databases import make_database
+from tests.support.pipeline import Consumer
+from tests.support.places import place_of
+from tests.support.workers import NOTES, Enrich, nothing_left, working
 
 LATER = 3600
 READER = ReaderSettings(lease=1.0)
@@ -90,7 +93,7 @@ async def finish_but_eight(log, redis, handler) -> None:
 
 
 @pytest.mark.parametrize("with_log", [True, False])
-def test_a_flush_gives_back_what_was_not_finished_and_nothing_else(log, redis, producer, submit, with_log):  # noqa: F811
+def test_a_flush_gives_back_what_was_not_finished_and_nothing_else(log, redis, producer, submit, with_log):
     """Without the log, the control, what was not finished is gone."""
     handler = Busy(8)
     submit(20)
@@ -113,7 +116,7 @@ def test_a_flush_gives_back_what_was_not_finished_and_nothing_else(log, redis, p
         assert 33 == len(handler.seen)
 
 
-def test_three_processes_take_what_was_not_finished_once(log, redis, submit):  # noqa: F811
+def test_three_processes_take_what_was_not_finished_once(log, redis, submit):
     first = Busy(8)
     submit(20)
     handlers = [Enrich() for _ in range(3)]
@@ -133,7 +136,7 @@ def test_three_processes_take_what_was_not_finished_once(log, redis, submit):  #
     assert expected(*range(8)) == Counter(one for handler in handlers for one in handler.seen)
 
 
-def test_a_worker_waits_until_the_log_was_compared_and_says_so(log, redis, submit):  # noqa: F811
+def test_a_worker_waits_until_the_log_was_compared_and_says_so(log, redis, submit):
     handler = Busy(8)
     submit(20)
 
@@ -156,7 +159,7 @@ def test_a_worker_waits_until_the_log_was_compared_and_says_so(log, redis, submi
     assert 33 == len(handler.seen)
 
 
-def test_a_group_deleted_by_hand_comes_back_without_what_was_finished(log, redis, submit):  # noqa: F811
+def test_a_group_deleted_by_hand_comes_back_without_what_was_finished(log, redis, submit):
     handler = Busy(8)
     submit(20)
 
@@ -173,7 +176,7 @@ def test_a_group_deleted_by_hand_comes_back_without_what_was_finished(log, redis
     assert 28 == len(handler.seen)
 
 
-def test_a_redis_set_back_to_an_old_state_has_no_finished_work_done_again(log, redis, submit):  # noqa: F811
+def test_a_redis_set_back_to_an_old_state_has_no_finished_work_done_again(log, redis, submit):
     handler = Busy(8)
     submit(20)
 
@@ -205,7 +208,7 @@ def test_a_meeting_half_transcoded_at_the_flush_is_promoted_whole(
     redis,
     postgres,
     tmp_path,
-    producer,  # noqa: F811
+    producer,
 ):
     """FLUSHALL, and nothing else done by hand."""
     log = Log(redis_server.url, tmp_path / "eventlog", "recordings")
@@ -240,7 +243,7 @@ def test_a_meeting_half_transcoded_at_the_flush_is_promoted_whole(
         ffmpeg = Ffmpeg(find_ffmpeg(None), 60)
         transcode = Slow(files, ffmpeg)
         promote = Promote(files, Promoter(files, ffmpeg), database, Progress(redis), PromoteSettings())
-        projection = Consumer(Recordings(database), settings)
+        projection = Consumer(Recordings(place_of("recordings", database)), settings)
         projection.start()
         with log.served():
             recorder = Recorder(producer, files.directory, RecorderSettings(flush_seconds=0.5))

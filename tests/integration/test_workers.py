@@ -4,56 +4,22 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
-from redis.asyncio import Redis as AsyncRedis
 
 from playhead.consumers.errors import TryAgain
 from playhead.consumers.reading.parked import ParkedEvents
-from playhead.consumers.work.holds import Holds
 from playhead.consumers.work.metrics import PrometheusWorkObserver
-from playhead.consumers.work.worker import Worker, WorkerSettings, WorkObserver
-from playhead.streams.appending.producer import Producer
-from playhead.streams.entries import RawEntry, decode
-from playhead.streams.events import new_event
+from playhead.consumers.work.worker import WorkObserver
 from playhead.streams.names import Metric
-from playhead.streams.partitions import Partition
-from tests.integration.servers import demoted, without_replicas
-
-NOTES = Partition("notes", 0)
-QUICK = WorkerSettings(concurrency=4, hold=1.0, max_attempts=3, first_delay=0.01, grace=5)
-
-
-class Enrich:
-    """Notes in, enriched notes out; what it does with each is the test's."""
-
-    name = "enrich"
-    streams = ("notes",)
-    types = frozenset({"note.submitted"})
-    ends = frozenset({"note.enriched", "note.enrichment_failed"})
-
-    def __init__(self, work=None):
-        self.seen = []
-        self.attempts = []
-        self._work = work
-
-    def key(self, event):
-        return event.subject
-
-    async def handle(self, task):
-        self.seen.append(task.cause.event.id)
-        self.attempts.append(task.attempt)
-        if self._work is not None:
-            await self._work(task)
-        return [task.event("note.enriched", {"of": task.cause.event.id, "attempt": task.attempt})]
-
-    def give_up(self, task, reason):
-        return [task.event("note.enrichment_failed", {"reason": reason, "attempt": task.attempt})]
+from tests.support.conditions import until
+from tests.support.servers import demoted, without_replicas
+from tests.support.workers import NOTES, QUICK, Enrich, causes, nothing_left, outcomes, parked, working
 
 
 class Losses(WorkObserver):
@@ -62,76 +28,6 @@ class Losses(WorkObserver):
 
     def lost(self, partition):
         self.count += 1
-
-
-@pytest.fixture
-def producer(redis_server):
-    with Producer(redis_server.url) as producer:
-        yield producer
-
-
-@pytest.fixture
-def submit(producer):
-    def submit(count, type="note.submitted"):
-        producer.append_events(
-            [new_event(type, subject=f"note/{number}", data={}, id=f"{type}-{number}") for number in range(count)]
-        )
-
-    return submit
-
-
-@asynccontextmanager
-async def working(url, handler, settings=QUICK, observer=None, owner="one", partition=NOTES, history=None):
-    """A worker at work; when the block ends it has stopped as a process does on SIGTERM."""
-    with Producer(url) as producer:
-        async with AsyncRedis.from_url(url) as client:
-            client.set_response_callback("XREAD", lambda reply, **_: reply)
-
-            async def append(events):
-                await asyncio.to_thread(producer.append_events, events)
-
-            holds = Holds(client, handler.name, partition, handler.types, owner=owner, hold=settings.hold)
-            worker = Worker(handler, [holds], settings, append, observer or WorkObserver(), history)
-            running = asyncio.create_task(worker.run())
-            try:
-                yield worker
-            finally:
-                worker.stop()
-                await running
-
-
-async def until(condition, seconds=20):
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  # the condition is in Redis
-            await asyncio.sleep(0.01)
-
-
-def outcomes(redis, type="note.enriched"):
-    return [
-        decode(RawEntry(entry_id, [part for pair in fields.items() for part in pair])).event
-        for entry_id, fields in redis.xrange(NOTES.key)
-        if fields.get(b"ce_type") == type.encode()
-    ]
-
-
-def causes(redis):
-    return Counter(event.causationid for event in outcomes(redis))
-
-
-def parked(redis):
-    return list(ParkedEvents(redis, "enrich", NOTES))
-
-
-def nothing_left(redis):
-    """Everything appended so far was worked on, or passed over, and nothing is held or put off."""
-    newest = redis.xrevrange(NOTES.key, count=1)[0][0]
-    groups = {group["name"]: group for group in redis.xinfo_groups(NOTES.key)}
-    return (
-        b"enrich" in groups
-        and groups[b"enrich"]["last-delivered-id"] == newest
-        and groups[b"enrich"]["pending"] == 0
-        and not redis.zcard(f"{NOTES.key}:due:enrich")
-    )
 
 
 def test_three_processes_that_compete_work_on_each_event_once(redis_server, redis, submit):
@@ -527,6 +423,10 @@ class Process:
     def has_ended(self):
         return self._process.poll() is not None
 
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+
     def log(self):
         return self._log.read_text()
 
@@ -537,8 +437,7 @@ def process(url, directory, kind):
     try:
         yield running
     finally:
-        running._process.kill()
-        running._process.wait()
+        running.kill()
 
 
 def quick(**changes):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playhead.streams.appending.producer import Producer
 from playhead.streams.events import new_event
-from tests.integration.test_workers import Enrich, working
+from tests.support.workers import Enrich, working
 
 
 async def main(url, directory, kind):

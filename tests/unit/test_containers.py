@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from playhead.registry import STREAMS
+from playhead.streams.domains.discovery import installed
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -24,7 +24,7 @@ PINNED = re.compile(r"[a-z/]+:\d+\.\d+(\.\d+)?[\w.-]*")
 def test_each_consumer_is_a_service_and_so_is_the_upgrade_of_the_database():
     commands = {name: service["command"] for name, service in SERVICES.items() if service.get("build")}
 
-    assert {name: ["run", name] for name in STREAMS} | {"upgrade": ["db", "upgrade"]} == commands
+    assert {name: ["run", name] for name in installed().consumers} | {"upgrade": ["db", "upgrade"]} == commands
 
 
 def test_every_image_is_pinned():
@@ -41,7 +41,7 @@ def test_every_port_is_open_on_loopback_only_and_no_two_are_the_same():
 
     assert all(port.startswith("127.0.0.1:") for port in ports)
     assert len(ports) == len({port.split(":")[1] for port in ports})
-    assert {port.split(":")[2] for name in STREAMS for port in SERVICES[name]["ports"]} == {"9100"}
+    assert {port.split(":")[2] for name in installed().consumers for port in SERVICES[name]["ports"]} == {"9100"}
     assert "PLAYHEAD_HTTP_PORT=9100" in DOCKERFILE
 
 
@@ -62,7 +62,7 @@ def test_servers_have_health_checks_that_consumers_wait_for():
         assert SERVICES[name]["healthcheck"]["test"]
         assert "unless-stopped" == SERVICES[name]["restart"]
     assert {"postgres": {"condition": "service_healthy"}} == SERVICES["upgrade"]["depends_on"]
-    for name in STREAMS:
+    for name in installed().consumers:
         assert {
             "redis": {"condition": "service_healthy"},
             "upgrade": {"condition": "service_completed_successfully"},
@@ -86,7 +86,7 @@ def test_no_password_is_written_down_and_what_must_survive_is_in_a_volume():
 
 
 def test_servers_without_tls_are_allowed_on_the_network_of_the_services_only():
-    for name in STREAMS:
+    for name in installed().consumers:
         assert "true" == SERVICES[name]["environment"]["PLAYHEAD_ALLOW_INSECURE"]
     assert "networks" not in COMPOSE
     assert not [name for name, service in SERVICES.items() if {"networks", "network_mode"} & service.keys()]

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from playhead.commands.app import COMMANDS as LISTED
-from playhead.commands.app import app, commands
-from playhead.settings.settings import DEFAULTS
+from playhead.commands.app import commands, listed, make_app
+from playhead.settings.settings import declared
 from playhead.streams.names import OpenTelemetryVariable
 
 DOCS = Path(__file__).parents[2] / "docs"
-COMMANDS = commands()
+app = make_app()
+COMMANDS = commands(app)
+LISTED = listed()
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_a_command_loads_no_more_than_it_needs():
     assert not {b"redis", b"psycopg", b"faststream", b"structlog", b"rich"} & set(done.stdout.split())
 
 
-@pytest.mark.parametrize("name", [*DEFAULTS, *OpenTelemetryVariable])
+@pytest.mark.parametrize("name", [*declared(), *OpenTelemetryVariable])
 def test_every_setting_is_documented(name, documented):
     assert f"`{name}`" in documented
 
@@ -82,4 +83,4 @@ def test_every_setting_is_documented(name, documented):
 def test_every_documented_setting_exists(documented):
     named = set(re.findall(r"`((?:PLAYHEAD|REDIS|DATABASE|OUTPUT|EVENT_LOG)_[A-Z_]+)`", documented))
 
-    assert named <= DEFAULTS.keys() | {"PLAYHEAD_"}
+    assert named <= declared().keys() | {"PLAYHEAD_"}

@@ -19,8 +19,8 @@ def armed(monkeypatch):
 
 
 def test_a_point_costs_a_call_that_does_nothing_unless_the_environment_names_one():
-    assert failpoints.reach is failpoints._pass
-    assert failpoints.portion is failpoints._whole
+    assert failpoints.reach is failpoints.pass_by
+    assert failpoints.portion is failpoints.whole
 
 
 def test_a_point_sends_its_signal_the_time_that_was_asked_for(armed, monkeypatch):

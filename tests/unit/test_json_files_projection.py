@@ -230,7 +230,7 @@ def test_a_fenced_owner_can_own_the_tree_again(root):
 
 def test_an_owner_fenced_after_its_look_writes_no_file(root, monkeypatch):
     old = opened(root, 1)
-    publish = old._publish
+    publish = old._publish  # noqa: SLF001  # the moment between its look and its first write
 
     def fenced_now(facts):
         opened(root, 2)

@@ -3,18 +3,18 @@
 import json
 import os
 import socket
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playhead.eventlog.jobs.chosen_files import ChosenFiles
 
 from playhead.eventlog.jobs import recorder_files
 from playhead.eventlog.jobs.recorder_files import RecorderFiles
+from playhead.eventlog.replay.chosen_files import ChosenFiles
 from playhead.eventlog.replay.files import Found
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import parse_time
 from playhead.streams.storage.file_tree import Skipped, shown
+from tests.support.users import nobody
 
 JOB = {"job_id": "7", "job": {"created_at": "2025-08-09 06:36:00"}, "result": "ok", "error": None}
 
@@ -166,19 +166,6 @@ def test_what_may_not_be_read_is_reported_and_the_rest_goes_on(tmp_path):
     assert [Skipped("one.json", "Permission denied", broken=True)] == found[:1]
     assert ["two.json"] == [one.name for one in found if isinstance(one, Found)]
     assert [Skipped("shut/", "Permission denied", broken=True)] == found[2:]
-
-
-@contextmanager
-def nobody():
-    """Root may read everything, so be somebody else for a while."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_directories_in_one_another_without_end_are_reported(tmp_path):

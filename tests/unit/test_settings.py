@@ -4,7 +4,7 @@ import pytest
 
 from playhead.settings.errors import InvalidValue
 from playhead.settings.masking import mask
-from playhead.settings.settings import DEFAULTS, load, problems, unknown_settings
+from playhead.settings.settings import declared, load, problems, unknown_settings
 from playhead.streams.errors import InvalidSetting
 
 
@@ -12,7 +12,7 @@ from playhead.streams.errors import InvalidSetting
 def directory(tmp_path, monkeypatch) -> Path:
     """An empty working directory and no setting in the environment."""
     monkeypatch.chdir(tmp_path)
-    for name in DEFAULTS:
+    for name in declared():
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 

@@ -15,7 +15,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from playhead.embedded.processes import ServerProcess, free_port
-from tests.integration.servers import DURABLE, answers, plain_client
+from tests.support.servers import DURABLE, answers, plain_client
 
 SLOTS = 16384
 NODE = ["--repl-diskless-sync-delay", "0", *DURABLE]
@@ -154,14 +154,14 @@ def _slots(client: Redis) -> list[list[Any]]:
         client.connection_pool.release(connection)
 
 
-class CopiedCluster(Cluster):
+class ReplicatedCluster(Cluster):
     """Three masters that share the slots, with a replica each."""
 
     replicas = 1
     options = ("--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0")
 
 
-class Watched(Servers):
+class SentinelPair(Servers):
     """A master, its replica, and a Sentinel that watches them."""
 
     def start(self) -> None:

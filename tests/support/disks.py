@@ -35,7 +35,7 @@ def small_disk(directory: Path, mebibytes: int) -> Generator[Callable[[], None],
         unmount(directory)
 
 
-class MortalDisk:
+class CrashableDisk:
     """An ext4 file system in an image; what was not synced when its power fails is not in the image."""
 
     def __init__(self, directory: Path, mebibytes: int = 64) -> None:

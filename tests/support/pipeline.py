@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import threading
-import uuid
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,13 +22,14 @@ from playhead.eventlog.writer import EventLog
 from playhead.projections.jobs.json_files.documents import read_event_id
 from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.projections.jobs.table.projection import Jobs
-from playhead.projections.migrations import upgrade
 from playhead.streams.appending.producer import Producer
 from playhead.streams.events import Event
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Sink
-from tests.integration.servers import RedisServer, plain_client
+from tests.support.databases import make_database
+from tests.support.places import place_of
+from tests.support.servers import RedisServer, plain_client
 
 SINKS = ("log", "json-files", "jobs")
 JOBS = Partition("jobs", 0)
@@ -111,7 +111,7 @@ class Consumer(threading.Thread):
         self.failure = serving.failure
 
 
-class Stage:
+class Pipeline:
     """One Redis, one database and two directories, with the consumers that a test starts and stops."""
 
     def __init__(self, server: RedisServer, postgres: str, directory: Path, wait_until, partitions: int = 1) -> None:
@@ -129,7 +129,7 @@ class Stage:
             case "json-files":
                 return JsonFiles(self.directory / "outputs")
             case _:
-                return Jobs(self.database)
+                return Jobs(place_of("jobs", self.database))
 
     def start(self, *sinks: str | Sink, **reader: float) -> list[Consumer]:
         settings = ProcessSettings(
@@ -145,12 +145,16 @@ class Stage:
 
     def stop(self) -> None:
         """Stop every consumer as SIGTERM does; one that failed fails the test."""
+        for consumer in self.stop_all():
+            if consumer.failure is not None:
+                raise consumer.failure
+
+    def stop_all(self) -> list[Consumer]:
+        """Stop every consumer, also those that failed."""
         running, self._running = self._running, []
         for consumer in running:
             consumer.stop()
-        for consumer in running:
-            if consumer.failure is not None:
-                raise consumer.failure
+        return running
 
     def close(self) -> None:
         try:
@@ -215,12 +219,3 @@ class Stage:
                 (key, name): position for name in names if Position.parse(position := groups.get(name, b"0-0")) < last
             }
         return found
-
-
-def make_database(server: str) -> str:
-    name = f"stage_{uuid.uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    url = psycopg.conninfo.make_conninfo(server, dbname=name)
-    upgrade(url)
-    return url

@@ -20,9 +20,9 @@ from playhead.streams.recordings.files import RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from playhead.streams.redis.connections import connect
 from tests.faults import naive
-from tests.faults.nursery import Spec
+from tests.faults.fork_server import Spec
 from tests.faults.reports import Harm
-from tests.integration.sound import RECORDINGS, facts, sha256, tone
+from tests.support.audio import RECORDINGS, facts, sha256, tone
 
 ROLES = ("recorder", "transcode", "promote")
 FORM = Pcm(16000, 1)
@@ -75,13 +75,13 @@ def chunk_ids(meeting: str) -> set[str]:
     }
 
 
-class Studio:
-    """What a stage holds of meetings."""
+class Sessions:
+    """The meetings of a pipeline, and what its sinks and files hold of them."""
 
-    def __init__(self, stage) -> None:
-        self.files = RecordingFiles(stage.directory / "recordings")
-        self._redis = stage.redis
-        self._connection = psycopg.connect(stage.database, autocommit=True)
+    def __init__(self, pipeline) -> None:
+        self.files = RecordingFiles(pipeline.directory / "recordings")
+        self._redis = pipeline.redis
+        self._connection = psycopg.connect(pipeline.database, autocommit=True)
 
     def close(self) -> None:
         self._connection.close()

@@ -24,7 +24,7 @@ from redis.retry import Retry
 
 from playhead.embedded.processes import ServerProcess, free_port
 from playhead.embedded.servers import embedded_servers
-from tests.integration.openssl import NoCompiler, make_stand_in
+from tests.support.openssl import NoCompiler, make_stand_in
 
 DURABLE = ["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", ""]
 _IN_WHEEL = "redis-stack-server/bin/redis-server"
@@ -149,10 +149,10 @@ def make_server(name: str, directory: Path) -> RedisServer:
         return EmbeddedValkey(directory)
     if name in CONTAINERS:
         return Container(CONTAINERS[name])
-    return Program(_programs()[name], directory)
+    return Program(programs()[name], directory)
 
 
-def _programs() -> dict[str, list[str]]:
+def programs() -> dict[str, list[str]]:
     """The commands of the servers that run here, by name, each started with the version its name says."""
     return {name: command for name, (command, _) in _found().items() if command}
 
@@ -219,7 +219,7 @@ def _docker_answers() -> bool:
 
 SERVERS = [
     "valkey",
-    *_programs(),
+    *programs(),
     *(pytest.param(name, marks=pytest.mark.containers) for name in CONTAINERS if _docker_answers()),
 ]
 """Every server that runs on this machine."""

@@ -56,14 +56,14 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     meeting: str = ""
 
 
-class Nursery:
+class ForkServer:
     """The forking process, as the test sees it."""
 
     def __init__(self, log: Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         self.log = log
         with log.open("ab") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.nursery", str(os.getpid())],
+                [sys.executable, "-m", "tests.faults.fork_server", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
@@ -95,7 +95,7 @@ class Nursery:
 
 
 def main() -> None:
-    from tests.faults import child  # noqa: F401  # imported once, for all that are forked
+    from tests.faults import consumer_process  # noqa: F401  # imported once, for all that are forked
 
     for name in LATE:
         importlib.import_module(name)
@@ -106,7 +106,7 @@ def main() -> None:
         if "spawn" in command:
             answer = os.fork()
             if answer == 0:
-                be_child(owner, command["spawn"])
+                be_consumer(owner, command["spawn"])
         elif "wait" in command:
             deadline = time.monotonic() + PATIENCE
             while (answer := exit_code(command["wait"])) is None and time.monotonic() < deadline:
@@ -122,8 +122,8 @@ def exit_code(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if pid else None
 
 
-def be_child(owner: int, spec: object) -> None:
-    from tests.faults.child import serve
+def be_consumer(owner: int, spec: object) -> None:
+    from tests.faults.consumer_process import serve
 
     try:
         die_with(owner)
@@ -135,7 +135,7 @@ def be_child(owner: int, spec: object) -> None:
             os.environ[TestVariable.FAILPOINT] = wanted.failpoint
             importlib.reload(failpoints)
         code = asyncio.run(serve(wanted))
-    except BaseException:  # noqa: BLE001  # this process must not become a second nursery
+    except BaseException:  # noqa: BLE001  # this process must not become a second fork server
         sys.excepthook(*sys.exc_info())
         code = 1
     os._exit(code)

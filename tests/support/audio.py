@@ -12,6 +12,7 @@ from playhead.streams.entries import RawEntry, decode
 from playhead.streams.partitions import Partition
 from playhead.streams.recordings.events import ChunkFlushed, make_chunk_id, make_event_id, subject_of
 from playhead.streams.recordings.files import Chunk, RecordingFiles
+from playhead.streams.recordings.recorder import Recorder
 
 RECORDINGS = Partition("recordings", 0)
 STEREO = Pcm()
@@ -57,6 +58,11 @@ def flush(producer, files: RecordingFiles, pcm: bytes | None, chunk: Chunk, **me
         data=data,
         id=make_event_id("chunk.flushed", flushed.temp_recording_id),
     )
+
+
+def open_session(recorder: Recorder, meeting_id: str):
+    """The note of a session that was opened by a recorder that died in the next moment."""
+    return recorder._open(meeting_id, "g", "c", "meeting")  # noqa: SLF001  # `session` ends what it opens
 
 
 def facts(redis, type: str | None = None) -> list[tuple[str, dict[str, object]]]:

@@ -16,16 +16,17 @@ from playhead.projections.organizations.projection import Organizations
 from playhead.projections.recordings.projection import Recordings
 from playhead.streams.events import Event
 from playhead.streams.sinks import Batch, Outcome, Sink
-from tests.faults import naive, studio
+from tests.faults import naive, sessions
 from tests.faults.effects import KINDS
-from tests.faults.nursery import Spec
+from tests.faults.fork_server import Spec
+from tests.support.places import place_of
 
 WORKER = "enrich"
 
 
 async def serve(spec: Spec) -> int:
-    if spec.sink in studio.ROLES:
-        return await studio.serve(spec)
+    if spec.sink in sessions.ROLES:
+        return await sessions.serve(spec)
     if spec.sink == WORKER:
         work = WorkerSettings(hold=spec.lease, first_delay=0.01, max_attempts=1000)
         return await run_worker(Enrich(), WorkerProcessSettings(redis_url=spec.redis, work=work))
@@ -52,10 +53,10 @@ def make_sink(spec: Spec) -> Sink:
             sink = {
                 "log": lambda: make_log(spec),
                 "json-files": lambda: JsonFiles(directory / "outputs"),
-                "jobs": lambda: Jobs(spec.database),
+                "jobs": lambda: Jobs(place_of("jobs", spec.database)),
                 "archives": lambda: Archives(directory / "archives", directory / "blobs"),
-                "organizations": lambda: Organizations(spec.database),
-                "recordings": lambda: Recordings(spec.database),
+                "organizations": lambda: Organizations(place_of("organizations", spec.database)),
+                "recordings": lambda: Recordings(place_of("recordings", spec.database)),
             }[spec.sink]()
     if spec.control == "no fsync":
         naive.without_sync()
