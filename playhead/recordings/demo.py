@@ -32,6 +32,7 @@ def record_and_crash(
     files = RecordingFiles(settings.recordings_dir)
     command = [
         sys.executable,
+        "-P",
         "-m",
         "playhead",
         "recordings",
