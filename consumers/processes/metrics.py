@@ -100,9 +100,9 @@ class PrometheusObserver(Observer):
         self._seconds.labels(*labels).observe(seconds)
         self._last.labels(*labels).set(time.time())
         if self._name != "log":
-            known = CATALOGUE[batch.source.partition.stream]
-            if skipped := sum(recorded.event.type not in known for recorded in batch.events):
-                self._skipped.labels(*labels).inc(skipped)
+            known = CATALOGUE.get(batch.source.partition.stream)  # None if nobody says what its types are
+            skipped = 0 if known is None else sum(recorded.event.type not in known for recorded in batch.events)
+            self._skipped.labels(*labels).inc(skipped)
         if batch.source.replay is None:
             self._position.labels(*labels).set(batch.last.milliseconds / 1000)
             if self._name == "json-files":
