@@ -1,6 +1,21 @@
 """Entry point."""
 
+import os
 import sys
+
+
+def _ignore_current_directory() -> None:
+    """Undo what `python -m` does without `-P`, so that a `redis.py` in the current directory is not imported."""
+    try:
+        current = os.getcwd()  # noqa: PTH109  pathlib is a module that could be shadowed
+    except OSError:  # it was deleted; then it is not in the path either
+        return
+    if not sys.flags.safe_path and sys.path[0] == current:
+        del sys.path[0]
+
+
+if __name__ == "__main__":
+    _ignore_current_directory()
 
 # redis-py imports OpenTelemetry's metrics, which takes half as long as the rest of it, for figures that it is not asked
 # for here; it does without them where they cannot be imported.

@@ -101,10 +101,10 @@ class PrometheusObserver(Observer):
         self._seconds.labels(*labels).observe(seconds)
         self._last.labels(*labels).set(time.time())
         if self._name != "log":
-            stream = installed().streams.get(batch.source.partition.stream)
-            known = () if stream is None else stream.types
-            if skipped := sum(recorded.event.type not in known for recorded in batch.events):
-                self._skipped.labels(*labels).inc(skipped)
+            declared = installed().streams.get(batch.source.partition.stream)  # None if nobody says what its types are
+            known = None if declared is None else declared.types
+            skipped = 0 if known is None else sum(recorded.event.type not in known for recorded in batch.events)
+            self._skipped.labels(*labels).inc(skipped)
         if batch.source.replay is None:
             self._position.labels(*labels).set(batch.last.milliseconds / 1000)
             if self._name == "json-files":

@@ -35,7 +35,7 @@ _ROUNDS = 3
 
 class FaultShown(msgspec.Struct, frozen=True):
     """Something missing or wrong: of the log itself where `projection` is `log`. `key` is the job's
-    id, the event's for an archive, or the organization's for a stray one.
+    id, after its day and a slash for a JSON file, the event's for an archive, or the organization's for a stray one.
     """
 
     kind: str

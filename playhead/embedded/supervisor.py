@@ -100,7 +100,7 @@ class Supervisor:
         self._ports[name] = port
         self._waited_for[name] = "starting"
         self._children[name] = subprocess.Popen(
-            [sys.executable, "-m", "playhead.embedded.tied", str(os.getpid()), "run", name],
+            [sys.executable, "-P", "-m", "playhead.embedded.tied", str(os.getpid()), "run", name],
             env=self._environment | {"PLAYHEAD_HTTP_PORT": str(port)},
             start_new_session=True,
             stderr=self._messages,

@@ -11,4 +11,4 @@ from playhead.embedded.launcher import die_with
 
 if __name__ == "__main__":
     die_with(int(sys.argv[1]), signal.SIGTERM)
-    os.execv(sys.executable, [sys.executable, "-m", "playhead", *sys.argv[2:]])  # noqa: S606  nothing of a shell
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "playhead", *sys.argv[2:]])  # noqa: S606  nothing of a shell

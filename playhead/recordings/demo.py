@@ -47,6 +47,7 @@ def _record_and_crash(demo: Demo) -> int:
     files = RecordingFiles(settings[RECORDINGS_DIR])
     command = [
         sys.executable,
+        "-P",
         "-m",
         "playhead",
         "recordings",

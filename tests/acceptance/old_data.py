@@ -16,8 +16,8 @@ from psycopg.sql import SQL, Identifier
 from redis import Redis
 
 from playhead.embedded.servers import Servers, embedded_servers, running_servers
-from streams.positions import Position
-from streams.producer import DEFAULT_WINDOW
+from playhead.streams.appending.producer import DEFAULT_WINDOW
+from playhead.streams.positions import Position
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "version-0.1.0"
 DERIVED = ("outputs", "archives", "blobs", "recordings")

@@ -39,8 +39,8 @@ def test_what_was_removed_or_altered_by_hand_is_named_and_repaired(stack):
     assert {"jobs": 41, "json-files": 41, "organizations": 41, "archives": 1, "recordings": 0} == well["checked"]
     assert ["job/bad"] * 3 == [parked["subject"] for parked in well["parked"]]
     assert {
-        ("missing", "json-files", files[4].stem),
-        ("altered", "json-files", files[5].stem),
+        ("missing", "json-files", key(files[4])),
+        ("altered", "json-files", key(files[5])),
         ("missing", "jobs", "3"),
         ("missing", "organizations", "4"),
         ("altered", "archives", captured["id"]),
@@ -70,11 +70,16 @@ def test_what_was_removed_or_altered_by_hand_is_named_and_repaired(stack):
     flip_a_bit(sealed)
     found = stack.json("verify")
 
-    assert {("missing", "json-files", files[6].stem), ("missing", "jobs", "5")} == {
+    assert {("missing", "json-files", key(files[6])), ("missing", "jobs", "5")} == {
         (fault["kind"], fault["projection"], fault["key"]) for fault in found["faults"]
     }
     assert 0 == stack.playhead("verify", "--repair").returncode
     assert (tree, rows) == (stack.tree(), stack.rows())
+
+
+def key(file: Path) -> str:
+    """The day and the job of a file."""
+    return f"{file.parts[-3]}/{file.stem}"
 
 
 def seal_jobs(root: Path) -> Path:

@@ -1,5 +1,6 @@
 """The JSON files in a bucket: the bytes of the directory, the newest event wins whoever writes, and nothing is lost."""
 
+import json
 import random
 from contextlib import suppress
 
@@ -71,7 +72,7 @@ def files(directory):
 
 
 def results(count=60):
-    """Jobs with several results each, some of which move to another day or scraper."""
+    """Jobs with several results each, some of which return on another day, or move to another scraper within a day."""
     chosen = random.Random(3)
     return [
         recorded(
@@ -112,6 +113,23 @@ def test_any_order_again_and_from_two_processes_that_know_nothing_of_each_other_
     second.close()
 
 
+def test_a_job_that_returns_on_another_day_has_an_object_a_day_each_as_it_was(place):
+    days = ["2025-08-09", "2025-08-10", "2025-08-11", "2025-08-12"]
+    runs = [recorded(number, "test-job", day) for number, day in enumerate(days)]
+    names = [f"daily/{day}/scrapers/s/test-job.json" for day in days]
+    alone = []
+    for run, name in zip(runs, names, strict=True):
+        apply(place, run)
+        alone.append(objects(place)[name])
+    found = objects(place)
+    apply(place, *reversed(runs))
+
+    assert alone == [found[name] for name in names]
+    assert [1, 1, 1, 1] == [json.loads(found[f"daily/{day}/summary.json"])["total_jobs"] for day in days]
+    assert b"daily/2025-08-12\n" == found["latest"]
+    assert found == objects(place)
+
+
 def test_a_process_that_wakes_up_late_takes_nothing_back(place):
     late, other = opened(place), opened(place)
     other.apply(batch(recorded(2, "a", result="new")))
@@ -148,7 +166,7 @@ def test_deleted_objects_come_back_by_a_replay(place):
 @pytest.mark.parametrize("step", range(1, 12))
 def test_what_a_killed_process_left_is_finished_by_the_same_batch(place, monkeypatch, step, tmp_path):
     first = [recorded(1, "a"), recorded(2, "b"), recorded(3, "c", "2025-08-10")]
-    second = [recorded(4, "a", "2025-08-11"), recorded(5, "c", "2025-08-09"), recorded(6, "d", scraper="t")]
+    second = [recorded(4, "a", "2025-08-11"), recorded(5, "b", scraper="t"), recorded(6, "c", "2025-08-10", "t")]
     apply(place, *first)
     calls = iter(range(1, 1_000))
     with monkeypatch.context() as patched:
@@ -173,7 +191,7 @@ def test_what_a_killed_process_left_is_finished_by_the_same_batch(place, monkeyp
 
 
 def test_verification_names_and_removes_what_is_wrong(place):
-    events = [recorded(1, "a"), recorded(2, "b"), recorded(3, "c")]
+    events = [recorded(1, "a"), recorded(2, "b"), recorded(3, "c"), recorded(4, "a", "2025-08-10")]
     apply(place, *events)
     names = sorted(name for name in objects(place) if "/s/" in name)
     Bucket(str(place)).delete(names[0])
@@ -184,7 +202,7 @@ def test_verification_names_and_removes_what_is_wrong(place):
         verification.discard(lack)
     apply(place, *[lack.recorded for lack in found])
 
-    assert [("missing", "a"), ("stale", "b")] == [(lack.kind, lack.key) for lack in found]
+    assert [("missing", "2025-08-09/a"), ("stale", "2025-08-09/b")] == [(lack.kind, lack.key) for lack in found]
     assert f"{place}/{names[0]}" == found[0].place
     assert [] == list(verification.lacks(events))
 

@@ -193,16 +193,22 @@ def test_again_without_new_events_nothing_changes_and_elsewhere_the_bytes_are_th
 
 
 def test_what_newer_results_replace_vanishes(published):
-    published.record(result("Near Pantry", "1 Ash St", 41.081), job_id="j2", day="2025-08-11")
+    published.record(result("Near Pantry", "1 Ash St", 41.081), job_id="j2", scraper="other")
     published.record("no data", job_id="j4", day="2025-08-11")
     found = published.publish()
     lines = (published.directory / "organizations.ndjson").read_bytes().splitlines()
     names = {json.loads(line)["name"] for line in lines}
 
     assert {"Elm Street Pantry", "Near Pantry", "Grace Pantry"} == names
-    assert ["2025-08-09", "2025-08-11"] == sorted(path.name for path in (published.directory / "daily").iterdir())
-    assert not (published.directory / "daily/2025-08-09/scrapers/list/j2.json").exists()
-    assert (2, 4) == (found["days"], found["jobs"])
+    assert ["2025-08-09/other"] == scrapers_of(published.directory, "j2")
+    assert ["2025-08-10/a%7C%3Cb%3E%0Ac", "2025-08-11/list"] == scrapers_of(published.directory, "j4")
+    assert (3, 5) == (found["days"], found["jobs"])
+
+
+def scrapers_of(directory, job_id):
+    """Where the files of a job are: days and scrapers."""
+    found = (directory / "daily").glob(f"*/scrapers/*/{job_id}.json")
+    return sorted(f"{path.parts[-4]}/{path.parts[-2]}" for path in found)
 
 
 def test_a_repository_gets_one_commit_of_what_was_published_and_nothing_else(published):
@@ -215,13 +221,13 @@ def test_a_repository_gets_one_commit_of_what_was_published_and_nothing_else(pub
     (published.directory / "changed").write_text("mine too")
     (published.directory / ".gitignore").write_text("*.ndjson\n")
     first, again = published.publish(), published.publish()
-    published.record(result("New Pantry", "9 New St", 41.2), job_id="j4", day="2025-08-12")
+    published.record(result("New Pantry", "9 New St", 41.2), job_id="j4", day="2025-08-10")
     third = published.publish()
 
     assert 3 == int(published.git("rev-list", "--count", "HEAD"))
     assert None is again["commit"]
     assert third["commit"] == published.git("rev-parse", "HEAD") != first["commit"]
-    assert "Publish results up to 2025-08-12T06:00:05.000000Z" == published.git("log", "-1", "--format=%s")
+    assert "Publish results up to 2025-08-10T06:00:05.000000Z" == published.git("log", "-1", "--format=%s")
     assert {"staged", "changed", "untracked", ".gitignore"} == {
         line.split()[-1] for line in published.git("status", "--porcelain").splitlines()
     }
@@ -231,7 +237,7 @@ def test_a_repository_gets_one_commit_of_what_was_published_and_nothing_else(pub
         "untracked",
         ".gitignore",
     }
-    assert "2025-08-10" not in {name.split("/")[1] for name in committed if name.startswith("daily/")}
+    assert {"list"} == {name.split("/")[3] for name in committed if name.startswith("daily/2025-08-10/scrapers/")}
     assert "A  staged" in published.git("status", "--porcelain").splitlines()
 
 

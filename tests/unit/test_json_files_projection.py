@@ -8,7 +8,10 @@ import sys
 import msgspec
 import pytest
 
+from playhead.projections.jobs.json_files.documents import make_document
+from playhead.projections.jobs.json_files.index import Fact
 from playhead.projections.jobs.json_files.projection import JsonFiles
+from playhead.projections.jobs.json_files.verification import JsonFilesVerification
 from playhead.streams.errors import Fenced, UnsafePath
 from playhead.streams.events import Recorded, new_event
 from playhead.streams.partitions import Partition
@@ -107,8 +110,8 @@ def test_any_arrival_order_and_redelivery_give_the_same_bytes(tmp_path):
     events = [
         recorded(
             n,
-            f"job-{n % 40}",
-            created_at=f"2025-08-{1 + n % 7:02d}T00:00:{n % 40:02d}Z",
+            f"job-{n % 20}",
+            created_at=f"2025-08-{1 + n % 8:02d}T00:00:{n % 40:02d}Z",
             scraper=[None, "a", "unknown"][n % 3],
         )
         for n in range(120)
@@ -127,13 +130,18 @@ def test_any_arrival_order_and_redelivery_give_the_same_bytes(tmp_path):
         sink.close()
         trees.append(tree(root))
 
+    days_of_jobs = {(event.event.id, n % 20, n % 8) for n, event in enumerate(events[-40:], 80)}
     assert all(trees[0] == other for other in trees)
     assert (
-        sum(
+        40
+        == len(days_of_jobs)
+        == sum(
             json.loads(c)["total_jobs"] for n, c in trees[0].items() if n.endswith("summary.json") and "latest" not in n
         )
-        == 40
     )
+    assert {event_id for event_id, _, _ in days_of_jobs} == {
+        json.loads(c)["event_id"] for n, c in trees[0].items() if "job-" in n and "latest" not in n
+    }
 
 
 def test_an_older_event_never_overwrites_a_newer_one_and_the_summary_counts_jobs(root):
@@ -144,6 +152,109 @@ def test_an_older_event_never_overwrites_a_newer_one_and_the_summary_counts_jobs
 
     assert json.loads((root / "daily/2025-08-09/scrapers/news/same.json").read_bytes())["result"]["n"] == 5
     assert 2 == summary(root)["total_jobs"] == summary(root)["scrapers"]["news"]["count"]
+
+
+def test_a_job_that_returns_on_another_day_is_another_run_whose_files_all_stay(root):
+    days = ["2025-08-09", "2025-08-10", "2025-08-11", "2025-08-12"]
+    runs = [recorded(n, "test-job", created_at=f"{day}T06:36:58Z") for n, day in enumerate(days)]
+    names = [f"daily/{day}/scrapers/news/test-job.json" for day in days]
+    sink = opened(root)
+    alone = []
+    for run, name in zip(runs, names, strict=True):
+        sink.apply(batch(run))
+        alone.append((root / name).read_bytes())
+    sink.settle()
+    found = tree(root)
+
+    assert alone == [found[name] for name in names]
+    assert [(1, f"event-{n}") for n in range(4)] == [
+        (summary(root, day)["total_jobs"], summary(root, day)["jobs"][0]["event_id"]) for day in days
+    ]
+
+    sink.apply(batch(*reversed(runs)))
+    sink.close()
+    sink = opened(root, 2)
+    sink.apply(batch(recorded(0, "test-job", created_at="2025-08-10T06:36:58Z", result="older")))
+    sink.close()
+
+    assert found == tree(root)
+
+
+def test_a_newer_result_of_a_day_replaces_that_of_another_scraper_and_no_other_day(root):
+    sink = opened(root)
+    sink.apply(batch(recorded(1, "a"), recorded(2, "a", created_at="2025-08-10T00:00:00Z", scraper="sports")))
+    sink.apply(batch(recorded(3, "a", created_at="2025-08-10T00:00:00Z", scraper=None)))
+    sink.close()
+
+    assert {
+        "daily/2025-08-09/scrapers/news/a.json": "event-1",
+        "daily/2025-08-10/processed/a.json": "event-3",
+    } == {
+        str(path.relative_to(root)): json.loads(path.read_bytes())["event_id"] for path in root.glob("daily/**/a.json")
+    }
+    assert {"unknown": 1} == {name: one["count"] for name, one in summary(root, "2025-08-10")["scrapers"].items()}
+
+
+@pytest.mark.parametrize("removed", [True, False], ids=["removed", "not yet removed"])
+@pytest.mark.parametrize("moves", [1, 2])
+def test_a_journal_of_the_version_that_kept_one_file_a_job_is_folded_in(root, removed, moves):
+    first, last = recorded(1, "a"), recorded(1 + moves, "a", created_at="2025-08-10T00:00:00Z")
+    sink = opened(root)
+    sink.apply(batch(first, recorded(9)))
+    sink.close()
+    before = tree(root)
+    sink = opened(root, 2)
+    standing, day = make_document(first).entry, "2025-08-09"
+    sink.apply(batch(last))
+    facts: list[Fact] = []
+    for n in range(2, 2 + moves):
+        document = make_document(recorded(n, "a", created_at="2025-08-10T00:00:00Z"))
+        facts.append(Fact(document.day, document.entry, day, standing))
+        day, standing = document.day, document.entry
+    (root / ".staging/journal").write_bytes(b"".join(fact.encode() for fact in facts))
+    if removed:
+        (root / "daily/2025-08-09/scrapers/news/a.json").unlink()
+
+    sink = opened(root, 3)
+    after = tree(root)
+    sink.apply(batch(first))
+    sink.close()
+
+    left = {"job-9"} if removed else {"a", "job-9"}
+    assert left == {job["job_id"] for job in json.loads(after["daily/2025-08-09/summary.json"])["jobs"]}
+    assert [f"event-{1 + moves}"] == [job["event_id"] for job in summary(root, "2025-08-10")["jobs"]]
+    kept = {name: content for name, content in before.items() if name.startswith("daily/2025-08-09")}
+    assert kept == {name: content for name, content in tree(root).items() if name.startswith("daily/2025-08-09")}
+
+
+def test_verification_names_a_missing_file_of_an_earlier_day_and_no_file_that_no_event_gave(root):
+    runs = [recorded(n, "test-job", created_at=f"2025-08-{n:02d}T06:36:58Z") for n in (9, 10, 11)]
+    sink = opened(root)
+    sink.apply(batch(*runs))
+    whole = tree(root)
+    missing = root / "daily/2025-08-09/scrapers/news/test-job.json"
+    missing.unlink()
+    (root / "daily/2025-08-10/scrapers/news/test-job.json").write_bytes(
+        whole["daily/2025-08-11/scrapers/news/test-job.json"]
+    )
+    stray = root / "daily/2025-08-11/scrapers/news/stray.json"
+    stray.write_text("{}")
+    verification = JsonFilesVerification(root)
+    lacks = list(verification.lacks(runs))
+    for lack in lacks:
+        verification.discard(lack)
+    sink.apply(batch(*(lack.recorded for lack in lacks)))
+    sink.close()
+    stray.unlink()
+
+    assert [("missing", "2025-08-09/test-job"), ("stale", "2025-08-10/test-job")] == [
+        (lack.kind, lack.key) for lack in lacks
+    ]
+    assert str(missing) == lacks[0].place
+    assert ["2025-08-09/test-job", "2025-08-10/test-job", "2025-08-11/test-job"] == [
+        verification.key(run) for run in runs
+    ]
+    assert whole.items() <= tree(root).items()
 
 
 @pytest.mark.parametrize("job_id", HOSTILE, ids=ascii)

@@ -34,7 +34,7 @@ def copy_day(root: Path, day: str, release: Release) -> tuple[int, bytes]:
     former = read_sums(release.directory / folder)
     sums: dict[str, str] = {}
     for name in _files(source):
-        with suppress(FileNotFoundError):  # a newer result has moved the job to another day since we looked
+        with suppress(FileNotFoundError):  # a newer result has moved the job to another scraper since we looked
             sums[name] = _offer(source / name, f"{folder}/{name}", release, former.get(name))
     for name in former.keys() - sums.keys():
         release.remove(f"{folder}/{name}")

@@ -1,1 +1,1 @@
-"""One JSON file a job, in a directory a day."""
+"""One JSON file a job and day, in a directory a day."""

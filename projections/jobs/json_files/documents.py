@@ -1,5 +1,6 @@
-"""The file of one job."""
+"""The file of one job and day."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -64,6 +65,23 @@ def make_document(recorded: Recorded) -> Document:
     all_members.pop("event_id", None)  # ours stands last
     all_members["event_id"] = event.id
     return Document(timestamp[:_DATE], entry, all_members)
+
+
+def newest_documents(events: Iterable[Recorded]) -> list[Document]:
+    """Lay out the files of events: of those of one job and day the newest.
+
+    Raises:
+        InvalidEvent: a payload is no job result.
+    """
+    newest: dict[tuple[str, str], Document] = {}
+    for recorded in events:
+        if recorded.event.type in STATUSES:
+            document = make_document(recorded)
+            place = document.day, document.entry.job_id
+            other = newest.get(place)
+            if other is None or document.entry.order > other.entry.order:
+                newest[place] = document
+    return list(newest.values())
 
 
 def read_event_id(content: bytes) -> str | None:

@@ -18,7 +18,11 @@ _DAYS_KEPT = 32
 
 
 class Fact(msgspec.Struct, frozen=True, gc=False):
-    """A line of the journal: the entry that a file's new content stands for, and where the job's old file was."""
+    """A line of the journal: the entry that a file's new content stands for, and where the job's old file was.
+
+    `old_day` is the same day. In a journal of an earlier version, which kept one file a job, it may be another day,
+    whose file that version removed.
+    """
 
     day: str
     entry: Entry
@@ -49,37 +53,28 @@ class Day:
 
 
 class Index:
-    """Days read when they are needed, and the day of every job of the tree."""
+    """Days, each read when it is needed."""
 
     def __init__(self) -> None:
         self._days: dict[str, Day] = {}
-        self._day_of: dict[str, str] = {}
 
-    def load(self, root: int) -> None:
-        """Forget everything and read where each job is."""
-        self._days, self._day_of = {}, {}
-        for name in list_days(root):
-            for job_id in self.day(root, name).entries:
-                self._day_of[job_id] = name
-            self.forget_clean(1)
-
-    def find(self, root: int, job_id: str) -> tuple[str, Entry] | None:
-        """Where the job stands, if its file is really there."""
-        name = self._day_of.get(job_id)
-        entry = self.day(root, name).entries.get(job_id) if name is not None else None
-        return (name, entry) if name is not None and entry is not None and has(root, name, entry) else None
+    def find(self, root: int, name: str, job_id: str) -> Entry | None:
+        """The job's entry of a day, if its file is really there."""
+        entry = self.day(root, name).entries.get(job_id)
+        return entry if entry is not None and has(root, name, entry) else None
 
     def put(self, root: int, name: str, entry: Entry) -> None:
-        """Take an entry up, in place of the job's former one."""
-        former = self._day_of.get(entry.job_id)
-        if former is not None and former != name:
-            day = self.day(root, former)
-            if day.entries.pop(entry.job_id, None) is not None:
-                day.dirty = True
+        """Take an entry up, in place of the job's former one of that day."""
         day = self.day(root, name)
         day.entries[entry.job_id] = entry
         day.dirty = True
-        self._day_of[entry.job_id] = name
+
+    def forget_missing(self, root: int, name: str, job_id: str) -> None:
+        """Drop the job's entry of a day if its file is not there."""
+        day = self.day(root, name)
+        if job_id in day.entries and self.find(root, name, job_id) is None:
+            del day.entries[job_id]
+            day.dirty = True
 
     def day(self, root: int, name: str) -> Day:
         """The day as it is on disk, with what we added since."""

@@ -1,4 +1,4 @@
-"""The projection that keeps one JSON file a job, in a directory a day."""
+"""The projection that keeps one JSON file a job and day, in a directory a day."""
 
 import contextlib
 import errno
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from playhead.projections.failures import classify
-from playhead.projections.jobs.json_files.documents import STATUSES, Document, make_document, read_event_id
+from playhead.projections.jobs.json_files.documents import Document, newest_documents, read_event_id
 from playhead.projections.jobs.json_files.errors import UnreadableSummary
 from playhead.projections.jobs.json_files.index import DAILY, SUMMARY, Day, Fact, Index, is_day, list_days, render
 from playhead.projections.jobs.json_files.staging import Staging
@@ -23,9 +23,10 @@ _JOURNAL_BYTES = 64 * 1024
 
 
 class JsonFiles:
-    """The newest result of each job as `daily/<day>/scrapers/<scraper>/<job>.json`, a summary a day, and `latest`.
+    """The newest result of each job and day as `daily/<day>/scrapers/<scraper>/<job>.json`, a summary a day, `latest`.
 
-    The tree may be deleted at any time, running or not; a replay brings the same bytes back.
+    A job id that returns on another day is another run of the job: the files of other days stay. The tree may be
+    deleted at any time, running or not; a replay brings the same bytes back.
     """
 
     name: str = "json-files"
@@ -53,25 +54,19 @@ class JsonFiles:
             self._recover()
 
     def apply(self, batch: Batch) -> Outcome:
-        """Write the newest result of each job.
+        """Write the newest result of each job and day.
 
         Raises:
             InvalidEvent: a payload is no job result; nothing was written.
             OSError: a symbolic link stands in the way, or the disk is full; the same batch may come again.
         """
-        documents: dict[str, Document] = {}
-        for recorded in batch.events:
-            if recorded.event.type in STATUSES:
-                document = make_document(recorded)
-                other = documents.get(document.entry.job_id)
-                if other is None or document.entry.order > other.entry.order:
-                    documents[document.entry.job_id] = document
+        documents = newest_documents(batch.events)
         for attempt in range(1, _ATTEMPTS + 1):
             if not self._still_ours() or not self._staging.has_opened(str(batch.source.partition)):
                 return "fenced"
             try:
                 self._index.refresh(self._staging.root)
-                self._write(list(documents.values()))
+                self._write(documents)
             except FileNotFoundError:  # fenced or deleted in between; the next look tells which
                 if attempt == _ATTEMPTS:
                     raise
@@ -113,11 +108,14 @@ class JsonFiles:
     def _recover(self) -> None:
         root = self._staging.root
         self._journal_bytes = 0
-        self._index.load(root)
-        for line in self._staging.journals():
-            fact = Fact.decode(line)
-            if fact is not None and _stands(root, fact):
+        self._index = Index()
+        facts = [fact for line in self._staging.journals() if (fact := Fact.decode(line)) is not None]
+        for fact in facts:
+            if _stands(root, fact):
                 self._take_up(fact)
+        for fact in facts:
+            if fact.old_day is not None and fact.old_day != fact.day:  # removed by an earlier version
+                self._index.forget_missing(root, fact.old_day, fact.entry.job_id)
         self._flush()
         self._staging.drop_journals()
 
@@ -125,10 +123,11 @@ class JsonFiles:
         root = self._staging.root
         chosen: list[tuple[Document, Fact]] = []
         for document in documents:
-            known = self._index.find(root, document.entry.job_id)
-            if known is None or document.entry.order > known[1].order:
-                old_day, old_entry = known or (None, None)
-                chosen.append((document, Fact(document.day, document.entry, old_day, old_entry)))
+            known = self._index.find(root, document.day, document.entry.job_id)
+            if known is None:
+                chosen.append((document, Fact(document.day, document.entry)))
+            elif document.entry.order > known.order:
+                chosen.append((document, Fact(document.day, document.entry, document.day, known)))
         if chosen:
             self._stage(chosen)
             self._publish([fact for _, fact in chosen])
@@ -176,12 +175,12 @@ class JsonFiles:
             self._take_up(fact)
 
     def _take_up(self, fact: Fact) -> None:
-        """Let the index follow the files, and remove the file the job had elsewhere."""
-        root, old_day, old_entry = self._staging.root, fact.old_day, fact.old_entry
+        """Let the index follow the files, and remove the file the job had in another folder of the day."""
+        root, old_entry = self._staging.root, fact.old_entry
         self._index.put(root, fact.day, fact.entry)
-        if old_day is None or old_entry is None or (old_day, old_entry.folder) == (fact.day, fact.entry.folder):
+        if old_entry is None or fact.old_day != fact.day or old_entry.folder == fact.entry.folder:
             return
-        folder = (DAILY, old_day, *old_entry.folder)
+        folder = (DAILY, fact.day, *old_entry.folder)
         with contextlib.suppress(FileNotFoundError):
             with opened(root, folder) as directory:
                 os.unlink(old_entry.file, dir_fd=directory)

@@ -11,7 +11,7 @@ UNKNOWN = "unknown"
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """The newest result of a job: `order` is `str(Recorded.order)`, which sorts like the order itself."""
+    """The newest result of a job on a day: `order` is `str(Recorded.order)`, which sorts like the order itself."""
 
     job_id: str
     scraper_id: str | None

@@ -8,7 +8,6 @@ from pathlib import Path
 from playhead.projections.jobs.json_files.documents import STATUSES, Document, make_document, read_event_id
 from playhead.projections.jobs.json_files.index import DAILY
 from playhead.projections.jobs.json_files.objects import object_name
-from playhead.projections.jobs.result import decode_job_result
 from playhead.projections.verification import Lack
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Recorded
@@ -17,19 +16,15 @@ from playhead.streams.storage.directories import opened, read_regular
 
 
 class JsonFilesVerification:
-    """Compares files byte for byte with what the newest event of each job writes."""
+    """Compares files byte for byte with what the newest event of each job and day writes."""
 
     def __init__(self, root: Path) -> None:
         self._path = root
 
     def key(self, recorded: Recorded) -> str | None:
-        """The job's id."""
-        if recorded.event.type not in STATUSES:
-            return None
-        try:
-            return decode_job_result(recorded.event.data).job_id
-        except InvalidEvent:
-            return None
+        """The day and the job's id, such as `2025-08-09/17`."""
+        document = _document(recorded)
+        return None if document is None else _key(document)
 
     def rank(self, recorded: Recorded) -> str:
         """The order of its events."""
@@ -38,14 +33,10 @@ class JsonFilesVerification:
     def lacks(self, events: Sequence[Recorded]) -> Iterator[Lack]:
         """Events whose file is not as they would write it."""
         for recorded in events:
-            key = self.key(recorded)
-            if key is None:
+            document = _document(recorded)
+            if document is None:
                 continue
-            try:
-                document = make_document(recorded)
-            except InvalidEvent:
-                continue
-            content = self._read(document)
+            key, content = _key(document), self._read(document)
             if content == document.content:
                 continue
             place = self._place(document)
@@ -108,3 +99,17 @@ class JsonObjectsVerification(JsonFilesVerification):
 
     def _name(self, document: Document) -> str:
         return object_name(document.day, document.entry)
+
+
+def _document(recorded: Recorded) -> Document | None:
+    """What the event writes, None if nothing."""
+    if recorded.event.type not in STATUSES:
+        return None
+    try:
+        return make_document(recorded)
+    except InvalidEvent:
+        return None
+
+
+def _key(document: Document) -> str:
+    return f"{document.day}/{document.entry.job_id}"
