@@ -1,0 +1,57 @@
+"""Playhead: what background jobs did, recorded as events, and everything derived from them.
+
+What stands here is the public API; everything else is internal.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playhead.consumers.errors import TryAgain as TryAgain
+    from playhead.consumers.work.worker import Task as Task
+    from playhead.projections.postgres import Connection as Connection
+    from playhead.projections.table_projection import TableProjection as TableProjection
+    from playhead.streams.appending.producer import Producer as Producer
+    from playhead.streams.domains.domain import Domain as Domain
+    from playhead.streams.domains.event_types import Stream as Stream
+    from playhead.streams.domains.place import Place as Place
+    from playhead.streams.domains.settings import Setting as Setting
+    from playhead.streams.errors import InvalidEvent as InvalidEvent
+    from playhead.streams.errors import PlayheadError as PlayheadError
+    from playhead.streams.errors import RedisUnavailable as RedisUnavailable
+    from playhead.streams.events import Event as Event
+    from playhead.streams.events import Recorded as Recorded
+    from playhead.streams.positions import Position as Position
+    from playhead.streams.sinks import Batch as Batch
+    from playhead.streams.sinks import Sink as Sink
+
+_HOMES = {
+    "Batch": "playhead.streams.sinks",
+    "Connection": "playhead.projections.postgres",
+    "Domain": "playhead.streams.domains.domain",
+    "Event": "playhead.streams.events",
+    "InvalidEvent": "playhead.streams.errors",
+    "Place": "playhead.streams.domains.place",
+    "PlayheadError": "playhead.streams.errors",
+    "Position": "playhead.streams.positions",
+    "Producer": "playhead.streams.appending.producer",
+    "Recorded": "playhead.streams.events",
+    "RedisUnavailable": "playhead.streams.errors",
+    "Setting": "playhead.streams.domains.settings",
+    "Sink": "playhead.streams.sinks",
+    "Stream": "playhead.streams.domains.event_types",
+    "TableProjection": "playhead.projections.table_projection",
+    "Task": "playhead.consumers.work.worker",
+    "TryAgain": "playhead.consumers.errors",
+}
+"""Where each public name is; it is imported when it is asked for, so that a declaration stays cheap."""
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'playhead' has no attribute {name!r}")
+    from importlib import import_module
+
+    found = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return found

@@ -34,7 +34,16 @@ def make_sink(name: str, settings: Settings, servers: Servers) -> Sink:
     """The sink of a projection, or the log's."""
     if name == LOG:
         return EventLog(settings.event_log_dir)
-    return cast("Sink", resolve(installed().projections[name].target)(place_of(name, settings, servers)))
+    return sink_of(resolve(installed().projections[name].target)(place_of(name, settings, servers)))
+
+
+def sink_of(made: object) -> Sink:
+    """The sink of what a projection's target made: itself, or that of one of the bases."""
+    from playhead.projections.table_projection import ProjectedTable, TableProjection
+
+    if isinstance(made, TableProjection):
+        return ProjectedTable(made)
+    return cast("Sink", made)
 
 
 def make_verification(name: str, settings: Settings, servers: Servers) -> Verifiable | Foldable | None:

@@ -23,7 +23,8 @@ from playhead.streams.content.events import capture_event
 from playhead.streams.errors import InvalidEvent, InvalidSetting
 from playhead.streams.events import Event
 from playhead.streams.names import TRACER
-from playhead.streams.storage.blobs import INLINE_LIMIT, Blobs
+from playhead.streams.storage.blobs import Blobs
+from playhead.streams.storage.claims import INLINE_LIMIT
 from playhead.streams.storage.file_tree import FileTree, Skipped, shown
 from playhead.terminal import diagnostics
 from playhead.terminal.exit_codes import DONE, FAILED

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -11,7 +11,10 @@ from playhead.streams.domains.event_types import Stream
 from playhead.streams.errors import InvalidEvent, InvalidSetting
 from playhead.streams.events import Event, encode_data, new_event
 from playhead.streams.names import ProducerVariable
-from playhead.streams.storage.blobs import INLINE_LIMIT, Blob, Blobs
+from playhead.streams.storage.claims import INLINE_LIMIT, Blob
+
+if TYPE_CHECKING:
+    from playhead.streams.storage.blobs import Blobs
 
 CAPTURED = "content.captured"
 stream = Stream("content")
@@ -45,7 +48,7 @@ def capture_event(
     source_url: str | None,
     metadata: dict[str, object] | None = None,
     *,
-    blobs: Blobs | None,
+    blobs: "Blobs | None",
     scraper_id: str | None = None,
     source: str = "playhead",
     id: str | None = None,
@@ -88,7 +91,7 @@ def capture_event(
     )
 
 
-def _kept(raw: bytes, blobs: Blobs | None) -> tuple[str | Blob, Literal["base64"] | None]:
+def _kept(raw: bytes, blobs: "Blobs | None") -> tuple[str | Blob, Literal["base64"] | None]:
     if len(raw) > INLINE_LIMIT:
         if blobs is None:
             raise InvalidSetting(

@@ -6,7 +6,6 @@ Entry points are read from the packages' own files (https://packaging.python.org
 
 import os
 import sys
-import tomllib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import import_module
@@ -92,6 +91,8 @@ def named() -> list[Found]:
             return _split(value, f"{DomainVariable.DOMAINS} in {DOTENV}")
     if not TOML.exists():
         return []
+    import tomllib
+
     try:
         value = tomllib.loads(TOML.read_text()).get("domains", [])
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar, cast
 
 from playhead.streams.errors import DomainInvalid, InvalidSetting
-from playhead.streams.storage.objects import FORMS, Objects
 
 Value_co = TypeVar("Value_co", covariant=True)
 
@@ -123,6 +122,8 @@ def location(value: str) -> str:
     Raises:
         InvalidSetting: it is another URL.
     """
+    from playhead.streams.storage.objects import FORMS, Objects
+
     try:
         Objects(value)
     except InvalidSetting:

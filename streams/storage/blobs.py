@@ -5,31 +5,17 @@ import io
 import re
 from pathlib import Path
 
-import msgspec
 import zstandard
 
 from playhead.streams.errors import BlobAltered, BlobMissing, EventTooLarge, InvalidEvent
+from playhead.streams.storage.claims import Blob
 from playhead.streams.storage.objects import Objects
-
-INLINE_LIMIT = 256 * 1024
-"""Bytes of content that stand in the event itself; more goes to the blob store."""
 
 CONTENT_LIMIT = 1024 * 1024 * 1024
 """Bytes that a content may have at all; it is handled in memory."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _LEVEL = 3
-
-
-class Blob(msgspec.Struct, frozen=True):
-    """The claim check in an event: `size` in bytes before compression, `url` where the blob was put.
-
-    A reader looks the hash up in the blob store of its own settings; the URL is for people and other tools.
-    """
-
-    sha256: str
-    size: int
-    url: str
 
 
 class Blobs:

@@ -26,7 +26,8 @@ from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
-from playhead.streams.storage.blobs import INLINE_LIMIT, Blobs, blob_name
+from playhead.streams.storage.blobs import Blobs, blob_name
+from playhead.streams.storage.claims import INLINE_LIMIT
 
 PARTITION = Partition("content", 0)
 WRITER = """

@@ -128,7 +128,7 @@ def test_the_wheel_has_every_script_statement_and_type_marker_under_one_import_n
     assert beside_code == {name for name in wheel if not name.startswith("playhead-")}
     assert {
         "playhead/streams/appending/append.lua",
-        "playhead/projections/sql/0002_jobs.sql",
+        "playhead/projections/jobs/migrations/0002_jobs.sql",
         "playhead/py.typed",
     } <= wheel
     assert {name.partition("/")[0] for name in wheel if not name.startswith("playhead-")} == {"playhead"}

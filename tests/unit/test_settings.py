@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from playhead.jobs.domain import OUTPUT_DIR
+from playhead.settings.core import BATCH
 from playhead.settings.errors import InvalidValue
 from playhead.settings.masking import mask
 from playhead.settings.settings import declared, load, problems, unknown_settings
@@ -37,14 +39,14 @@ def test_a_flag_wins_over_the_environment_then_dotenv_then_toml_then_the_default
         ("from-environment", "environment"),
         ("from-flag", "flag"),
     ]
-    assert load().batch == 7
+    assert load()[BATCH] == 7
 
 
 def test_directories_without_a_setting_lie_in_the_data_directory(monkeypatch):
     monkeypatch.setenv("EVENT_LOG_DIR", "/log")
     found = load(Path("data"))
 
-    assert ("data/outputs", Path("/log")) == (found.output_dir, found.event_log_dir)
+    assert ("data/outputs", Path("/log")) == (found[OUTPUT_DIR], found.event_log_dir)
 
 
 def test_a_url_is_made_of_host_and_password_where_none_is_set(monkeypatch):

@@ -9,11 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted([*ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/**/*.py")])
-PRIVATE = {
-    ("tests/support/pipeline.py", "playhead.consumers.processes.projection._Serving"): (
-        "readers without a process around them have no other door yet"
-    ),
-}
+PRIVATE: dict[tuple[str, str], str] = {}
 """Private names that a module imports, each with the reason. Attributes are the matter of ruff's SLF001."""
 REACH = re.compile(r"noqa:.*\bSLF001\b(?P<reason>  # \S.*)?")
 

@@ -1,0 +1,60 @@
+"""A projection of one's own whose rows are in Postgres."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from playhead.projections.postgres import Connection
+from playhead.projections.table_sink import TableSink
+from playhead.streams.domains.place import Place
+from playhead.streams.events import Recorded
+from playhead.streams.sinks import Batch, Outcome
+
+
+class TableProjection(ABC):
+    """Turns events into rows, in the transaction that moves the checkpoint.
+
+    Live events come once each, in order per subject, of the types that the projection reads, with their payload as
+    `data`. A replay brings events again that were applied long ago. So write each row under a key that follows from the
+    event, and let a row that a later event wrote stand: `str(event.order)` sorts as the events of a subject do.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    @abstractmethod
+    def apply(self, connection: Connection, events: Sequence[Recorded[Any]]) -> None:
+        """Write what the events say; names without a schema are those of the projection's place.
+
+        Raises:
+            ValueError: an event can never be applied. It is parked alone, and its batch comes again without it.
+            psycopg.Error: one that passes with time is retried; a violated constraint parks the event.
+        """
+
+
+class ProjectedTable(TableSink):
+    """The sink of a `TableProjection`."""
+
+    def __init__(self, projection: TableProjection) -> None:
+        super().__init__(projection.place)
+        self._projection = projection
+        self._declared = projection.place.catalogue.types
+
+    def apply(self, batch: Batch) -> Outcome:
+        """Write rows and checkpoint in one transaction.
+
+        Raises:
+            InvalidEvent: a payload has another form than its type.
+            Exception: whatever the projection raises.
+        """
+        events = [
+            self._declared[recorded.event.type].typed(recorded)
+            for recorded in batch.events
+            if recorded.event.type in self.types
+        ]
+        return self._commit(batch, partial(self._write, events=events))
+
+    def _write(self, connection: Connection, events: Sequence[Recorded[Any]]) -> None:
+        if events:
+            self._projection.apply(connection, events)
