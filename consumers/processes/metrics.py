@@ -1,11 +1,10 @@
 """Prometheus metrics and traces of a consumer process."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.gc_collector import GCCollector
@@ -16,20 +15,13 @@ from prometheus_client.registry import Collector
 from playhead.consumers.reading.lag import Lag
 from playhead.consumers.reading.observer import REASONS, Observer
 from playhead.consumers.reading.trimming import Floor
-from playhead.projections.jobs.result import decode_job_result
 from playhead.streams.domains.discovery import installed
-from playhead.streams.errors import InvalidEvent
 from playhead.streams.names import Metric
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 from playhead.streams.sinks import Batch
 from playhead.streams.storage import disk
 from playhead.streams.telemetry import BatchSpans
-
-SCRAPERS = 200
-"""Values of `scraper_id` in a process: they come from payloads, so later ones are counted as "other"."""
-
-_JOB_TYPES = frozenset({"job.completed", "job.failed"})
 
 
 def make_registry(projection: str, directory: Path | None) -> CollectorRegistry:
@@ -60,12 +52,15 @@ class _FreeSpace(Collector):
 
 
 class PrometheusObserver(Observer):
-    """Counts what a reader does, and writes its spans.
+    """Counts what a reader does, and writes its spans; `others` see each batch that was applied.
 
     A gauge that only the holder of a partition can know is absent while another process holds it.
     """
 
-    def __init__(self, projection: str, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, projection: str, registry: CollectorRegistry, others: Sequence[Callable[[Batch], None]] = ()
+    ) -> None:
+        self._others = others
         labels = ["projection", "partition"]
         self._name = projection
         self._spans = BatchSpans(projection)
@@ -91,9 +86,6 @@ class PrometheusObserver(Observer):
             Metric.PARKED_SUBJECTS, "Subjects that wait behind a parked event", labels, registry=registry
         )
         self._lease = Gauge(Metric.LEASE_HELD, "1 while this process holds the partition", labels, registry=registry)
-        if projection == "json-files":
-            self._jobs = Counter(Metric.RECORDER_JOBS, "Finished jobs", ["scraper_id", "status"], registry=registry)
-            self._scrapers: set[str] = set()
 
     def applied(self, batch: Batch, seconds: float) -> None:
         labels = self._labels(batch.source.partition)
@@ -105,10 +97,10 @@ class PrometheusObserver(Observer):
             known = None if declared is None else declared.types
             skipped = 0 if known is None else sum(recorded.event.type not in known for recorded in batch.events)
             self._skipped.labels(*labels).inc(skipped)
+        for observe in self._others:
+            observe(batch)
         if batch.source.replay is None:
             self._position.labels(*labels).set(batch.last.milliseconds / 1000)
-            if self._name == "json-files":
-                self._count_jobs(batch)
         self._spans.processed(batch, seconds)
 
     def failed(self, batch: Batch, seconds: float, error: BaseException) -> None:
@@ -165,15 +157,6 @@ class PrometheusObserver(Observer):
             else:
                 gauge.labels(*labels).set(value)
 
-    def _count_jobs(self, batch: Batch) -> None:
-        for event in (recorded.event for recorded in batch.events):
-            if event.type in _JOB_TYPES:
-                scraper = (_scraper_of(event.data) or "unknown").encode(errors="backslashreplace").decode()
-                if scraper not in self._scrapers:
-                    scraper = scraper if len(self._scrapers) < SCRAPERS else "other"
-                    self._scrapers.add(scraper)
-                self._jobs.labels(scraper, event.type.removeprefix("job.")).inc()
-
     def _labels(self, partition: Partition) -> tuple[str, str]:
         return self._name, str(partition)
 
@@ -204,29 +187,3 @@ class TrimMetrics:
 
 def _seconds(position: Position) -> float | None:
     return position.milliseconds / 1000 if position > START else None
-
-
-class _Metadata(msgspec.Struct):
-    scraper_id: str | None = None
-
-
-class _Job(msgspec.Struct):
-    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
-
-
-class _Payload(msgspec.Struct):
-    job: _Job = msgspec.field(default_factory=_Job)
-
-
-_PAYLOAD = msgspec.json.Decoder(_Payload)
-
-
-def _scraper_of(data: bytes) -> str | None:
-    """The scraper of a payload that json-files took; decoding all of it again would cost as much as writing it."""
-    try:
-        return _PAYLOAD.decode(data).job.metadata.scraper_id
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        try:
-            return decode_job_result(data).scraper_id
-        except InvalidEvent:
-            return None

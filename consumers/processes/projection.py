@@ -1,10 +1,12 @@
 """The process of a projection or of the event log: a reader for each partition, and what trims behind them."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
+from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from playhead.consumers.processes.metrics import PrometheusObserver, TrimMetrics, make_registry
@@ -16,7 +18,7 @@ from playhead.consumers.reading.trimming import keep_trimmed
 from playhead.consumers.tasks import end
 from playhead.eventlog.history import History
 from playhead.streams.partitions import Partition
-from playhead.streams.sinks import OnDisk, Sink
+from playhead.streams.sinks import Batch, OnDisk, Sink
 
 
 class ProcessSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -25,6 +27,8 @@ class ProcessSettings(ServiceSettings, frozen=True, kw_only=True):
     reader: ReaderSettings = ReaderSettings()
     trim: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict[str, tuple[str, ...]])
     """Streams that this process trims, each with every group that must have read an entry first."""
+    observers: tuple[Callable[[CollectorRegistry], Callable[[Batch], None] | None], ...] = ()
+    """What makes metrics of a domain's own: each sees every batch that was applied."""
     event_log_dir: Path | None = None
     """Where what the stream no longer has can be read, None where this process has no log to read."""
 
@@ -37,7 +41,9 @@ async def run_consumer(sink: Sink, settings: ProcessSettings) -> int:
     """
     directory = sink.directory if isinstance(sink, OnDisk) else None
     registry = make_registry(sink.name, directory)
-    observer = PrometheusObserver(sink.name, registry)
+    observer = PrometheusObserver(
+        sink.name, registry, [one for make in settings.observers if (one := make(registry)) is not None]
+    )
     trims = TrimMetrics(registry) if settings.trim else None
     return await run_service(
         sink.name, lambda client: ConsumerService(sink, settings, client, observer, trims), settings, registry

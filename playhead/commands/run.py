@@ -1,6 +1,7 @@
 """`playhead run`: one consumer or worker as a process."""
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,6 +13,7 @@ from playhead.settings.settings import Settings, load
 from playhead.streams import telemetry
 from playhead.streams.domains.catalogue import LOG
 from playhead.streams.domains.discovery import installed
+from playhead.streams.domains.domain import resolve
 from playhead.streams.errors import InvalidSetting
 from playhead.streams.names import TRACER
 from playhead.terminal import diagnostics
@@ -63,6 +65,7 @@ def _run_consumer(name: str, settings: Settings, reached: Servers, place: "Servi
         **msgspec.structs.asdict(place),
         reader=ReaderSettings(batch=settings[BATCH], lease=settings.lease_seconds),
         trim=installed().readers if name == LOG else {},
+        observers=tuple(partial(resolve(target), name) for target in installed().extensions("observer")),
         event_log_dir=settings.event_log_dir,
     )
     return asyncio.run(run_consumer(make_sink(name, settings, reached), process))

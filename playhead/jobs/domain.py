@@ -24,4 +24,5 @@ jobs.projection(
     verification="playhead.projections.jobs.table.verification:JobsVerification",
 )
 jobs.extend("files", "playhead.jobs.files:RecorderFileSource")
+jobs.extend("observer", "playhead.consumers.jobs.metrics:observe_jobs")
 jobs.extend("demo", "playhead.jobs.demo:lose_and_replay")

@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from playhead.projections.encoding import decode, encode
-from playhead.projections.jobs.result import NULL, decode_members, text_or_none
+from playhead.projections.members import NULL, decode_members, text_or_none
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event, parse_time
 

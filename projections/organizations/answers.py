@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from playhead.projections.jobs.result import text_or_none
+from playhead.projections.members import text_or_none
 from playhead.projections.organizations.budget import Budget, BudgetSpent, MeteredText
 
 Reason = Literal["empty", "text", "not about an organization", "not readable", "too costly to repair"]

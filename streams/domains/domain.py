@@ -276,7 +276,8 @@ class Domain:
         - `check`: takes `Settings`, gives what `doctor` prints;
         - `demo`: a step of `playhead demo`;
         - `files`: makes a source of events for `playhead replay --file` and `--directory`;
-        - `observer`: takes the registry of a process, gives an Observer with metrics of its own;
+        - `observer`: takes a projection's name and the registry of its process, gives what sees each applied batch, or
+          None;
         - `routes`, `pages`: what the HTTP API and the console serve;
         - `dashboards`: Grafana dashboards.
         """

@@ -12,7 +12,7 @@ from prometheus_client import Metric as Family
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis as AsyncRedis
 
-from playhead.consumers.processes.metrics import SCRAPERS
+from playhead.consumers.jobs.metrics import SCRAPERS
 from playhead.consumers.reading.lag import find_lag
 from playhead.consumers.reading.reader import Progress
 from playhead.embedded.servers import Servers, embedded_servers

@@ -7,7 +7,8 @@ import msgspec
 
 from playhead.projections.encoding import decode, encode, indent
 from playhead.projections.jobs.json_files.summaries import Entry
-from playhead.projections.jobs.result import NULL, decode_job, decode_members
+from playhead.projections.jobs.result import decode_job
+from playhead.projections.members import NULL, decode_members
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Recorded, format_time, parse_time
 
