@@ -14,13 +14,14 @@ from playhead.consumers.recordings.progress import Progress
 from playhead.projections.postgres import Connection
 from playhead.projections.recordings.overview import Overview, overview
 from playhead.projections.recordings.rows import TempRecording, chunks_of
-from playhead.streams.events import Event, format_time, new_event
+from playhead.streams.events import Event
 from playhead.streams.partitions import Partition, partition_of
-from playhead.streams.recordings.events import ChunkExpired, MeetingStopped, make_event_id, subject_of
+from playhead.streams.recordings.events import ChunkExpired, make_event_id, meeting_event, stopped_event, subject_of
 from playhead.streams.recordings.files import RecordingFiles
 from playhead.streams.recordings.recorder import session_events
 
 _LOOK_SECONDS = 0.05
+_SOURCE = "playhead/sweep"
 
 
 class Swept(msgspec.Struct, frozen=True):
@@ -129,22 +130,16 @@ class Sweep:
             expired = chunks
             self._files.remove_chunks(meeting.id, "pcm")  # first: a sweep that dies behind it finds the session again
         events = [
-            _event(
-                "chunk.expired",
-                meeting.id,
+            meeting_event(
                 ChunkExpired(meeting_id=meeting.id, temp_recording_id=chunk.id, user_id=chunk.user_id),
-                chunk.id,
+                _SOURCE,
+                about=chunk.id,
             )
             for chunk in expired
         ]
         if not any(event.type == "meeting.stopped" for event in unsaid):
-            stopped = MeetingStopped(
-                meeting_id=meeting.id,
-                user_ids=sorted({chunk.user_id for chunk in chunks}),
-                stopped_at=format_time(datetime.now(UTC)),
-                reason="abandoned",
-            )
-            events.append(_event("meeting.stopped", meeting.id, stopped, ""))
+            users = (chunk.user_id for chunk in chunks)
+            events.append(stopped_event(meeting.id, users, _SOURCE, reason="abandoned"))
         self._append([*unsaid, *events])
         return Swept(meeting.id, meeting.done, len(expired))
 
@@ -153,16 +148,3 @@ class Sweep:
             return list(session_events(self._files, path))
         except (FileNotFoundError, msgspec.DecodeError):
             return []  # gone meanwhile, or of no recorder of ours
-
-
-def _event(type: str, meeting_id: str, payload: ChunkExpired | MeetingStopped, about: str) -> Event:
-    """The id of an end is the one that the recorder gives it: there is one end, whoever says so."""
-    return new_event(
-        type,
-        subject=subject_of(meeting_id),
-        data=payload,
-        source="playhead/sweep",
-        id=make_event_id(type, meeting_id, about),
-        correlationid=make_event_id("meeting", meeting_id),
-        dataschema=f"{type}/1",
-    )

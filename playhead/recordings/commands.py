@@ -29,8 +29,8 @@ from playhead.recordings.domain import KEEP_CHUNKS, RECORDINGS_DIR, SWEEP_SECOND
 from playhead.recordings.workers import make_promoter
 from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, load
-from playhead.streams.events import Event, format_time, new_event
-from playhead.streams.recordings.events import MeetingStopped, Strategy, make_event_id, subject_of
+from playhead.streams.events import Event
+from playhead.streams.recordings.events import Strategy, stopped_event
 from playhead.streams.recordings.files import RecordingFiles
 from playhead.streams.redis.connections import connect as connect_redis
 from playhead.terminal import diagnostics
@@ -248,20 +248,8 @@ def _find(connection: Connection, meeting_id: str) -> Shown | None:
 
 
 def _ended(found: Shown) -> Event:
-    meeting_id = found.meeting.id
-    stopped = MeetingStopped(
-        meeting_id=meeting_id,
-        user_ids=sorted({chunk.user_id for chunk in found.chunks}),
-        stopped_at=format_time(datetime.now(UTC)),
-        reason="ended by hand",
-    )
-    return new_event(
-        "meeting.stopped",
-        subject=subject_of(meeting_id),
-        data=stopped,
-        id=make_event_id("meeting.stopped", meeting_id, ""),
-        dataschema="meeting.stopped/1",
-    )
+    users = (chunk.user_id for chunk in found.chunks)
+    return stopped_event(found.meeting.id, users, "playhead", reason="ended by hand")
 
 
 def _print_recordings(settings: Settings, recordings: Sequence[Recording]) -> None:

@@ -2,14 +2,16 @@
 
 import base64
 import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Literal, TypeVar
 from uuid import UUID, uuid5
 
 import msgspec
 
-from playhead.streams.domains.event_types import Stream
+from playhead.streams.domains.event_types import Stream, event_type_of
 from playhead.streams.errors import InvalidEvent
-from playhead.streams.events import Event
+from playhead.streams.events import Event, format_time, new_event
 
 Strategy = Literal["per-user", "meeting", "hybrid"]
 """Whether a meeting becomes a recording for each participant, one of all of them mixed, or both."""
@@ -147,6 +149,33 @@ def read_payload(event: Event, type: type[_Payload]) -> _Payload:
 def subject_of(meeting_id: str) -> str:
     """The subject of every event of a meeting."""
     return _SUBJECT.format(meeting_id=meeting_id)
+
+
+def meeting_event(payload: OfMeeting, source: str, *, about: str = "", time: str | None = None) -> Event:
+    """Make an event of a meeting.
+
+    Its id follows from its type, the meeting and what it is `about`, such as a chunk: whoever says so, it is one event.
+    """
+    declared = event_type_of(payload)
+    return new_event(
+        declared.name,
+        subject=subject_of(payload.meeting_id),
+        data=payload,
+        source=source,
+        id=make_event_id(declared.name, payload.meeting_id, about),
+        time=time,
+        correlationid=make_event_id("meeting", payload.meeting_id),
+        dataschema=declared.dataschema,
+    )
+
+
+def stopped_event(meeting_id: str, user_ids: Iterable[str], source: str, *, reason: str) -> Event:
+    """The end of a meeting that somebody else than its recorder says, now."""
+    stopped_at = format_time(datetime.now(UTC))
+    payload = MeetingStopped(
+        meeting_id=meeting_id, user_ids=sorted(set(user_ids)), stopped_at=stopped_at, reason=reason
+    )
+    return meeting_event(payload, source)
 
 
 def make_chunk_id(meeting_id: str, user_id: str, sequence: int) -> str:

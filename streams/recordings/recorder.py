@@ -12,7 +12,7 @@ import msgspec
 
 from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import InvalidPcm, InvalidSetting, MeetingOver, RedisUnavailable
-from playhead.streams.events import Event, format_time, new_event, parse_time
+from playhead.streams.events import Event, format_time, parse_time
 from playhead.streams.recordings.chunk_writer import ChunkWriter, Cut
 from playhead.streams.recordings.events import (
     ChunkFlushed,
@@ -20,13 +20,14 @@ from playhead.streams.recordings.events import (
     MeetingStopped,
     Strategy,
     make_chunk_id,
-    make_event_id,
-    subject_of,
+    meeting_event,
 )
 from playhead.streams.recordings.files import Chunk, RecordingFiles
 
 _SAMPLE_BYTES = 2
 _BATCH = 500
+
+_SOURCE = "playhead/recorder"
 
 
 class RecorderSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +69,7 @@ class _Note(msgspec.Struct, frozen=True, kw_only=True):
             strategy=self.strategy,
             started_at=self.started_at,
         )
-        return self._event("meeting.started", payload, self.started_at)
+        return meeting_event(payload, _SOURCE, time=self.started_at)
 
     def flushed(self, chunk: Chunk, pcm_path: str, started_at: datetime) -> Event:
         payload = ChunkFlushed(
@@ -82,23 +83,11 @@ class _Note(msgspec.Struct, frozen=True, kw_only=True):
             channels=self.channels,
             started_at=format_time(started_at),
         )
-        return self._event("chunk.flushed", payload, None, payload.temp_recording_id)
+        return meeting_event(payload, _SOURCE, about=payload.temp_recording_id)
 
     def stopped(self, stopped_at: str) -> Event:
         payload = MeetingStopped(meeting_id=self.meeting_id, user_ids=self.user_ids, stopped_at=stopped_at)
-        return self._event("meeting.stopped", payload, stopped_at)
-
-    def _event(self, type: str, payload: object, time: str | None, about: str = "") -> Event:
-        return new_event(
-            type,
-            subject=subject_of(self.meeting_id),
-            data=payload,
-            source="playhead/recorder",
-            id=make_event_id(type, self.meeting_id, about),
-            time=time,
-            correlationid=make_event_id("meeting", self.meeting_id),
-            dataschema=f"{type}/1",
-        )
+        return meeting_event(payload, _SOURCE, time=stopped_at)
 
 
 class Recorder:
