@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from playhead.consumers.errors import TryAgain as TryAgain
     from playhead.consumers.work.worker import Task as Task
+    from playhead.projections.file_projection import FileProjection as FileProjection
     from playhead.projections.postgres import Connection as Connection
     from playhead.projections.table_projection import TableProjection as TableProjection
     from playhead.streams.appending.producer import Producer as Producer
@@ -29,6 +30,7 @@ _HOMES = {
     "Connection": "playhead.projections.postgres",
     "Domain": "playhead.streams.domains.domain",
     "Event": "playhead.streams.events",
+    "FileProjection": "playhead.projections.file_projection",
     "InvalidEvent": "playhead.streams.errors",
     "Place": "playhead.streams.domains.place",
     "PlayheadError": "playhead.streams.errors",

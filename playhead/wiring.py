@@ -8,24 +8,26 @@ from playhead.eventlog.writer import EventLog
 from playhead.projections.verification import Foldable, Verifiable
 from playhead.settings import core
 from playhead.settings.servers import Servers
-from playhead.settings.settings import Settings
-from playhead.streams.domains.catalogue import LOG
+from playhead.settings.settings import Settings, declared
+from playhead.streams.domains.catalogue import LOG, Catalogue
 from playhead.streams.domains.discovery import installed
-from playhead.streams.domains.domain import resolve
+from playhead.streams.domains.domain import Projection, resolve
 from playhead.streams.domains.place import Place
 from playhead.streams.sinks import Sink
 
+_SERVERS = ("valkey", "postgres")
+"""Directories of the embedded servers below the data directory."""
 
-def place_of(name: str, settings: Settings, servers: Servers) -> Place:
-    """The place of a projection, worker or clock."""
-    catalogue = installed()
-    projection = catalogue.projections.get(name)
+
+def place_of(name: str, settings: Settings, servers: Servers, catalogue: Catalogue | None = None) -> Place:
+    """The place of a projection, worker or clock of the installed domains, or of a catalogue."""
+    catalogue = installed() if catalogue is None else catalogue
     return Place(
         name,
         catalogue=catalogue,
         database_url=lambda: servers.database_url,
         redis_url=lambda: servers.redis_url,
-        location="" if projection is None or projection.place is None else str(settings[projection.place]),
+        location=_location(catalogue.projections.get(name), settings),
         settings=settings,
     )
 
@@ -39,10 +41,13 @@ def make_sink(name: str, settings: Settings, servers: Servers) -> Sink:
 
 def sink_of(made: object) -> Sink:
     """The sink of what a projection's target made: itself, or that of one of the bases."""
+    from playhead.projections.file_projection import FileProjection, ProjectedFiles
     from playhead.projections.table_projection import ProjectedTable, TableProjection
 
     if isinstance(made, TableProjection):
         return ProjectedTable(made)
+    if isinstance(made, FileProjection):
+        return ProjectedFiles(made)
     return cast("Sink", made)
 
 
@@ -77,6 +82,16 @@ def work_settings(name: str, settings: Settings) -> WorkerSettings:
         concurrency=settings[core.CONCURRENCY],
         max_attempts=max(settings[core.MAX_ATTEMPTS], installed().workers[name].max_attempts or 1),
     )
+
+
+def _location(projection: Projection | None, settings: Settings) -> str:
+    """Where a projection keeps files: the setting that it declares, or else the directory of its name."""
+    if projection is None:
+        return ""
+    if projection.place is not None:
+        return str(settings[projection.place])
+    taken = {*_SERVERS, *(setting.below for setting in declared().values())}
+    return "" if projection.name in taken else str(settings.data_dir / projection.name)
 
 
 def lacking(settings: Settings) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from playhead.streams.events import Event
 from tests.faults.effects import KINDS, archived, effects_in, rows_in, subject_of
 from tests.faults.reports import Harm
+from tests.support.ledger import ledger_lines
 from tests.support.pipeline import Pipeline
 
 Effect = tuple[str, str]
@@ -31,6 +32,9 @@ def audit(pipeline: Pipeline, sink: str, events: Sequence[Event], *, naive: bool
         )
     if sink == "json-files":
         return _audit_files(pipeline, events)
+    if sink == "ledger":
+        effects = [(subject.removeprefix("job/"), id_) for subject, id_ in ledger_lines(pipeline.directory / "ledger")]
+        return compare(effects, expected) + _missing(effects, expected, every=True)
     if sink == "archives":
         effects = [("", event_id) for event_id in archived(pipeline.directory / "archives")]
     else:

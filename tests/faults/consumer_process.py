@@ -10,6 +10,7 @@ from playhead.consumers.reading.reader import ReaderSettings
 from playhead.consumers.work.worker import Task, WorkerSettings
 from playhead.eventlog.writer import EventLog
 from playhead.projections.content.projection import Archives
+from playhead.projections.file_projection import ProjectedFiles
 from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.projections.jobs.table.projection import Jobs
 from playhead.projections.organizations.projection import Organizations
@@ -19,6 +20,7 @@ from playhead.streams.sinks import Batch, Outcome, Sink
 from tests.faults import naive, sessions
 from tests.faults.effects import KINDS
 from tests.faults.fork_server import Spec
+from tests.support.ledger import Ledger, ledger_place
 from tests.support.places import place_of
 
 WORKER = "enrich"
@@ -54,6 +56,7 @@ def make_sink(spec: Spec) -> Sink:
                 "log": lambda: make_log(spec),
                 "json-files": lambda: JsonFiles(directory / "outputs"),
                 "jobs": lambda: Jobs(place_of("jobs", spec.database)),
+                "ledger": lambda: ProjectedFiles(Ledger(ledger_place(directory / "ledger"))),
                 "archives": lambda: Archives(directory / "archives", directory / "blobs"),
                 "organizations": lambda: Organizations(place_of("organizations", spec.database)),
                 "recordings": lambda: Recordings(place_of("recordings", spec.database)),

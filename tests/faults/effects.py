@@ -65,6 +65,7 @@ KINDS = {
     "log": Kind("jobs", _job),
     "json-files": Kind("jobs", _job),
     "jobs": Kind("jobs", _job, "jobs", ("job_id", "event_id")),
+    "ledger": Kind("jobs", _job),
     "archives": Kind("content", capture),
     "organizations": Kind("jobs", organization, "organization_results", ("job_id", "event_id")),
     "recordings": Kind("recordings", chunk, "temp_recordings", ("meeting_id", "id"), every=True),

@@ -11,7 +11,7 @@ from tests.faults.harness import Stopwatch
 from tests.faults.reports import Harm, Report
 from tests.support.events import job
 
-SINKS = ("log", "json-files", "jobs")
+SINKS = ("log", "json-files", "jobs", "ledger")
 
 
 @pytest.mark.parametrize("sink", SINKS)

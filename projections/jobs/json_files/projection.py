@@ -10,7 +10,7 @@ from playhead.projections.failures import classify
 from playhead.projections.jobs.json_files.documents import Document, newest_documents, read_event_id
 from playhead.projections.jobs.json_files.errors import UnreadableSummary
 from playhead.projections.jobs.json_files.index import DAILY, SUMMARY, Day, Fact, Index, is_day, list_days, render
-from playhead.projections.jobs.json_files.staging import Staging
+from playhead.projections.staging import Staging
 from playhead.streams.partitions import Partition
 from playhead.streams.sinks import Batch, Failure, Outcome
 from playhead.streams.storage import disk

@@ -25,6 +25,7 @@ class Staging:
     """Ownership of a tree: descriptors of its root and of the staging directory this process made."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path / STAGING
         self._path = path
         self._epochs: dict[str, int] = {}
         self._opened: set[str] = set()
@@ -41,7 +42,7 @@ class Staging:
         if created is None:  # it was taken from us; what we knew of its epochs is out of date
             self.close()
         with self._locked():
-            epochs = self._read_epochs()
+            epochs = _read_epochs(self.root)
             if epochs.get(partition, -1) > epoch:
                 raise Fenced(
                     f"{self._path} is owned with epoch {epochs[partition]}, later than {epoch}", epochs[partition]
@@ -53,6 +54,17 @@ class Staging:
                 return True
             self._write_epochs(self.fd)
             return created
+
+    def owners(self) -> frozenset[str]:
+        """The partitions that the tree was opened for, by this process or by others."""
+        try:
+            root = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return frozenset()
+        try:
+            return frozenset(_read_epochs(root))
+        finally:
+            os.close(root)
 
     def has_opened(self, partition: str) -> bool:
         """Whether the partition was opened since the tree is ours, not by an owner that we were before."""
@@ -149,13 +161,6 @@ class Staging:
         os.fsync(descriptor)
         os.fsync(self.root)
 
-    def _read_epochs(self) -> dict[str, int]:
-        with contextlib.suppress(FileNotFoundError), opened(self.root, [STAGING]) as staging:
-            content = read_regular(_EPOCH, staging)
-            if content:
-                return msgspec.json.decode(content, type=dict[str, int])
-        return {}
-
     def _write_epochs(self, directory: int) -> None:
         content = msgspec.json.encode(self._epochs, order="sorted") + b"\n"
         descriptor = os.open(_EPOCH + ".new", _FILE_FLAGS | os.O_TRUNC, 0o644, dir_fd=directory)
@@ -180,6 +185,14 @@ class Staging:
             yield
         finally:
             fcntl.flock(self.root, fcntl.LOCK_UN)
+
+
+def _read_epochs(root: int) -> dict[str, int]:
+    with contextlib.suppress(FileNotFoundError), opened(root, [STAGING]) as staging:
+        content = read_regular(_EPOCH, staging)
+        if content:
+            return msgspec.json.decode(content, type=dict[str, int])
+    return {}
 
 
 def _remove(root: int, name: str, heir: int | None) -> None:
