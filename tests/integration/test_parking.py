@@ -145,6 +145,28 @@ def test_deaths_are_counted_for_each_stream_a_process_each(valkey):
     assert [1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3] == asyncio.run(count())
 
 
+def test_an_event_that_killed_its_processes_is_parked_and_not_counted_as_lost(stage):
+    async def die_of_what_follows(position):
+        async with Redis.from_url(stage.server.url) as client:
+            for number in range(DEATHS):
+                group = Group(client, "jobs", JOBS, owner=f"host/{number}/a", lease=1)
+                await group.note_attempt(JOBS.key, position)
+
+    (position,) = stage.append(job(0))
+    stage.start("jobs")
+    stage.caught_up("jobs")
+    stage.stop()
+    stage.append(job(1), job(2), job(3))
+    asyncio.run(die_of_what_follows(position))
+    (consumer,) = stage.start("jobs")
+    stage.caught_up("jobs")
+    stage.stop()
+
+    assert {"0": "e0", "2": "e2", "3": "e3"} == stage.rows()
+    assert Counter(killed=1) == consumer.watch.parked_events
+    assert 0 == consumer.watch.lost_events
+
+
 def test_an_event_does_not_wait_behind_one_that_was_dropped_just_now(stage, monkeypatch):
     stage.redis.xadd(JOBS.key, fields(job(1, "job/a"), body="{"))
     stage.start("jobs")
