@@ -1,6 +1,7 @@
-"""Tasks that end when they are told to."""
+"""Tasks that end when they are told to, and pauses that end early then."""
 
 import asyncio
+from contextlib import suppress
 
 
 async def end(*tasks: "asyncio.Task[object]") -> None:
@@ -17,3 +18,9 @@ async def end(*tasks: "asyncio.Task[object]") -> None:
         for task in ended:
             if not task.cancelled():
                 task.exception()
+
+
+async def pause(until: asyncio.Event, seconds: float) -> None:
+    """Wait so long, or until the event is set."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(until.wait(), seconds)

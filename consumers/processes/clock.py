@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 
 import psycopg
 import structlog
@@ -10,6 +9,7 @@ from redis.exceptions import RedisError
 
 from playhead.consumers.processes.metrics import make_registry
 from playhead.consumers.processes.service import ServiceSettings, run_service
+from playhead.consumers.tasks import pause
 from playhead.streams.errors import PlayheadError
 from playhead.streams.telemetry import plain
 
@@ -51,9 +51,7 @@ class ClockService:
     async def run(self) -> None:
         """Do round after round until stopped."""
         while not self._stopping.is_set():
-            pause = await self._do_round()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+            await pause(self._stopping, await self._do_round())
 
     def stop(self) -> None:
         """Finish the round in hand."""
@@ -65,11 +63,11 @@ class ClockService:
     async def _do_round(self) -> float:
         """Seconds until the next."""
         try:
-            pause = await asyncio.to_thread(self._call)
+            wait = await asyncio.to_thread(self._call)
         except (PlayheadError, RedisError, psycopg.Error, OSError) as error:
-            pause = min(self._every, _AFTER_FAILURE)
+            wait = min(self._every, _AFTER_FAILURE)
             self._problem = plain(error)
-            self._log.warning("to be tried again", error=type(error).__name__, retry_in_seconds=round(pause, 1))
-            return pause
+            self._log.warning("to be tried again", error=type(error).__name__, retry_in_seconds=round(wait, 1))
+            return wait
         self._problem = None
-        return self._every if pause is None else pause
+        return self._every if wait is None else wait

@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 
 from playhead.consumers.backoff import Backoff
 from playhead.consumers.errors import HoldLost, TryAgain
+from playhead.consumers.tasks import pause
 from playhead.consumers.work.holds import Held, Holds
 from playhead.consumers.work.recovery import WAITING, WorkRecovery
 from playhead.eventlog.errors import LogCorrupt
@@ -341,7 +342,7 @@ class Worker:
                             mine[entry_id].cancel()
                     if not holds.is_private and await self._recoveries[holds].is_due():
                         await self._bring_back(holds)
-            await _until(self._stopped, self._settings.hold / 4)
+            await pause(self._stopped, self._settings.hold / 4)
 
     async def _once_redis_answers(
         self, ask: Callable[[], Awaitable[_Result]], holds: Holds, *, taking: bool = False
@@ -369,9 +370,9 @@ class Worker:
             if taking and self._stopping.is_set():
                 raise RedisUnavailable(problem)
             self.problem = f"redis unavailable: {problem}" if problem is not WAITING else problem
-            pause = backoff.next()
-            self._log.warning("redis unavailable", error=problem, retry_in_seconds=round(pause, 1))
-            await (_until(self._stopping, pause) if taking else asyncio.sleep(pause))
+            wait = backoff.next()
+            self._log.warning("redis unavailable", error=problem, retry_in_seconds=round(wait, 1))
+            await (pause(self._stopping, wait) if taking else asyncio.sleep(wait))
 
 
 class WorkObserver:
@@ -390,8 +391,3 @@ class WorkObserver:
 
 def _classify(error: Exception) -> Failure:
     return "transient" if isinstance(error, TryAgain | RedisUnavailable) else classify(error)
-
-
-async def _until(event: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)

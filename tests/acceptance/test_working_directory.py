@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from playhead.settings.settings import DEFAULTS
+from playhead.settings.settings import declared
 from playhead.streams.domains.discovery import installed
 
 PLAYHEAD = [sys.executable, "-m", "playhead"]

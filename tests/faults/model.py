@@ -23,6 +23,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from playhead.consumers.errors import HoldLost
+from playhead.consumers.reading.delivery import Failed
 from playhead.consumers.reading.group import Group
 from playhead.consumers.reading.observer import Observer
 from playhead.consumers.reading.reader import Reader, ReaderSettings
@@ -100,9 +101,13 @@ def make_mortal(sink: Sink, point: str | None, seen: set[str]) -> None:
 
 
 class Idle(Observer):
-    """Notes that nothing is left to read."""
+    """Notes that nothing is left to read, and that something was applied."""
 
     reached = False
+    has_applied = False
+
+    def applied(self, batch: Batch, seconds: float) -> None:
+        self.has_applied = True
 
     def caught_up(self, partition: Partition, *, caught_up: bool) -> None:
         self.reached = caught_up
@@ -323,18 +328,11 @@ class Machine(RuleBasedStateMachine):
         settings = ReaderSettings(batch=batch, lease=LEASE, max_deliveries=1_000_000)
         make_mortal(sink, point, self.seen[sink.name])
         reader = Reader(sink, group, settings, self.executor, idle, history=history)
-        advance, begun = group.advance, []
-        begin = reader._continuity.begin
-
-        async def note_begin(sequence) -> None:
-            await begin(sequence)
-            begun.append(True)
-
-        reader._continuity.begin = note_begin
+        advance = group.advance
 
         async def advance_and_die(stream_key, position) -> None:
             await advance(stream_key, position)
-            if position is not None and point == "after advance" and begun:
+            if position is not None and point == "after advance" and idle.has_applied:
                 raise Killed
 
         group.advance = advance_and_die
@@ -411,10 +409,9 @@ def _acknowledge_first(reader: Reader, group: Group, sink: Sink) -> None:
     delivery = reader._delivery
     apply, begin = delivery._apply, sink.open
 
-    async def hastily(key, pairs) -> None:
-        if pairs:
-            await group.advance(key, Position.parse(pairs[-1][0].entry_id))
-        await apply(key, pairs)
+    async def hastily(key, pairs) -> str | Failed:
+        await group.advance(key, Position.parse(pairs[-1][0].entry_id))
+        return await apply(key, pairs)
 
     def open_without_checkpoint(partition, epoch) -> None:
         begin(partition, epoch)

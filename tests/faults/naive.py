@@ -4,16 +4,17 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 
 from playhead.consumers.errors import HoldLost
-from playhead.consumers.reading.continuity import Continuity
-from playhead.consumers.reading.delivery import Delivery
+from playhead.consumers.reading.delivery import Delivery, Failed
+from playhead.consumers.reading.feed import Feed, Gap
 from playhead.consumers.reading.group import Group
+from playhead.consumers.reading.steps import Step
 from playhead.consumers.work.holds import Holds, Taken
 from playhead.projections.failures import classify
 from playhead.streams import failpoints
@@ -102,11 +103,10 @@ class AcknowledgeFirst:
     def install() -> None:
         apply = Delivery._apply
 
-        async def acknowledge_first(self: Delivery, key, pairs) -> None:
-            if pairs:
-                await self._group.advance(key, Position.parse(pairs[-1][0].entry_id))
-                failpoints.reach(Point.AFTER_ACK)
-            await apply(self, key, pairs)
+        async def acknowledge_first(self: Delivery, key, pairs) -> str | Failed:
+            await self._group.advance(key, Position.parse(pairs[-1][0].entry_id))
+            failpoints.reach(Point.AFTER_ACK)
+            return await apply(self, key, pairs)
 
         Delivery._apply = acknowledge_first
 
@@ -133,20 +133,21 @@ def without_lease() -> None:
 
 def without_sequence_check() -> None:
     """A gap in the sequence numbers means nothing."""
-    Continuity.follow = note_only
+    Feed._bridge = go_on
 
 
-async def note_only(self: Continuity, entry: RawEntry, sequence: int, before: object, *, logged: bool) -> None:
-    self.sequence = sequence
+async def go_on(self: Feed, gap: Gap) -> AsyncGenerator[Step, None]:
+    for step in ():
+        yield step
 
 
 def without_event_ids() -> None:
     """Every entry is a new event."""
 
-    async def repeated(self: Delivery, decoded: object) -> frozenset[bytes]:
+    async def repeated(self: Feed, found: object) -> frozenset[bytes]:
         return frozenset()
 
-    Delivery._repeated = repeated
+    Feed._repeated = repeated
     without_sequence_check()
 
 

@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from playhead.consumers.reading.continuity import Continuity
+from playhead.consumers.reading.feed import Feed
 from playhead.streams.entries import RawEntry, decode, encode
 from playhead.streams.positions import Position
-from tests.faults.naive import note_only
+from tests.faults.naive import go_on
 from tests.faults.reports import Harm, Report
 from tests.support.events import job
 from tests.support.pipeline import JOBS, fields
@@ -104,7 +104,7 @@ def test_events_replayed_out_of_order_reverse_nothing(harness, report, count, se
 def test_every_deleted_entry_is_counted(harness, report, count, seed, monkeypatch):
     total = count(300, 5000)
     uncounted = delete(harness, random.Random(seed), total)
-    monkeypatch.setattr(Continuity, "follow", note_only)
+    monkeypatch.setattr(Feed, "_bridge", go_on)
     control = delete(harness, random.Random(seed), 300)
 
     report(

@@ -17,6 +17,7 @@ from playhead.eventlog.writer import EventLog
 from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import RedisUnavailable
 from playhead.streams.names import presence_key
+from playhead.streams.positions import Position
 from tests.support.events import job
 from tests.support.pipeline import JOBS, SINKS, fields
 from tests.support.servers import answers, demoted, without_replicas
@@ -126,7 +127,7 @@ def test_one_bad_event_of_five_hundred_is_isolated(pipeline):
 
 
 def test_trouble_of_a_sink_is_waited_for_and_blamed_on_no_event(pipeline, monkeypatch):
-    monkeypatch.setattr("playhead.consumers.reading.reader._LASTING_DELAY", 0.2)
+    monkeypatch.setattr("playhead.consumers.reading.health._LASTING_DELAY", 0.2)
     early = {"created_at": "2025-08-08T06:36:58Z", "metadata": {"scraper_id": "s"}}
     events = [job(0, job=early), job(1)]
     pipeline.append(*events)
@@ -269,6 +270,32 @@ def test_a_redis_at_its_memory_limit_still_drains_and_parks(pipeline):
     expected = {str(number): f"e{number}" for number in range(300)}
     assert expected == pipeline.rows() == pipeline.files()
     assert [1, 1] == [len(pipeline.parked(name)) for name in ("json-files", "jobs")]
+
+
+def test_trouble_while_a_bad_event_is_isolated_applies_nothing_twice_and_nothing_out_of_order(pipeline):
+    events = [job(number, "job/a" if number % 2 else f"job/{number}") for number in range(20)]
+    sink = Refusing(pipeline.make_sink("jobs"), "e7")
+    trouble, apply = {1, 3, 4, 6, 9}, sink.apply
+    calls = []
+
+    def stumble_and_apply(batch):
+        calls.append(len(batch.events))
+        if len(calls) in trouble:
+            raise OSError(errno.ENOSPC, "no room")
+        return apply(batch)
+
+    sink.apply = stumble_and_apply
+    positions = pipeline.append(*events)
+    (consumer,) = pipeline.start(sink)
+    pipeline.caught_up("jobs")
+    pipeline.stop()
+
+    behind = {f"e{number}" for number in range(9, 20, 2)}
+    assert [event.id for event in events if event.id not in {"e7", *behind}] == sink.applied
+    assert Counter(refused=1, behind=len(behind)) == consumer.watch.parked_events
+    assert positions[7::2] == [Position.parse(parked.position) for parked in pipeline.parked("jobs")]
+    assert [20, 20, 10, 10, 10, 5, 5, 5, 2, 2] == calls[:10]
+    assert 0 == consumer.watch.lost_events
 
 
 class Refusing:

@@ -145,6 +145,28 @@ def test_deaths_are_counted_for_each_stream_a_process_each(valkey):
     assert [1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3] == asyncio.run(count())
 
 
+def test_an_event_that_killed_its_processes_is_parked_and_not_counted_as_lost(pipeline):
+    async def die_of_what_follows(position):
+        async with Redis.from_url(pipeline.server.url) as client:
+            for number in range(DEATHS):
+                group = Group(client, "jobs", JOBS, owner=f"host/{number}/a", lease=1)
+                await group.note_attempt(JOBS.key, position)
+
+    (position,) = pipeline.append(job(0))
+    pipeline.start("jobs")
+    pipeline.caught_up("jobs")
+    pipeline.stop()
+    pipeline.append(job(1), job(2), job(3))
+    asyncio.run(die_of_what_follows(position))
+    (consumer,) = pipeline.start("jobs")
+    pipeline.caught_up("jobs")
+    pipeline.stop()
+
+    assert {"0": "e0", "2": "e2", "3": "e3"} == pipeline.rows()
+    assert Counter(killed=1) == consumer.watch.parked_events
+    assert 0 == consumer.watch.lost_events
+
+
 def test_an_event_does_not_wait_behind_one_that_was_dropped_just_now(pipeline, monkeypatch):
     pipeline.redis.xadd(JOBS.key, fields(job(1, "job/a"), body="{"))
     pipeline.start("jobs")

@@ -1,0 +1,84 @@
+"""The feed of the log's own consumer. The log is the reference: the stream is compared with it, and set right."""
+
+from collections.abc import AsyncGenerator
+from functools import partial
+
+from playhead.consumers.reading.ahead import ReadAhead
+from playhead.consumers.reading.cursors import Cursors
+from playhead.consumers.reading.feed import Feed, Gap
+from playhead.consumers.reading.group import Group
+from playhead.consumers.reading.observer import Observer
+from playhead.consumers.reading.recovery import Entry, diverged, is_logged, recent
+from playhead.consumers.reading.steps import Step
+from playhead.consumers.reading.thread import SinkThread
+from playhead.eventlog.history import History
+from playhead.streams.positions import START, Position
+
+
+class LogFeed(Feed):
+    """Lets a stream that lost its state go on behind the log's tail."""
+
+    def __init__(
+        self,
+        group: Group,
+        cursors: Cursors,
+        ahead: ReadAhead,
+        thread: SinkThread,
+        observe: Observer,
+        history: History,
+    ) -> None:
+        super().__init__(group, cursors, ahead, thread, observe, history)
+        self._written = history
+
+    async def begin(self) -> AsyncGenerator[Step, None]:
+        await self._rejoin()
+        position = self._cursors.position
+        view = await self._recovery.look(position)
+        is_over = view.behind is None  # entries that were trimmed, dropped as known, or deleted
+        await self._pass_over(max(position, view.last) if is_over else position)
+        for step in ():  # nothing is read from the log for the log
+            yield step
+
+    async def _fill(self, gap: Gap) -> AsyncGenerator[Step, None]:  # noqa: ARG002  # what the log lacks is nowhere
+        for step in ():
+            yield step
+
+    async def _is_another_stream(self, position: Position) -> bool:
+        return not (await self._recovery.look(position)).is_compared
+
+    async def _rejoin(self) -> None:
+        """Compare the stream with the log, and bring them together again."""
+        recovery, position = self._recovery, self._cursors.position
+        view = await recovery.look(position)
+        tail = await self._thread.call(partial(self._written.tail, self._partition))
+        self._cursors.number(0 if tail is None else tail.sequence or None)
+        if tail is None or not diverged(view, tail, before_is_logged=await self._is_logged(view.before)):
+            await recovery.note_compared(view)
+            return
+        common = await self._find_common(position)
+        remembered = recent(self._written, self._partition, common)
+        while chunk := await self._thread.call(partial(next, remembered, None)):
+            await recovery.remember(chunk)
+        moved, dropped = await recovery.rejoin(view, tail, common)
+        self._log.error(
+            "redis lost its state: the stream goes on behind the log",
+            common=str(common),
+            tail=str(position),
+            moved=moved,
+            dropped=dropped,
+        )
+
+    async def _find_common(self, position: Position) -> Position:
+        """The last entry before a position that stream and log have in common, the beginning if there is none."""
+        entries = await self._recovery.entries_before(position)
+        while entries:
+            found = await self._thread.call(partial(is_logged, self._written, self._partition, entries))
+            if found is not None:
+                return found.position
+            entries = await self._recovery.entries_before(entries[-1].position)
+        return START
+
+    async def _is_logged(self, entry: Entry | None) -> bool:
+        if entry is None:
+            return True
+        return await self._thread.call(partial(is_logged, self._written, self._partition, [entry])) is not None

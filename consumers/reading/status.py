@@ -1,0 +1,32 @@
+"""What `status` shows of a reader."""
+
+import time
+
+from playhead.consumers.reading.cursors import Cursors
+from playhead.consumers.reading.feed import Feed
+from playhead.consumers.reading.group import Group, Report
+from playhead.consumers.reading.health import Health
+from playhead.streams.positions import START, Position
+
+
+class Status:
+    """Reports where a reader is, up to where its sink has settled, and what is wrong."""
+
+    def __init__(self, group: Group, cursors: Cursors, health: Health, feed: Feed) -> None:
+        self._group, self._cursors, self._health, self._feed = group, cursors, health, feed
+        self.settled: Position | None = None
+        """Up to where no work is put off in the sink, None if not known."""
+
+    async def report(self, state: str) -> None:
+        """Publish it."""
+        report = Report(
+            state,
+            str(self._cursors.position),
+            str(self.settled or START),
+            self._group.owner,
+            time.time(),
+            self._health.retries,
+            self._health.problem or self._feed.advice,
+            tuple(key.rpartition(":")[2] for key in self._cursors.positions if key != self._cursors.live),
+        )
+        await self._group.report(report)
