@@ -14,7 +14,7 @@ from playhead.streams.domains.discovery import installed
 
 PLAYHEAD = [sys.executable, "-m", "playhead"]
 SCRIPT = [str(Path(sys.executable).with_name("playhead"))]
-CLEAN = {name: value for name, value in os.environ.items() if name not in {*DEFAULTS, "PYTHONPATH", "PYTHONSAFEPATH"}}
+CLEAN = {name: value for name, value in os.environ.items() if name not in {*declared(), "PYTHONPATH", "PYTHONSAFEPATH"}}
 
 
 @pytest.fixture
