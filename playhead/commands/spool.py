@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import msgspec
-
+from playhead.settings.core import SPOOL_DIR
 from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, load
 from playhead.streams.appending.producer import Producer
@@ -54,7 +53,7 @@ def spool(
     if not Spool.used(chosen):
         raise InvalidSetting(f"there is no spool in {chosen}: no producer ever kept events there")
     if flush:
-        with open_producer(msgspec.structs.replace(settings, spool_dir=chosen)) as producer:
+        with open_producer(settings.replaced(SPOOL_DIR, chosen)) as producer:
             producer.flush()
     found = Spool(chosen).content()
     if json:

@@ -91,6 +91,10 @@ class Settings(msgspec.Struct, frozen=True):
         """Whether a server is the embedded one of the data directory."""
         return self.redis_url is None or self.database_url is None
 
+    def replaced(self, setting: Setting[Value_co], value: object) -> "Settings":
+        """The same settings with another value of one."""
+        return msgspec.structs.replace(self, values={**self.values, setting.name: value})
+
     def moved(self, directory: Path) -> "Settings":
         """The same settings with every place below a directory, wherever it was."""
         places = {name: _below(setting, directory) for name, setting in declared().items() if setting.below is not None}

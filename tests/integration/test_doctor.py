@@ -17,7 +17,9 @@ from playhead.commands.status import ConsumerStatus
 from playhead.embedded.servers import embedded_servers
 from playhead.projections.migrations import upgrade
 from playhead.recordings.checks import check_ffmpeg
+from playhead.recordings.domain import FFMPEG
 from playhead.streams.appending.producer import Producer
+from playhead.streams.domains.settings import GivenValues
 
 
 def results(checks) -> dict[str, str]:
@@ -140,8 +142,8 @@ def test_an_ffmpeg_that_cannot_encode_is_found(tmp_path, answer):
     program = tmp_path / "ffmpeg"
     program.write_text(f"#!/bin/sh\n{answer}\n")
     program.chmod(0o755)
-    (bad,) = check_ffmpeg(program)
-    (good,) = check_ffmpeg(None)
+    (bad,) = check_ffmpeg(GivenValues({FFMPEG.name: program}))
+    (good,) = check_ffmpeg(GivenValues())
 
     assert ("warn", "ok") == (bad.result, good.result)
     assert "libmp3lame" in bad.advice

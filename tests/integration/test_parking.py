@@ -13,6 +13,7 @@ from playhead.streams.names import presence_key
 from playhead.streams.positions import Position
 from tests.support.events import job
 from tests.support.pipeline import JOBS, SINKS, fields
+from tests.support.places import place_of
 
 LEASE = presence_key(JOBS.key, "jobs")
 DEATHS = 8
@@ -120,7 +121,7 @@ def test_a_lease_lost_again_and_again_while_nothing_happens_is_nobodys_fault(pip
 def test_processes_stopped_while_the_disk_was_full_did_not_die_of_the_event(pipeline):
     pipeline.append(job(0))
     for _ in range(DEATHS):
-        sink = FullDisk(pipeline.database)
+        sink = FullDisk(place_of("jobs", pipeline.database))
         pipeline.start(sink)
         pipeline.wait_until(lambda sink=sink: sink.failed)
         pipeline.stop()
