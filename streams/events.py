@@ -121,6 +121,17 @@ def check(event: Event, size_limit: int = DEFAULT_SIZE_LIMIT) -> None:
         EventTooLarge: its payload is over the limit.
         InvalidEvent: names the field.
     """
+    check_attributes(event, size_limit)
+    check_json(event.data)
+
+
+def check_attributes(event: Event, size_limit: int = DEFAULT_SIZE_LIMIT) -> None:
+    """Refuse an event for its attributes, or the size of its payload.
+
+    Raises:
+        EventTooLarge: its payload is over the limit.
+        InvalidEvent: names the field.
+    """
     for field, value in zip(_REQUIRED, _required(event), strict=True):
         _check_attribute(field, value)
     for field, value in zip(_OPTIONAL, _optional(event), strict=True):
@@ -131,7 +142,6 @@ def check(event: Event, size_limit: int = DEFAULT_SIZE_LIMIT) -> None:
     parse_time(event.time)
     if len(event.data) > size_limit:
         raise EventTooLarge("data", f"{len(event.data)} bytes is over the limit of {size_limit}; store it as a blob")
-    check_json(event.data)
 
 
 def check_json(data: bytes) -> None:

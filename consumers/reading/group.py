@@ -23,7 +23,7 @@ from playhead.consumers.reading.parked import (
     retry_key,
     subjects_key,
 )
-from playhead.streams.appending.producer import DEFAULT_WINDOW
+from playhead.streams.appending.appender import DEFAULT_WINDOW
 from playhead.streams.entries import RawEntry, sequence_number, subject_of
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position

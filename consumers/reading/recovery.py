@@ -15,7 +15,7 @@ import msgspec
 from playhead.consumers.errors import LeaseLost
 from playhead.consumers.reading.group import Group
 from playhead.eventlog.history import History, Tail
-from playhead.streams.appending.producer import DEFAULT_WINDOW
+from playhead.streams.appending.appender import DEFAULT_WINDOW
 from playhead.streams.entries import RawEntry, encode, sequence_number
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition

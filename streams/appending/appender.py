@@ -1,6 +1,7 @@
 """One call of the append script: on the right node, confirmed by replicas where asked, with typed errors."""
 
 import re
+import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import groupby
@@ -20,6 +21,9 @@ from playhead.streams.positions import Position
 from playhead.streams.redis.refusals import AWAY, is_passing
 
 SCRIPT = Path(__file__).with_name("append.lua").read_text()
+
+DEFAULT_WINDOW = 24 * 3600
+"""Seconds for which the same event id again adds nothing."""
 
 _REPLICA_SECONDS = 1.0
 _DURABILITY = re.compile(r"server|replicas:([1-9]\d?)", re.ASCII)
@@ -61,6 +65,8 @@ class Appender:
     def __init__(self, connect: "Callable[[], Redis | RedisCluster]", settings: AppendSettings) -> None:
         self._connect = connect
         self._settings = settings
+        self._connecting = threading.Lock()  # many threads may need the first connection at once
+        self._connected: Redis | RedisCluster | None = None
 
     def append(self, partition: Partition, events: Sequence[Event]) -> list[Position]:
         """Append a batch to its partition and give the positions in the order of the events.
@@ -93,12 +99,16 @@ class Appender:
 
     def close(self) -> None:
         """Close the connections."""
-        if "_client" in self.__dict__:
-            self._client.close()
+        if self._connected is not None:
+            self._connected.close()
 
-    @cached_property
+    @property
     def _client(self) -> "Redis | RedisCluster":
-        return self._connect()
+        if self._connected is None:
+            with self._connecting:
+                if self._connected is None:
+                    self._connected = self._connect()
+        return self._connected
 
     @cached_property
     def _script(self) -> Script:

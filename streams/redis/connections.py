@@ -142,16 +142,31 @@ class _PiecewiseSerializer:
 
     def pack(self, *args: Any) -> Iterable[bytes | memoryview]:
         """What redis-py sends, in order."""
-        return self._whole.pack(*args) if len(args) <= _SHORT else _pieces(args)
+        return self._whole.pack(*args) if len(args) <= _SHORT and not any(map(_is_large, args)) else _pieces(args)
 
 
 def _pieces(args: tuple[Any, ...]) -> Iterator[bytes | memoryview]:
     yield b"*%d\r\n" % len(args)
+    start = 0
+    for large in [number for number, arg in enumerate(args) if _is_large(arg)]:
+        yield from _packed(args[start:large])
+        yield b"$%d\r\n" % len(args[large])
+        yield args[large]  # from where it is
+        yield b"\r\n"
+        start = large + 1
+    yield from _packed(args[start:])
+
+
+def _packed(args: tuple[Any, ...]) -> Iterator[memoryview]:
     size = sum(len(arg) for arg in args if isinstance(arg, bytes))
     step = max(1, min(_SHORT, _PIECE_BYTES * len(args) // max(1, size)))
     for start in range(0, len(args), step):
         piece = args[start : start + step]
         yield memoryview(cast("Any", hiredis).pack_command(piece))[len(b"*%d\r\n" % len(piece)) :]
+
+
+def _is_large(arg: Any) -> bool:
+    return isinstance(arg, bytes) and len(arg) > _PIECE_BYTES
 
 
 def _retry(retries: int) -> Retry:

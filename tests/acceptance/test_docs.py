@@ -66,7 +66,7 @@ def test_the_examples_of_producers_run_and_record(server, tmp_path):
     with plain_client(server.url) as client:
         entries = client.xrange(Partition("jobs", 0).key)
     subjects = {fields[b"ce_subject"].decode() for _, fields in entries}
-    expected = {"job/1", "job/7", "job/8", "job/9", "job/999", "job/summary-front"}
+    expected = {"job/1", "job/7", "job/8", "job/9", "job/999", "job/page-999", "job/summary-front"}
     assert expected <= subjects
     assert any(b'"scraper_id":"maths"' in fields[b"body"] for _, fields in entries)
 

@@ -84,6 +84,13 @@ def test_an_id_twice_within_a_batch_is_one_event(redis, producer):
     assert [1, 2, 3] == sequences(redis)
 
 
+def test_any_iterable_of_events_is_a_batch(redis, producer):
+    positions = producer.append_events(event(number) for number in range(700))
+
+    assert [one.position for one in recorded(redis)] == positions
+    assert [] == producer.append_events(iter(()))
+
+
 def test_an_id_is_remembered_for_one_window_and_forgotten_after_two(redis_server, redis, wait_until):
     def generation():
         return redis.time()[0] // 1

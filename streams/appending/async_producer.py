@@ -1,0 +1,185 @@
+"""Append events from an event loop, which never waits: not for Redis, nor for a disk, nor for a large payload."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextvars import copy_context
+from datetime import datetime
+from functools import cached_property, partial
+from types import TracebackType
+from typing import Self, TypeVar
+
+import msgspec
+
+from playhead.streams.appending.core import ProducerCore, Submission
+from playhead.streams.appending.lanes import STEPS, Lanes
+from playhead.streams.appending.threads import Threads
+from playhead.streams.events import Event, check, check_attributes
+from playhead.streams.payloads import check_in_pieces, encode_in_pieces, is_large
+from playhead.streams.positions import Position
+from playhead.streams.telemetry import sending
+
+_SENDERS, _HELPERS = 8, 2
+"""Threads: one for each partition that is sent to, up to so many; and for payloads, blobs and the spool."""
+
+_LARGE_CONTENT = 16 * 1024
+Result = TypeVar("Result")
+
+
+class AsyncProducer(ProducerCore):
+    """Appends events to their partitions from an event loop; safe to share between tasks, and across fork.
+
+    It takes what `Producer` takes and gives the same guarantees. What many tasks append at once is sent together, one
+    round trip a batch and partition, and each task gets its own position or its own error. It may be made outside of
+    an event loop.
+
+    A task that is cancelled while it appends does not know whether its event is in: appending the same id again is
+    safe. Do not change `data` until `append` returns.
+
+    Raises:
+        InvalidSetting: the URL or the durability has an unknown form, or the URL is not secure.
+        SpoolFailed: the spool directory cannot be used.
+    """
+
+    async def append(
+        self,
+        type: str,
+        *,
+        subject: str,
+        data: object,
+        id: str | None = None,
+        time: datetime | str | None = None,
+        **attributes: str | None,
+    ) -> Position | None:
+        """Append one event; when this returns, it is as durable as asked for. None: it waits in the spool, on disk.
+
+        Further attributes are `correlationid`, `causationid`, `dataschema`.
+
+        Raises:
+            InvalidEvent: names the field that is wrong; nothing was sent.
+            RedisUnavailable: Redis did not take it; appending the same id again is safe.
+            SpoolFailed: neither did the spool.
+        """
+        lanes = self._lanes()
+        await lanes.turns.take()
+        if is_large(data):
+            event = self._event(type, subject, b"{}", id, time, attributes)
+            event = msgspec.structs.replace(event, data=await self._aside(partial(encode_in_pieces, data)))
+            check_attributes(event, self._size_limit)
+        else:
+            event = self._event(type, subject, data, id, time, attributes)
+            check(event, self._size_limit)
+        return await self._append_one(lanes, event)
+
+    async def archive(
+        self,
+        content: str | bytes,
+        source_url: str | None,
+        metadata: dict[str, object] | None = None,
+        *,
+        scraper_id: str | None = None,
+        id: str | None = None,
+        time: datetime | str | None = None,
+    ) -> Position | None:
+        """Record scraped content as it is, text or bytes; returns as `append` does.
+
+        Content above 256 KiB goes to the blob store first, each once, and the event refers to it. The scraper may also
+        stand in the metadata, as `scraper_id`.
+
+        Raises:
+            InvalidSetting: the content needs a blob store, and there is none.
+            StoreUnavailable: the blob store did not take it; nothing was appended.
+            PlayheadError: as `append`.
+        """
+        lanes = self._lanes()
+        await lanes.turns.take()
+        capture = partial(self._capture, content, source_url, metadata, scraper_id, id, time)
+        event = await self._aside(capture) if len(content) > _LARGE_CONTENT or is_large(metadata) else capture()
+        await self._check(event)
+        return await self._append_one(lanes, event)
+
+    async def append_events(self, events: Iterable[Event]) -> list[Position | None]:
+        """Append a batch, one round trip for each partition and 8 MiB; positions come in the order of the events.
+
+        Raises:
+            InvalidEvent: names the field that is wrong; nothing of the batch was sent.
+            RedisUnavailable: part of the batch may be in; appending all of it again is safe.
+            SpoolFailed: as RedisUnavailable, and the spool did not take the events either.
+        """
+        lanes = self._lanes()
+        submission = Submission(self.partitions)
+        for number, event in enumerate(events):
+            if number % STEPS == 0:
+                await lanes.turns.take()
+            await self._check(event)
+            submission.add(event)
+        return await self._submit(lanes, submission)
+
+    async def flush(self) -> int:
+        """Send what waits in the spool; when this returns, nothing does. Gives how many events this call sent itself.
+
+        Raises:
+            RedisUnavailable: Redis did not take it; it still waits.
+            PlayheadError: Redis refuses an event for good; it and all behind it still wait.
+        """
+        return await self._aside(self._flush)
+
+    async def aclose(self, flush_seconds: float = 2.0) -> None:
+        """Close the connections; what is being sent, and then the spool, has so long at most. The spool is kept."""
+        if unfinished := self._lanes().unfinished():
+            await asyncio.wait(unfinished, timeout=flush_seconds)
+        await self._aside(partial(self._close, flush_seconds))
+        self._senders.stop()
+        self._helpers.stop()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    @cached_property
+    def _senders(self) -> Threads:
+        return Threads("playhead-appending", _SENDERS)
+
+    @cached_property
+    def _helpers(self) -> Threads:
+        return Threads("playhead-helping", _HELPERS)
+
+    @cached_property
+    def _lanes_of(self) -> dict[asyncio.AbstractEventLoop, Lanes]:
+        return {}
+
+    def _lanes(self) -> Lanes:
+        """Those of the running loop: a program, or its tests, may have one after the other."""
+        loop = asyncio.get_running_loop()
+        lanes = self._lanes_of.get(loop)
+        if lanes is None:
+            for closed in [other for other in list(self._lanes_of) if other.is_closed()]:
+                self._lanes_of.pop(closed, None)
+            deliver = partial(self._deliver, self._appender.append)
+            lanes = self._lanes_of[loop] = Lanes(loop, self._senders, deliver)
+        return lanes
+
+    async def _append_one(self, lanes: Lanes, event: Event) -> Position | None:
+        submission = Submission(self.partitions)
+        submission.add(event)
+        return (await self._submit(lanes, submission))[0]
+
+    async def _submit(self, lanes: Lanes, submission: Submission) -> list[Position | None]:
+        for batch in submission.batches():
+            with sending(batch.partition, batch.events) as traced:
+                submission.settle(batch, await lanes.put(batch.partition, traced))
+        return submission.positions
+
+    async def _check(self, event: Event) -> None:
+        if is_large(event.data):
+            check_attributes(event, self._size_limit)
+            await self._aside(partial(check_in_pieces, event.data))
+        else:
+            check(event, self._size_limit)
+
+    async def _aside(self, work: Callable[[], Result]) -> Result:
+        """Call it in a thread, in the context of this task."""
+        return await asyncio.wrap_future(self._helpers.submit(partial(copy_context().run, work)))
