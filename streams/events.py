@@ -44,6 +44,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes are CloudEvents' (https://github.com/cloudevents/spec, version 1.0.2). `time` is RFC 3339 in UTC,
     `data` the payload as JSON bytes, kept as they came. `extensions` are attributes this version has no name for.
+    `stream` is no attribute: it says where to append an event whose type no domain declares.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     tracestate: str | None = None
     imported: str | None = None
     extensions: dict[str, str] = {}
+    stream: str | None = None
 
     @property
     def timestamp(self) -> datetime:
@@ -152,11 +154,7 @@ def check_json(data: bytes) -> None:
     Raises:
         InvalidEvent: with what is wrong.
     """
-    if not data.isascii():  # told several times as fast
-        try:
-            data.decode()
-        except UnicodeDecodeError as error:
-            raise InvalidEvent("data", f"not UTF-8: {error}") from error
+    check_utf8(data)
     try:
         _RAW.decode(data)
     except RecursionError as error:
@@ -166,6 +164,19 @@ def check_json(data: bytes) -> None:
             json.loads(data.decode(), parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise InvalidEvent("data", f"not JSON: {error}") from error
+
+
+def check_utf8(data: bytes) -> None:
+    """Refuse what is not UTF-8.
+
+    Raises:
+        InvalidEvent: with where it is not.
+    """
+    if not data.isascii():  # told several times as fast
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidEvent("data", f"not UTF-8: {error}") from error
 
 
 def encode_data(data: object) -> bytes:

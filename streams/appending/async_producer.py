@@ -1,4 +1,4 @@
-"""Append events from an event loop, which never waits: not for Redis, nor for a disk, nor for a large payload."""
+"""Append events from an event loop, which never waits for Redis or a disk."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -6,22 +6,24 @@ from contextvars import copy_context
 from datetime import datetime
 from functools import cached_property, partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack, overload
 
 import msgspec
 
-from playhead.streams.appending.core import ProducerCore, Submission
+from playhead.streams.appending.core import Attributes, ProducerCore, Submission, checked
 from playhead.streams.appending.lanes import STEPS, Lanes
 from playhead.streams.appending.threads import Threads
-from playhead.streams.events import Event, check, check_attributes
-from playhead.streams.payloads import check_in_pieces, encode_in_pieces, is_large
+from playhead.streams.domains.discovery import installed
+from playhead.streams.events import Event
 from playhead.streams.positions import Position
 from playhead.streams.telemetry import sending
 
 _SENDERS, _HELPERS = 8, 2
 """Threads: one for each partition that is sent to, up to so many; and for payloads, blobs and the spool."""
 
-_LARGE_CONTENT = 16 * 1024
+_LARGE = 64 * 1024
+"""Bytes that are hashed or checked in a thread, so that the loop goes on meanwhile."""
+
 Result = TypeVar("Result")
 
 
@@ -33,42 +35,62 @@ class AsyncProducer(ProducerCore):
     an event loop.
 
     A task that is cancelled while it appends does not know whether its event is in: appending the same id again is
-    safe. Do not change `data` until `append` returns.
+    safe. A payload is written in the loop, about 10 ms a megabyte: put large content into the blob store.
 
     Raises:
         InvalidSetting: the URL or the durability has an unknown form, or the URL is not secure.
         SpoolFailed: the spool directory cannot be used.
     """
 
+    @overload
+    async def append(
+        self,
+        type: msgspec.Struct,
+        *,
+        subject: str | None = None,
+        id: str | None = None,
+        time: datetime | str | None = None,
+        **attributes: Unpack[Attributes],
+    ) -> Position | None: ...
+
+    @overload
     async def append(
         self,
         type: str,
         *,
         subject: str,
         data: object,
+        stream: str | None = None,
         id: str | None = None,
         time: datetime | str | None = None,
-        **attributes: str | None,
+        **attributes: Unpack[Attributes],
+    ) -> Position | None: ...
+
+    async def append(
+        self,
+        type: str | msgspec.Struct,
+        *,
+        subject: str | None = None,
+        data: object = None,
+        stream: str | None = None,
+        id: str | None = None,
+        time: datetime | str | None = None,
+        **attributes: Unpack[Attributes],
     ) -> Position | None:
         """Append one event; when this returns, it is as durable as asked for. None: it waits in the spool, on disk.
 
-        Further attributes are `correlationid`, `causationid`, `dataschema`.
+        An event is a Struct that was declared as the payload of one, or a type with subject and data. The payload of a
+        declared type is checked. A type that no domain declares needs the stream.
 
         Raises:
             InvalidEvent: names the field that is wrong; nothing was sent.
             RedisUnavailable: Redis did not take it; appending the same id again is safe.
             SpoolFailed: neither did the spool.
         """
-        lanes = self._lanes()
+        lanes = await self._open()
         await lanes.turns.take()
-        if is_large(data):
-            event = self._event(type, subject, b"{}", id, time, attributes)
-            event = msgspec.structs.replace(event, data=await self._aside(partial(encode_in_pieces, data)))
-            check_attributes(event, self._size_limit)
-        else:
-            event = self._event(type, subject, data, id, time, attributes)
-            check(event, self._size_limit)
-        return await self._append_one(lanes, event)
+        event = self._event(type, subject, data, stream, id, time, attributes)
+        return await self._append_one(lanes, await self._checked(event))
 
     async def archive(
         self,
@@ -90,12 +112,11 @@ class AsyncProducer(ProducerCore):
             StoreUnavailable: the blob store did not take it; nothing was appended.
             PlayheadError: as `append`.
         """
-        lanes = self._lanes()
+        lanes = await self._open()
         await lanes.turns.take()
         capture = partial(self._capture, content, source_url, metadata, scraper_id, id, time)
-        event = await self._aside(capture) if len(content) > _LARGE_CONTENT or is_large(metadata) else capture()
-        await self._check(event)
-        return await self._append_one(lanes, event)
+        event = await self._aside(capture) if len(content) > _LARGE else capture()
+        return await self._append_one(lanes, await self._checked(event))
 
     async def append_events(self, events: Iterable[Event]) -> list[Position | None]:
         """Append a batch, one round trip for each partition and 8 MiB; positions come in the order of the events.
@@ -105,13 +126,12 @@ class AsyncProducer(ProducerCore):
             RedisUnavailable: part of the batch may be in; appending all of it again is safe.
             SpoolFailed: as RedisUnavailable, and the spool did not take the events either.
         """
-        lanes = self._lanes()
+        lanes = await self._open()
         submission = Submission(self.partitions)
         for number, event in enumerate(events):
             if number % STEPS == 0:
                 await lanes.turns.take()
-            await self._check(event)
-            submission.add(event)
+            submission.add(await self._checked(event))
         return await self._submit(lanes, submission)
 
     async def flush(self) -> int:
@@ -139,6 +159,8 @@ class AsyncProducer(ProducerCore):
     ) -> None:
         await self.aclose()
 
+    _is_open = False
+
     @cached_property
     def _senders(self) -> Threads:
         return Threads("playhead-appending", _SENDERS)
@@ -150,6 +172,14 @@ class AsyncProducer(ProducerCore):
     @cached_property
     def _lanes_of(self) -> dict[asyncio.AbstractEventLoop, Lanes]:
         return {}
+
+    async def _open(self) -> Lanes:
+        """Read the domains from disk before the first event is appended, in a thread."""
+        lanes = self._lanes()
+        if not self._is_open:
+            await self._aside(installed)
+            self._is_open = True
+        return lanes
 
     def _lanes(self) -> Lanes:
         """Those of the running loop: a program, or its tests, may have one after the other."""
@@ -173,12 +203,9 @@ class AsyncProducer(ProducerCore):
                 submission.settle(batch, await lanes.put(batch.partition, traced))
         return submission.positions
 
-    async def _check(self, event: Event) -> None:
-        if is_large(event.data):
-            check_attributes(event, self._size_limit)
-            await self._aside(partial(check_in_pieces, event.data))
-        else:
-            check(event, self._size_limit)
+    async def _checked(self, event: Event) -> Event:
+        check = partial(checked, event, self._size_limit)
+        return await self._aside(check) if len(event.data) > _LARGE else check()
 
     async def _aside(self, work: Callable[[], Result]) -> Result:
         """Call it in a thread, in the context of this task."""

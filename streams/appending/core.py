@@ -2,10 +2,10 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Self, TypedDict, cast
 
 import msgspec
 from redis import Redis, RedisCluster
@@ -16,8 +16,9 @@ from playhead.streams.appending.flusher import Flusher
 from playhead.streams.appending.spool import Spool
 from playhead.streams.content.events import capture_event
 from playhead.streams.domains.discovery import installed
-from playhead.streams.errors import InvalidSetting, RedisUnavailable
-from playhead.streams.events import DEFAULT_SIZE_LIMIT, Event, new_event
+from playhead.streams.domains.event_types import event_type_of
+from playhead.streams.errors import InvalidEvent, InvalidSetting, RedisUnavailable
+from playhead.streams.events import DEFAULT_SIZE_LIMIT, Event, check, check_attributes, new_event
 from playhead.streams.names import ProducerVariable
 from playhead.streams.partitions import Partition, partition_of
 from playhead.streams.positions import Position
@@ -33,7 +34,36 @@ _RETRIES, _SPOOL_RETRIES = 5, 1
 _ALLOW = f"set {ProducerVariable.ALLOW_INSECURE}=true, or pass allow_insecure=True,"
 _YES, _NO = {"true", "1", "yes", "on"}, {"", "false", "0", "no", "off"}
 
+
+class Attributes(TypedDict, total=False):
+    """Further attributes of an event."""
+
+    dataschema: str | None
+    correlationid: str | None
+    causationid: str | None
+    traceparent: str | None
+    tracestate: str | None
+
+
 Send = Callable[[Partition, Sequence[Event]], Sequence[Position]]
+
+
+def checked(event: Event, size_limit: int) -> Event:
+    """Refuse an event that a stream must not hold; one of a declared type says which version its payload is of.
+
+    Raises:
+        EventTooLarge: its payload is over the limit.
+        InvalidEvent: names the field.
+    """
+    declared = installed().types.get(event.type)
+    if declared is None:
+        check(event, size_limit)
+        return event
+    check_attributes(event, size_limit)
+    if event.dataschema is None and declared.version > 1:  # without one it is of version 1
+        event = msgspec.structs.replace(event, dataschema=declared.dataschema)
+    declared.check(event)
+    return event
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -55,9 +85,8 @@ class Submission:
 
     def add(self, event: Event) -> None:
         """Add an event behind the others."""
-        self._indexes[partition_of(installed().stream_of(event.type), event.subject, self._partitions)].append(
-            len(self._events)
-        )
+        stream = installed().stream_of(event.type, event.stream)
+        self._indexes[partition_of(stream, event.subject, self._partitions)].append(len(self._events))
         self._events.append(event)
         self.positions.append(None)
 
@@ -148,14 +177,23 @@ class ProducerCore:
 
     def _event(
         self,
-        type: str,
-        subject: str,
+        type: str | msgspec.Struct,
+        subject: str | None,
         data: object,
+        stream: str | None,
         id: str | None,
         time: datetime | str | None,
-        attributes: Mapping[str, str | None],
+        attributes: Attributes,
     ) -> Event:
-        return new_event(type, subject=subject, data=data, source=self.source, id=id, time=time, **attributes)
+        """Make an event of a type, a subject and data, or of the Struct that was declared as its payload."""
+        if isinstance(type, msgspec.Struct):
+            declared, data = event_type_of(type), type
+            type, subject = declared.name, declared.subject_of(data) if subject is None else subject
+        elif subject is None:
+            raise InvalidEvent("subject", "is missing")
+        given = cast("dict[str, str | None]", attributes)
+        made = new_event(type, subject=subject, data=data, source=self.source, id=id, time=time, **given)
+        return made if stream is None else msgspec.structs.replace(made, stream=stream)
 
     def _capture(
         self,
@@ -186,7 +224,7 @@ class ProducerCore:
                 return send(partition, events)
         except RedisUnavailable:
             pass  # the flusher says so when it meets the same
-        self._spool.add(in_context(events))
+        self._spool.add(in_context([msgspec.structs.replace(event, stream=partition.stream) for event in events]))
         self._flusher.wake()
         return [None] * len(events)
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack, overload
 
-from playhead.streams.appending.core import ProducerCore, Submission
-from playhead.streams.events import Event, check
+import msgspec
+
+from playhead.streams.appending.core import Attributes, ProducerCore, Submission, checked
+from playhead.streams.events import Event
 from playhead.streams.positions import Position
 
 
@@ -24,26 +26,52 @@ class Producer(ProducerCore):
         SpoolFailed: the spool directory cannot be used.
     """
 
+    @overload
+    def append(
+        self,
+        type: msgspec.Struct,
+        *,
+        subject: str | None = None,
+        id: str | None = None,
+        time: datetime | str | None = None,
+        **attributes: Unpack[Attributes],
+    ) -> Position | None: ...
+
+    @overload
     def append(
         self,
         type: str,
         *,
         subject: str,
         data: object,
+        stream: str | None = None,
         id: str | None = None,
         time: datetime | str | None = None,
-        **attributes: str | None,
+        **attributes: Unpack[Attributes],
+    ) -> Position | None: ...
+
+    def append(
+        self,
+        type: str | msgspec.Struct,
+        *,
+        subject: str | None = None,
+        data: object = None,
+        stream: str | None = None,
+        id: str | None = None,
+        time: datetime | str | None = None,
+        **attributes: Unpack[Attributes],
     ) -> Position | None:
         """Append one event; when this returns, it is as durable as asked for. None: it waits in the spool, on disk.
 
-        Further attributes are `correlationid`, `causationid`, `dataschema`.
+        An event is a Struct that was declared as the payload of one, or a type with subject and data. The payload of a
+        declared type is checked. A type that no domain declares needs the stream.
 
         Raises:
             InvalidEvent: names the field that is wrong; nothing was sent.
             RedisUnavailable: Redis did not take it; appending the same id again is safe.
             SpoolFailed: neither did the spool.
         """
-        return self.append_events([self._event(type, subject, data, id, time, attributes)])[0]
+        return self.append_events([self._event(type, subject, data, stream, id, time, attributes)])[0]
 
     def archive(
         self,
@@ -77,8 +105,7 @@ class Producer(ProducerCore):
         """
         submission = Submission(self.partitions)
         for event in events:
-            check(event, self._size_limit)
-            submission.add(event)
+            submission.add(checked(event, self._size_limit))
         for batch in submission.batches():
             submission.settle(batch, self._deliver(self._send, batch.partition, batch.events))
         return submission.positions

@@ -107,6 +107,6 @@ def _kept(raw: bytes, blobs: "Blobs | None") -> tuple[str | Blob, Literal["base6
 
 def _encoded(text: str) -> bytes:
     try:
-        return encode_text(text)
+        return text.encode()
     except UnicodeEncodeError as error:
         raise InvalidEvent("content", "holds a lone surrogate, which is not Unicode text; pass bytes") from error

@@ -76,18 +76,25 @@ class Catalogue:
         """What the domains declare of a kind."""
         return [target for domain in self.domains for target in domain.extensions.get(what, ())]
 
-    def stream_of(self, type: str) -> str:
-        """The stream of an event type.
+    def stream_of(self, type: str, given: str | None = None) -> str:
+        """The stream of an event type; `given` is that of a type that no domain declares.
 
         Raises:
-            InvalidEvent: no domain declares the type.
+            InvalidEvent: no domain declares the type or the stream, or the type belongs to another stream.
         """
         declared = self.types.get(type)
-        if declared is None:
+        if declared is not None:
+            if given not in {None, declared.stream}:
+                raise InvalidEvent("stream", f"{type} belongs to the stream {declared.stream}, not {given}")
+            return declared.stream
+        if given is None:
             raise InvalidEvent(
-                "type", f"no domain declares {type!r}: name its stream (`--stream`, `stream=`), or declare it"
+                "type", f"no domain declares {type!r}: name its stream (`--stream NAME`, stream=...), or declare it"
             )
-        return declared.stream
+        if given not in self.streams:
+            known = ", ".join(self.streams) or "none"
+            raise InvalidEvent("stream", f"no domain declares {given!r}, so nobody would read it; there are {known}")
+        return given
 
     def _merged(self, kind: str, declared_by: Callable[[Domain], Mapping[str, _Declared]]) -> dict[str, _Declared]:
         merged: dict[str, _Declared] = {}

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from playhead.streams.errors import DomainInvalid, InvalidEvent
-from playhead.streams.events import Event, Recorded, check_json
+from playhead.streams.events import Event, Recorded, check_json, check_utf8
 
 Payload = TypeVar("Payload", bound=msgspec.Struct)
 
@@ -62,11 +62,12 @@ class EventType(Generic[Payload]):
         return self._subject.format_map({name: getattr(payload, name) for name in _fields_of(self._subject)})
 
     def check(self, event: Event) -> None:
-        """Refuse an event whose payload is not of this type.
+        """Refuse an event whose payload is not JSON in UTF-8, or not of this type.
 
         Raises:
-            InvalidEvent: with the field that is missing or wrong.
+            InvalidEvent: with what is wrong.
         """
+        check_utf8(event.data)
         self.decode(event)
 
     def decode(self, event: Event) -> Payload:

@@ -1,6 +1,6 @@
 """The stream `jobs`: what became of jobs. Readers take what they know of a payload and keep the rest as it came."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
@@ -12,9 +12,12 @@ _NULL = msgspec.Raw(b"null")
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What an event of a job must have, and may: members that are `Raw` are whatever JSON a program wrote."""
+    """What an event of a job may have; members that are `Raw` are whatever JSON a program wrote.
 
-    job_id: Annotated[str, msgspec.Meta(min_length=1)]
+    One without a `job_id` is appended, as it was before payloads were checked, and parked by the projections.
+    """
+
+    job_id: str | None = None
     job: msgspec.Raw = _NULL
     status: msgspec.Raw = _NULL
     result: msgspec.Raw = _NULL

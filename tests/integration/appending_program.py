@@ -14,6 +14,7 @@ import threading
 import time
 
 from playhead.streams.appending.async_producer import AsyncProducer
+from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import RedisUnavailable
 
 TASKS = 1000
@@ -91,6 +92,7 @@ async def main(url: str, spool: str | None, watch: Watch) -> dict[str, object]:
     async with AsyncProducer(url, spool=spool, timeout=1) as producer:
         tasks = Tasks(producer)
         threading.Thread(target=lambda: (sys.stdin.read(), loop.call_soon_threadsafe(tasks.stopping.set))).start()
+        installed()
         gc.freeze()  # or a collection goes through the objects of all modules, which takes 20 ms
         watch.on = True
         await asyncio.gather(*(tasks.run(task) for task in range(TASKS)))

@@ -29,9 +29,9 @@ from playhead.streams.events import new_event
 from playhead.streams.names import ProducerVariable
 from playhead.streams.partitions import Partition, partition_of
 from playhead.streams.storage.blobs import Blobs
-from tests.integration.proxies import LossyProxy
-from tests.integration.servers import plain_client
-from tests.integration.topologies import Cluster, Watched
+from tests.support.proxies import LossyProxy
+from tests.support.servers import plain_client
+from tests.support.topologies import Cluster, SentinelPair
 
 JOBS = Partition("jobs", 0)
 CONTENT = Partition("content", 0)
@@ -331,7 +331,7 @@ def test_an_append_that_no_replica_confirmed_is_an_error(redis_server):
     assert ["id-1"] == ids(redis_server.url)
 
 
-@pytest.fixture(params=[Cluster, Watched])
+@pytest.fixture(params=[Cluster, SentinelPair])
 def topology(request, tmp_path):
     servers = request.param(tmp_path / "redis")
     try:
@@ -342,7 +342,7 @@ def topology(request, tmp_path):
 
 
 def test_a_cluster_and_a_sentinel_are_reached_by_their_urls_and_replicas_confirm(topology):
-    replicas = isinstance(topology, Watched)
+    replicas = isinstance(topology, SentinelPair)
 
     async def use(producer):
         return await asyncio.gather(*(append(producer, n, subject=f"job/{n}") for n in range(200)))
