@@ -9,7 +9,7 @@ from playhead.projections.verification import Foldable, Verifiable
 from playhead.settings import core
 from playhead.settings.servers import Servers
 from playhead.settings.settings import Settings, declared
-from playhead.streams.domains.catalogue import LOG, Catalogue
+from playhead.streams.domains.catalogue import LOG
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import Projection, resolve
 from playhead.streams.domains.place import Place
@@ -19,9 +19,9 @@ _SERVERS = ("valkey", "postgres")
 """Directories of the embedded servers below the data directory."""
 
 
-def place_of(name: str, settings: Settings, servers: Servers, catalogue: Catalogue | None = None) -> Place:
-    """The place of a projection, worker or clock of the installed domains, or of a catalogue."""
-    catalogue = installed() if catalogue is None else catalogue
+def place_of(name: str, settings: Settings, servers: Servers) -> Place:
+    """The place of a projection, worker or clock."""
+    catalogue = installed()
     return Place(
         name,
         catalogue=catalogue,

@@ -6,7 +6,8 @@ Entry points are read from the packages' own files (https://packaging.python.org
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -32,7 +33,9 @@ class Found(msgspec.Struct, frozen=True):
     origin: str
 
 
-@cache
+_chosen: list[Catalogue] = []
+
+
 def installed() -> Catalogue:
     """The catalogue of every domain that is installed, or named by PLAYHEAD_DOMAINS or `domains` in `playhead.toml`.
 
@@ -41,6 +44,27 @@ def installed() -> Catalogue:
         DomainsCollide: two declare the same name.
         DomainInvalid: one contradicts itself.
     """
+    return _chosen[-1] if _chosen else _installed()
+
+
+@contextmanager
+def chosen(domains: Iterable[Domain]) -> Generator[Catalogue, None, None]:
+    """Have these domains stand beside the installed ones for a while, in this process; for tests.
+
+    Raises:
+        DomainsCollide: two declare the same name.
+        DomainInvalid: one contradicts itself.
+    """
+    catalogue = Catalogue({id(one): one for one in (*installed().domains, *domains)}.values())
+    _chosen.append(catalogue)
+    try:
+        yield catalogue
+    finally:
+        _chosen.remove(catalogue)
+
+
+@cache
+def _installed() -> Catalogue:
     found = named()
     if found and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # last, so that nothing in this directory hides a package

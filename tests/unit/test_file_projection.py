@@ -12,6 +12,7 @@ from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.settings.servers import Servers
 from playhead.settings.settings import Settings
 from playhead.streams.domains.catalogue import Catalogue
+from playhead.streams.domains.discovery import chosen
 from playhead.streams.errors import Fenced, InvalidEvent, InvalidSetting, UnsafePath
 from playhead.streams.events import Recorded, new_event
 from playhead.streams.jobs.events import JobCompleted
@@ -264,11 +265,11 @@ def test_the_directory_of_another_projection_is_refused(root):
 def test_the_place_of_a_projection_that_declares_none_is_below_the_data_directory(tmp_path):
     named_like_ours = Domain("others", requires=["jobs"])
     named_like_ours.projection("eventlog", Named, reads=[JobCompleted])
-    catalogue = Catalogue([jobs, reports, named_like_ours])
     settings = Settings({"PLAYHEAD_DATA_DIR": tmp_path}, ())
     servers = Servers(None, None, tmp_path)
 
-    places = {name: place_of(name, settings, servers, catalogue) for name in ("named", "eventlog")}
+    with chosen([reports, named_like_ours]):
+        places = {name: place_of(name, settings, servers) for name in ("named", "eventlog")}
 
     assert {"named": str(tmp_path / "named"), "eventlog": ""} == {name: one.location for name, one in places.items()}
     assert isinstance(sink_of(Named(places["named"])), ProjectedFiles)
