@@ -88,7 +88,6 @@ class AsyncProducer(ProducerCore):
             SpoolFailed: neither did the spool.
         """
         lanes = await self._open()
-        await lanes.turns.take()
         event = self._event(type, subject, data, stream, id, time, attributes)
         return await self._append_one(lanes, await self._checked(event))
 
@@ -113,7 +112,6 @@ class AsyncProducer(ProducerCore):
             PlayheadError: as `append`.
         """
         lanes = await self._open()
-        await lanes.turns.take()
         capture = partial(self._capture, content, source_url, metadata, scraper_id, id, time)
         event = await self._aside(capture) if len(content) > _LARGE else capture()
         return await self._append_one(lanes, await self._checked(event))
@@ -129,7 +127,7 @@ class AsyncProducer(ProducerCore):
         lanes = await self._open()
         submission = Submission(self.partitions)
         for number, event in enumerate(events):
-            if number % STEPS == 0:
+            if number % STEPS == STEPS - 1:
                 await lanes.turns.take()
             submission.add(await self._checked(event))
         return await self._submit(lanes, submission)
@@ -159,8 +157,6 @@ class AsyncProducer(ProducerCore):
     ) -> None:
         await self.aclose()
 
-    _is_open = False
-
     @cached_property
     def _senders(self) -> Threads:
         return Threads("playhead-appending", _SENDERS)
@@ -174,11 +170,19 @@ class AsyncProducer(ProducerCore):
         return {}
 
     async def _open(self) -> Lanes:
-        """Read the domains from disk before the first event is appended, in a thread."""
+        """Take a turn; before the first event is appended, read the domains from disk, in a thread, once for all tasks.
+
+        Raises:
+            PlayheadError: a domain cannot be loaded.
+        """
         lanes = self._lanes()
-        if not self._is_open:
-            await self._aside(installed)
-            self._is_open = True
+        await lanes.turns.take()
+        opening = lanes.opening
+        if opening is None:
+            opening = lanes.opening = asyncio.ensure_future(self._aside(installed))
+        if not opening.done():
+            await asyncio.shield(opening)
+        opening.result()
         return lanes
 
     def _lanes(self) -> Lanes:

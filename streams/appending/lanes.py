@@ -78,6 +78,8 @@ class Lanes:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, threads: Threads, deliver: Deliver) -> None:
         self.turns = Turns(loop)
+        self.opening: asyncio.Future[object] | None = None
+        """Done when the producer has read what it needs to append its first event."""
         self._loop = loop
         self._threads = threads
         self._deliver = deliver

@@ -92,7 +92,6 @@ async def main(url: str, spool: str | None, watch: Watch) -> dict[str, object]:
     async with AsyncProducer(url, spool=spool, timeout=1) as producer:
         tasks = Tasks(producer)
         threading.Thread(target=lambda: (sys.stdin.read(), loop.call_soon_threadsafe(tasks.stopping.set))).start()
-        installed()
         gc.freeze()  # or a collection goes through the objects of all modules, which takes 20 ms
         watch.on = True
         await asyncio.gather(*(tasks.run(task) for task in range(TASKS)))
@@ -102,5 +101,6 @@ async def main(url: str, spool: str | None, watch: Watch) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    installed()
     with asyncio.Runner(loop_factory=MeasuredLoop) as runner:
         say(json.dumps(runner.run(main(sys.argv[1], sys.argv[2] or None, Watch()))))
