@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.servers import report_header
 
+pytest_plugins = ["playhead.testing.fixtures"]
+
 
 @pytest.fixture
 def wait_until():

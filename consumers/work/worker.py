@@ -300,7 +300,7 @@ class Worker:
         return Task(self._handler.name, recorded, held.attempt, append_patiently, listen, wake)
 
     async def _failed(self, holds: Holds, held: Held, task: Task, error: Exception, log: Any) -> None:
-        passing = _classify(error) == "transient"
+        passing = failure_of(error) == "transient"
         said = type(error).__name__  # the message may quote the payload
         counts = not isinstance(error, TryAgain) or error.counts
         if passing and (held.attempt < self._settings.max_attempts or not counts):
@@ -389,5 +389,6 @@ class WorkObserver:
         """An entry that was pending is gone from the stream."""
 
 
-def _classify(error: Exception) -> Failure:
+def failure_of(error: Exception) -> Failure:
+    """What an error of a handler means: only a transient one is tried again."""
     return "transient" if isinstance(error, TryAgain | RedisUnavailable) else classify(error)

@@ -1,9 +1,6 @@
 """Real consumers in threads of the test, between a real Redis and real sinks, and what the sinks hold afterwards."""
 
-import asyncio
-import io
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,10 +8,8 @@ from pathlib import Path
 import psycopg
 from prometheus_client import CollectorRegistry
 
-from playhead.consumers.processes.broker import connect, make_broker
 from playhead.consumers.processes.metrics import PrometheusObserver
 from playhead.consumers.processes.projection import ConsumerService, ProcessSettings
-from playhead.consumers.processes.service import Supervisor
 from playhead.consumers.reading.parked import Parked, ParkedEvents
 from playhead.consumers.reading.reader import ReaderSettings
 from playhead.eventlog.reader import read
@@ -27,6 +22,7 @@ from playhead.streams.events import Event
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Sink
+from playhead.testing import ConsumerThread
 from tests.support.databases import make_database
 from tests.support.places import place_of
 from tests.support.servers import RedisServer, plain_client
@@ -66,49 +62,14 @@ class Watch(PrometheusObserver):
         self.parked_events[reason_class] += 1
 
 
-class Consumer(threading.Thread):
-    """A consumer process without the process: its readers in a thread with a loop of their own."""
+class Consumer(ConsumerThread):
+    """A consumer of a sink that a test made, and what an operator is told of it."""
 
     def __init__(self, sink: Sink, settings: ProcessSettings) -> None:
-        super().__init__(name=f"consumer-{sink.name}", daemon=True)
         self.sink, self.watch = sink, Watch(sink.name)
-        self.failure: BaseException | None = None
-        self.serving: Supervisor | None = None
-        self._settings = settings
-        self._loop = asyncio.new_event_loop()
-        self._stopping = asyncio.Event()
-
-    def run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._serve())
-        self._loop.close()
-
-    def stop(self) -> None:
-        if self.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
-            self.join(30)
-            assert not self.is_alive(), f"{self.name} did not stop:\n{self._where()}"
-
-    def _where(self) -> str:
-        out = io.StringIO()
-        for task in asyncio.all_tasks(self._loop):
-            task.print_stack(file=out)
-        return out.getvalue()
-
-    @property
-    def healthy(self) -> bool:
-        return self.serving is not None and not self.serving.problems()
-
-    async def _serve(self) -> None:
-        broker = make_broker(self._settings.redis_url)
-        serving = Supervisor(self.sink.name)
-        service = ConsumerService(self.sink, self._settings, await connect(broker), self.watch)
-        serving.start(service, on_failure=self._stopping.set)
-        self.serving = serving
-        await self._stopping.wait()
-        await serving.stop()
-        await broker.stop()
-        self.failure = serving.failure
+        super().__init__(
+            sink.name, settings.redis_url, lambda client: ConsumerService(sink, settings, client, self.watch)
+        )
 
 
 class Pipeline:
