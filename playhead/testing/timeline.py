@@ -27,19 +27,28 @@ class Timeline:
         """
         if isinstance(given, Event):
             return given
-        declared = event_type_of(given)
         self._made += 1
-        return new_event(
-            declared.name,
-            subject=declared.subject_of(given),
-            data=given,
-            id=f"event-{self._made}",
-            time=BEGIN + timedelta(seconds=self._made - 1),
-            dataschema=declared.dataschema,
-        )
+        return event_of(given, id=f"event-{self._made}", time=BEGIN + timedelta(seconds=self._made - 1))
 
     def record(self, event: Event) -> Recorded:
         """Give an event the next position."""
         self._positions += 1
         moment = int(BEGIN.timestamp() * 1000) + 1000 * (self._positions - 1)
         return Recorded(event, Position(moment, 0), self._positions)
+
+
+def event_of(payload: msgspec.Struct, *, id: str | None = None, time: datetime | str | None = None) -> Event:
+    """Make an event of a payload that is declared as an event type, with a new id and of now unless you say otherwise.
+
+    Raises:
+        InvalidEvent: it is not declared.
+    """
+    declared = event_type_of(payload)
+    return new_event(
+        declared.name,
+        subject=declared.subject_of(payload),
+        data=payload,
+        id=id,
+        time=time,
+        dataschema=declared.dataschema,
+    )

@@ -1,6 +1,7 @@
 """Every example of a page runs, in the order of the page and in one fresh directory.
 
-A block of Python is a program, a block of console lines a shell script. A comment `<!-- not run: why -->` on the line
+A block of Python is a program, or the file that a comment in its first line names; a block of console lines is a shell
+script. A comment `<!-- not run: why -->` on the line
 before a block leaves it out.
 """
 
@@ -22,6 +23,7 @@ from playhead.streams.partitions import Partition
 from tests.support.servers import make_server, plain_client
 
 DOCS = Path(__file__).parents[2] / "docs"
+_FILE = re.compile(r"# (\w+\.py)\n")
 _BLOCK = re.compile(r"^(<!-- not run: [^\n]+ -->\n)?```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -46,6 +48,9 @@ def run_examples(page, url, directory, database="postgresql://nobody@127.0.0.1:1
     }
     for language, code in examples(page):
         if "redis-cli" in code and not shutil.which("redis-cli"):
+            continue
+        if (file := _FILE.match(code)) is not None:
+            (directory / file[1]).write_text(code)
             continue
         command = [sys.executable, "-W", "error"] if language == "python" else ["bash", "-eo", "pipefail"]
         done = subprocess.run(
@@ -96,6 +101,10 @@ def test_the_five_minutes_of_the_readme_end_in_files_of_every_job(tmp_path, wait
             wait_until(lambda: {path.name for path in processed.glob("*.json")} == {"1.json", "7.json"})
         finally:
             up.send_signal(signal.SIGINT)
+
+
+def test_the_examples_of_testing_are_tests_that_pass(tmp_path):
+    run_examples("testing.md", "redis://127.0.0.1:1", tmp_path)
 
 
 def test_an_example_that_fails_is_noticed(server, tmp_path, monkeypatch):

@@ -20,10 +20,9 @@ from playhead.projections.recordings.projection import Recordings
 from playhead.streams.events import new_event
 from playhead.streams.failpoints import Point
 from playhead.streams.storage.buckets import Bucket
+from playhead.testing import FILE_POINTS, TABLE_POINTS, event_of, sink_of
 from playhead.testing import place_of as place_in
 from playhead.testing.contract import SinkContract
-from playhead.testing.kills import FILE_POINTS, TABLE_POINTS
-from playhead.wiring import sink_of
 from tests.faults import effects
 from tests.support.events import job
 from tests.support.invoices import InvoicePaid, Payments, Revenue, invoices
@@ -208,12 +207,10 @@ class OfInvoices(SinkContract):
     stream = "invoices"
 
     def event(self, number, subject):
-        return new_event(
-            "invoice.paid", subject=f"invoice/{subject}", data=InvoicePaid(subject, number), id=f"e{number}"
-        )
+        return event_of(InvoicePaid(subject, number), id=f"e{number}")
 
     def refused(self, number, subject):
-        return new_event("invoice.paid", subject="invoice/c", data=InvoicePaid(subject, -1), id=f"e{number}")
+        return event_of(InvoicePaid(subject, -1), id=f"e{number}")
 
 
 class TestATableOfOnesOwn(OfInvoices, InDatabase):

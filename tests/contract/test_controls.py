@@ -8,8 +8,8 @@ from playhead.projections.failures import classify
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import new_event
 from playhead.streams.failpoints import Point
+from playhead.testing import FILE_POINTS
 from playhead.testing.contract import SinkContract
-from playhead.testing.kills import FILE_POINTS
 
 
 class Naive:
