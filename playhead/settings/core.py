@@ -1,10 +1,12 @@
 """The settings of core; those of each domain stand in its declaration."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args
 
+from playhead.settings.sources import toml_key
+from playhead.streams.domains.domain import Domain
 from playhead.streams.domains.settings import (
     Setting,
     choice,
@@ -15,6 +17,7 @@ from playhead.streams.domains.settings import (
     truth,
     whole,
 )
+from playhead.streams.errors import DomainsCollide
 from playhead.streams.names import DomainVariable
 
 LogFormat = Literal["auto", "console", "json"]
@@ -24,6 +27,22 @@ HIGHEST_PORT = 65535
 _Value = TypeVar("_Value")
 CORE: dict[str, Setting[Any]] = {}
 """Every setting of core, by name; an empty default is derived from others."""
+
+
+def refuse_taken(domains: Iterable[Domain]) -> None:
+    """Refuse a domain that declares a setting of core.
+
+    Raises:
+        DomainsCollide: names both.
+    """
+    core = {toml_key(name): name for name in CORE}
+    for domain in domains:
+        for name in domain.settings:
+            if toml_key(name) in core:
+                raise DomainsCollide(
+                    f"playhead declares the setting {core[toml_key(name)]}, and {domain.module} declares {name}:"
+                    f" rename that of {domain.module}"
+                )
 
 
 def _setting(
