@@ -21,6 +21,7 @@ from playhead.consumers.work.recovery import WAITING, WorkRecovery
 from playhead.eventlog.errors import LogCorrupt
 from playhead.eventlog.history import History
 from playhead.projections.failures import classify
+from playhead.streams.domains.settings import GivenValues, SettingValues
 from playhead.streams.entries import RawEntry, decode
 from playhead.streams.errors import InvalidEvent, RedisUnavailable
 from playhead.streams.events import Event, Payload, Recorded, new_event
@@ -59,6 +60,8 @@ class Task(msgspec.Struct, Generic[Payload], frozen=True):
 
     An event that is to wait for something says so by `listen`, before it looks whether that has come. Whoever brings it
     about calls `wake` with the same name, which ends the wait of an event that was put off, or is about to be.
+
+    `settings[setting]` gives the value of a setting, for a worker that is a function.
     """
 
     worker: str
@@ -67,6 +70,7 @@ class Task(msgspec.Struct, Generic[Payload], frozen=True):
     append: Callable[[Sequence[Event]], Awaitable[None]]
     listen: Callable[[str], Awaitable[None]]
     wake: Callable[[str], Awaitable[None]]
+    settings: SettingValues = GivenValues()
 
     @property
     def data(self) -> Payload:
