@@ -1,0 +1,26 @@
+"""The projection `daily-payments`: a CSV file a day, with a line for each payment of that day."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from acme_invoices.events import InvoicePaid
+from playhead import FileProjection, Recorded
+
+_HEAD = ("order", "number", "amount", "currency")
+
+
+class DailyPayments(FileProjection):
+    """Keeps lines sorted by the order of their events, so that events that come again give the same bytes."""
+
+    def file_of(self, event: Recorded[InvoicePaid]) -> str:
+        """The file of the day on which the invoice was paid."""
+        return f"{event.data.paid_on}.csv"
+
+    def fold(self, name: str, content: bytes | None, events: Sequence[Recorded[InvoicePaid]]) -> bytes:  # noqa: ARG002
+        """Add the lines that are not there yet."""
+        lines = set(map(tuple, csv.reader(io.StringIO((content or b"").decode(), newline="")))) - {_HEAD}
+        lines |= {(str(paid.order), paid.data.number, str(paid.data.amount), paid.data.currency) for paid in events}
+        written = io.StringIO(newline="")
+        csv.writer(written, lineterminator="\n").writerows([_HEAD, *sorted(lines)])
+        return written.getvalue().encode()
