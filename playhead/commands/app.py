@@ -13,6 +13,10 @@ from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import DomainsCollide
 
 CORE = {
+    "init": (
+        "playhead.commands.init:init",
+        "Write a small domain of your own: a projection, a worker, their test, and every setting there is.",
+    ),
     "append": (
         "playhead.commands.append:append",
         "Append one event, or without TYPE one for each JSON line on stdin; prints the position of each.",

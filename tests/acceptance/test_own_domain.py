@@ -13,26 +13,13 @@ import psycopg
 import pytest
 
 from playhead.embedded.servers import running_servers
-from tests.support.environments import CLEAN, ROOT, Environment, build_wheel
+from tests.support.environments import CLEAN, Environment
 from tests.support.receipts import ReceiptServer
 from tests.support.servers import plain_client
 
 OURS = ["revenue", "daily-payments", "receipt"]
 INVOICES = "playhead:{invoices:0}"
 PAID_ON = "2026-01-31"
-
-
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory) -> list[Path]:
-    into = tmp_path_factory.mktemp("wheels")
-    return [build_wheel(ROOT, into), build_wheel(ROOT / "examples" / "invoices", into)]
-
-
-@pytest.fixture(scope="module")
-def environment(wheels, tmp_path_factory) -> Environment:
-    environment = Environment(tmp_path_factory.mktemp("environment"))
-    environment.added = [environment.install(wheel) for wheel in wheels]
-    return environment
 
 
 class Company:
