@@ -155,7 +155,7 @@ def test_from_an_event_come_a_row_a_line_one_call_and_one_outcome_and_a_replay_c
     rows, files, sent = company.rows(), company.files(), company.logged("receipt.sent")
 
     assert [("A-1", 700, "EUR", PAID_ON), ("A-2", 1250, "USD", PAID_ON)] == [row[:4] for row in rows]
-    assert [f"{rows[0][4]},A-1,700,EUR", f"{rows[1][4]},A-2,1250,USD"] == files[f"{PAID_ON}.csv"].splitlines()[1:]
+    assert [f"{rows[0][4]},A-1,700,EUR,a1", f"{rows[1][4]},A-2,1250,USD,a2"] == files[f"{PAID_ON}.csv"].splitlines()[1:]
     assert {"A-1": 1, "A-2": 1} == company.receipts.asked
     assert {"a1", "a2"} == {event["causationid"] for event in sent}
     assert {"A-1", "A-2"} == {event["data"]["number"] for event in sent}

@@ -20,7 +20,7 @@ class ReceiptServer:
         self.refused: set[str] = set()
         """Numbers of the invoices that it answers with 422."""
         handler = type("Handler", (_Handler,), {"server_of_receipts": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = _Server(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def answer(self, number: str, key: str) -> tuple[int, dict[str, str]]:
@@ -39,6 +39,11 @@ class ReceiptServer:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Nothing: clients are killed while they ask."""
 
 
 class _Handler(BaseHTTPRequestHandler):

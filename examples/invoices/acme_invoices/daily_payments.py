@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from acme_invoices.events import InvoicePaid
 from playhead import FileProjection, Recorded
 
-_HEAD = ("order", "number", "amount", "currency")
+_HEAD = ("order", "number", "amount", "currency", "event")
 
 
 class DailyPayments(FileProjection):
@@ -19,8 +19,14 @@ class DailyPayments(FileProjection):
 
     def fold(self, name: str, content: bytes | None, events: Sequence[Recorded[InvoicePaid]]) -> bytes:  # noqa: ARG002
         """Add the lines that are not there yet."""
-        lines = set(map(tuple, csv.reader(io.StringIO((content or b"").decode(), newline="")))) - {_HEAD}
-        lines |= {(str(paid.order), paid.data.number, str(paid.data.amount), paid.data.currency) for paid in events}
+        lines: set[tuple[str, ...]] = set(
+            map(tuple, csv.reader(io.StringIO((content or b"").decode(), newline="")))
+        ) - {_HEAD}
+        lines |= {_line(paid) for paid in events}
         written = io.StringIO(newline="")
         csv.writer(written, lineterminator="\n").writerows([_HEAD, *sorted(lines)])
         return written.getvalue().encode()
+
+
+def _line(paid: Recorded[InvoicePaid]) -> tuple[str, ...]:
+    return str(paid.order), paid.data.number, str(paid.data.amount), paid.data.currency, paid.event.id

@@ -17,13 +17,12 @@ class Revenue(TableProjection):
     def apply(self, connection: Connection, events: Sequence[Recorded[InvoicePaid]]) -> None:
         """Store each payment under the number of its invoice; one that a later event wrote stands."""
         with connection.cursor() as cursor:
-            cursor.executemany(
-                _STORE,
-                [
-                    (paid.data.number, paid.data.amount, paid.data.currency, paid.data.paid_on, str(paid.order))
-                    for paid in events
-                ],
-            )
+            cursor.executemany(_STORE, map(_row, events))
+
+
+def _row(paid: Recorded[InvoicePaid]) -> tuple[object, ...]:
+    data = paid.data
+    return data.number, data.amount, data.currency, data.paid_on, paid.event.id, str(paid.order)
 
 
 class RevenueVerification(TableVerification[InvoicePaid]):

@@ -4,6 +4,7 @@ CREATE TABLE invoices_paid (
     amount bigint NOT NULL, -- in the currency's smallest unit
     currency text NOT NULL,
     paid_on date NOT NULL,
+    event_id text NOT NULL,
     event_order text COLLATE "C" NOT NULL
 );
 
