@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 from contextlib import closing
@@ -13,7 +14,7 @@ import psycopg
 import pytest
 
 from playhead.embedded.servers import running_servers
-from tests.support.environments import CLEAN, Environment
+from tests.support.environments import CLEAN, ROOT, Environment
 from tests.support.receipts import ReceiptServer
 from tests.support.servers import plain_client
 
@@ -292,3 +293,11 @@ def test_settings_and_run_know_its_names(company):
     assert company.receipts.url == shown["INVOICES_RECEIPTS_URL"]
     assert "playhead-data/payments" == shown["INVOICES_PAYMENTS_DIR"]
     assert "" == company.playhead("run", "revenues", code=2)
+
+
+def test_its_own_tests_pass(environment, tmp_path):
+    shutil.copytree(ROOT / "examples" / "invoices" / "tests", tmp_path / "tests")
+    done = environment.run("python", "-m", "pytest", "-q", "-W", "error", "tests", cwd=tmp_path)
+
+    assert 0 == done.returncode, done.stdout.decode()
+    assert b" passed" in done.stdout

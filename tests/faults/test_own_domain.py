@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from playhead.streams.domains.discovery import installed
+from playhead.streams.domains.discovery import Found, chosen, load
 from playhead.streams.failpoints import Point
 from playhead.streams.names import DomainVariable
 from playhead.streams.partitions import Partition
@@ -43,14 +43,11 @@ def own_fork_server(tmp_path_factory):
 @pytest.fixture
 def harness(fault_server, postgres, tmp_path, wait_until, own_fork_server, monkeypatch):
     """One whose processes and database have the domain, as this process has while the test runs."""
-    monkeypatch.setenv(DomainVariable.DOMAINS, DOMAIN)
     monkeypatch.setattr(sys, "path", [*sys.path, EXAMPLE])
-    installed.cache_clear()
-    harness = Harness(fault_server, postgres, tmp_path, wait_until, own_fork_server)
-    yield harness
-    harness.end()
-    monkeypatch.undo()
-    installed.cache_clear()
+    with chosen(load([Found(DOMAIN, "this test")])):
+        harness = Harness(fault_server, postgres, tmp_path, wait_until, own_fork_server)
+        yield harness
+        harness.end()
 
 
 @pytest.mark.parametrize("sink", CONTROLS)
