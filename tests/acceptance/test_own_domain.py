@@ -256,7 +256,9 @@ def test_metrics_and_traces_are_there(company):
 
     assert 'playhead_events_applied_total{partition="invoices/0",projection="revenue"}' in company.metrics("revenue")
     assert 'playhead_events_applied_total{partition="invoices/0"' in company.metrics("daily-payments")
-    assert re.search(r'^playhead_\w+\{.*worker="receipt".*\} [1-9]', company.metrics("receipt"), re.MULTILINE)
+    assert re.search(
+        r'^playhead_\w+\{outcome="done",.*projection="receipt"\} [1-9]', company.metrics("receipt"), re.MULTILINE
+    )
     assert trace.split("-")[1] == sent["traceparent"].split("-")[1]
 
 
