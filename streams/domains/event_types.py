@@ -127,7 +127,14 @@ class EventType(Generic[Payload]):
             raise InvalidEvent("data", "is no JSON object")
         found = cast("dict[str, Any]", data)
         for number in range(version, self.version):
-            found = self._upcasters[self.name, number](found)
+            try:
+                found = self._upcasters[self.name, number](found)
+            except Exception as error:
+                raise InvalidEvent(
+                    "data",
+                    f"is no payload of version {number} of {self.name}: its upcaster failed with"
+                    f" {type(error).__name__}: {error}; `dataschema` says which version an event has, 1 if it has none",
+                ) from error
         return found
 
     def _convert(self, data: object) -> Payload:

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from playhead.embedded.servers import running_servers
+from playhead.streams.names import presence_key
 from tests.support.environments import CLEAN, ROOT, Environment
 from tests.support.receipts import ReceiptServer
 from tests.support.servers import plain_client
@@ -238,7 +239,7 @@ def test_another_process_fences_and_its_successor_goes_on(company):
 
     assert now > stolen
     assert ["D-1"] == [row[0] for row in company.rows() if row[0] == "D-1"]
-    assert company.redis.exists(f"{INVOICES}:presence:revenue") or company.redis.keys(f"{INVOICES}*revenue*")
+    assert company.redis.exists(presence_key(INVOICES, "revenue")), "a process holds the lease"
 
 
 def test_what_every_consumer_is_past_is_trimmed(company):

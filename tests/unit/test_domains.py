@@ -135,6 +135,16 @@ class TestUpcasters:
 
         assert said in refused(domain)
 
+    def test_one_that_fails_says_of_which_version_the_payload_was_taken_to_be(self):
+        stream = Stream("invoices")
+        stream.upcaster("invoice.paid", version=1)(lambda data: {**data, "amount": data["euros"] * 100})
+        declared = event_type_of(paid(stream, version=2))
+        event = new_event("invoice.paid", subject="x", data={"number": "7", "amount": 5})
+        with pytest.raises(
+            InvalidEvent, match=r"no payload of version 1 of invoice\.paid: .*KeyError: 'euros'; `dataschema`"
+        ):
+            declared.decode(event)
+
     def test_a_payload_of_a_newer_version_asks_for_an_upgrade(self):
         declared = event_type_of(paid(Stream("invoices")))
         event = new_event("invoice.paid", subject="x", data={}, dataschema="invoice.paid/2")
