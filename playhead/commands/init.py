@@ -9,8 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from playhead.settings.core import CORE, DATA_DIR, DOMAINS
-from playhead.settings.sources import toml_key
+from playhead.settings.core import CORE, DATA_DIR, DOMAINS, toml_key
 from playhead.streams.domains.discovery import TOML, installed
 from playhead.streams.domains.settings import Setting, text
 from playhead.streams.errors import InvalidSetting

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args
 
-from playhead.settings.sources import toml_key
 from playhead.streams.domains.domain import Domain
 from playhead.streams.domains.settings import (
     Setting,
@@ -18,7 +17,7 @@ from playhead.streams.domains.settings import (
     whole,
 )
 from playhead.streams.errors import DomainsCollide
-from playhead.streams.names import DomainVariable
+from playhead.streams.names import ENVIRONMENT_PREFIX, DomainVariable
 
 LogFormat = Literal["auto", "console", "json"]
 DEFAULT_DATA_DIR = Path("playhead-data")
@@ -27,6 +26,11 @@ HIGHEST_PORT = 65535
 _Value = TypeVar("_Value")
 CORE: dict[str, Setting[Any]] = {}
 """Every setting of core, by name; an empty default is derived from others."""
+
+
+def toml_key(name: str) -> str:
+    """The key of a setting in `playhead.toml`."""
+    return name.removeprefix(ENVIRONMENT_PREFIX).lower()
 
 
 def refuse_taken(domains: Iterable[Domain]) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from playhead.commands.init import init
+from playhead.settings.core import toml_key
 from playhead.settings.settings import declared
-from playhead.settings.sources import Sources, toml_key
+from playhead.settings.sources import Sources
 from playhead.streams.errors import InvalidSetting
 
 ROOT = Path(__file__).parents[2]
