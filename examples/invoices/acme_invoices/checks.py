@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import httpx
+from playhead import Check, SettingValues
 
 from acme_invoices.domain import RECEIPTS_URL
-from playhead import Check, SettingValues
 
 
 def check_receipt_server(settings: SettingValues) -> Iterator[Check]:

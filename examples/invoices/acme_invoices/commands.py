@@ -5,7 +5,6 @@ from pathlib import Path
 
 import msgspec
 from cyclopts import App
-
 from playhead import connection_to, place
 
 invoices_app = App(name="invoices", help="Invoices that were paid.")

@@ -4,8 +4,9 @@ import csv
 import io
 from collections.abc import Sequence
 
-from acme_invoices.events import InvoicePaid
 from playhead import FileProjection, Recorded
+
+from acme_invoices.events import InvoicePaid
 
 _HEAD = ("order", "number", "amount", "currency", "event")
 
@@ -19,13 +20,15 @@ class DailyPayments(FileProjection):
 
     def fold(self, name: str, content: bytes | None, events: Sequence[Recorded[InvoicePaid]]) -> bytes:  # noqa: ARG002
         """Add the lines that are not there yet."""
-        lines: set[tuple[str, ...]] = set(
-            map(tuple, csv.reader(io.StringIO((content or b"").decode(), newline="")))
-        ) - {_HEAD}
-        lines |= {_line(paid) for paid in events}
+        lines = _read(content or b"") | {_line(paid) for paid in events}
         written = io.StringIO(newline="")
         csv.writer(written, lineterminator="\n").writerows([_HEAD, *sorted(lines)])
         return written.getvalue().encode()
+
+
+def _read(content: bytes) -> set[tuple[str, ...]]:
+    _, *lines = [tuple(line) for line in csv.reader(io.StringIO(content.decode(), newline=""))] or [_HEAD]
+    return set(lines)
 
 
 def _line(paid: Recorded[InvoicePaid]) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """The domain `invoices`: revenue as a table, CSV files of payments, and a receipt for each invoice that was paid."""
 
-from acme_invoices.events import InvoicePaid, ReceiptSent, stream
 from playhead import Domain
+
+from acme_invoices.events import InvoicePaid, ReceiptSent, stream
 
 invoices = Domain("invoices", migrations="sql")
 invoices.stream(stream)

@@ -4,7 +4,6 @@ from datetime import date
 from typing import Any
 
 import msgspec
-
 from playhead import Stream
 
 stream = Stream("invoices")

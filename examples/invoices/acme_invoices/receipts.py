@@ -1,10 +1,10 @@
 """The worker `receipt`: has a server send the receipt of each invoice that was paid."""
 
 import httpx
+from playhead import SettingValues, Task, TryAgain
 
 from acme_invoices.domain import RECEIPTS_URL
 from acme_invoices.events import InvoicePaid, ReceiptSent
-from playhead import SettingValues, Task, TryAgain
 
 _BUSY = frozenset({httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE})
 

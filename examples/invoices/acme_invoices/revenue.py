@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from acme_invoices.events import InvoicePaid
 from playhead import Connection, Recorded, TableProjection, TableVerification
+
+from acme_invoices.events import InvoicePaid
 
 _SQL = Path(__file__).parent / "sql"
 _STORE = (_SQL / "store_payment.sql").read_bytes()

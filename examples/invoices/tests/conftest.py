@@ -1,7 +1,7 @@
 import pytest
+from playhead import Domain
 
 from acme_invoices.domain import invoices
-from playhead import Domain
 
 pytest_plugins = ["playhead.testing.fixtures"]
 

@@ -2,11 +2,12 @@
 
 from datetime import date
 
-from acme_invoices.domain import invoices
-from acme_invoices.events import InvoicePaid
 from playhead import Event
 from playhead.testing import Delivery, event_of
 from playhead.testing.fixtures import Scenarios
+
+from acme_invoices.domain import invoices
+from acme_invoices.events import InvoicePaid
 
 FIRST, SECOND = date(2026, 1, 30), date(2026, 1, 31)
 SELECT = "SELECT number, amount, currency, paid_on FROM invoices_paid ORDER BY number"

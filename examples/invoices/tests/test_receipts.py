@@ -8,11 +8,11 @@ from threading import Thread
 from typing import cast
 
 import pytest
+from playhead.testing import WorkerScenario
+from playhead.testing.fixtures import Scenarios
 
 from acme_invoices.domain import RECEIPTS_URL, invoices
 from acme_invoices.events import InvoicePaid, ReceiptSent
-from playhead.testing import WorkerScenario
-from playhead.testing.fixtures import Scenarios
 
 PAID = InvoicePaid("A", 1250, "USD", date(2026, 1, 31))
 
