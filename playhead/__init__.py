@@ -6,16 +6,20 @@ What stands here is the public API; everything else is internal.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from playhead.checks.check import Check as Check
     from playhead.consumers.errors import TryAgain as TryAgain
     from playhead.consumers.work.worker import Task as Task
     from playhead.projections.file_projection import FileProjection as FileProjection
     from playhead.projections.postgres import Connection as Connection
     from playhead.projections.table_projection import TableProjection as TableProjection
+    from playhead.projections.table_projection import connection_to as connection_to
+    from playhead.projections.table_verification import TableVerification as TableVerification
     from playhead.streams.appending.producer import Producer as Producer
     from playhead.streams.domains.domain import Domain as Domain
     from playhead.streams.domains.event_types import Stream as Stream
     from playhead.streams.domains.place import Place as Place
     from playhead.streams.domains.settings import Setting as Setting
+    from playhead.streams.domains.settings import SettingValues as SettingValues
     from playhead.streams.errors import InvalidEvent as InvalidEvent
     from playhead.streams.errors import PlayheadError as PlayheadError
     from playhead.streams.errors import RedisUnavailable as RedisUnavailable
@@ -24,9 +28,11 @@ if TYPE_CHECKING:
     from playhead.streams.positions import Position as Position
     from playhead.streams.sinks import Batch as Batch
     from playhead.streams.sinks import Sink as Sink
+    from playhead.wiring import place as place
 
 _HOMES = {
     "Batch": "playhead.streams.sinks",
+    "Check": "playhead.checks.check",
     "Connection": "playhead.projections.postgres",
     "Domain": "playhead.streams.domains.domain",
     "Event": "playhead.streams.events",
@@ -39,11 +45,15 @@ _HOMES = {
     "Recorded": "playhead.streams.events",
     "RedisUnavailable": "playhead.streams.errors",
     "Setting": "playhead.streams.domains.settings",
+    "SettingValues": "playhead.streams.domains.settings",
     "Sink": "playhead.streams.sinks",
     "Stream": "playhead.streams.domains.event_types",
     "TableProjection": "playhead.projections.table_projection",
+    "TableVerification": "playhead.projections.table_verification",
     "Task": "playhead.consumers.work.worker",
     "TryAgain": "playhead.consumers.errors",
+    "connection_to": "playhead.projections.table_projection",
+    "place": "playhead.wiring",
 }
 """Where each public name is; it is imported when it is asked for, so that a declaration stays cheap."""
 

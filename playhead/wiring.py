@@ -1,14 +1,15 @@
 """Wiring: what the domains declare, made with the settings and servers of this invocation."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 from playhead.consumers.work.worker import Handler, WorkerSettings
 from playhead.eventlog.writer import EventLog
 from playhead.projections.verification import Foldable, Verifiable
 from playhead.settings import core
-from playhead.settings.servers import Servers
-from playhead.settings.settings import Settings, declared
+from playhead.settings.servers import Servers, servers
+from playhead.settings.settings import Settings, declared, load
 from playhead.streams.domains.catalogue import LOG
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import Projection, resolve
@@ -30,6 +31,19 @@ def place_of(name: str, settings: Settings, servers: Servers) -> Place:
         location=_location(catalogue.projections.get(name), settings),
         settings=settings,
     )
+
+
+def place(name: str, data_dir: Path | None = None) -> Place:
+    """The place of a projection, worker or clock, as the settings of this directory and environment give it.
+
+    For commands of a domain, which so reach the servers and directories of what the domain declares.
+
+    Raises:
+        InvalidSetting: a setting cannot be used.
+        KeyError: there is no consumer of that name.
+    """
+    settings = load(data_dir)
+    return place_of(name, settings, servers(settings))
 
 
 def make_sink(name: str, settings: Settings, servers: Servers) -> Sink:

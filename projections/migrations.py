@@ -11,7 +11,7 @@ from pathlib import Path
 from playhead.projections.postgres import SQL, Connection, connect
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import Domain
-from playhead.streams.errors import PlayheadError
+from playhead.streams.errors import DomainInvalid, PlayheadError
 
 _LOCK = 0x504C4159  # "PLAY": any number that nothing else in the database locks
 _MAKES = re.compile(rb"^CREATE TABLE (\w+)", re.MULTILINE)
@@ -35,11 +35,20 @@ class DatabaseNewer(PlayheadError):
 
 
 def migrations(domains: Iterable[Domain] | None = None) -> dict[str, Path]:
-    """Every migration of core and of the installed domains, in the order in which they are applied."""
+    """Every migration of core and of the installed domains, in the order in which they are applied.
+
+    Raises:
+        DomainInvalid: a domain names a directory that has none.
+    """
     found = {path.stem: path for path in _numbered(SQL)}
     for domain in installed().domains if domains is None else domains:
         if domain.migrations is not None:
-            for path in _numbered(domain.migrations):
+            if not (numbered := _numbered(domain.migrations)):
+                raise DomainInvalid(
+                    f"the domain {domain.name} ({domain.module}) has no numbered SQL file such as 0001_tables.sql in"
+                    f" {domain.migrations}: see that its package has them as data"
+                )
+            for path in numbered:
                 name = f"{domain.name}/{path.stem}"
                 found[path.stem if name in _UNSCOPED else name] = path
     return found

@@ -5,11 +5,19 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from playhead.projections.postgres import Connection
+from playhead.projections.postgres import Connection, connect
 from playhead.projections.table_sink import TableSink
 from playhead.streams.domains.place import Place
 from playhead.streams.events import Recorded
 from playhead.streams.sinks import Batch, Outcome
+
+
+def connection_to(place: Place) -> Connection:
+    """A connection to the database of a place; names without a schema are those of the place.
+
+    As a context manager it commits and closes at the end of the block, or rolls back if that raises.
+    """
+    return connect(place.database_url, f"playhead-{place.name}", schema=place.schema)
 
 
 class TableProjection(ABC):

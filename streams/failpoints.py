@@ -17,9 +17,10 @@ _Content = TypeVar("_Content", memoryview, Sequence[bytes])
 
 
 class Point(StrEnum):
-    """Every point there is, in the order in which an event crosses them. A sink crosses those of its kind."""
+    """Every point there is, in the order in which an event crosses them. A sink or worker crosses those of its kind."""
 
     AFTER_READ = "after-read"
+    BEFORE_OUTCOME = "before-outcome"
     MID_FILE = "mid-file"
     BEFORE_SYNC = "before-sync"
     AFTER_SYNC = "after-sync"

@@ -9,7 +9,7 @@ from tests.support.servers import report_header
 pytest_plugins = ["playhead.testing.fixtures"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def wait_until():
     """Wait for a condition; the deadline is only there to end a broken test."""
 

@@ -31,6 +31,7 @@ class FunctionHandler:
         self._function: Callable[[Task[Any]], Any] = resolve(worker.target)
         self._is_async = inspect.iscoroutinefunction(self._function)
         self._declared = place.catalogue.types
+        self._settings = place.settings
 
     def key(self, event: Event) -> str | None:
         """The event that the work is for."""
@@ -44,7 +45,7 @@ class FunctionHandler:
             Exception: whatever the function raises.
         """
         declared = self._declared[task.cause.event.type]
-        typed = msgspec.structs.replace(task, cause=declared.typed(task.cause))
+        typed = msgspec.structs.replace(task, cause=declared.typed(task.cause), settings=self._settings)
         if self._is_async:
             returned = await cast("Awaitable[Outcomes]", self._function(typed))
         else:

@@ -21,9 +21,12 @@ from playhead.consumers.work.recovery import WAITING, WorkRecovery
 from playhead.eventlog.errors import LogCorrupt
 from playhead.eventlog.history import History
 from playhead.projections.failures import classify
+from playhead.streams import failpoints
+from playhead.streams.domains.settings import GivenValues, SettingValues
 from playhead.streams.entries import RawEntry, decode
 from playhead.streams.errors import InvalidEvent, RedisUnavailable
 from playhead.streams.events import Event, Payload, Recorded, new_event
+from playhead.streams.failpoints import Point
 from playhead.streams.partitions import Partition
 from playhead.streams.redis.refusals import AWAY, is_passing
 from playhead.streams.sinks import Failure
@@ -59,6 +62,8 @@ class Task(msgspec.Struct, Generic[Payload], frozen=True):
 
     An event that is to wait for something says so by `listen`, before it looks whether that has come. Whoever brings it
     about calls `wake` with the same name, which ends the wait of an event that was put off, or is about to be.
+
+    `settings[setting]` gives the value of a setting, for a worker that is a function.
     """
 
     worker: str
@@ -67,6 +72,7 @@ class Task(msgspec.Struct, Generic[Payload], frozen=True):
     append: Callable[[Sequence[Event]], Awaitable[None]]
     listen: Callable[[str], Awaitable[None]]
     wake: Callable[[str], Awaitable[None]]
+    settings: SettingValues = GivenValues()
 
     @property
     def data(self) -> Payload:
@@ -223,6 +229,7 @@ class Worker:
                 self._observe.lost(holds.partition)
                 self._log.error("the entry is gone from the stream", position=entry_id.decode())
             for held in taken.held:
+                failpoints.reach(Point.AFTER_READ)
                 task = group.create_task(self._work(holds, held))
                 self._in_hand[task] = (holds, held.entry)
                 task.add_done_callback(self._ended)
@@ -276,8 +283,11 @@ class Worker:
         except Exception as error:  # noqa: BLE001  # whatever a handler raises is told apart below
             await self._failed(holds, held, task, error, log)
             return
+        failpoints.reach(Point.BEFORE_OUTCOME)
         await task.append(outcome)
+        failpoints.reach(Point.BEFORE_ACK)
         await self._end(holds, entry, partial(holds.finish, entry))
+        failpoints.reach(Point.AFTER_ACK)
         self._observe.ended(holds.partition, "done")
 
     def _task(self, holds: Holds, held: Held, recorded: Recorded) -> Task:

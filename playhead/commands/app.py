@@ -8,10 +8,15 @@ from collections.abc import Sequence
 
 from cyclopts import App, Parameter
 
+from playhead.settings.core import refuse_taken
 from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import DomainsCollide
 
 CORE = {
+    "init": (
+        "playhead.commands.init:init",
+        "Write a small domain of your own: a projection, a worker, their test, and every setting there is.",
+    ),
     "append": (
         "playhead.commands.append:append",
         "Append one event, or without TYPE one for each JSON line on stdin; prints the position of each.",
@@ -61,10 +66,12 @@ def listed() -> dict[str, tuple[str, str]]:
     Raises:
         DomainsCollide: a domain declares a command of core.
     """
-    declared = installed().commands
-    if taken := CORE.keys() & declared.keys():
-        raise DomainsCollide(f"{', '.join(sorted(taken))} is a command of Playhead itself: rename that of the domain")
-    return CORE | {name: (command.target, command.help) for name, command in declared.items()}
+    for domain in installed().domains:
+        if taken := CORE.keys() & domain.commands.keys():
+            raise DomainsCollide(
+                f"playhead and {domain.module} both declare the command {min(taken)}: rename that of {domain.module}"
+            )
+    return CORE | {name: (command.target, command.help) for name, command in installed().commands.items()}
 
 
 def make_app() -> App:
@@ -81,6 +88,7 @@ def make_app() -> App:
         help_format="markdown",
         default_parameter=Parameter(negative=()),
     )
+    refuse_taken(installed().domains)
     for name, (path, summary) in listed().items():
         app.command(path, name=name, help=summary)
     return app

@@ -1,10 +1,11 @@
 """The settings of core; those of each domain stand in its declaration."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args
 
+from playhead.streams.domains.domain import Domain
 from playhead.streams.domains.settings import (
     Setting,
     choice,
@@ -15,7 +16,8 @@ from playhead.streams.domains.settings import (
     truth,
     whole,
 )
-from playhead.streams.names import DomainVariable
+from playhead.streams.errors import DomainsCollide
+from playhead.streams.names import ENVIRONMENT_PREFIX, DomainVariable
 
 LogFormat = Literal["auto", "console", "json"]
 DEFAULT_DATA_DIR = Path("playhead-data")
@@ -24,6 +26,27 @@ HIGHEST_PORT = 65535
 _Value = TypeVar("_Value")
 CORE: dict[str, Setting[Any]] = {}
 """Every setting of core, by name; an empty default is derived from others."""
+
+
+def toml_key(name: str) -> str:
+    """The key of a setting in `playhead.toml`."""
+    return name.removeprefix(ENVIRONMENT_PREFIX).lower()
+
+
+def refuse_taken(domains: Iterable[Domain]) -> None:
+    """Refuse a domain that declares a setting of core.
+
+    Raises:
+        DomainsCollide: names both.
+    """
+    core = {toml_key(name): name for name in CORE}
+    for domain in domains:
+        for name in domain.settings:
+            if toml_key(name) in core:
+                raise DomainsCollide(
+                    f"playhead declares the setting {core[toml_key(name)]}, and {domain.module} declares {name}:"
+                    f" rename that of {domain.module}"
+                )
 
 
 def _setting(

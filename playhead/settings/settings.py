@@ -7,7 +7,7 @@ from typing import Any, cast
 import msgspec
 
 from playhead.settings import core
-from playhead.settings.core import CORE, DATA_DIR, LogFormat
+from playhead.settings.core import CORE, DATA_DIR, LogFormat, refuse_taken
 from playhead.settings.errors import InvalidValue
 from playhead.settings.sources import Given, Sources
 from playhead.settings.urls import check_exposure, check_urls, make_redis_url
@@ -105,12 +105,10 @@ def declared() -> dict[str, Setting[Any]]:
     """Every setting of core and of the installed domains, by name.
 
     Raises:
-        InvalidSetting: a domain declares a setting of core.
+        DomainsCollide: a domain declares a setting of core.
     """
-    settings = installed().settings
-    if taken := CORE.keys() & settings.keys():
-        raise InvalidSetting(f"{', '.join(sorted(taken))} is a setting of Playhead itself: rename that of the domain")
-    return {**CORE, **settings}
+    refuse_taken(installed().domains)
+    return {**CORE, **installed().settings}
 
 
 def load(data_dir: Path | None = None) -> Settings:

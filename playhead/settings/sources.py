@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
+from playhead.settings.core import toml_key
 from playhead.settings.masking import MASK, mask
 from playhead.streams.domains.discovery import DOTENV, TOML
 from playhead.streams.domains.settings import Setting
@@ -74,11 +75,6 @@ class Sources:
             if name.startswith(ENVIRONMENT_PREFIX) or _is_slip(name, names)
         ]
         return said + [_unknown(key, str(TOML), keys) for key in sorted(self._toml.keys() - keys)]
-
-
-def toml_key(name: str) -> str:
-    """The key of a setting in `playhead.toml`."""
-    return name.removeprefix(ENVIRONMENT_PREFIX).lower()
 
 
 def _read_dotenv() -> dict[str, str]:

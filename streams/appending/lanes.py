@@ -11,6 +11,7 @@ import msgspec
 
 from playhead.streams.appending.core import BATCH_BYTES, BATCH_EVENTS
 from playhead.streams.appending.threads import Threads
+from playhead.streams.domains.catalogue import Catalogue
 from playhead.streams.errors import PlayheadError
 from playhead.streams.events import Event
 from playhead.streams.partitions import Partition
@@ -78,7 +79,7 @@ class Lanes:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, threads: Threads, deliver: Deliver) -> None:
         self.turns = Turns(loop)
-        self.opening: asyncio.Future[object] | None = None
+        self.opening: asyncio.Future[Catalogue] | None = None
         """Done when the producer has read what it needs to append its first event."""
         self._loop = loop
         self._threads = threads

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+import msgspec
+
 from playhead.streams.domains.domain import Clock, Command, Domain, Extension, Projection, Read, Target, Worker
 from playhead.streams.domains.event_types import EventType, Stream, event_type_of
 from playhead.streams.domains.settings import Setting
@@ -32,19 +34,19 @@ class Catalogue:
         self.commands = self._merged("command", _commands)
         self.settings = self._merged("setting", _settings)
         self._merged("consumer", _consumers)
-        for declared in self.types.values():
-            if declared.gaps:
-                raise DomainInvalid(
-                    f"{declared.name} is at version {declared.version}, and no upcaster leads on from version"
-                    f" {declared.gaps[0]}: declare it with @stream.upcaster({declared.name!r},"
-                    f" version={declared.gaps[0]})"
-                )
+        self._check_upcasters()
         self.reads: dict[str, tuple[str, ...]] = {LOG: tuple(self.streams)}
         """The streams that each consumer reads, by its name."""
         self.kinds: dict[str, frozenset[str]] = {}
         """The event types that each projection and worker takes notice of."""
         for name, read in self._readings():
             self.reads[name], self.kinds[name] = self._read_by(name, read)
+        self.reads |= dict.fromkeys(self.clocks, ())
+        self.kinds |= dict.fromkeys(self.clocks, frozenset[str]())
+        for worker in self.workers.values():
+            for end in worker.ends:
+                if not isinstance(end, Stream):
+                    self._declared(end, f"{worker.name} ends with")
 
     @property
     def consumers(self) -> tuple[str, ...]:
@@ -109,28 +111,62 @@ class Catalogue:
                 merged[name] = declared
         return merged
 
+    def _check_upcasters(self) -> None:
+        for declared in self.types.values():
+            if declared.gaps:
+                raise DomainInvalid(
+                    f"{declared.name} is at version {declared.version}, and no upcaster leads on from version"
+                    f" {declared.gaps[0]}: declare it with @stream.upcaster({declared.name!r},"
+                    f" version={declared.gaps[0]})"
+                )
+        for stream in self.streams.values():
+            for name, version in stream.upcasters:
+                if name not in stream.types:
+                    raise DomainInvalid(
+                        f"an upcaster is declared for {name!r}, which is no event type of the stream {stream.name}"
+                    )
+                if not 1 <= version < stream.types[name].version:
+                    raise DomainInvalid(
+                        f"an upcaster leads on from version {version} of {name}, which is at version"
+                        f" {stream.types[name].version}: raise the version of the event type, or remove the upcaster"
+                    )
+
     def _readings(self) -> Iterator[tuple[str, Iterable[Read]]]:
         for projection in self.projections.values():
             yield projection.name, projection.reads
         for worker in self.workers.values():
             yield worker.name, worker.on
-        for clock in self.clocks:
-            yield clock, ()
 
     def _read_by(self, consumer: str, reads: Iterable[Read]) -> tuple[tuple[str, ...], frozenset[str]]:
         types: list[EventType[Any]] = []
         streams: list[str] = []
         for read in reads:
             if isinstance(read, Stream):
+                if self.streams.get(read.name) is not read:
+                    raise DomainInvalid(
+                        f"{consumer} reads the stream {read.name}, which no installed domain declares:"
+                        " pass it to Domain.stream, or install the package that does"
+                    )
                 streams.append(read.name)
                 types += read.types.values()
                 continue
-            name = read if isinstance(read, str) else event_type_of(read).name
-            if name not in self.types:
-                raise DomainInvalid(f"{consumer} reads {name}, which no installed domain declares")
-            types.append(self.types[name])
+            types.append(self._declared(read, f"{consumer} reads"))
+        if not streams and not types:
+            raise DomainInvalid(f"{consumer} reads nothing: name the event types or streams that it is for")
         streams += [declared.stream for declared in types]
         return tuple(dict.fromkeys(streams)), frozenset(declared.name for declared in types)
+
+    def _declared(self, read: type[msgspec.Struct] | str, who: str) -> EventType[Any]:
+        try:
+            name = read if isinstance(read, str) else event_type_of(read).name
+        except InvalidEvent as error:
+            raise DomainInvalid(f"{who} {error.problem}") from error
+        if name not in self.types:
+            raise DomainInvalid(
+                f"{who} {name}, which no installed domain declares: declare it with @stream.event, or install the"
+                " package that does"
+            )
+        return self.types[name]
 
 
 def _ordered(domains: list[Domain]) -> Iterator[Domain]:

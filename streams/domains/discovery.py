@@ -90,7 +90,7 @@ def entry_points(paths: Sequence[str]) -> Iterator[Found]:
     found: list[tuple[tuple[int, str], Found]] = []
     for path in paths:
         for folder in _metadata_folders(path or "."):
-            package = folder.name.partition("-")[0].lower()
+            package = folder.stem.partition("-")[0].lower()
             if package in seen:
                 continue
             seen.add(package)
@@ -136,12 +136,12 @@ def _load(found: Found) -> Domain:
         raise DomainNotLoaded(f"{found.target!r} ({found.origin}) is no domain: write module:attribute")
     try:
         domain = getattr(import_module(module), attribute)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DomainNotLoaded(
             f"the domain {found.target} ({found.origin}) cannot be imported: {type(error).__name__}: {error}"
         ) from error
     if not isinstance(domain, Domain):
-        raise DomainNotLoaded(f"{found.target} ({found.origin}) is a {type(domain).__name__}, and no Domain")
+        raise DomainNotLoaded(f"{found.target} ({found.origin}) is no Domain, but of type {type(domain).__name__}")
     return domain
 
 

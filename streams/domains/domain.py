@@ -24,6 +24,7 @@ Read = type[msgspec.Struct] | str | Stream
 Extension = Literal["check", "demo", "files", "observer", "routes", "pages", "dashboards"]
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
@@ -227,6 +228,7 @@ class Domain:
     def command(self, target: str, *, help: str, name: str | None = None) -> None:
         """Declare a command, or a cyclopts app of several, below the domain's name or another."""
         name = name or self.name
+        _check_name("command", name)
         self._check_new(name, self.commands)
         self.commands[name] = Command(name=name, target=target, help=help)
 
@@ -284,6 +286,10 @@ class Domain:
         self.extensions.setdefault(what, []).append(target)
 
     def _new_setting(self, setting: Setting[reading.Value_co]) -> Setting[reading.Value_co]:
+        if not _VARIABLE.fullmatch(setting.name):
+            raise DomainInvalid(
+                f"a setting is named as an environment variable, such as INVOICES_CURRENCY, not {setting.name!r}"
+            )
         self._check_new(setting.name, self.settings)
         self.settings[setting.name] = setting
         return setting

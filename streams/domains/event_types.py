@@ -1,6 +1,7 @@
 """Event types as a domain declares them: payload, version, subject and stream; and the way up from older versions."""
 
 import json
+import re
 import string
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -16,6 +17,7 @@ Payload = TypeVar("Payload", bound=msgspec.Struct)
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Turns a payload of one version into one of the next."""
 
+_TYPE = re.compile(r"[^\s/]{1,255}")
 _MARK = "__playhead_event_type__"
 
 
@@ -126,7 +128,14 @@ class EventType(Generic[Payload]):
             raise InvalidEvent("data", "is no JSON object")
         found = cast("dict[str, Any]", data)
         for number in range(version, self.version):
-            found = self._upcasters[self.name, number](found)
+            try:
+                found = self._upcasters[self.name, number](found)
+            except Exception as error:
+                raise InvalidEvent(
+                    "data",
+                    f"is no payload of version {number} of {self.name}: its upcaster failed with"
+                    f" {type(error).__name__}: {error}; `dataschema` says which version an event has, 1 if it has none",
+                ) from error
         return found
 
     def _convert(self, data: object) -> Payload:
@@ -162,6 +171,8 @@ class Stream:
                 raise DomainInvalid(
                     f"the payload of {type}, {payload.__name__}, must be frozen: a fact does not change"
                 )
+            if not _TYPE.fullmatch(type):
+                raise DomainInvalid(f"an event type is named without spaces and slashes, as invoice.paid, not {type!r}")
             if type in self.types:
                 raise DomainInvalid(f"{type} is declared twice in the stream {self.name}")
             if version < 1:

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from tests.acceptance.stack import Stack
+from tests.support.environments import ROOT, Environment, build_wheel
 
 
 @pytest.fixture
@@ -10,3 +13,18 @@ def stack(tmp_path, wait_until):
     yield stack
     if stack.process.poll() is None:
         assert stack.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory) -> list[Path]:
+    """Playhead's, and that of `examples/invoices`."""
+    into = tmp_path_factory.mktemp("wheels")
+    return [build_wheel(ROOT, into), build_wheel(ROOT / "examples" / "invoices", into)]
+
+
+@pytest.fixture(scope="session")
+def environment(wheels, tmp_path_factory) -> Environment:
+    """An environment in which both are installed."""
+    environment = Environment(tmp_path_factory.mktemp("environment"))
+    environment.added = [environment.install(wheel) for wheel in wheels]
+    return environment

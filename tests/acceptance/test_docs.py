@@ -1,8 +1,8 @@
 """Every example of a page runs, in the order of the page and in one fresh directory.
 
 A block of Python is a program, or the file that a comment in its first line names; a block of console lines is a shell
-script. A comment `<!-- not run: why -->` on the line
-before a block leaves it out.
+script, and the next block begins in the directory where it ended. A comment `<!-- not run: why -->` on the line before
+a block leaves it out.
 """
 
 import json
@@ -12,8 +12,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from playhead.embedded.directory import load_running
@@ -22,8 +24,10 @@ from playhead.settings.settings import declared
 from playhead.streams.partitions import Partition
 from tests.support.servers import make_server, plain_client
 
+NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 DOCS = Path(__file__).parents[2] / "docs"
-_FILE = re.compile(r"# (\w+\.py)\n")
+_FILE = re.compile(r"# ([\w/]+\.py)\n")
+_UP = re.compile(r"<!-- not run: it runs until Ctrl-C -->\n```console\n.*\n```\n")
 _BLOCK = re.compile(r"^(<!-- not run: [^\n]+ -->\n)?```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -35,26 +39,32 @@ def server(tmp_path_factory):
     server.stop()
 
 
-def examples(page):
-    return [(language, code) for skipped, language, code in _BLOCK.findall((DOCS / page).read_text()) if not skipped]
+def run_examples(page, url, directory, database=NOWHERE):
+    run_blocks(page, (DOCS / page).read_text(), url, directory, database)
 
 
-def run_examples(page, url, directory, database="postgresql://nobody@127.0.0.1:1/none"):
+def run_blocks(page, text, url, directory, database=NOWHERE) -> Path:
+    """Run the blocks in a text; gives the directory where they ended."""
     programs = Path(sys.executable).parent
     environment = os.environ | {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "REDIS_URL": url,
         "DATABASE_URL": database,
     }
-    for language, code in examples(page):
+    for skipped, language, code in _BLOCK.findall(text):
+        if skipped:
+            continue
         if "redis-cli" in code and not shutil.which("redis-cli"):
             continue
         if (file := _FILE.match(code)) is not None:
+            (directory / file[1]).parent.mkdir(exist_ok=True)
             (directory / file[1]).write_text(code)
             continue
         command = [sys.executable, "-W", "error"] if language == "python" else ["bash", "-eo", "pipefail"]
+        program = code.replace("redis://localhost:6379", url)
+        ended = directory / ".ended"
         done = subprocess.run(
-            [*command, "-c", code.replace("redis://localhost:6379", url)],
+            [*command, "-c", f"{program}\npwd > {ended}" if language == "console" else program],
             cwd=directory,
             env=environment,
             capture_output=True,
@@ -63,6 +73,10 @@ def run_examples(page, url, directory, database="postgresql://nobody@127.0.0.1:1
             timeout=120,
         )
         assert done.returncode == 0, f"{page}:\n{code}\n{done.stdout}{done.stderr}"
+        if language == "console":
+            directory = Path(ended.read_text().removesuffix("\n"))
+            ended.unlink()
+    return directory
 
 
 def test_the_examples_of_producers_run_and_record(server, tmp_path):
@@ -105,6 +119,47 @@ def test_the_five_minutes_of_the_readme_end_in_files_of_every_job(tmp_path, wait
 
 def test_the_examples_of_testing_are_tests_that_pass(tmp_path):
     run_examples("testing.md", "redis://127.0.0.1:1", tmp_path)
+
+
+def test_the_ten_minutes_of_a_domain_of_ones_own_end_in_rows_files_and_receipts(tmp_path, wait_until):
+    page = "your-own-domain.md"
+    first, second, third = _UP.split((DOCS / page).read_text())
+    billing = run_blocks(page, first, "redis://127.0.0.1:1", tmp_path)
+    with up_in(billing, wait_until) as servers:
+        acme = run_blocks(page, second, servers.redis_url, billing, servers.database_url)
+        with psycopg.connect(servers.database_url) as connection:
+            answers = connection.execute("SELECT * FROM billing_answers").fetchall()
+    with up_in(acme, wait_until) as servers:
+        run_blocks(page, third, servers.redis_url, acme, servers.database_url)
+        with psycopg.connect(servers.database_url) as connection:
+            revenue = connection.execute("SELECT number, amount FROM revenue ORDER BY number").fetchall()
+    logged = [
+        json.loads(line)["event"]
+        for file in (acme / "playhead-data/eventlog/invoices/0").glob("*.jsonl")
+        for line in file.read_text().splitlines()
+    ]
+
+    assert [("1", "Hello, world!")] == [row[:2] for row in answers]
+    assert [("1", 1200), ("2", 350)] == revenue
+    assert {"1.csv", "2.csv"} == {path.name for path in (acme / "playhead-data/payments").glob("*.csv")}
+    receipts = sorted(event["data"]["receipt"] for event in logged if event["type"] == "receipt.sent")
+    assert ["accounts@acme.example/1", "accounts@acme.example/2"] == receipts
+
+
+@contextmanager
+def up_in(directory, wait_until):
+    clean = {name: value for name, value in os.environ.items() if name not in declared()}
+    messages = directory.with_suffix(".messages")
+    with (
+        messages.open("wb") as stderr,
+        subprocess.Popen([sys.executable, "-m", "playhead", "up"], cwd=directory, env=clean, stderr=stderr) as up,
+    ):
+        try:
+            wait_until(lambda: "every consumer is ready" in messages.read_text() or up.poll() is not None)
+            assert up.poll() is None, messages.read_text()
+            yield running_servers(directory / "playhead-data")
+        finally:
+            up.send_signal(signal.SIGINT)
 
 
 def test_an_example_that_fails_is_noticed(server, tmp_path, monkeypatch):

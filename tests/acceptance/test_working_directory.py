@@ -1,5 +1,6 @@
 """Commands in a directory that holds modules of the user's own, under the names of ours and of what we import."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,8 +8,10 @@ import sys
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
+from playhead.embedded.servers import running_servers
 from playhead.settings.settings import declared
 from playhead.streams.domains.discovery import installed
 
@@ -48,3 +51,66 @@ def test_up_and_its_consumers_import_no_module_of_the_current_directory(director
     assert 0 == code, messages.read_text()
     assert "was imported" not in messages.read_text()
     assert len(children) > len(installed().consumers)
+
+
+@pytest.fixture
+def own_domain(directory) -> None:
+    """A domain of the user's own beside those modules, named in `playhead.toml`."""
+    subprocess.run([*PLAYHEAD, "init", "billing", "--directory", "."], cwd=directory, env=CLEAN, check=True)
+
+
+def test_every_command_and_up_know_a_domain_of_the_current_directory(directory, own_domain, wait_until):
+    def playhead(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([*SCRIPT, *arguments], cwd=directory, env=CLEAN, capture_output=True, check=False)
+
+    def rows() -> list[tuple[str, str]]:
+        with psycopg.connect(running_servers(directory / "playhead-data").database_url) as connection:
+            return connection.execute("SELECT id, answer FROM billing_answers").fetchall()
+
+    messages = directory.with_suffix(".messages")
+    with messages.open("wb") as stderr:
+        up = subprocess.Popen([*PLAYHEAD, "up"], cwd=directory, env=CLEAN, stderr=stderr, stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: "every consumer is ready" in messages.read_text() or up.poll() is not None)
+        data = '{"id": "1", "text": "world"}'
+        appended = playhead("append", "billing.requested", "--subject", "billing/1", "--data", data)
+        wait_until(lambda: rows() == [("1", "Hello, world!")])
+        wait_until(lambda: playhead("status").returncode == 0)
+        done = {
+            command: playhead(*command.split())
+            for command in (
+                *("consumers", "status", "parked list", "parked list billing-answer", "verify", "doctor", "db upgrade"),
+                *("config show", "config check", "env", "log stat", "log verify", "replay --to billing-answers"),
+            )
+        }
+        consumers = json.loads(playhead("consumers", "--json").stdout)["consumers"]
+    finally:
+        up.send_signal(signal.SIGINT)
+        code = up.wait(60)
+
+    assert (0, 0) == (code, appended.returncode), messages.read_text()
+    assert "was imported" not in messages.read_text()
+    assert {} == {command: one.stderr for command, one in done.items() if one.returncode != 0}
+    assert b"billing_greeting" in (directory / "playhead.toml").read_bytes()
+    assert b"BILLING_GREETING" in done["config show"].stdout
+    assert {"billing-answers", "billing-answer"} == {one["name"] for one in consumers if one["package"] == "billing"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "from playhead import Domain\nbilling = Domain('jobs')\n",
+            "playhead.jobs.domain and billing.domain both declare",
+        ),
+        ("import no_such_module\n", "billing.domain:billing (domains in playhead.toml) cannot be imported"),
+    ],
+)
+@pytest.mark.parametrize("command", ["--help", "consumers", "append job.failed", "up", "run jobs", "config check"])
+def test_a_domain_that_cannot_be_had_is_one_clear_error_of_every_command(directory, own_domain, text, said, command):
+    (directory / "billing" / "domain.py").write_text(text)
+    done = subprocess.run([*PLAYHEAD, *command.split()], cwd=directory, env=CLEAN, capture_output=True, check=False)
+
+    assert (2, b"") == (done.returncode, done.stdout)
+    assert 1 == len(done.stderr.splitlines())
+    assert said in done.stderr.decode()

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from playhead.streams.events import Event
-from tests.faults.effects import KINDS, archived, effects_in, rows_in, subject_of
+from tests.faults.effects import archived, effects_in, kind_of, paid_in, rows_in, subject_of
 from tests.faults.reports import Harm
 from tests.support.ledger import ledger_lines
 from tests.support.pipeline import Pipeline
@@ -16,7 +16,7 @@ Effect = tuple[str, str]
 
 def audit(pipeline: Pipeline, sink: str, events: Sequence[Event], *, naive: bool = False) -> Harm:
     """Compare a sink, or the naive one in its place, with the events in the order they were appended."""
-    kind = KINDS[sink]
+    kind = kind_of(sink)
     expected = [(subject_of(event), event.id) for event in events]
     if kind.table:
         effects = effects_in(pipeline.database)
@@ -32,8 +32,8 @@ def audit(pipeline: Pipeline, sink: str, events: Sequence[Event], *, naive: bool
         )
     if sink == "json-files":
         return _audit_files(pipeline, events)
-    if sink == "ledger":
-        effects = [(subject.removeprefix("job/"), id_) for subject, id_ in ledger_lines(pipeline.directory / "ledger")]
+    if sink in {"ledger", "daily-payments"}:
+        effects = _lines(pipeline, sink)
         return compare(effects, expected) + _missing(effects, expected, every=True)
     if sink == "archives":
         effects = [("", event_id) for event_id in archived(pipeline.directory / "archives")]
@@ -45,6 +45,12 @@ def audit(pipeline: Pipeline, sink: str, events: Sequence[Event], *, naive: bool
             return compare(effects, expected) + _missing(effects, expected, every=True)
     whole = [("", event_id) for _, event_id in expected]
     return compare(effects, whole) + _missing(effects, whole, every=True)
+
+
+def _lines(pipeline: Pipeline, sink: str) -> list[Effect]:
+    if sink == "daily-payments":
+        return paid_in(pipeline.directory / sink)
+    return [(subject.removeprefix("job/"), event_id) for subject, event_id in ledger_lines(pipeline.directory / sink)]
 
 
 def _missing(standing: Sequence[Effect], expected: Sequence[Effect], *, every: bool) -> Harm:

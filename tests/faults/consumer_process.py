@@ -7,6 +7,7 @@ from pathlib import Path
 from playhead.consumers.processes.projection import ProcessSettings, run_consumer
 from playhead.consumers.processes.worker import WorkerProcessSettings, run_worker
 from playhead.consumers.reading.reader import ReaderSettings
+from playhead.consumers.work.functions import FunctionHandler
 from playhead.consumers.work.worker import Task, WorkerSettings
 from playhead.eventlog.writer import EventLog
 from playhead.projections.content.projection import Archives
@@ -15,10 +16,14 @@ from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.projections.jobs.table.projection import Jobs
 from playhead.projections.organizations.projection import Organizations
 from playhead.projections.recordings.projection import Recordings
+from playhead.streams.domains.discovery import installed
+from playhead.streams.domains.domain import resolve
+from playhead.streams.domains.place import Place
 from playhead.streams.events import Event
 from playhead.streams.sinks import Batch, Outcome, Sink
+from playhead.wiring import sink_of
 from tests.faults import naive, sessions
-from tests.faults.effects import KINDS
+from tests.faults.effects import STRANGERS, kind_of
 from tests.faults.fork_server import Spec
 from tests.support.ledger import Ledger, ledger_place
 from tests.support.places import place_of
@@ -26,9 +31,21 @@ from tests.support.places import place_of
 WORKER = "enrich"
 
 
+def prepare() -> None:
+    """Import once, for all that are forked, what the declarations of strangers name."""
+    for name in STRANGERS.keys() & {*installed().projections, *installed().workers}:
+        resolve((installed().projections | installed().workers)[name].target)
+
+
 async def serve(spec: Spec) -> int:
     if spec.sink in sessions.ROLES:
         return await sessions.serve(spec)
+    if spec.sink in installed().workers:
+        if spec.control == "acknowledge first":
+            naive.acknowledge_before_work()
+        work = WorkerSettings(hold=spec.lease, first_delay=0.01, max_attempts=1000)
+        handler = FunctionHandler(installed().workers[spec.sink], strangers_place(spec))
+        return await run_worker(handler, WorkerProcessSettings(redis_url=spec.redis, work=work))
     if spec.sink == WORKER:
         work = WorkerSettings(hold=spec.lease, first_delay=0.01, max_attempts=1000)
         return await run_worker(Enrich(), WorkerProcessSettings(redis_url=spec.redis, work=work))
@@ -47,7 +64,7 @@ def make_sink(spec: Spec) -> Sink:
     match spec.control:
         case "no transaction":
             sink = naive.NaiveInserts(spec.sink, spec.database)
-        case "no checkpoint" | "no lease" | "no event ids" if KINDS[spec.sink].table:
+        case "no checkpoint" | "no lease" | "no event ids" if kind_of(spec.sink).table:
             sink = naive.NaiveRows(spec.sink, spec.database)
         case "no checkpoint" | "no lease" | "no event ids":
             sink = naive.NaiveLines(spec.sink, directory / "effects")
@@ -60,6 +77,7 @@ def make_sink(spec: Spec) -> Sink:
                 "archives": lambda: Archives(directory / "archives", directory / "blobs"),
                 "organizations": lambda: Organizations(place_of("organizations", spec.database)),
                 "recordings": lambda: Recordings(place_of("recordings", spec.database)),
+                **dict.fromkeys(STRANGERS, lambda: make_strangers_sink(spec)),
             }[spec.sink]()
     if spec.control == "no fsync":
         naive.without_sync()
@@ -71,6 +89,14 @@ def make_sink(spec: Spec) -> Sink:
         naive.AcknowledgeFirst.install()
         return naive.AcknowledgeFirst(sink)
     return sink
+
+
+def strangers_place(spec: Spec) -> Place:
+    return place_of(spec.sink, spec.database, location=Path(spec.directory) / spec.sink, settings=spec.settings)
+
+
+def make_strangers_sink(spec: Spec) -> Sink:
+    return sink_of(resolve(installed().projections[spec.sink].target)(strangers_place(spec)))
 
 
 def make_log(spec: Spec) -> Sink:

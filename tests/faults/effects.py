@@ -45,6 +45,15 @@ def capture(number: int, subject: str) -> Event:
     return _event(CAPTURED, f"content/{subject}", number, payload)
 
 
+def payment(number: int, subject: str) -> Event:
+    """Of an invoice that has the subject as its number; half of them are of an older version."""
+    data: dict[str, object] = {"number": subject, "paid_on": f"2026-01-{number % 3 + 1:02}"}
+    version = number % 2 + 1
+    data |= {"euros": number} if version == 1 else {"amount": number * 100, "currency": "EUR"}
+    event = _event("invoice.paid", f"invoice/{subject}", number, data)
+    return msgspec.structs.replace(event, dataschema=f"invoice.paid/{version}")
+
+
 class Kind(msgspec.Struct, frozen=True):
     """A sink's stream, a maker of events from a number and a subject, and the table whose writes are its effects."""
 
@@ -71,6 +80,18 @@ KINDS = {
     "recordings": Kind("recordings", chunk, "temp_recordings", ("meeting_id", "id"), every=True),
 }
 
+STRANGERS = {
+    "revenue": Kind("invoices", payment, "invoices_paid", ("number", "event_id")),
+    "daily-payments": Kind("invoices", payment),
+    "receipt": Kind("invoices", payment),
+}
+"""Those of `examples/invoices`, which are there where that domain is."""
+
+
+def kind_of(sink: str) -> Kind:
+    return (KINDS | STRANGERS)[sink]
+
+
 _NOTING = """
 CREATE FUNCTION note_{table}() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN INSERT INTO effects (kind, subject, event_id) VALUES ('{table}', NEW.{subject}, NEW.{event_id}); RETURN NULL;
@@ -83,8 +104,9 @@ def note_effects(database: str) -> None:
     """Have the database note every write to the tables of the projections; a naive sink's are of no kind."""
     with psycopg.connect(database) as connection:
         connection.execute("CREATE TABLE effects (number bigserial, kind text, subject text, event_id text)")
-        for kind in KINDS.values():
-            if kind.table:
+        there = {name for (name,) in connection.execute("SELECT tablename FROM pg_tables")}
+        for kind in (*KINDS.values(), *STRANGERS.values()):
+            if kind.table in there:
                 subject, event_id = kind.effect
                 connection.execute(_NOTING.format(table=kind.table, subject=subject, event_id=event_id))
 
@@ -116,6 +138,12 @@ def archived(directory: Path) -> list[str]:
         assert archive.content == f"content {archive.metadata['event_id'][1:]} ".encode() * 40
         found.append(archive.metadata["event_id"])
     return sorted(found, key=lambda event_id: int(event_id[1:]))
+
+
+def paid_in(directory: Path) -> list[tuple[str, str]]:
+    """Invoice and event of each line, in the order of the events."""
+    lines = [line for path in directory.glob("*.csv") for line in path.read_text().splitlines()[1:]]
+    return [(number, event_id) for _, number, _, _, event_id in sorted(line.split(",") for line in lines)]
 
 
 def subject_of(event: Event) -> str:

@@ -54,6 +54,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     recovering: bool = False
     """Whether projections can read the event log, and the log is compared with the stream, as `playhead run` does."""
     meeting: str = ""
+    settings: dict[str, str] = {}
+    """Of a domain that is no part of Playhead."""
 
 
 class ForkServer:
@@ -95,8 +97,9 @@ class ForkServer:
 
 
 def main() -> None:
-    from tests.faults import consumer_process  # noqa: F401  # imported once, for all that are forked
+    from tests.faults import consumer_process
 
+    consumer_process.prepare()
     for name in LATE:
         importlib.import_module(name)
     die_with(int(sys.argv[1]))

@@ -7,7 +7,7 @@ import time
 from playhead.streams.names import presence_key
 from playhead.streams.partitions import Partition
 from tests.faults.audits import audit
-from tests.faults.effects import KINDS, note_effects
+from tests.faults.effects import kind_of, note_effects
 from tests.faults.fork_server import Spec
 from tests.support.pipeline import Pipeline
 from tests.support.servers import plain_client
@@ -63,7 +63,7 @@ class Harness:
     def expire(self, sink: str) -> None:
         """Let the lease of a dead process run out at once, which tests else wait for again and again."""
         for number in range(self.pipeline.partitions):
-            self.pipeline.redis.delete(presence_key(Partition(KINDS[sink].stream, number).key, sink))
+            self.pipeline.redis.delete(presence_key(Partition(kind_of(sink).stream, number).key, sink))
 
     def forget(self, pid: int) -> None:
         """Take note that a process has ended."""
@@ -94,11 +94,11 @@ class Harness:
 
     def is_held(self, sink: str) -> bool:
         """Whether a process holds the lease of the first partition."""
-        return bool(self.pipeline.redis.exists(presence_key(Partition(KINDS[sink].stream, 0).key, sink)))
+        return bool(self.pipeline.redis.exists(presence_key(Partition(kind_of(sink).stream, 0).key, sink)))
 
     def caught_up(self, sink: str) -> None:
         """Wait until the sink has all of its stream."""
-        self.pipeline.caught_up(sink, stream=KINDS[sink].stream)
+        self.pipeline.caught_up(sink, stream=kind_of(sink).stream)
 
     def audit(self, sink, events, *, naive=False):
         return audit(self.pipeline, sink, events, naive=naive)

@@ -24,7 +24,7 @@ from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Failure, Outcome, Sink
 from playhead.streams.storage import disk
-from tests.faults.effects import KINDS, subject_of
+from tests.faults.effects import kind_of, subject_of
 
 
 class NaiveLines:
@@ -34,7 +34,7 @@ class NaiveLines:
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
-        self.streams: tuple[str, ...] = (KINDS[name].stream,)
+        self.streams: tuple[str, ...] = (kind_of(name).stream,)
         self._path = path
 
     def open(self, partition: Partition, epoch: int) -> Position | None:
@@ -58,7 +58,7 @@ class NaiveRows(NaiveLines):
 
     def __init__(self, name: str, database: str) -> None:
         self.name = name
-        self.streams = (KINDS[name].stream,)
+        self.streams = (kind_of(name).stream,)
         self._connection = psycopg.connect(database, autocommit=True)
 
     def apply(self, batch: Batch) -> Outcome:
@@ -74,7 +74,7 @@ class NaiveInserts(NaiveLines):
 
     def __init__(self, name: str, database: str) -> None:
         self.name = name
-        self.streams = (KINDS[name].stream,)
+        self.streams = (kind_of(name).stream,)
         self._url = database
         self._connection: psycopg.Connection | None = None
 

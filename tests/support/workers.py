@@ -64,10 +64,10 @@ async def working(url, handler, settings=QUICK, observer=None, owner="one", part
                 await running
 
 
-def outcomes(redis, type="note.enriched"):
+def outcomes(redis, type="note.enriched", partition=NOTES):
     return [
         decode(RawEntry(entry_id, [part for pair in fields.items() for part in pair])).event
-        for entry_id, fields in redis.xrange(NOTES.key)
+        for entry_id, fields in redis.xrange(partition.key)
         if fields.get(b"ce_type") == type.encode()
     ]
 

@@ -1,0 +1,1 @@
+"""Invoices as a domain of Playhead."""

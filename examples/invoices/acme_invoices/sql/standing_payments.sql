@@ -1,0 +1,1 @@
+SELECT number, event_order FROM invoices_paid WHERE number = ANY(%s)

@@ -1,0 +1,1 @@
+"""The domain sample-domain of Playhead."""

@@ -1,0 +1,343 @@
+"""What a domain declares, what domains declare together, and how they are found: every mistake is one clear error."""
+
+import sys
+
+import msgspec
+import pytest
+
+from playhead import Domain, InvalidEvent, Stream
+from playhead.commands.app import listed
+from playhead.projections.migrations import migrations
+from playhead.settings.settings import declared
+from playhead.streams.domains import discovery
+from playhead.streams.domains.catalogue import Catalogue
+from playhead.streams.domains.discovery import Found, entry_points, load, named
+from playhead.streams.domains.event_types import event_type_of
+from playhead.streams.errors import DomainInvalid, DomainNotLoaded, DomainsCollide, InvalidSetting
+from playhead.streams.events import new_event
+
+
+class Paid(msgspec.Struct, frozen=True):
+    number: str
+    amount: int
+
+
+def a_domain(name="invoices", module="acme_invoices.domain", **options):
+    """A domain as the module of that name would declare it."""
+    space = {"__name__": module, "__file__": __file__, "Domain": Domain, "name": name, "options": options}
+    exec("domain = Domain(name, **options)", space)
+    return space["domain"]
+
+
+def paid(stream, type="invoice.paid", **options):
+    """Declare a Struct of its own as an event type."""
+    return stream.event(type, subject="invoice/{number}", **options)(type_of(Paid))
+
+
+def type_of(payload):
+    return msgspec.defstruct(payload.__name__, [("number", str), ("amount", int)], frozen=True)
+
+
+def refused(*domains):
+    with pytest.raises((DomainInvalid, DomainsCollide)) as caught:
+        Catalogue(domains)
+    return str(caught.value)
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", ["", "Invoices", "in voices", "1st", "a/b", "a:b", "é", "x" * 64, "in_voices"])
+    def test_a_name_that_is_none_is_refused(self, name):
+        for declare in (
+            a_domain,
+            lambda name: a_domain().stream(name),
+            lambda name: a_domain().projection(name, "a:b", reads=["job.completed"]),
+            lambda name: a_domain().worker(name, "a:b", on="job.completed", ends=[]),
+            lambda name: a_domain().clock(name, "a:b", every=1),
+            lambda name: a_domain().command("a:b", help="", name=name or "-"),
+        ):
+            with pytest.raises(DomainInvalid, match="lower-case letters"):
+                declare(name)
+
+    @pytest.mark.parametrize("name", ["", "invoice paid", "invoice/paid", "invoice.paid\n"])
+    def test_an_event_type_that_is_no_name_is_refused(self, name):
+        with pytest.raises(DomainInvalid, match="an event type is named"):
+            paid(Stream("invoices"), name)
+
+    @pytest.mark.parametrize("name", ["", "receipts_url", "RECEIPTS URL", "1RECEIPTS"])
+    def test_a_setting_that_is_no_environment_variable_is_refused(self, name):
+        with pytest.raises(DomainInvalid, match="INVOICES_CURRENCY"):
+            a_domain().setting(name, "", "Where receipts go.")
+
+    def test_a_setting_without_a_reader_for_its_type_asks_for_one(self):
+        with pytest.raises(DomainInvalid, match="read="):
+            a_domain().setting("RECEIPTS", [], "Receipts.")
+
+
+class TestEventTypes:
+    def test_a_payload_that_can_change_is_refused(self):
+        with pytest.raises(DomainInvalid, match=r"invoice\.paid, Open, must be frozen"):
+            Stream("invoices").event("invoice.paid", subject="x")(msgspec.defstruct("Open", [("number", str)]))
+
+    def test_a_subject_names_fields_of_the_payload(self):
+        with pytest.raises(DomainInvalid, match="'id', for which Paid has no field"):
+            Stream("invoices").event("invoice.paid", subject="invoice/{id}")(type_of(Paid))
+
+    def test_a_version_counts_from_one(self):
+        with pytest.raises(DomainInvalid, match="from 1 up"):
+            paid(Stream("invoices"), version=0)
+
+    def test_a_type_is_declared_once_in_a_stream(self):
+        stream = Stream("invoices")
+        paid(stream)
+        with pytest.raises(DomainInvalid, match=r"invoice\.paid is declared twice in the stream invoices"):
+            paid(stream)
+
+    def test_a_struct_that_is_no_event_says_how_it_becomes_one(self):
+        with pytest.raises(InvalidEvent, match=r"Paid is not declared.*@stream\.event"):
+            event_type_of(Paid)
+
+
+class TestUpcasters:
+    def test_each_version_leads_to_the_next(self):
+        stream = Stream("invoices")
+        stream.upcaster("invoice.paid", version=1)(lambda data: {"number": data["id"], "cents": data["cents"]})
+        stream.upcaster("invoice.paid", version=2)(lambda data: {"number": data["number"], "amount": data["cents"]})
+        declared = event_type_of(paid(stream, version=3))
+        first = new_event("invoice.paid", subject="x", data={"id": "7", "cents": 5}, dataschema="invoice.paid/1")
+        second = msgspec.structs.replace(first, data=b'{"number":"7","cents":5}', dataschema="invoice.paid/2")
+
+        assert [("7", 5)] * 2 == [msgspec.structs.astuple(declared.decode(one)) for one in (first, second)]
+        assert "invoice.paid/3" == declared.upcast(first).dataschema
+
+    def test_a_gap_says_which_upcaster_is_missing(self):
+        domain = a_domain()
+        stream = domain.stream("invoices")
+        paid(stream, version=3)
+        stream.upcaster("invoice.paid", version=1)(dict)
+
+        assert "no upcaster leads on from version 2: declare it with @stream.upcaster" in refused(domain)
+
+    def test_two_from_one_version_are_refused(self):
+        stream = Stream("invoices")
+        stream.upcaster("invoice.paid", version=1)(dict)
+        with pytest.raises(DomainInvalid, match="two upcasters lead on from version 1"):
+            stream.upcaster("invoice.paid", version=1)(dict)
+
+    @pytest.mark.parametrize(
+        ("type", "version", "said"),
+        [("invoice.payed", 1, "no event type of the stream"), ("invoice.paid", 1, "is at version 1")],
+    )
+    def test_one_that_leads_nowhere_is_refused(self, type, version, said):
+        domain = a_domain()
+        stream = domain.stream("invoices")
+        paid(stream)
+        stream.upcaster(type, version=version)(dict)
+
+        assert said in refused(domain)
+
+    def test_one_that_fails_says_of_which_version_the_payload_was_taken_to_be(self):
+        stream = Stream("invoices")
+        stream.upcaster("invoice.paid", version=1)(lambda data: {**data, "amount": data["euros"] * 100})
+        declared = event_type_of(paid(stream, version=2))
+        event = new_event("invoice.paid", subject="x", data={"number": "7", "amount": 5})
+        with pytest.raises(
+            InvalidEvent, match=r"no payload of version 1 of invoice\.paid: .*KeyError: 'euros'; `dataschema`"
+        ):
+            declared.decode(event)
+
+    def test_a_payload_of_a_newer_version_asks_for_an_upgrade(self):
+        declared = event_type_of(paid(Stream("invoices")))
+        event = new_event("invoice.paid", subject="x", data={}, dataschema="invoice.paid/2")
+        with pytest.raises(InvalidEvent, match="newer than 1, the one known here: upgrade"):
+            declared.decode(event)
+
+
+class TestTwoDomains:
+    @pytest.mark.parametrize(
+        ("what", "declare"),
+        [
+            ("stream invoices", lambda domain: domain.stream("invoices")),
+            ("event type invoice.paid", lambda domain: paid(domain.stream(f"of-{domain.name}"))),
+            ("projection revenue", lambda domain: domain.projection("revenue", "a:b", reads=["job.failed"])),
+            ("worker receipt", lambda domain: domain.worker("receipt", "a:b", on="job.failed", ends=[])),
+            ("clock remind", lambda domain: domain.clock("remind", "a:b", every=1)),
+            ("command bills", lambda domain: domain.command("a:b", help="", name="bills")),
+            ("setting RECEIPTS_URL", lambda domain: domain.setting("RECEIPTS_URL", "", "")),
+        ],
+    )
+    def test_that_declare_the_same_name_are_both_named(self, what, declare):
+        one, other = a_domain("one", "acme.one"), a_domain("other", "bolt.other")
+        declare(one)
+        declare(other)
+
+        assert f"acme.one and bolt.other both declare the {what}: rename it in one of them" == refused(one, other)
+
+    def test_of_one_name_are_both_named(self):
+        said = refused(a_domain(module="acme.domain"), a_domain(module="bolt.domain"))
+
+        assert "acme.domain and bolt.domain both declare the domain invoices" in said
+
+    def test_with_a_projection_and_a_worker_of_one_name_are_both_named(self):
+        one, other = a_domain("one", "acme.one"), a_domain("other", "bolt.other")
+        one.projection("receipt", "a:b", reads=["job.completed"])
+        other.worker("receipt", "a:b", on="job.completed", ends=[])
+
+        assert "acme.one and bolt.other both declare the consumer receipt" in refused(one, other)
+
+    def test_that_require_each_other_are_shown_in_their_circle(self):
+        circle = [a_domain("one", requires=["two"]), a_domain("two", requires=["three"])]
+
+        assert "one -> two -> three -> one" in refused(*circle, a_domain("three", requires=["one"]))
+
+    def test_stand_behind_those_that_they_require(self):
+        catalogue = Catalogue([a_domain("one", requires=["two"]), a_domain("two")])
+
+        assert ["two", "one"] == [domain.name for domain in catalogue.domains]
+
+    def test_of_which_one_is_missing_say_so(self):
+        assert "the domain invoices (acme.domain) requires billing, which is not installed" == refused(
+            a_domain(module="acme.domain", requires=["billing"])
+        )
+
+
+class TestWhatIsRead:
+    @pytest.mark.parametrize(
+        ("reads", "said"),
+        [
+            (["invoice.paid"], "revenue reads invoice.paid, which no installed domain declares"),
+            ([Stream("invoices")], "revenue reads the stream invoices, which no installed domain declares"),
+            ([Paid], "revenue reads Paid is not declared as an event"),
+            ([], "revenue reads nothing"),
+        ],
+    )
+    def test_a_projection_or_worker_reads_what_is_declared(self, reads, said):
+        projection, worker = a_domain(), a_domain()
+        projection.projection("revenue", "a:b", reads=reads)
+        worker.worker("revenue", "a:b", on=reads, ends=[])
+
+        assert said in refused(projection)
+        assert said in refused(worker)
+
+    def test_a_worker_ends_with_what_is_declared(self):
+        domain = a_domain()
+        type = paid(domain.stream("invoices"))
+        domain.worker("receipt", "a:b", on=type, ends=["receipt.sent"])
+
+        assert "receipt ends with receipt.sent, which no installed domain declares" in refused(domain)
+
+    def test_the_name_of_the_log_is_taken(self):
+        domain = a_domain(module="acme.domain")
+        domain.clock("log", "a:b", every=1)
+
+        assert "playhead and acme.domain both declare the consumer log" in refused(domain)
+
+
+class TestNamesOfPlayhead:
+    @pytest.fixture
+    def install(self, monkeypatch):
+        """Make a domain the only one that is installed."""
+
+        def install(domain):
+            for module in ("playhead.commands.app", "playhead.settings.settings", "playhead.projections.migrations"):
+                monkeypatch.setattr(sys.modules[module], "installed", lambda: Catalogue([domain]))
+
+        return install
+
+    def test_a_command_of_playhead_is_refused(self, install):
+        domain = a_domain(module="acme.domain")
+        domain.command("a:b", help="", name="status")
+        install(domain)
+
+        with pytest.raises(DomainsCollide, match=r"playhead and acme\.domain both declare the command status"):
+            listed()
+
+    @pytest.mark.parametrize("name", ["DATABASE_URL", "PLAYHEAD_BATCH", "BATCH"])
+    def test_a_setting_of_playhead_or_its_key_in_the_file_is_refused(self, install, name):
+        domain = a_domain(module="acme.domain")
+        domain.setting(name, "", "Another one.")
+        install(domain)
+
+        with pytest.raises(DomainsCollide, match=rf"playhead declares .*{name}.*acme\.domain declares {name}"):
+            declared()
+
+    def test_a_directory_without_migrations_is_refused(self, tmp_path):
+        with pytest.raises(DomainInvalid, match=r"invoices \(acme_invoices\.domain\) has no numbered SQL file"):
+            migrations([a_domain(migrations=str(tmp_path))])
+
+
+class TestFinding:
+    @pytest.fixture
+    def package(self, tmp_path, monkeypatch):
+        """A module on the path, with this text."""
+        monkeypatch.syspath_prepend(str(tmp_path))
+
+        def write(text):
+            (tmp_path / "acme_module.py").write_text(text)
+            sys.modules.pop("acme_module", None)
+
+        yield write
+        sys.modules.pop("acme_module", None)
+
+    def test_a_domain_named_twice_is_one(self, package):
+        package("from playhead import Domain\ninvoices = Domain('invoices')\n")
+        found = load([Found("acme_module:invoices", "a test"), Found("acme_module:invoices", "another")])
+
+        assert ["invoices"] == [domain.name for domain in found]
+
+    @pytest.mark.parametrize(
+        ("target", "text", "said"),
+        [
+            ("no_such_module:invoices", "", "ModuleNotFoundError: No module named 'no_such_module'"),
+            ("acme_module:invoices", "", "AttributeError: module 'acme_module' has no attribute 'invoices'"),
+            ("acme_module:invoices", "import no_such_module", "No module named 'no_such_module'"),
+            ("acme_module:invoices", "invoices = (", "SyntaxError"),
+            ("acme_module:invoices", "raise SystemExit('stop')", "SystemExit: stop"),
+            ("acme_module:invoices", "invoices = 7", "is no Domain, but of type int"),
+            ("acme_module:invoices", "from playhead import Domain\ninvoices = Domain('In voices')", "lower-case"),
+            ("acme_module", "", "write module:attribute"),
+        ],
+    )
+    def test_a_domain_that_cannot_be_had_is_named_with_what_names_it(self, package, target, text, said):
+        package(text)
+        with pytest.raises(DomainNotLoaded) as caught:
+            load([Found(target, "domains in playhead.toml")])
+
+        assert target in str(caught.value)
+        assert "(domains in playhead.toml)" in str(caught.value)
+        assert said in str(caught.value)
+
+    def test_entry_points_are_read_from_the_metadata_of_installed_packages(self, tmp_path):
+        for name, text in {
+            "acme_invoices-1.0.dist-info": "[console_scripts]\na = b:c\n\n[playhead.domains]\nit = acme.domain:it\n",
+            "bolt.egg-info": "[playhead.domains]\n# none yet\nbolt = bolt:domain [extra]\n",
+            "other-1.0.dist-info": "[console_scripts]\nother = other:main\n",
+        }.items():
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "entry_points.txt").write_text(text)
+
+        assert [
+            Found("bolt:domain", "the installed package bolt"),
+            Found("acme.domain:it", "the installed package acme_invoices"),
+        ] == list(entry_points([str(tmp_path), str(tmp_path / "nowhere")]))
+
+    def test_the_environment_counts_before_the_file(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "playhead.toml").write_text('domains = ["file:domain"]')
+        from_file = named()
+        monkeypatch.setenv("PLAYHEAD_DOMAINS", "one:domain, two:domain,")
+
+        assert [Found("file:domain", "domains in playhead.toml")] == from_file
+        assert ["one:domain", "two:domain"] == [found.target for found in named()]
+
+    @pytest.mark.parametrize("value", ['"a:b"', "[1]", "{}"])
+    def test_domains_of_another_form_are_refused(self, tmp_path, monkeypatch, value):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "playhead.toml").write_text(f"domains = {value}")
+
+        with pytest.raises(InvalidSetting, match="must be a list"):
+            named()
+
+    def test_the_domains_of_playhead_stand_first(self):
+        assert ["jobs", "organizations", "recordings", "content", "notes", "documents"] == [
+            domain.name for domain in discovery.installed().domains if domain.package == "playhead"
+        ]
