@@ -11,6 +11,7 @@ from playhead.commands.spool import IN_SPOOL, open_producer
 from playhead.settings.settings import load
 from playhead.streams import telemetry
 from playhead.streams.appending.producer import Producer
+from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event, check, new_event
 from playhead.streams.names import TRACER
@@ -41,6 +42,7 @@ def append(
     *,
     subject: str | None = None,
     data: str | None = None,
+    stream: str | None = None,
     id: str | None = None,
     time: str | None = None,
     data_dir: DataDir = None,
@@ -56,8 +58,9 @@ def append(
         type: What happened, in the past tense.
         subject: What it is about: events of one subject keep their order.
         data: The payload as JSON, @FILE to read it from a file, @- from stdin.
-        id: The same id again adds nothing; made up where it is not given.
-        time: When it happened, RFC 3339; now where it is not given.
+        stream: Where an event goes whose type no domain declares.
+        id: The same id again adds nothing; generated if omitted.
+        time: When it happened, RFC 3339; now if omitted.
 
     Example:
         playhead append job.failed --subject job/7 --data @outcome.json
@@ -66,12 +69,19 @@ def append(
     settings = load(data_dir)
     diagnostics.configure(settings.log_format)
     telemetry.set_up(f"{TRACER}-append")
-    one = None if type is None else _one(type, subject, data, id, time)
+    one = None if type is None else _to(stream, _one(type, subject, data, id, time))
     with open_producer(settings) as producer:
         if one is not None:
             _print([one], producer, json=json)
         else:
-            _append_lines(producer, json=json)
+            _append_lines(producer, stream, json=json)
+
+
+def _to(stream: str | None, event: Event) -> Event:
+    """Name the stream of an event whose type no domain declares."""
+    if stream is None or event.type in installed().types:
+        return event
+    return msgspec.structs.replace(event, stream=stream)
 
 
 def _one(type: str, subject: str | None, data: str | None, id: str | None, time: str | None) -> Event:
@@ -88,7 +98,7 @@ def _content(data: str | None) -> bytes:
     return Path(data[1:]).read_bytes() if data.startswith("@") else data.encode(errors="surrogateescape")
 
 
-def _append_lines(producer: Producer, *, json: bool) -> None:
+def _append_lines(producer: Producer, stream: str | None, *, json: bool) -> None:
     """Send what stdin has now in one round trip, so that a file is fast and a slow producer waits for nothing."""
     if sys.stdin.isatty():
         say("reading JSON lines; Ctrl-D ends")
@@ -98,7 +108,7 @@ def _append_lines(producer: Producer, *, json: bool) -> None:
             events: list[Event] = []
             try:
                 for number, line in lines:
-                    events.append(_event(line, number))
+                    events.append(_to(stream, _event(line, number)))
             finally:
                 _print(events, producer, json=json)
                 count += len(events)

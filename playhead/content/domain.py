@@ -25,6 +25,7 @@ content.projection(
     place=ARCHIVE_DIR,
     verification="playhead.content.projections:archives_verification",
 )
+content.extend("capture", "playhead.streams.content.events:capture_event")
 content.command(
     "playhead.content.capture:capture",
     name="capture",

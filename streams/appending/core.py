@@ -14,8 +14,8 @@ from redis import asyncio as redis_asyncio
 from playhead.streams.appending.appender import DEFAULT_WINDOW, Appender, AppendSettings, replicas_of
 from playhead.streams.appending.flusher import Flusher
 from playhead.streams.appending.spool import Spool
-from playhead.streams.content.events import capture_event
 from playhead.streams.domains.discovery import installed
+from playhead.streams.domains.domain import resolve
 from playhead.streams.domains.event_types import event_type_of
 from playhead.streams.errors import InvalidEvent, InvalidSetting, RedisUnavailable
 from playhead.streams.events import DEFAULT_SIZE_LIMIT, Event, check, check_attributes, new_event
@@ -83,9 +83,9 @@ class Submission:
         self._events: list[Event] = []
         self._indexes: defaultdict[Partition, list[int]] = defaultdict(list)
 
-    def add(self, event: Event) -> None:
-        """Add an event behind the others."""
-        stream = installed().stream_of(event.type, event.stream)
+    def add(self, event: Event, *, spooled: bool = False) -> None:
+        """Add an event behind the others; the stream of one from the spool was looked up when it went there."""
+        stream = event.stream if spooled and event.stream else installed().stream_of(event.type, event.stream)
         self._indexes[partition_of(stream, event.subject, self._partitions)].append(len(self._events))
         self._events.append(event)
         self.positions.append(None)
@@ -204,16 +204,18 @@ class ProducerCore:
         id: str | None,
         time: datetime | str | None,
     ) -> Event:
-        return capture_event(
-            content,
-            source_url,
-            metadata,
-            blobs=self._blobs,
-            scraper_id=scraper_id,
-            source=self.source,
-            id=id,
-            time=time,
-        )
+        for target in installed().extensions("capture"):
+            return resolve(target)(
+                content,
+                source_url,
+                metadata,
+                blobs=self._blobs,
+                scraper_id=scraper_id,
+                source=self.source,
+                id=id,
+                time=time,
+            )
+        raise InvalidSetting("no installed domain records content")
 
     def _deliver(self, send: Send, partition: Partition, events: Sequence[Event]) -> Sequence[Position | None]:
         """Send a batch; with a spool, what Redis does not take waits there, and so does what comes behind it."""
@@ -235,7 +237,7 @@ class ProducerCore:
     def _send_all(self, events: Sequence[Event]) -> None:
         submission = Submission(self.partitions)
         for event in events:
-            submission.add(event)
+            submission.add(event, spooled=True)
         for batch in submission.batches():
             self._send(batch.partition, batch.events)
 

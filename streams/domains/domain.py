@@ -21,7 +21,7 @@ Target = str | Callable[..., Any]
 """Something to call, or where it is: `"module:attribute"`."""
 Read = type[msgspec.Struct] | str | Stream
 """An event type by its Struct or its name, or a whole stream."""
-Extension = Literal["check", "demo", "files", "observer", "routes", "pages", "dashboards"]
+Extension = Literal["check", "demo", "files", "observer", "capture", "routes", "pages", "dashboards"]
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -280,6 +280,7 @@ class Domain:
         - `files`: makes a source of events for `playhead replay --file` and `--directory`;
         - `observer`: takes a projection's name and the registry of its process, gives what sees each applied batch, or
           None;
+        - `capture`: makes the event of `Producer.archive`;
         - `routes`, `pages`: what the HTTP API and the console serve;
         - `dashboards`: Grafana dashboards.
         """

@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Identifier
 from redis import Redis
 
 from playhead.embedded.servers import Servers, embedded_servers, running_servers
-from playhead.streams.appending.producer import DEFAULT_WINDOW
+from playhead.streams.appending.appender import DEFAULT_WINDOW
 from playhead.streams.positions import Position
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "version-0.1.0"

@@ -67,7 +67,7 @@ def test_an_event_that_was_appended_before_is_not_appended_again(old, stack):
     held = old.read()
     logged = [json.loads(line) for line in sorted(held.lines)]
     lines = [json.dumps({name: one["event"][name] for name in ("id", "type", "subject", "data")}) for one in logged]
-    appended = stack.playhead("append", "--json", stdin="\n".join(lines).encode())
+    appended = stack.playhead("append", "--json", "--stream", "jobs", stdin="\n".join(lines).encode())
     stack.caught_up()
 
     assert [one["position"] for one in logged] == [

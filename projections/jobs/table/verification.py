@@ -29,7 +29,7 @@ class JobsVerification(TableVerification[Job]):
 
     def key_of(self, data: Job, /) -> str:
         """The job's id."""
-        return data.job_id
+        return data.job_id or ""
 
     def standing(self, connection: Connection, keys: Sequence[str]) -> Mapping[str, str]:
         """The order of the event that wrote each row."""
