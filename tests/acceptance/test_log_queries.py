@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from playhead.eventlog.writer import EventLog
+from playhead.eventlog.writer import LogWriter
 from playhead.streams.events import Recorded, new_event
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
@@ -28,7 +28,7 @@ PAYLOADS = [
 @pytest.fixture
 def log(tmp_path, monkeypatch) -> Counter[str]:
     """A log of two streams below the working directory, with the number of its events by type."""
-    writer = EventLog(tmp_path / "eventlog", segment_bytes=2000)
+    writer = LogWriter(tmp_path / "eventlog", segment_bytes=2000)
     counts: Counter[str] = Counter()
     for stream, types in {"jobs": ["job.completed", "job.failed"], "notes": ["note.submitted"]}.items():
         partition = Partition(stream, 0)
