@@ -9,12 +9,17 @@ if TYPE_CHECKING:
     from playhead.checks.check import Check as Check
     from playhead.consumers.errors import TryAgain as TryAgain
     from playhead.consumers.work.worker import Task as Task
+    from playhead.eventlog.errors import LogCorrupt as LogCorrupt
+    from playhead.eventlog.errors import PayloadInvalid as PayloadInvalid
+    from playhead.eventlog.log import EventLog as EventLog
     from playhead.projections.file_projection import FileProjection as FileProjection
     from playhead.projections.postgres import Connection as Connection
     from playhead.projections.table_projection import TableProjection as TableProjection
     from playhead.projections.table_projection import connection_to as connection_to
     from playhead.projections.table_verification import TableVerification as TableVerification
     from playhead.streams.appending.producer import Producer as Producer
+    from playhead.streams.cursors import Cursor as Cursor
+    from playhead.streams.cursors import Received as Received
     from playhead.streams.domains.domain import Domain as Domain
     from playhead.streams.domains.event_types import Stream as Stream
     from playhead.streams.domains.place import Place as Place
@@ -34,14 +39,19 @@ _HOMES = {
     "Batch": "playhead.streams.sinks",
     "Check": "playhead.checks.check",
     "Connection": "playhead.projections.postgres",
+    "Cursor": "playhead.streams.cursors",
     "Domain": "playhead.streams.domains.domain",
     "Event": "playhead.streams.events",
+    "EventLog": "playhead.eventlog.log",
     "FileProjection": "playhead.projections.file_projection",
     "InvalidEvent": "playhead.streams.errors",
+    "LogCorrupt": "playhead.eventlog.errors",
+    "PayloadInvalid": "playhead.eventlog.errors",
     "Place": "playhead.streams.domains.place",
     "PlayheadError": "playhead.streams.errors",
     "Position": "playhead.streams.positions",
     "Producer": "playhead.streams.appending.producer",
+    "Received": "playhead.streams.cursors",
     "Recorded": "playhead.streams.events",
     "RedisUnavailable": "playhead.streams.errors",
     "Setting": "playhead.streams.domains.settings",
