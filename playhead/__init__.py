@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from playhead.checks.check import Check as Check
     from playhead.consumers.errors import TryAgain as TryAgain
+    from playhead.consumers.subscriptions.errors import EventsGone as EventsGone
+    from playhead.consumers.subscriptions.errors import SubscriptionInUse as SubscriptionInUse
+    from playhead.consumers.subscriptions.subscription import Subscription as Subscription
+    from playhead.consumers.subscriptions.subscription import subscribe as subscribe
     from playhead.consumers.work.worker import Task as Task
     from playhead.eventlog.errors import LogCorrupt as LogCorrupt
     from playhead.eventlog.errors import PayloadInvalid as PayloadInvalid
@@ -43,6 +47,7 @@ _HOMES = {
     "Domain": "playhead.streams.domains.domain",
     "Event": "playhead.streams.events",
     "EventLog": "playhead.eventlog.log",
+    "EventsGone": "playhead.consumers.subscriptions.errors",
     "FileProjection": "playhead.projections.file_projection",
     "InvalidEvent": "playhead.streams.errors",
     "LogCorrupt": "playhead.eventlog.errors",
@@ -58,12 +63,15 @@ _HOMES = {
     "SettingValues": "playhead.streams.domains.settings",
     "Sink": "playhead.streams.sinks",
     "Stream": "playhead.streams.domains.event_types",
+    "Subscription": "playhead.consumers.subscriptions.subscription",
+    "SubscriptionInUse": "playhead.consumers.subscriptions.errors",
     "TableProjection": "playhead.projections.table_projection",
     "TableVerification": "playhead.projections.table_verification",
     "Task": "playhead.consumers.work.worker",
     "TryAgain": "playhead.consumers.errors",
     "connection_to": "playhead.projections.table_projection",
     "place": "playhead.wiring",
+    "subscribe": "playhead.consumers.subscriptions.subscription",
 }
 """Where each public name is; it is imported when it is asked for, so that a declaration stays cheap."""
 
