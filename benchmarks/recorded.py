@@ -16,7 +16,7 @@ from benchmarks.samples import LARGE, SMALL, Samples, in_batches, size_name
 from benchmarks.stack import JOBS, Consumer, Ended, Stack, fresh_directory, playhead
 from playhead.eventlog.reader import read
 from playhead.eventlog.segments import list_segments, partition_directory
-from playhead.eventlog.writer import SEGMENT_BYTES, EventLog
+from playhead.eventlog.writer import SEGMENT_BYTES, LogWriter
 from playhead.streams.appending.producer import Producer
 from playhead.streams.events import Recorded, format_time
 from playhead.streams.positions import Position
@@ -134,7 +134,7 @@ def memory(stack: Stack, quick: bool) -> Section:
 
 def write_log(root: Path, count: int, size: int, *, segment_bytes: int = SEGMENT_BYTES) -> None:
     """Make an event log without Redis."""
-    writer = EventLog(root, segment_bytes=segment_bytes)
+    writer = LogWriter(root, segment_bytes=segment_bytes)
     writer.open(JOBS, 1)
     samples = Samples()
     number = 0

@@ -6,13 +6,18 @@
     - LinkInLog               a symbolic link stands where the log would be written
     - BehindTail              an event stands before the end of the log
     - LogWriteFailed          the disk did not take what was written
+    - InvalidEvent
+        - PayloadInvalid      a payload is not of the type that a reader asked for
 - ValueError
     - BadLine                 bytes that are no line of the log
 """
 
 from pathlib import Path
 
-from playhead.streams.errors import PlayheadError
+from playhead.streams.cursors import Cursor
+from playhead.streams.errors import InvalidEvent, PlayheadError
+from playhead.streams.events import Recorded
+from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 
 
@@ -59,6 +64,19 @@ class LogWriteFailed(PlayheadError):
     def __init__(self, path: Path, cause: str) -> None:
         super().__init__(f"{path}: {cause}. {type(self).__doc__}")
         self.path = path
+
+
+class PayloadInvalid(InvalidEvent):
+    """The payload is not of the type asked for: continue with `after=error.cursor`, or name the type as text."""
+
+    def __init__(self, error: InvalidEvent, partition: Partition, recorded: Recorded, cursor: Cursor) -> None:
+        event = recorded.event
+        super().__init__(
+            error.field,
+            f"{error.problem} ({event.type} {event.id} at {recorded.position} of {partition}): continue behind it with"
+            " `after=error.cursor`, or name the type as text to get its payload as bytes",
+        )
+        self.partition, self.recorded, self.cursor = partition, recorded, cursor
 
 
 class BadLine(ValueError):

@@ -1,6 +1,7 @@
 """Readers: events of the log by stream, type, subject, time and position, and what is wrong with it."""
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -24,6 +25,7 @@ __all__ = [
     "Verification",
     "partitions",
     "read",
+    "read_last",
     "read_ordered",
     "read_partition",
     "stat",
@@ -112,6 +114,10 @@ def read_ordered(
     root: Path,
     *,
     streams: Iterable[str] | None = None,
+    types: Iterable[str] | None = None,
+    subject: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
     after: Mapping[Partition, Position] | None = None,
     wanted: Callable[[str], bool] | None = None,
 ) -> Iterator[tuple[Partition, Recorded]]:
@@ -119,14 +125,29 @@ def read_ordered(
 
     Within a partition the order of positions is kept, also where an imported event is older than the one before it.
     """
-    selection = _selection(wanted=wanted)
-    return heapq.merge(
-        *(
-            _read_partition(root, partition, selection, (after or {}).get(partition), strict=True)
-            for partition in _selected(root, streams)
-        ),
-        key=lambda item: (item[1].event.timestamp, item[1].position, item[1].event.id, item[0]),
+    selection = _selection(types, subject, since, until, wanted)
+    return _merged(
+        _read_partition(root, partition, selection, (after or {}).get(partition), strict=True)
+        for partition in _selected(root, streams)
     )
+
+
+def read_last(
+    root: Path,
+    count: int,
+    *,
+    streams: Iterable[str] | None = None,
+    types: Iterable[str] | None = None,
+    subject: str | None = None,
+) -> list[tuple[Partition, Recorded]]:
+    """The last `count` events in the order of `read_ordered`; segments are read from the newest back.
+
+    Raises:
+        LogCorrupt: damage in a segment that was read.
+    """
+    selection = _selection(types, subject)
+    last = (_last_of_partition(root, partition, selection, count) for partition in _selected(root, streams))
+    return list(deque(_merged(last), count))
 
 
 def read_partition(
@@ -174,6 +195,26 @@ def _read_partition(
         for recorded in _read_segment(segment, selection.wanted, strict=strict):
             if (after is None or recorded.position > after) and selection.takes(recorded):
                 yield partition, recorded
+
+
+def _last_of_partition(
+    root: Path, partition: Partition, selection: _Selection, count: int
+) -> list[tuple[Partition, Recorded]]:
+    found: list[tuple[Partition, Recorded]] = []
+    for segment in reversed(list_segments(partition_directory(root, partition))):
+        if len(found) >= count:
+            break
+        if segment.is_sealed and not selection.may_take(segment, None):
+            continue
+        taken = ((partition, each) for each in _read_segment(segment, None, strict=True) if selection.takes(each))
+        found = [*deque(taken, count - len(found)), *found]
+    return found
+
+
+def _merged(partitions: Iterable[Iterable[tuple[Partition, Recorded]]]) -> Iterator[tuple[Partition, Recorded]]:
+    return heapq.merge(
+        *partitions, key=lambda item: (item[1].event.timestamp, item[1].position, item[1].event.id, item[0])
+    )
 
 
 def _read_segment(segment: Segment, wanted: Callable[[str], bool] | None, *, strict: bool) -> Iterator[Recorded]:

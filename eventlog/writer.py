@@ -31,7 +31,7 @@ _SEAL_RETRY_SECONDS = 60
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-class EventLog:
+class LogWriter:
     """The log of every stream, or of those given, below one directory, one file at a time for each partition.
 
     A segment is sealed when it is over `segment_bytes` long or `segment_seconds` old; `clock` gives Unix seconds.

@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from playhead.checks.check import Check as Check
     from playhead.consumers.errors import TryAgain as TryAgain
+    from playhead.consumers.subscriptions.errors import EventsGone as EventsGone
+    from playhead.consumers.subscriptions.errors import SubscriptionInUse as SubscriptionInUse
+    from playhead.consumers.subscriptions.subscription import Subscription as Subscription
+    from playhead.consumers.subscriptions.subscription import subscribe as subscribe
     from playhead.consumers.work.worker import Task as Task
+    from playhead.eventlog.errors import LogCorrupt as LogCorrupt
+    from playhead.eventlog.errors import PayloadInvalid as PayloadInvalid
+    from playhead.eventlog.log import EventLog as EventLog
     from playhead.projections.file_projection import FileProjection as FileProjection
     from playhead.projections.postgres import Connection as Connection
     from playhead.projections.table_projection import TableProjection as TableProjection
     from playhead.projections.table_projection import connection_to as connection_to
     from playhead.projections.table_verification import TableVerification as TableVerification
     from playhead.streams.appending.producer import Producer as Producer
+    from playhead.streams.cursors import Cursor as Cursor
+    from playhead.streams.cursors import Received as Received
     from playhead.streams.domains.domain import Domain as Domain
     from playhead.streams.domains.event_types import Stream as Stream
     from playhead.streams.domains.place import Place as Place
@@ -34,26 +43,35 @@ _HOMES = {
     "Batch": "playhead.streams.sinks",
     "Check": "playhead.checks.check",
     "Connection": "playhead.projections.postgres",
+    "Cursor": "playhead.streams.cursors",
     "Domain": "playhead.streams.domains.domain",
     "Event": "playhead.streams.events",
+    "EventLog": "playhead.eventlog.log",
+    "EventsGone": "playhead.consumers.subscriptions.errors",
     "FileProjection": "playhead.projections.file_projection",
     "InvalidEvent": "playhead.streams.errors",
+    "LogCorrupt": "playhead.eventlog.errors",
+    "PayloadInvalid": "playhead.eventlog.errors",
     "Place": "playhead.streams.domains.place",
     "PlayheadError": "playhead.streams.errors",
     "Position": "playhead.streams.positions",
     "Producer": "playhead.streams.appending.producer",
+    "Received": "playhead.streams.cursors",
     "Recorded": "playhead.streams.events",
     "RedisUnavailable": "playhead.streams.errors",
     "Setting": "playhead.streams.domains.settings",
     "SettingValues": "playhead.streams.domains.settings",
     "Sink": "playhead.streams.sinks",
     "Stream": "playhead.streams.domains.event_types",
+    "Subscription": "playhead.consumers.subscriptions.subscription",
+    "SubscriptionInUse": "playhead.consumers.subscriptions.errors",
     "TableProjection": "playhead.projections.table_projection",
     "TableVerification": "playhead.projections.table_verification",
     "Task": "playhead.consumers.work.worker",
     "TryAgain": "playhead.consumers.errors",
     "connection_to": "playhead.projections.table_projection",
     "place": "playhead.wiring",
+    "subscribe": "playhead.consumers.subscriptions.subscription",
 }
 """Where each public name is; it is imported when it is asked for, so that a declaration stays cheap."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from playhead.consumers.work.worker import Handler, WorkerSettings
-from playhead.eventlog.writer import EventLog
+from playhead.eventlog.writer import LogWriter
 from playhead.projections.verification import Foldable, Verifiable
 from playhead.settings import core
 from playhead.settings.servers import Servers, servers
@@ -49,7 +49,7 @@ def place(name: str, data_dir: Path | None = None) -> Place:
 def make_sink(name: str, settings: Settings, servers: Servers) -> Sink:
     """The sink of a projection, or the log's."""
     if name == LOG:
-        return EventLog(settings.event_log_dir)
+        return LogWriter(settings.event_log_dir)
     return sink_of(resolve(installed().projections[name].target)(place_of(name, settings, servers)))
 
 

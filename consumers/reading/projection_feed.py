@@ -14,7 +14,7 @@ from playhead.consumers.reading.recovery import Lost, View, as_entry, chunks, ju
 from playhead.consumers.reading.steps import Again, Step, Waiting
 from playhead.consumers.reading.thread import SinkThread
 from playhead.eventlog.history import History
-from playhead.eventlog.writer import EventLog
+from playhead.eventlog.writer import LogWriter
 from playhead.streams.events import Recorded
 from playhead.streams.positions import START, Position
 
@@ -116,7 +116,7 @@ class ProjectionFeed(Feed):
                 yield step
 
     async def _wait_for_log(self, position: Position) -> AsyncGenerator[Waiting, None]:
-        while await self._group.position_of(EventLog.name, self._live) < position:
+        while await self._group.position_of(LogWriter.name, self._live) < position:
             yield Waiting(
                 f"events up to {position} are gone from the stream; waiting for the log's consumer to pass it"
             )
@@ -145,7 +145,7 @@ class ProjectionFeed(Feed):
     async def _note_unlogged(self, count: int, after: Position, before: Position) -> None:
         """This projection applied events that Redis lost before the log read them."""
         reason = f"only {self._group.name} has them"
-        await self._recovery.note_lost(Lost(EventLog.name, count, str(after), str(before), reason, time.time()))
+        await self._recovery.note_lost(Lost(LogWriter.name, count, str(after), str(before), reason, time.time()))
         self._log.error("events never reached the log", count=count, after=str(after), upto=str(before))
 
     async def _sequence_at(self, view: View, position: Position) -> int | None:

@@ -28,7 +28,7 @@ from playhead.consumers.reading.thread import SinkThread
 from playhead.consumers.tasks import end, pause
 from playhead.eventlog.errors import LogCorrupt
 from playhead.eventlog.history import History
-from playhead.eventlog.writer import EventLog
+from playhead.eventlog.writer import LogWriter
 from playhead.streams import failpoints
 from playhead.streams.errors import Fenced, PlayheadError
 from playhead.streams.failpoints import Point
@@ -81,7 +81,7 @@ class Reader:
         ahead = ReadAhead(group, settings.batch, settings.batch_bytes)
         self._feed = (
             LogFeed(group, self._cursors, ahead, self._thread, observe, sink.history)
-            if isinstance(sink, EventLog)
+            if isinstance(sink, LogWriter)
             else ProjectionFeed(group, self._cursors, ahead, self._thread, observe, history)
         )
         self._delivery = Delivery(
@@ -92,7 +92,7 @@ class Reader:
             self._thread,
             observe,
             batch_bytes=settings.batch_bytes,
-            blocks=not isinstance(sink, EventLog),
+            blocks=not isinstance(sink, LogWriter),
         )
         self._stopping = asyncio.Event()
         self._status = Status(group, self._cursors, self._health, self._feed)

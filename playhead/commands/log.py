@@ -1,18 +1,30 @@
 """`playhead log`: the event log by itself."""
 
 import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
 
 import msgspec
-from cyclopts import App
+from cyclopts import App, Parameter
 
+from playhead.eventlog.following import Follower
 from playhead.eventlog.lines import encode_line
-from playhead.eventlog.reader import partitions, read, stat, verify
+from playhead.eventlog.log import EventLog
+from playhead.eventlog.reader import partitions, read, read_last, stat, verify
+from playhead.eventlog.selection import Selection, streams_of
 from playhead.settings.settings import event_log, load
 from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidSetting
+from playhead.streams.events import Recorded
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import START, Position
 from playhead.terminal.exit_codes import CORRUPT, DONE
 from playhead.terminal.options import DataDir, Json, moment
 from playhead.terminal.output import print_json, print_table
+
+_POLL_SECONDS = 0.2
 
 log_app = App(name="log", help="The event log by itself.")
 
@@ -120,19 +132,78 @@ def log_cat(
         playhead log cat --type job.failed --since 2025-08-09 | jq .event.data
     """
     directory = event_log(load(data_dir))
-    known = dict.fromkeys([*installed().streams, *(partition.stream for partition in partitions(directory))])
-    unknown = [name for name in stream or () if name not in known]
-    if unknown:
-        raise InvalidSetting(f"there is no stream {unknown[0]!r}; there are {', '.join(known)}")
     selected = read(
         directory,
-        streams=stream,
+        streams=_known(directory, stream),
         types=type,
         subject=subject,
         since=moment("--since", since),
         until=moment("--until", until),
     )
-    sys.stdout.buffer.writelines(encode_line(recorded) for _, recorded in selected)
+    _print(recorded for _, recorded in selected)
+
+
+@log_app.command(name="tail")
+def log_tail(
+    *,
+    lines: Annotated[int, Parameter(name=["--lines", "-n"])] = 10,
+    follow: bool = False,
+    stream: list[str] | None = None,
+    type: list[str] | None = None,
+    subject: str | None = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Print the last events of the log, and with --follow each new one as it is logged, until Ctrl-C.
+
+    Args:
+        lines: How many events of the log to print first.
+        follow: Wait for new events.
+        stream: Only this stream; may be given several times.
+        type: Only this event type; may be given several times.
+        subject: Only this subject.
+
+    Example:
+        playhead log tail --follow --type job.failed | jq .event.data.error
+    """
+    if lines < 0:
+        raise InvalidSetting("-n takes a number of events from 0 up, such as 10")
+    directory = event_log(load(data_dir))
+    streams = _known(directory, stream)
+    ends = dict(EventLog(directory).end().positions) if follow else {}
+    for partition, recorded in read_last(directory, lines, streams=streams, types=type, subject=subject):
+        ends[partition] = max(recorded.position, ends.get(partition, START))
+        _print([recorded])
+    if follow:
+        _follow(directory, streams, Selection(type, subject), ends)
+
+
+def _follow(
+    directory: Path, streams: list[str] | None, selection: Selection, positions: dict[Partition, Position]
+) -> None:
+    followers: dict[Partition, Follower] = {}
+    while True:
+        for partition in partitions(directory):
+            if streams is None or partition.stream in streams:
+                follower = followers.setdefault(partition, Follower(directory, partition))
+                _print(_new(follower, partition, selection, positions))
+        time.sleep(_POLL_SECONDS)
+
+
+def _new(
+    follower: Follower, partition: Partition, selection: Selection, positions: dict[Partition, Position]
+) -> Iterator[Recorded]:
+    for recorded in follower.behind(positions.get(partition, START)):
+        positions[partition] = recorded.position
+        if selection.takes(recorded):
+            yield recorded
+
+
+def _known(directory: Path, streams: list[str] | None) -> list[str] | None:
+    return streams_of(streams, [*installed().streams, *(partition.stream for partition in partitions(directory))])
+
+
+def _print(events: Iterable[Recorded]) -> None:
+    sys.stdout.buffer.writelines(map(encode_line, events))
     sys.stdout.buffer.flush()
 
 

@@ -20,8 +20,13 @@ import pytest
 
 from playhead.embedded.directory import load_running
 from playhead.embedded.servers import running_servers
+from playhead.eventlog.writer import LogWriter
 from playhead.settings.settings import declared
+from playhead.streams.appending.producer import Producer
+from playhead.streams.events import Recorded, new_event
 from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Source
 from tests.support.servers import make_server, plain_client
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
@@ -98,6 +103,37 @@ def test_the_examples_of_content_run_and_record(server, tmp_path):
     assert 7 == len(captured), "the imported content is there once"
     assert 1 == len(list(tmp_path.glob("blobs/??/*.zst")))
     assert {"city_list", "news"} == {one["scraper_id"] for one in captured}
+
+
+def test_the_examples_of_reading_run_on_a_log_and_a_stream(server, tmp_path):
+    log = LogWriter(tmp_path / "eventlog", streams=["jobs", "invoices"])
+    jobs, invoices = Partition("jobs", 0), Partition("invoices", 0)
+    with Producer(server.url) as producer, plain_client(server.url) as client:
+        client.flushall()
+        events = [
+            new_event(
+                ("job.completed", "job.failed")[number % 4 == 3],
+                subject=f"job/{number if number < 9 else 'last'}",
+                data={"job_id": str(number), "error": "late", "processing_time": number / 4},
+            )
+            for number in range(10)
+        ]
+        positions = producer.append_events(events)
+    log.open(jobs, 1)
+    recorded = [Recorded(*pair, n) for n, pair in enumerate(zip(events[:6], positions, strict=False), 1)]
+    log.apply(Batch(Source(jobs), recorded, recorded[-1].position))
+    paid = [{"number": "7", "euros": 3}, {"number": "8", "cents": 450}]
+    recorded = [
+        Recorded(
+            new_event("invoice.paid", subject="invoice/7", data=data, dataschema=f"invoice.paid/{n}"), Position(n, 0), n
+        )
+        for n, data in enumerate(paid, 1)
+    ]
+    log.open(invoices, 1)
+    log.apply(Batch(Source(invoices), recorded, recorded[-1].position))
+    log.close()
+
+    run_examples("reading.md", server.url, tmp_path)
 
 
 def test_the_five_minutes_of_the_readme_end_in_files_of_every_job(tmp_path, wait_until):

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -10,11 +11,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from playhead.eventlog.writer import EventLog
+from playhead.eventlog.writer import LogWriter
 from playhead.streams.events import Recorded, new_event
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
+from tests.support.processes import Playhead
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "event-log.md"
 PAYLOADS = [
@@ -28,7 +30,7 @@ PAYLOADS = [
 @pytest.fixture
 def log(tmp_path, monkeypatch) -> Counter[str]:
     """A log of two streams below the working directory, with the number of its events by type."""
-    writer = EventLog(tmp_path / "eventlog", segment_bytes=2000)
+    writer = LogWriter(tmp_path / "eventlog", segment_bytes=2000)
     counts: Counter[str] = Counter()
     for stream, types in {"jobs": ["job.completed", "job.failed"], "notes": ["note.submitted"]}.items():
         partition = Partition(stream, 0)
@@ -74,3 +76,66 @@ def test_an_active_segment_is_lines_of_json(log, tmp_path):
     (path,) = tmp_path.glob("eventlog/jobs/0/*.jsonl")
 
     assert all(json.loads(line).keys() == {"position", "crc32c", "event"} for line in path.read_bytes().splitlines())
+
+
+def test_the_last_events_are_printed_as_they_stand_in_the_log(log, tmp_path):
+    playhead = Playhead(tmp_path / "data", "redis://127.0.0.1:1", EVENT_LOG_DIR=str(tmp_path / "eventlog"))
+    (active,) = tmp_path.glob("eventlog/notes/0/*.jsonl")
+    whole = playhead("log", "cat").stdout.splitlines(keepends=True)
+
+    assert active.read_bytes().splitlines(keepends=True)[-2:] == tail(playhead, "-n", "2", "--stream", "notes")
+    assert 10 == len(tail(playhead))
+    assert sorted(whole) == sorted(tail(playhead, "--lines", "100"))
+    assert ["jobs/20"] == [json.loads(one)["event"]["subject"] for one in tail(playhead, "--subject", "jobs/20")]
+    assert {"job.failed"} == {json.loads(one)["event"]["type"] for one in tail(playhead, "--type", "job.failed")}
+    for wrong, says in (
+        (["-n", "-1"], b"-n takes a number of events from 0 up"),
+        (["--stream", "x"], b"no stream 'x'"),
+    ):
+        done = playhead.attempt("log", "tail", *wrong)
+        assert 2 == done.returncode
+        assert says in done.stderr
+
+
+def test_following_prints_each_new_event_until_ctrl_c(log, tmp_path):
+    playhead = Playhead(tmp_path / "data", "redis://127.0.0.1:1", EVENT_LOG_DIR=str(tmp_path / "eventlog"))
+    writer = LogWriter(tmp_path / "eventlog", segment_bytes=700)
+    jobs, new = Partition("jobs", 0), Partition("content", 0)
+    for partition in (jobs, new):
+        writer.open(partition, 1)
+    with playhead.start("log", "tail", "-n", "1", "--follow", "--stream", "jobs", "--stream", "content") as following:
+        assert b"jobs/20" in following.stdout.readline()
+        for number in range(100, 140):
+            for partition in (jobs, new):
+                event = new_event("job.completed", subject=f"{partition.stream}/{number}", data=PAYLOADS[0])
+                position = Position(1754502000000 + number, 0)
+                writer.apply(Batch(Source(partition), [Recorded(event, position, number)], position))
+        found = [json.loads(following.stdout.readline())["event"]["subject"] for _ in range(80)]
+        following.send_signal(signal.SIGINT)
+        rest, stderr = following.communicate(timeout=20)
+    writer.close()
+
+    for stream in ("jobs", "content"):
+        assert [f"{stream}/{n}" for n in range(100, 140)] == [one for one in found if one.startswith(stream)]
+    assert (130, b"", b"") == (following.returncode, rest, stderr)
+
+
+def test_following_ends_quietly_when_nobody_reads_it_any_more(log, tmp_path):
+    playhead = Playhead(tmp_path / "data", "redis://127.0.0.1:1", EVENT_LOG_DIR=str(tmp_path / "eventlog"))
+    with playhead.start("log", "tail", "-n", "1", "--follow") as following:
+        following.stdout.readline()
+        following.stdout.close()
+        writer = LogWriter(tmp_path / "eventlog")
+        partition, position = Partition("jobs", 0), Position(1754502001000, 0)
+        writer.open(partition, 1)
+        event = new_event("job.completed", subject="jobs/100", data={})
+        writer.apply(Batch(Source(partition), [Recorded(event, position, 100)], position))
+        writer.close()
+        code = following.wait(20)
+        stderr = following.stderr.read()
+
+    assert (141, b"") == (code, stderr)
+
+
+def tail(playhead, *arguments):
+    return playhead("log", "tail", *arguments).stdout.splitlines(keepends=True)

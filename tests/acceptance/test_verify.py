@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 
 from playhead.embedded.servers import running_servers
-from playhead.eventlog.writer import EventLog
+from playhead.eventlog.writer import LogWriter
 from playhead.streams.partitions import Partition
 
 
@@ -84,7 +84,7 @@ def key(file: Path) -> str:
 
 def seal_jobs(root: Path) -> Path:
     """Seal the log's segment of the jobs, and give the sealed one."""
-    log = EventLog(root, segment_seconds=0)
+    log = LogWriter(root, segment_seconds=0)
     log.open(Partition("jobs", 0), 1)
     log.settle()
     log.close()

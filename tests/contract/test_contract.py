@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from playhead.eventlog.reader import read
-from playhead.eventlog.writer import EventLog
+from playhead.eventlog.writer import LogWriter
 from playhead.projections.content.archive import read_archive
 from playhead.projections.content.projection import Archives
 from playhead.projections.jobs.json_files.objects import JsonObjects
@@ -101,7 +101,7 @@ class TestTheLog(InDirectory):
     points = (Point.MID_FILE, Point.BEFORE_SYNC, Point.AFTER_SYNC)
 
     def make_sink(self):
-        return EventLog(self.directory)
+        return LogWriter(self.directory)
 
     def event(self, number, subject):
         return job(number, f"job/{subject}")

@@ -9,7 +9,7 @@ from playhead.consumers.processes.worker import WorkerProcessSettings, run_worke
 from playhead.consumers.reading.reader import ReaderSettings
 from playhead.consumers.work.functions import FunctionHandler
 from playhead.consumers.work.worker import Task, WorkerSettings
-from playhead.eventlog.writer import EventLog
+from playhead.eventlog.writer import LogWriter
 from playhead.projections.content.projection import Archives
 from playhead.projections.file_projection import ProjectedFiles
 from playhead.projections.jobs.json_files.projection import JsonFiles
@@ -100,7 +100,7 @@ def make_strangers_sink(spec: Spec) -> Sink:
 
 
 def make_log(spec: Spec) -> Sink:
-    log = EventLog(Path(spec.directory) / "eventlog", segment_bytes=spec.segment_bytes)
+    log = LogWriter(Path(spec.directory) / "eventlog", segment_bytes=spec.segment_bytes)
     if spec.recovering:
         log.streams = OnlyJobs.streams
         return log
@@ -126,7 +126,7 @@ class OnlyJobs:
 
     streams: tuple[str, ...] = ("jobs",)
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: LogWriter) -> None:
         self._log = log
 
     def __getattr__(self, name: str) -> object:

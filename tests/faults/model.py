@@ -33,7 +33,7 @@ from playhead.consumers.work.recovery import WorkRecovery
 from playhead.consumers.work.worker import Task
 from playhead.eventlog.history import History
 from playhead.eventlog.reader import read
-from playhead.eventlog.writer import EventLog
+from playhead.eventlog.writer import LogWriter
 from playhead.projections.jobs.json_files.documents import read_event_id
 from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.streams.appending.producer import Producer
@@ -176,7 +176,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(point=st.sampled_from(POINTS), batch=st.integers(1, 5))
     def read_and_log(self, point, batch) -> None:
-        self._serve(EventLog(self.directory / "eventlog", segment_bytes=3000), point, batch, None)
+        self._serve(LogWriter(self.directory / "eventlog", segment_bytes=3000), point, batch, None)
 
     @rule(point=st.sampled_from(POINTS), batch=st.integers(1, 5))
     def read_and_write_files(self, point, batch) -> None:
@@ -337,7 +337,7 @@ class Machine(RuleBasedStateMachine):
 
         group.advance = advance_and_die
 
-        if self.acknowledges_first and not isinstance(sink, EventLog):
+        if self.acknowledges_first and not isinstance(sink, LogWriter):
             _acknowledge_first(reader, group, sink)
 
         async def serve() -> None:

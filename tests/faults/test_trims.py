@@ -4,7 +4,7 @@ import random
 
 from playhead.consumers.processes.projection import ProcessSettings
 from playhead.consumers.reading.reader import ReaderSettings
-from playhead.eventlog.writer import EventLog
+from playhead.eventlog.writer import LogWriter
 from playhead.projections.jobs.table.projection import Jobs
 from tests.faults.reports import Harm, Report
 from tests.support.events import job
@@ -40,7 +40,7 @@ def trim(harness, chance, *, with_log) -> Harm:
     pipeline = harness.begin()
     log_dir = pipeline.directory / "eventlog"
     settings = ProcessSettings(redis_url=harness.server.url, reader=ReaderSettings(lease=1.0), event_log_dir=log_dir)
-    sink = EventLog(log_dir)
+    sink = LogWriter(log_dir)
     sink.streams = ("jobs",)
     log = Consumer(sink, settings)
     log.start()

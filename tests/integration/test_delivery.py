@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from playhead.consumers.reading.ahead import ReadAhead
 from playhead.consumers.reading.group import Group
-from playhead.eventlog.writer import EventLog
+from playhead.eventlog.writer import LogWriter
 from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import RedisUnavailable
 from playhead.streams.names import presence_key
@@ -134,7 +134,7 @@ def test_trouble_of_a_sink_is_waited_for_and_blamed_on_no_event(pipeline, monkey
     pipeline.start("json-files")
     pipeline.caught_up("json-files")
     pipeline.stop()
-    consumers = pipeline.start(EventLog(pipeline.directory / "eventlog", segment_bytes=1000), "json-files", "jobs")
+    consumers = pipeline.start(LogWriter(pipeline.directory / "eventlog", segment_bytes=1000), "json-files", "jobs")
     pipeline.caught_up()
     summary = pipeline.directory / "outputs/daily/2025-08-08/summary.json"
     (segment,) = pipeline.directory.glob("eventlog/jobs/0/*.jsonl")

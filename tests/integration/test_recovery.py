@@ -16,7 +16,7 @@ from playhead.consumers.reading.reader import ReaderSettings
 from playhead.embedded.servers import embedded_servers
 from playhead.eventlog.history import History
 from playhead.eventlog.reader import read, verify
-from playhead.eventlog.writer import EventLog
+from playhead.eventlog.writer import LogWriter
 from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.projections.jobs.table.projection import Jobs
 from playhead.projections.migrations import upgrade
@@ -55,7 +55,7 @@ class System:
     def start(self, *names, history=True):
         for name in names:
             sink = {
-                "log": lambda: EventLog(self.log_dir),
+                "log": lambda: LogWriter(self.log_dir),
                 "jobs": lambda: Jobs(place_of("jobs", self.database)),
                 "json-files": lambda: JsonFiles(self.output_dir),
             }[name]()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from playhead import subscribe
 from playhead.consumers.processes.broker import connect, make_broker
 from playhead.consumers.reading.group import Group
 from playhead.eventlog.reader import stat
@@ -131,3 +132,17 @@ def test_everything_goes_on_many_servers(topology, tmp_path, wait_until):
     assert {("json-files", f"jobs/{number}") for number in range(3)} <= lags_of(status).keys()
     assert [] == status["replays"]
     assert Path(tmp_path / "data" / "eventlog" / "jobs" / "2").is_dir()
+
+
+@pytest.mark.parametrize("topology", [Cluster, SentinelPair], indirect=True)
+def test_a_subscription_reads_every_partition_from_the_log_on_into_the_stream(topology, tmp_path):
+    playhead = Playhead(tmp_path / "data", topology.url, PLAYHEAD_PARTITIONS="3")
+    with playhead.running("log"):
+        playhead("append", stdin="\n".join(map(line, range(12))).encode())
+        log = tmp_path / "data" / "eventlog"
+        with subscribe(topology.url, log=log, stream="jobs", partitions=3) as subscription:
+            found = [next(subscription).event.subject for _ in range(12)]
+            playhead("append", stdin="\n".join(map(line, range(12, COUNT))).encode())
+            found += [next(subscription).event.subject for _ in range(12, COUNT)]
+
+    assert {f"job/{number}" for number in range(COUNT)} == set(found)

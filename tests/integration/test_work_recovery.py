@@ -18,7 +18,7 @@ from playhead.consumers.recordings.transcode import Transcode
 from playhead.consumers.work.worker import WorkerSettings
 from playhead.eventlog.history import History
 from playhead.eventlog.reader import read
-from playhead.eventlog.writer import EventLog
+from playhead.eventlog.writer import LogWriter
 from playhead.projections.postgres import connect
 from playhead.projections.recordings.projection import Recordings
 from playhead.projections.recordings.rows import find_meetings
@@ -45,7 +45,7 @@ class Log:
 
     @contextmanager
     def served(self):
-        sink = EventLog(self.directory)
+        sink = LogWriter(self.directory)
         sink.streams = (self.stream,)
         consumer = Consumer(sink, ProcessSettings(redis_url=self.url, reader=READER))
         consumer.start()

@@ -13,7 +13,7 @@ from playhead.consumers.processes.projection import ConsumerService, ProcessSett
 from playhead.consumers.reading.parked import Parked, ParkedEvents
 from playhead.consumers.reading.reader import ReaderSettings
 from playhead.eventlog.reader import read
-from playhead.eventlog.writer import EventLog
+from playhead.eventlog.writer import LogWriter
 from playhead.projections.jobs.json_files.documents import read_event_id
 from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.projections.jobs.table.projection import Jobs
@@ -86,7 +86,7 @@ class Pipeline:
     def make_sink(self, name: str) -> Sink:
         match name:
             case "log":
-                return EventLog(self.directory / "eventlog")
+                return LogWriter(self.directory / "eventlog")
             case "json-files":
                 return JsonFiles(self.directory / "outputs")
             case _:

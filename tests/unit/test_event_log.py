@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from playhead.eventlog.errors import BadLine, BehindTail, LogCorrupt, LogInUse, LogWriteFailed
 from playhead.eventlog.lines import decode_line, encode_line, position_of
 from playhead.eventlog.reader import read, read_ordered, stat, verify
-from playhead.eventlog.writer import EventLog
+from playhead.eventlog.writer import LogWriter
 from playhead.streams.errors import InvalidSetting
 from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
@@ -36,7 +36,7 @@ def batch(*numbers: int, partition: Partition = JOBS, replay: str | None = None)
 
 
 def write(root: Path, *batches: Batch, segment_bytes: int = 1 << 30) -> None:
-    log = EventLog(root, segment_bytes=segment_bytes, clock=lambda: 1_754_541_721)
+    log = LogWriter(root, segment_bytes=segment_bytes, clock=lambda: 1_754_541_721)
     try:
         for each in batches:
             log.open(each.source.partition, 1)
@@ -99,7 +99,7 @@ def test_what_is_written_is_read_back(tmp_path):
 
 
 def test_redelivery_adds_nothing(tmp_path):
-    log = EventLog(tmp_path)
+    log = LogWriter(tmp_path)
     log.open(JOBS, 1)
 
     outcomes = [log.apply(each) for each in (batch(1, 2), batch(1, 2), batch(2, 3), batch(9, replay="run"))]
@@ -110,7 +110,7 @@ def test_redelivery_adds_nothing(tmp_path):
 
 
 def test_a_parked_event_is_logged_behind_the_tail_or_refused(tmp_path):
-    log = EventLog(tmp_path)
+    log = LogWriter(tmp_path)
     log.open(JOBS, 1)
     log.apply(batch(1, 3))
 
@@ -125,7 +125,7 @@ def test_a_parked_event_is_logged_behind_the_tail_or_refused(tmp_path):
 
 def test_a_restarted_writer_goes_on_after_the_tail(tmp_path):
     write(tmp_path, batch(1, 2))
-    log = EventLog(tmp_path)
+    log = LogWriter(tmp_path)
 
     tail = log.open(JOBS, 2)
 
@@ -173,7 +173,7 @@ def test_a_flipped_bit_never_makes_the_writer_cut_a_line_but_the_last(tmp_path):
 
     for bit in range(len(whole) * 8):
         active.write_bytes(_flipped(whole, bit))
-        log = EventLog(tmp_path)
+        log = LogWriter(tmp_path)
         try:
             log.open(JOBS, 1)
             assert bit // 8 >= len(first)
@@ -191,7 +191,7 @@ def test_damage_before_good_lines_is_reported_and_kept(tmp_path):
     active.write_bytes(damaged)
 
     with pytest.raises(LogCorrupt) as caught:
-        EventLog(tmp_path).open(JOBS, 1)
+        LogWriter(tmp_path).open(JOBS, 1)
     with pytest.raises(LogCorrupt):
         numbers(tmp_path)
 
@@ -202,7 +202,7 @@ def test_damage_before_good_lines_is_reported_and_kept(tmp_path):
 
 
 def test_a_second_writer_is_refused(tmp_path):
-    first, second = EventLog(tmp_path), EventLog(tmp_path)
+    first, second = LogWriter(tmp_path), LogWriter(tmp_path)
     first.open(JOBS, 1)
 
     with pytest.raises(LogInUse):
@@ -227,7 +227,7 @@ def test_sealed_segments_are_read_and_gone_on_after(tmp_path):
 
 def test_a_segment_is_sealed_by_age_when_nothing_comes(tmp_path):
     now = 1_754_541_721.0
-    log = EventLog(tmp_path, segment_seconds=60, clock=lambda: now)
+    log = LogWriter(tmp_path, segment_seconds=60, clock=lambda: now)
     log.open(JOBS, 1)
     log.apply(batch(1))
     now += 61
@@ -286,13 +286,13 @@ def test_partitions_are_merged_by_time(tmp_path):
 @pytest.mark.parametrize("stream", ["../x", "", "A", "a/b", "jobs\n"])
 def test_a_stream_name_never_chooses_a_path(tmp_path, stream):
     with pytest.raises(InvalidSetting):
-        EventLog(tmp_path).open(Partition(stream, 0), 1)
+        LogWriter(tmp_path).open(Partition(stream, 0), 1)
 
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_leaves_the_log_as_it_was(tmp_path, monkeypatch):
-    log = EventLog(tmp_path)
+    log = LogWriter(tmp_path)
     log.open(JOBS, 1)
     log.apply(batch(1))
     real = os.write
@@ -315,7 +315,7 @@ def test_a_full_disk_leaves_the_log_as_it_was(tmp_path, monkeypatch):
 
 
 def test_nothing_is_accepted_after_a_failed_fsync(tmp_path, monkeypatch):
-    log = EventLog(tmp_path)
+    log = LogWriter(tmp_path)
     log.open(JOBS, 1)
 
     def broken(_):
@@ -335,7 +335,7 @@ def test_nothing_is_accepted_after_a_failed_fsync(tmp_path, monkeypatch):
 @pytest.mark.parametrize("end", [shutil.rmtree, lambda root: root.rename(root.with_name("elsewhere"))])
 def test_nothing_is_accepted_into_a_log_that_was_deleted_or_moved(tmp_path, end, was_sealed):
     root = tmp_path / "eventlog"
-    log = EventLog(root, segment_bytes=1 if was_sealed else 1 << 30)
+    log = LogWriter(root, segment_bytes=1 if was_sealed else 1 << 30)
     log.open(JOBS, 1)
     log.apply(batch(1))
     end(root)
@@ -348,7 +348,7 @@ def test_nothing_is_accepted_into_a_log_that_was_deleted_or_moved(tmp_path, end,
 
 
 def test_a_damaged_segment_that_is_due_to_seal_ends_writing_until_it_is_mended(tmp_path):
-    log = EventLog(tmp_path, segment_bytes=900)
+    log = LogWriter(tmp_path, segment_bytes=900)
     log.open(JOBS, 1)
     log.open(OTHER, 1)
     log.apply(batch(1, 2))

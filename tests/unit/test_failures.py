@@ -7,7 +7,7 @@ import pytest
 
 from playhead.consumers.errors import LeaseLost
 from playhead.eventlog.errors import BehindTail, LogCorrupt, LogWriteFailed
-from playhead.eventlog.writer import EventLog
+from playhead.eventlog.writer import LogWriter
 from playhead.projections.failures import classify
 from playhead.projections.jobs.json_files.errors import UnreadableSummary
 from playhead.projections.jobs.json_files.projection import JsonFiles
@@ -60,7 +60,7 @@ def test_postgres_says_by_its_code_whether_a_failure_passes(error, expected):
 
 
 def test_a_sink_tells_its_own_trouble_from_that_of_an_event(tmp_path):
-    log, files = EventLog(tmp_path / "eventlog"), JsonFiles(tmp_path / "outputs")
+    log, files = LogWriter(tmp_path / "eventlog"), JsonFiles(tmp_path / "outputs")
 
     assert "fatal" == log.classify(LogWriteFailed(tmp_path, "no fsync"))
     assert "lasting" == log.classify(LogCorrupt(tmp_path, 1, None, "damaged"))

@@ -9,7 +9,7 @@ import pytest
 
 from playhead.embedded.directory import load_access
 from playhead.eventlog.errors import LinkInLog
-from playhead.eventlog.writer import EventLog
+from playhead.eventlog.writer import LogWriter
 from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.streams.appending.spool import Spool
 from playhead.streams.errors import InvalidSetting, StoreUnavailable, UnsafePath
@@ -137,7 +137,7 @@ def test_hostile_meetings_and_users_have_their_audio_inside_the_root_alone(root)
 
 
 def test_no_hostile_stream_names_a_directory_of_the_log(root):
-    log = EventLog(root)
+    log = LogWriter(root)
     for name in NAMES:
         if not re.fullmatch(r"[a-z]+", name):
             with pytest.raises(InvalidSetting):
@@ -149,7 +149,7 @@ def test_no_hostile_stream_names_a_directory_of_the_log(root):
 
 @pytest.mark.parametrize("place", ["jobs", "jobs/0", "jobs/0/.lock", "active segment", "torn"])
 def test_the_log_is_not_written_through_a_planted_link(root, place):
-    log = EventLog(root)
+    log = LogWriter(root)
     log.open(JOBS, 1)
     log.apply(batch(event(1, "a")))
     log.close()
@@ -164,7 +164,7 @@ def test_the_log_is_not_written_through_a_planted_link(root, place):
     before = {path: path.read_bytes() for path in outside.parent.rglob("*") if path.is_file()}
 
     with pytest.raises(LinkInLog):
-        EventLog(root).open(JOBS, 1)
+        LogWriter(root).open(JOBS, 1)
     assert before == {path: path.read_bytes() for path in outside.parent.rglob("*") if path.is_file()}
 
 
@@ -251,7 +251,7 @@ def make(root: Path, kind: str) -> None:
         return files.write(files.pcm(Chunk("meeting", "user", 0)), b"audio")
     if kind == "objects":
         return Objects(root).put("a/b", b"content")
-    sink = EventLog(root) if kind == "log" else JsonFiles(root)
+    sink = LogWriter(root) if kind == "log" else JsonFiles(root)
     sink.open(JOBS, 1)
     sink.apply(batch(event(1, "a")))
     return sink.close()
