@@ -5,7 +5,7 @@
     - HoldLost      another process works on the entry now
     - StateLost     the stream is not the one this process was reading
     - SinkNotReady  the sink cannot be opened for now
-    - TryAgain      a worker asks for another attempt later
+    - Retry      a worker asks for another attempt later
     - AddressTaken  the address for health and metrics cannot be had
 """
 
@@ -33,7 +33,7 @@ class SinkNotReady(PlayheadError):
         """Whether it stays so until somebody fixes it."""
 
 
-class TryAgain(PlayheadError):
+class Retry(PlayheadError):
     """The work cannot be done for now: it is tried again later."""
 
     def __init__(self, problem: str, after: float | None = None, *, counts: bool = True) -> None:

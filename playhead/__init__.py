@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from playhead.checks.check import Check as Check
-    from playhead.consumers.errors import TryAgain as TryAgain
+    from playhead.consumers.errors import Retry as Retry
     from playhead.consumers.subscriptions.errors import EventsGone as EventsGone
     from playhead.consumers.subscriptions.errors import SubscriptionInUse as SubscriptionInUse
     from playhead.consumers.subscriptions.subscription import Subscription as Subscription
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from playhead.projections.table_projection import TableProjection as TableProjection
     from playhead.projections.table_projection import connection_to as connection_to
     from playhead.projections.table_verification import TableVerification as TableVerification
+    from playhead.streams.appending.async_producer import AsyncProducer as AsyncProducer
     from playhead.streams.appending.producer import Producer as Producer
     from playhead.streams.cursors import Cursor as Cursor
     from playhead.streams.cursors import Received as Received
@@ -29,17 +30,24 @@ if TYPE_CHECKING:
     from playhead.streams.domains.place import Place as Place
     from playhead.streams.domains.settings import Setting as Setting
     from playhead.streams.domains.settings import SettingValues as SettingValues
+    from playhead.streams.errors import EventTooLarge as EventTooLarge
     from playhead.streams.errors import InvalidEvent as InvalidEvent
+    from playhead.streams.errors import InvalidSetting as InvalidSetting
+    from playhead.streams.errors import NotReplicated as NotReplicated
     from playhead.streams.errors import PlayheadError as PlayheadError
     from playhead.streams.errors import RedisUnavailable as RedisUnavailable
+    from playhead.streams.errors import SpoolFailed as SpoolFailed
     from playhead.streams.events import Event as Event
     from playhead.streams.events import Recorded as Recorded
+    from playhead.streams.partitions import Partition as Partition
     from playhead.streams.positions import Position as Position
     from playhead.streams.sinks import Batch as Batch
     from playhead.streams.sinks import Sink as Sink
+    from playhead.streams.sinks import Source as Source
     from playhead.wiring import place as place
 
 _HOMES = {
+    "AsyncProducer": "playhead.streams.appending.async_producer",
     "Batch": "playhead.streams.sinks",
     "Check": "playhead.checks.check",
     "Connection": "playhead.projections.postgres",
@@ -47,10 +55,14 @@ _HOMES = {
     "Domain": "playhead.streams.domains.domain",
     "Event": "playhead.streams.events",
     "EventLog": "playhead.eventlog.log",
+    "EventTooLarge": "playhead.streams.errors",
     "EventsGone": "playhead.consumers.subscriptions.errors",
     "FileProjection": "playhead.projections.file_projection",
     "InvalidEvent": "playhead.streams.errors",
+    "InvalidSetting": "playhead.streams.errors",
     "LogCorrupt": "playhead.eventlog.errors",
+    "NotReplicated": "playhead.streams.errors",
+    "Partition": "playhead.streams.partitions",
     "PayloadInvalid": "playhead.eventlog.errors",
     "Place": "playhead.streams.domains.place",
     "PlayheadError": "playhead.streams.errors",
@@ -59,16 +71,18 @@ _HOMES = {
     "Received": "playhead.streams.cursors",
     "Recorded": "playhead.streams.events",
     "RedisUnavailable": "playhead.streams.errors",
+    "Retry": "playhead.consumers.errors",
     "Setting": "playhead.streams.domains.settings",
     "SettingValues": "playhead.streams.domains.settings",
     "Sink": "playhead.streams.sinks",
+    "Source": "playhead.streams.sinks",
+    "SpoolFailed": "playhead.streams.errors",
     "Stream": "playhead.streams.domains.event_types",
     "Subscription": "playhead.consumers.subscriptions.subscription",
     "SubscriptionInUse": "playhead.consumers.subscriptions.errors",
     "TableProjection": "playhead.projections.table_projection",
     "TableVerification": "playhead.projections.table_verification",
     "Task": "playhead.consumers.work.worker",
-    "TryAgain": "playhead.consumers.errors",
     "connection_to": "playhead.projections.table_projection",
     "place": "playhead.wiring",
     "subscribe": "playhead.consumers.subscriptions.subscription",

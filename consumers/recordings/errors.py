@@ -4,14 +4,14 @@
     - FfmpegMissing  no ffmpeg can be executed
     - InvalidAudio   audio that no attempt can read
     - Stopped        the work was called off
-    - TryAgain
+    - Retry
         - FfmpegFailed  ffmpeg ended with an error, or took too long
         - NotMounted    the directory of recordings is empty, or not there
 """
 
 from pathlib import Path
 
-from playhead.consumers.errors import TryAgain
+from playhead.consumers.errors import Retry
 from playhead.streams.errors import InvalidSetting, PlayheadError
 
 _MOUNTED_SECONDS = 10.0
@@ -32,7 +32,7 @@ class Stopped(PlayheadError):
     """The work was called off: another process has the event, or this one is to end."""
 
 
-class FfmpegFailed(TryAgain):
+class FfmpegFailed(Retry):
     """ffmpeg ended with an error, or took too long: `stderr` is the end of what it said."""
 
     def __init__(self, problem: str, stderr: str) -> None:
@@ -41,7 +41,7 @@ class FfmpegFailed(TryAgain):
         self.stderr = stderr
 
 
-class NotMounted(TryAgain):
+class NotMounted(Retry):
     """The directory of recordings is empty, or not there: see that its disk is mounted, and PLAYHEAD_RECORDINGS_DIR."""
 
     def __init__(self, directory: Path) -> None:

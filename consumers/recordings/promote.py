@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 import psycopg
 
-from playhead.consumers.errors import TryAgain
+from playhead.consumers.errors import Retry
 from playhead.consumers.recordings.errors import NotMounted
 from playhead.consumers.recordings.ffmpeg import run
 from playhead.consumers.recordings.progress import BEHIND, Progress
@@ -108,7 +108,7 @@ class Promote:
 
         Raises:
             InvalidEvent: the event names no meeting.
-            TryAgain: the meeting is over but not complete, or the projection is behind.
+            Retry: the meeting is over but not complete, or the projection is behind.
         """
         event = task.cause.event
         meeting_id = read_payload(event, OfMeeting).meeting_id
@@ -128,13 +128,13 @@ class Promote:
         """Promote the meeting, unless another process does.
 
         Raises:
-            TryAgain: it may have to be done again.
+            Retry: it may have to be done again.
             NotMounted: no audio at all is there for now.
         """
         event = task.cause.event
         if not await asyncio.to_thread(lock, connection, meeting_id):
             if event.type == "meeting.stopped":
-                raise TryAgain("another process promotes the meeting, perhaps")
+                raise Retry("another process promotes the meeting, perhaps")
             return  # should that one die, its event comes again
         newest = await asyncio.to_thread(self._progress.newest, partition)
         state = await self._look(connection, partition, meeting_id, newest)
@@ -166,7 +166,7 @@ class Promote:
         """Whether the meeting is to be promoted now.
 
         Raises:
-            TryAgain: later, unless its last chunk is finished before.
+            Retry: later, unless its last chunk is finished before.
             InvalidEvent: the projection has set its end aside.
         """
         if state.meeting.status == "PROMOTED":
@@ -182,7 +182,7 @@ class Promote:
         if event.type == "meeting.stopped":
             waits = self._settings.wait_seconds - (datetime.now(UTC) - event.timestamp).total_seconds()
             if waits > 0:
-                raise TryAgain("some chunks are not finished", after=waits, counts=False)
+                raise Retry("some chunks are not finished", after=waits, counts=False)
             return True
         return False
 
@@ -190,13 +190,13 @@ class Promote:
         """What the projection says of a meeting, once it has come as far as the position.
 
         Raises:
-            TryAgain: it does not for now.
+            Retry: it does not for now.
             InvalidEvent: it has set the meeting's events aside.
         """
         deadline = time.monotonic() + self._settings.patience
         while await asyncio.to_thread(self._progress.reached, connection, partition) < position:
             if time.monotonic() > deadline:
-                raise TryAgain(BEHIND, after=_AGAIN_SECONDS, counts=False)
+                raise Retry(BEHIND, after=_AGAIN_SECONDS, counts=False)
             await asyncio.sleep(_LOOK_SECONDS)
         state = await asyncio.to_thread(_read, connection, meeting_id)
         if state is None:

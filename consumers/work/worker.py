@@ -14,7 +14,7 @@ import structlog
 from redis.exceptions import ResponseError
 
 from playhead.consumers.backoff import Backoff
-from playhead.consumers.errors import HoldLost, TryAgain
+from playhead.consumers.errors import HoldLost, Retry
 from playhead.consumers.tasks import pause
 from playhead.consumers.work.holds import Held, Holds
 from playhead.consumers.work.recovery import WAITING, WorkRecovery
@@ -128,7 +128,7 @@ class Handler(Protocol):
         """Do the work, and give the events that are its outcome.
 
         Raises:
-            TryAgain: later.
+            Retry: later.
             Exception: one that `playhead.projections.failures.classify` calls transient means later too, any other
                 that this event will never do.
         """
@@ -312,7 +312,7 @@ class Worker:
     async def _failed(self, holds: Holds, held: Held, task: Task, error: Exception, log: Any) -> None:
         passing = failure_of(error) == "transient"
         said = type(error).__name__  # the message may quote the payload
-        counts = not isinstance(error, TryAgain) or error.counts
+        counts = not isinstance(error, Retry) or error.counts
         if passing and (held.attempt < self._settings.max_attempts or not counts):
             delay = self._delay(held.attempt, error)
             why = said if counts else str(error)  # what it waits for has no payload
@@ -330,7 +330,7 @@ class Worker:
         log.error("parked", reason_class=reason_class, reason=reason.partition(":")[0])
 
     def _delay(self, attempt: int, error: Exception) -> float:
-        if isinstance(error, TryAgain) and error.after is not None:
+        if isinstance(error, Retry) and error.after is not None:
             return error.after
         longest = min(self._settings.first_delay * 2 ** (attempt - 1), self._settings.longest_delay)
         return longest * random.uniform(0.5, 1.0)
@@ -401,4 +401,4 @@ class WorkObserver:
 
 def failure_of(error: Exception) -> Failure:
     """What an error of a handler means: only a transient one is tried again."""
-    return "transient" if isinstance(error, TryAgain | RedisUnavailable) else classify(error)
+    return "transient" if isinstance(error, Retry | RedisUnavailable) else classify(error)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from playhead.consumers.errors import TryAgain
+from playhead.consumers.errors import Retry
 from playhead.consumers.work.functions import FunctionHandler
 from playhead.consumers.work.worker import Handler, Task, WorkerSettings, failure_of
 from playhead.streams.domains.catalogue import Catalogue
@@ -133,7 +133,7 @@ class WorkerScenario:
                 outcome = await self.handler.handle(task)
             except Exception as raised:  # noqa: BLE001  # whatever a handler raises is told apart below
                 error = raised
-        after, counts = (error.after, error.counts) if isinstance(error, TryAgain) else (None, True)
+        after, counts = (error.after, error.counts) if isinstance(error, Retry) else (None, True)
         if error is None:
             ending: Ending = "done" if attempt <= self._max_attempts else "gave up"
         elif failure_of(error) == "transient" and (attempt < self._max_attempts or not counts):

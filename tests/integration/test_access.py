@@ -14,7 +14,7 @@ import pytest
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from playhead.consumers.errors import TryAgain
+from playhead.consumers.errors import Retry
 from playhead.consumers.processes.projection import ProcessSettings
 from playhead.consumers.reading.reader import ReaderSettings
 from playhead.consumers.reading.trimming import trim
@@ -169,7 +169,7 @@ def test_a_consumer_may_do_what_recovery_and_trimming_need(access, roles, redis_
 def test_a_worker_works_tries_again_and_parks_as_a_consumer(access, redis):
     async def fail_once(task):
         if task.attempt == 1:
-            raise TryAgain("once")
+            raise Retry("once")
         if task.cause.event.subject == "note/2":
             raise ValueError("never")
 

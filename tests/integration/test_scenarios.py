@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from playhead import Domain, Recorded
-from playhead.consumers.errors import TryAgain
+from playhead.consumers.errors import Retry
 from playhead.projections.file_projection import FileProjection
 from playhead.streams.events import new_event
 from playhead.testing import DELIVERIES, Timeline, WorkerScenario
@@ -133,7 +133,7 @@ def test_a_worker_that_asks_for_another_attempt_gets_it(playhead_scenarios):
     again = receipt.when(InvoicePaid("1", 10, "busy"), attempt=2)
 
     assert ("retry", 60, True) == (worked.ending, worked.after, worked.counts)
-    assert isinstance(worked.error, TryAgain)
+    assert isinstance(worked.error, Retry)
     assert "done" == again.ending
 
 

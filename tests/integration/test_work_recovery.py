@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from playhead.consumers.errors import TryAgain
+from playhead.consumers.errors import Retry
 from playhead.consumers.processes.projection import ProcessSettings
 from playhead.consumers.reading.reader import ReaderSettings
 from playhead.consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
@@ -79,7 +79,7 @@ class Busy(Enrich):
 
     async def put_off(self, task):
         if task.cause.event.id in self.late:
-            raise TryAgain("the model is overloaded", after=LATER)
+            raise Retry("the model is overloaded", after=LATER)
 
 
 def expected(*numbers: int) -> Counter:
@@ -226,7 +226,7 @@ def test_a_meeting_half_transcoded_at_the_flush_is_promoted_whole(
         async def handle(self, task):
             if self.done >= self.limit:
                 self.refused += 1
-                raise TryAgain("enough for today", after=LATER)
+                raise Retry("enough for today", after=LATER)
             outcome = await super().handle(task)
             self.done += 1
             return outcome

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from playhead.consumers.errors import TryAgain
+from playhead.consumers.errors import Retry
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.work.metrics import PrometheusWorkObserver
 from playhead.consumers.work.worker import WorkObserver
@@ -55,7 +55,7 @@ def test_what_fails_for_a_while_is_tried_again_with_its_attempts_counted_across_
     submit(1)
 
     async def fail(task):
-        raise TryAgain("the model is overloaded")
+        raise Retry("the model is overloaded")
 
     async def run():
         first = Enrich(fail)
@@ -82,7 +82,7 @@ def test_an_event_that_waits_for_another_goes_on_when_that_has_come(redis_server
             if not came:
                 looked.set()
                 await (until(lambda: came) if early else asyncio.sleep(0))
-                raise TryAgain("the other has not come", after=3600)
+                raise Retry("the other has not come", after=3600)
         else:
             await looked.wait()
             if not early:
@@ -106,7 +106,7 @@ def test_after_the_last_attempt_the_failure_is_appended_and_the_event_parked(red
     submit(1)
 
     async def fail(task):
-        raise TryAgain("the model is overloaded")
+        raise Retry("the model is overloaded")
 
     handler = Enrich(fail)
 
@@ -118,7 +118,7 @@ def test_after_the_last_attempt_the_failure_is_appended_and_the_event_parked(red
     asyncio.run(run())
 
     assert [1, 2, 3] == handler.attempts
-    assert [b'{"reason":"TryAgain: the model is overloaded","attempt":3}'] == [
+    assert [b'{"reason":"Retry: the model is overloaded","attempt":3}'] == [
         event.data for event in outcomes(redis, "note.enrichment_failed")
     ]
     assert [("note/0", "gave up")] == [(one.subject, one.reason_class) for one in parked(redis)]
@@ -129,7 +129,7 @@ def test_waiting_for_what_is_not_its_own_work_is_no_attempt(redis_server, redis,
 
     async def wait(_):
         if len(handler.attempts) <= 3 * QUICK.max_attempts:
-            raise TryAgain("the projection is behind", after=0, counts=False)
+            raise Retry("the projection is behind", after=0, counts=False)
 
     handler = Enrich(wait)
 
@@ -310,7 +310,7 @@ def test_an_entry_deleted_while_it_was_put_off_is_counted_as_lost(redis_server, 
     losses = Losses()
 
     async def fail(task):
-        raise TryAgain("later", after=3600)
+        raise Retry("later", after=3600)
 
     async def run():
         handler = Enrich(fail)
@@ -333,7 +333,7 @@ def test_work_put_off_by_a_clock_that_went_back_is_due(redis_server, redis, subm
     submit(1)
 
     async def fail(task):
-        raise TryAgain("later")
+        raise Retry("later")
 
     async def run():
         first = Enrich(fail)

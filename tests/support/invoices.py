@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from playhead import Connection, Domain, FileProjection, Recorded, Task
-from playhead.consumers.errors import TryAgain
+from playhead.consumers.errors import Retry
 from playhead.projections.table_projection import TableProjection
 
 invoices = Domain("invoices", migrations="invoices_sql")
@@ -64,7 +64,7 @@ class Payments(FileProjection):
 @invoices.worker("receipt", on=InvoicePaid, ends=[ReceiptSent])
 async def receipt(task: Task[InvoicePaid]) -> ReceiptSent:
     if task.data.customer == "busy" and task.attempt == 1:
-        raise TryAgain("the mail server is busy", after=60)
+        raise Retry("the mail server is busy", after=60)
     if task.data.customer == "unknown":
         raise ValueError("no such customer")
     if task.data.customer == "away":

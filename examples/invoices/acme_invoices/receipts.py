@@ -1,7 +1,7 @@
 """The worker `receipt`: has a server send the receipt of each invoice that was paid."""
 
 import httpx
-from playhead import SettingValues, Task, TryAgain
+from playhead import Retry, SettingValues, Task
 
 from acme_invoices.domain import RECEIPTS_URL
 from acme_invoices.events import InvoicePaid, ReceiptSent
@@ -16,7 +16,7 @@ async def receipt(task: Task[InvoicePaid]) -> ReceiptSent:
     before; without such a key the customer would get a second receipt.
 
     Raises:
-        TryAgain: the server is busy or away.
+        Retry: the server is busy or away.
         ValueError: it refuses the invoice; the event is parked.
     """
     paid = task.data
@@ -28,11 +28,11 @@ async def receipt(task: Task[InvoicePaid]) -> ReceiptSent:
                 headers={"Idempotency-Key": task.cause.event.id},
             )
     except httpx.TransportError as error:
-        raise TryAgain(f"the receipt server is away: {type(error).__name__}") from error
+        raise Retry(f"the receipt server is away: {type(error).__name__}") from error
     if response.status_code in _BUSY:
-        raise TryAgain("the receipt server is busy", after=_seconds(response.headers.get("Retry-After")))
+        raise Retry("the receipt server is busy", after=_seconds(response.headers.get("Retry-After")))
     if response.is_server_error:
-        raise TryAgain(f"the receipt server failed with {response.status_code}")
+        raise Retry(f"the receipt server failed with {response.status_code}")
     if response.is_error:
         raise ValueError(f"the receipt server refused the invoice with {response.status_code}: {response.text}")
     return ReceiptSent(number=paid.number, receipt=response.json()["receipt"])
