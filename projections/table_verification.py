@@ -26,8 +26,8 @@ class TableVerification(ABC, Generic[Data]):
         self._database = Database(place.database_url, "playhead-verify", place.schema)
 
     @abstractmethod
-    def key_of(self, data: Data, /) -> str:
-        """The key of the row that an event with this payload has."""
+    def key_of(self, data: Data, /) -> str | None:
+        """The key of the row that an event with this payload has, None if it has none."""
 
     @abstractmethod
     def standing(self, connection: Connection, keys: Sequence[str]) -> Mapping[str, str]:

@@ -27,7 +27,7 @@ class JobsVerification(TableVerification[Job]):
         except InvalidEvent:
             return None
 
-    def key_of(self, data: Job, /) -> str:
+    def key_of(self, data: Job, /) -> str | None:
         """The job's id."""
         return data.job_id or ""
 
