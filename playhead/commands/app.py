@@ -5,6 +5,7 @@ A command's module is loaded when the command is typed, for most of what a proce
 
 import inspect
 from collections.abc import Sequence
+from textwrap import indent
 
 from cyclopts import App, Parameter
 
@@ -85,7 +86,7 @@ def make_app() -> App:
         help="Records what background jobs did, for ever, and derives everything else from it.",
         help_epilogue="Start with `playhead demo`, or `playhead up` and `playhead append --help`. Exit codes: 0 done, "
         "1 failed, 2 usage, 3 a server cannot be reached, 4 data corrupt, 5 not caught up, 130 interrupted.",
-        help_format="markdown",
+        help_format="plaintext",
         default_parameter=Parameter(negative=()),
     )
     refuse_taken(installed().domains)
@@ -125,4 +126,4 @@ def _document(command: App) -> None:
     command.help = command.default_command.__doc__
     _, _, example = (inspect.getdoc(command.default_command) or "").partition("\nExample:\n")
     if example:
-        command.help_epilogue = f"Example:\n\n```console\n{inspect.cleandoc(example)}\n```"
+        command.help_epilogue = "Example:\n" + indent(inspect.cleandoc(example), "    ") + "\n"
