@@ -170,19 +170,15 @@ class AsyncProducer(ProducerCore):
         return {}
 
     async def _open(self) -> Lanes:
-        """Take a turn; before the first event is appended, read the domains from disk, in a thread, once for all tasks.
+        """Take a turn; there is none before the domains are read from disk.
 
         Raises:
             PlayheadError: a domain cannot be loaded.
         """
         lanes = self._lanes()
         await lanes.turns.take()
-        opening = lanes.opening
-        if opening is None:
-            opening = lanes.opening = asyncio.ensure_future(self._aside(installed))
-        if not opening.done():
-            await asyncio.shield(opening)
-        opening.result()
+        if lanes.problem is not None:
+            raise lanes.problem
         return lanes
 
     def _lanes(self) -> Lanes:
@@ -193,7 +189,7 @@ class AsyncProducer(ProducerCore):
             for closed in [other for other in list(self._lanes_of) if other.is_closed()]:
                 self._lanes_of.pop(closed, None)
             deliver = partial(self._deliver, self._appender.append)
-            lanes = self._lanes_of[loop] = Lanes(loop, self._senders, deliver)
+            lanes = self._lanes_of[loop] = Lanes(loop, self._senders, deliver, installed)
         return lanes
 
     async def _append_one(self, lanes: Lanes, event: Event) -> Position | None:

@@ -11,7 +11,6 @@ import msgspec
 
 from playhead.streams.appending.core import BATCH_BYTES, BATCH_EVENTS
 from playhead.streams.appending.threads import Threads
-from playhead.streams.domains.catalogue import Catalogue
 from playhead.streams.errors import PlayheadError
 from playhead.streams.events import Event
 from playhead.streams.partitions import Partition
@@ -35,6 +34,14 @@ class Turns:
         self._waiting: deque[Callable[[], None]] = deque()
         self._left = STEPS
         self._renewing = False
+
+    def hold(self) -> None:
+        """Let everything wait until `go_on`."""
+        self._left, self._renewing = 0, True
+
+    def go_on(self) -> None:
+        """Let what waits have its turns."""
+        self._renew()
 
     async def take(self) -> None:
         """Go on now, or in a later iteration if this one has had its steps."""
@@ -75,17 +82,28 @@ class Unit(msgspec.Struct, frozen=True, eq=False):
 
 
 class Lanes:
-    """A queue for each partition. What waits when a batch is done is the next batch, in the order in which it came."""
+    """A queue for each partition. What waits when a batch is done is the next batch, in the order in which it came.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, threads: Threads, deliver: Deliver) -> None:
+    Nothing has its turn before `prepare` has returned, in a thread, or failed; then `problem` says why.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        threads: Threads,
+        deliver: Deliver,
+        prepare: Callable[[], object] | None = None,
+    ) -> None:
         self.turns = Turns(loop)
-        self.opening: asyncio.Future[Catalogue] | None = None
-        """Done when the producer has read what it needs to append its first event."""
+        self.problem: BaseException | None = None
         self._loop = loop
         self._threads = threads
         self._deliver = deliver
         self._waiting: dict[Partition, deque[Unit]] = {}
         self._in_flight: dict[Partition, list[Unit]] = {}
+        if prepare is not None:
+            self.turns.hold()
+            threads.submit(prepare).add_done_callback(lambda job: self._soon(partial(self._go_on, job)))
 
     def put(self, partition: Partition, events: Sequence[Event]) -> "asyncio.Future[Positions]":
         """Append a batch; one whose future is cancelled before its turn comes is not sent."""
@@ -109,11 +127,16 @@ class Lanes:
             return
         self._in_flight[partition] = units
         job = self._threads.submit(partial(_outcomes, self._deliver, partition, [unit.events for unit in units]))
-        job.add_done_callback(partial(self._notify, partition))
+        job.add_done_callback(lambda job: self._soon(partial(self._end, partition, job)))
 
-    def _notify(self, partition: Partition, job: "Future[list[Positions | Exception]]") -> None:
+    def _go_on(self, job: "Future[object]") -> None:
+        self.problem = job.exception()
+        self.turns.go_on()
+
+    def _soon(self, step: Callable[[], None]) -> None:
+        """Call it in the event loop, from any thread."""
         with suppress(RuntimeError):  # the loop is closed: nobody waits
-            self._loop.call_soon_threadsafe(self._end, partition, job)
+            self._loop.call_soon_threadsafe(step)
 
     def _end(self, partition: Partition, job: "Future[list[Positions | Exception]]") -> None:
         units = self._in_flight.pop(partition)

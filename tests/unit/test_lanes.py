@@ -93,6 +93,34 @@ def test_tasks_that_append_in_one_iteration_go_together(server):
     assert [list(range(20))] == server.batches
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_is_sent_before_what_is_prepared_in_a_thread(server, fails):
+    prepared, threads = threading.Event(), Threads("test", 2)
+
+    def prepare():
+        assert prepared.wait(60)
+        assert not fails
+
+    async def run():
+        lanes = Lanes(asyncio.get_running_loop(), threads, server.deliver, prepare)
+
+        async def append(number):
+            await lanes.turns.take()
+            return await lanes.put(JOBS, events(number))
+
+        tasks = [asyncio.create_task(append(number)) for number in range(3)]
+        await asyncio.sleep(0)
+        before = list(server.batches)
+        prepared.set()
+        return before, await asyncio.gather(*tasks), lanes.problem
+
+    before, positions, problem = asyncio.run(run())
+    threads.stop()
+
+    assert ([], [[Position(n, 0)] for n in range(3)]) == (before, positions)
+    assert fails is isinstance(problem, AssertionError)
+
+
 def test_a_partition_does_not_wait_for_another(server):
     async def run():
         with lanes_of(server) as lanes:
