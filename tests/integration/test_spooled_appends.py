@@ -151,7 +151,8 @@ def test_a_batch_of_which_redis_took_a_part_is_completed_from_the_spool(valkey, 
         append(producer, -1)
         client.config_set("maxmemory", client.info("memory")["used_memory"] + 4_000_000)
         events = [
-            new_event("job.completed", subject=f"job/{n % 7}", data="x" * 2000, id=f"id-{n}") for n in range(5000)
+            new_event("job.completed", subject=f"job/{n % 7}", data={"x": "x" * 2000}, id=f"id-{n}")
+            for n in range(5000)
         ]
         positions = producer.append_events(events)
         client.config_set("maxmemory", 0)
