@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test faults lint types bench lock clean
+.PHONY: demo test faults lint types bench reference lock clean
 
 demo: $(INSTALLED)  ## The whole product on embedded servers, in a fresh directory
 	$(BIN)/playhead demo
@@ -26,6 +26,9 @@ types: $(INSTALLED)
 
 bench: $(INSTALLED)  ## Ratios against this machine's limits, written to docs/benchmarks.md
 	$(BIN)/python -m benchmarks
+
+reference: $(INSTALLED)  ## Write docs/reference.md from the docstrings of the public API
+	$(BIN)/python -m tests.support.reference
 
 lock:  ## Resolve the dependencies again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \

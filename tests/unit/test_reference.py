@@ -1,0 +1,26 @@
+"""The page of reference says what the public API says of itself."""
+
+import re
+import subprocess
+import sys
+
+import playhead
+from tests.support.reference import PAGE, render
+
+
+def test_the_page_of_reference_is_what_the_docstrings_say():
+    assert render() == PAGE.read_text(), "run `make reference`"
+
+
+def test_every_public_name_is_there_once_and_has_a_docstring():
+    named = re.findall(r"^## `(\w+)`$", PAGE.read_text(), re.MULTILINE)
+
+    assert sorted(playhead.__all__) == named
+    assert [] == [name for name in playhead.__all__ if not getattr(playhead, name).__doc__]
+
+
+def test_the_public_module_imports_nothing_until_a_name_is_asked_for():
+    script = "import sys, playhead; print([name for name in sys.modules if name.startswith('playhead.')])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert "[]" == done.stdout.strip()
