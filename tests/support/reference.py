@@ -9,8 +9,8 @@ import playhead
 PAGE = Path(__file__).parents[2] / "docs" / "reference.md"
 HEAD = """# Reference
 
-The public API is what `from playhead import ...` gives; everything else is internal. `make reference` writes this page from
-its docstrings.
+The public API is what `from playhead import ...` gives; everything else is internal. `make reference` writes this page
+from its docstrings.
 """
 
 
