@@ -4,7 +4,7 @@ import logging
 import uuid
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol, cast
 
 import msgspec
@@ -117,8 +117,12 @@ def _outcome(finished: Finished) -> JobOutcome:
         error=finished.error,
         retry_count=finished.retry_count,
         completed_at=format_time(now),
-        processing_time=None if finished.started_at is None else (now - finished.started_at).total_seconds(),
+        processing_time=None if finished.started_at is None else _seconds(now - finished.started_at),
     )
+
+
+def _seconds(duration: timedelta) -> float:
+    return max(0.0, duration.total_seconds())  # clocks are set back, and some libraries round a start up
 
 
 def _omitted(finished: Finished, outcome: JobOutcome, error: EventTooLarge) -> JobOutcome:
