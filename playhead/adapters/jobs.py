@@ -4,18 +4,20 @@ import logging
 import uuid
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol, cast
 
 import msgspec
 
+from playhead.streams.appending.async_producer import AsyncProducer
+from playhead.streams.appending.core import ProducerCore
 from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import EventTooLarge, InvalidEvent
 from playhead.streams.events import Event, format_time, new_event
 from playhead.streams.jobs.events import JobOutcome
 
 HEADER = "playhead"
-"""Where RQ's `meta` and Celery's headers hold the description of a job."""
+"""Where RQ's `meta`, Celery's headers, dramatiq's options and taskiq's labels hold the description of a job."""
 
 _NAMESPACE = uuid.UUID("5f4e5a2c-7d0b-5d0e-9a53-3c1d8a4b6e21")
 _log = logging.getLogger(__name__)
@@ -68,9 +70,20 @@ def record(producer: Producer, finished: Finished) -> None:
     try:
         producer.append_events([_as_event(producer, finished, outcome)])
     except EventTooLarge as error:
-        _log.error("the result of job %s is not recorded: %s", finished.job_id, error)
-        omitted = msgspec.structs.replace(outcome, result=None, result_encoding="omitted")
-        producer.append_events([_as_event(producer, finished, omitted)])
+        producer.append_events([_as_event(producer, finished, _omitted(finished, outcome, error))])
+
+
+async def record_async(producer: AsyncProducer, finished: Finished) -> None:
+    """Append the outcome from an event loop; the same one again adds nothing.
+
+    Raises:
+        PlayheadError: neither Redis nor a spool took it.
+    """
+    outcome = _outcome(finished)
+    try:
+        await producer.append_events([_as_event(producer, finished, outcome)])
+    except EventTooLarge as error:
+        await producer.append_events([_as_event(producer, finished, _omitted(finished, outcome, error))])
 
 
 def mapping(value: object) -> dict[str, object]:
@@ -104,11 +117,20 @@ def _outcome(finished: Finished) -> JobOutcome:
         error=finished.error,
         retry_count=finished.retry_count,
         completed_at=format_time(now),
-        processing_time=None if finished.started_at is None else (now - finished.started_at).total_seconds(),
+        processing_time=None if finished.started_at is None else _seconds(now - finished.started_at),
     )
 
 
-def _as_event(producer: Producer, finished: Finished, outcome: JobOutcome) -> Event:
+def _seconds(duration: timedelta) -> float:
+    return max(0.0, duration.total_seconds())  # clocks are set back, and some libraries round a start up
+
+
+def _omitted(finished: Finished, outcome: JobOutcome, error: EventTooLarge) -> JobOutcome:
+    _log.error("the result of job %s is not recorded: %s", finished.job_id, error)
+    return msgspec.structs.replace(outcome, result=None, result_encoding="omitted")
+
+
+def _as_event(producer: ProducerCore, finished: Finished, outcome: JobOutcome) -> Event:
     try:
         return _event(producer, finished, outcome, outcome)
     except InvalidEvent as error:
@@ -124,7 +146,7 @@ def _as_event(producer: Producer, finished: Finished, outcome: JobOutcome) -> Ev
         return _event(producer, finished, whole, whole)
 
 
-def _event(producer: Producer, finished: Finished, outcome: JobOutcome, data: object) -> Event:
+def _event(producer: ProducerCore, finished: Finished, outcome: JobOutcome, data: object) -> Event:
     flow = finished.correlation_id or finished.description.get("correlation_id")
     name = f"{finished.job_id}\n{finished.attempt}\n{finished.status}"
     return new_event(
