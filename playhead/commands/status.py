@@ -136,9 +136,8 @@ def read_status(client: "Redis | RedisCluster", partitions: int) -> Status:
             for number in range(partitions):
                 partition = Partition(stream, number)
                 status, settled = _consumer(client, name, partition)
-                if status is not None:
-                    consumers.append(status)
-                    caught_up = caught_up and settled
+                consumers.append(status)
+                caught_up = caught_up and settled
     everywhere = {
         Partition(stream, number)
         for streams in installed().reads.values()
@@ -213,21 +212,19 @@ def _print(found: Status, *, json: bool) -> None:
     print("caught up" if found.caught_up else "not caught up")
 
 
-def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -> tuple[ConsumerStatus | None, bool]:
+def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -> tuple[ConsumerStatus, bool]:
     redis = cast("Any", client)
     key = partition.key
     try:
         info = redis.xinfo_stream(key)
-    except ResponseError:
-        if partition.stream != "jobs":
-            return None, True
+    except ResponseError as error:
+        if "no such key" not in str(error):
+            raise
         info = None
     raw = redis.hget(f"{key}:consumers", name)
     report = msgspec.json.decode(raw, type=Report) if raw else None
     held = bool(redis.exists(presence_key(key, name)))
     last = Position.parse(info["last-generated-id"]) if info else START
-    if partition.stream != "jobs" and last == START:
-        return None, True
     group = next((g for g in redis.xinfo_groups(key) if g["name"] == name.encode()), None) if info else None
     position = Position.parse(group["last-delivered-id"]) if group else START
     if report is not None:
@@ -255,7 +252,7 @@ def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -
         problem=report.problem if report else None,
         lost=_lost(redis, name, partition),
     )
-    return status, settled
+    return status, settled or last == START
 
 
 def _waits(report: Report | None) -> bool:
