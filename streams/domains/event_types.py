@@ -88,18 +88,6 @@ class EventType(Generic[Payload]):
         except (msgspec.DecodeError, RecursionError):
             return self._convert(_loads(event.data))  # a lone surrogate, or a number beyond 64 bits
 
-    def upcast(self, event: Event) -> Event:
-        """Bring an event's payload up to the version of this program; the same event if it is of that version.
-
-        Raises:
-            InvalidEvent: it is not JSON, or of a newer version than this program knows.
-        """
-        version = self.version_of(event)
-        if version == self.version:
-            return event
-        data = msgspec.json.encode(self._upcast(_loads(event.data), version))
-        return msgspec.structs.replace(event, data=data, dataschema=self.dataschema)
-
     def typed(self, recorded: Recorded) -> Recorded[Payload]:
         """Give an event with its payload read.
 
@@ -140,9 +128,11 @@ class EventType(Generic[Payload]):
 
     def _convert(self, data: object) -> Payload:
         try:
-            return msgspec.convert(data, self.payload)
+            return self._decoder.decode(json.dumps(_as_text(data), ensure_ascii=False).encode())
         except msgspec.ValidationError as error:
             raise InvalidEvent("data", f"is no {self.payload.__name__}: {error}") from error
+        except RecursionError as error:
+            raise InvalidEvent("data", "nested too deeply") from error
 
     @cached_property
     def _decoder(self) -> msgspec.json.Decoder[Payload]:
@@ -221,6 +211,19 @@ def event_type_of(payload: "msgspec.Struct | type[msgspec.Struct]") -> EventType
 def _loads(data: bytes) -> object:
     check_json(data)
     return json.loads(data)
+
+
+def _as_text(data: object) -> object:
+    """The same with U+FFFD for lone surrogates, which are no text: msgspec refuses them."""
+    match data:
+        case str():
+            return data.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case dict():
+            return {_as_text(name): _as_text(value) for name, value in cast("dict[str, object]", data).items()}
+        case list():
+            return [_as_text(value) for value in cast("list[object]", data)]
+        case _:
+            return data
 
 
 def _fields_of(template: str) -> list[str]:

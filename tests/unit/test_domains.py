@@ -107,7 +107,6 @@ class TestUpcasters:
         second = msgspec.structs.replace(first, data=b'{"number":"7","cents":5}', dataschema="invoice.paid/2")
 
         assert [("7", 5)] * 2 == [msgspec.structs.astuple(declared.decode(one)) for one in (first, second)]
-        assert "invoice.paid/3" == declared.upcast(first).dataschema
 
     def test_a_gap_says_which_upcaster_is_missing(self):
         domain = a_domain()
