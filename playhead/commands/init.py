@@ -29,14 +29,14 @@ _HEAD = """\
 
 
 def init(name: str, /, *, directory: Path | None = None, json: Json = False) -> None:
-    """Write a small domain of your own: a projection, a worker, their test, and every setting there is.
+    """Write a small domain of your own: a projection, a worker, their tests and a playhead.toml.
 
-    It runs as it is, and is not installed: `playhead.toml` names it. Prints the files that were written, and replaces
-    none.
+    `playhead up` and `pytest` work in it at once; `playhead.toml` names the domain, so it needs no install. Prints the
+    files that it wrote. It replaces no file.
 
     Args:
         name: The name of the domain: lower-case letters, digits and hyphens.
-        directory: Where to write it; a new directory with its name if omitted.
+        directory: Where to write it; a new directory with the domain's name if omitted.
 
     Example:
         playhead init billing

@@ -103,25 +103,25 @@ def replay(
     json: Json = False,
     data_dir: DataDir = None,
 ) -> int:
-    """Replay the log, or the recorder's JSON files; files whose events the log lacks are imported, once.
+    """Replay the log or a recorder's JSON files; files whose events the log lacks are imported, once.
 
     Args:
         file: One recorder file.
         directory: Recorder files below this directory; links are not followed.
         use_default_output_dir: Recorder files below OUTPUT_DIR.
-        log: The event log, which is the default.
+        log: The event log; the default.
         pattern: Only files whose name, or path below the directory, matches, such as '2025-08-*/scrapers/*'.
         since: Only events of this time or later, such as 2025-08-09 or 2025-08-09T06:30:00Z.
         until: Only events before this time.
         type: Only this event type.
         subject: Only this subject.
         scraper: Only jobs of this scraper.
-        to: Only into this projection; may be given several times.
-        include_failed: Take failed jobs from files too.
-        rate: Events a second at most.
-        resume: Go on with this run, with the options that it was started with.
-        dry_run: Say what would be done; append nothing.
-        verbose: Name each file that is left out.
+        to: Only into this projection; may be repeated.
+        include_failed: Also take failed jobs from files.
+        rate: The most events a second.
+        resume: Continue this run, with the options that it was started with.
+        dry_run: Only count; append nothing.
+        verbose: Name each skipped file.
 
     Example:
         playhead replay --log --to jobs --since 2025-08-09

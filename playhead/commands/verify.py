@@ -73,12 +73,12 @@ class Verified(msgspec.Struct):
 def verify(
     *, repair: Annotated[bool, Parameter(negative=())] = False, data_dir: DataDir = None, json: Json = False
 ) -> int:
-    """Prove that every logged event reached every projection, and name what is missing or wrong.
+    """Check that every logged event reached every projection, and name what is missing or wrong.
 
     Args:
-        repair: Bring what is missing back, by a replay to the projection that lacks it; its consumer must run.
+        repair: Replay what is missing to the projection that lacks it; its consumer must run.
 
-    Exit code 4 where something is missing or wrong, 5 where a projection has not come to every event yet.
+    Exit code 4 if something is missing or wrong, 5 if a projection has not caught up yet.
 
     Example:
         playhead verify --repair

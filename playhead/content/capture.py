@@ -77,19 +77,19 @@ def capture(
     data_dir: DataDir = None,
     json: Json = False,
 ) -> int:
-    """Record scraped content: a file, stdin as -, or each file below a directory; prints the position of each.
+    """Record scraped content: a file, stdin as -, or each file below a directory.
 
-    Content above 256 KiB goes to PLAYHEAD_BLOB_DIR first. Hidden files and links of a directory are left out. Exit code
-    1 where some of it cannot be read; the rest is captured.
+    Prints the position of each. Content above 256 KiB goes to PLAYHEAD_BLOB_DIR first. Hidden files and links in a
+    directory are omitted. Exit code 1 if a file cannot be read; the rest is captured.
 
     Args:
         path: A file, a directory, or - for stdin.
         source_url: Where the content was found.
         scraper: The scraper that found it.
-        metadata: What else is known of it, a JSON object.
-        time: When it was captured, RFC 3339; now where it is not given.
-        id: The same id again adds nothing; for one content only.
-        content_store: Instead of PATH: import a recorder's content store, each content once, ever.
+        metadata: A JSON object with anything else about the content.
+        time: When it was captured, RFC 3339; now if omitted.
+        id: The id of one capture; the same id again adds nothing. Generated if omitted.
+        content_store: Instead of PATH, import a recorder's content store; idempotent.
 
     Example:
         playhead capture page.html --source-url https://example.org/pantries --scraper city_list

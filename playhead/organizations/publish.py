@@ -46,17 +46,19 @@ def publish(
     *,
     to: Path,
     push: Annotated[bool, Parameter(help="Push the repository to its remote.")] = False,
-    overwrite: Annotated[bool, Parameter(help="Replace files of the same names that were not published.")] = False,
-    allow_empty: Annotated[bool, Parameter(help="Publish nothing where there is nothing.")] = False,
+    overwrite: Annotated[
+        bool, Parameter(help="Replace files of the same names that were not published before.")
+    ] = False,
+    allow_empty: Annotated[bool, Parameter(help="Allow an empty data set.")] = False,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
     """Write the data set: organizations as SQLite, NDJSON and GeoJSON, the daily files, and pages of counts.
 
-    Only what changed is written. Where the directory is the top of a git repository, the data set is committed.
+    Writes only what changed. If the directory is the top of a git repository, commits the data set.
 
     Args:
-        to: The directory; it is made if it is not there.
+        to: The directory; created if it is missing.
 
     Example:
         playhead publish --to dataset --push
