@@ -409,7 +409,7 @@ def subscribe(
     """
     address = RedisAddress.parse(redis)
     if not allow_insecure and (problem := redis_exposure(address)) is not None:
-        raise InvalidSetting(f"Redis {problem}, or pass allow_insecure=True where everybody on the network is trusted")
+        raise InvalidSetting(f"Redis {problem}, or pass allow_insecure=True if you trust everyone on the network")
     if partitions < 1:
         raise InvalidSetting(f"partitions is {partitions}; it must be a number from 1 up")
     if (name is None) != (cursors is None):

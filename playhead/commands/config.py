@@ -59,7 +59,7 @@ def check(*, data_dir: DataDir = None, json: Json = False) -> int:
         for sentence in (*found.invalid, *found.unknown):
             print(sentence)
         if not found.invalid and not found.unknown:
-            print("every setting can be used")
+            print("every setting is valid")
     return USAGE if found.invalid else FAILED if found.unknown else DONE
 
 

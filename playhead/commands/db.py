@@ -32,5 +32,5 @@ def upgrade(*, data_dir: DataDir = None, json: Json = False) -> int:
     elif applied or not missing:
         print("\n".join(applied) or "the database is up to date")
     if missing:
-        say(f"tables were dropped: {', '.join(missing)}; docs/recovery.md, Lost tables, says how they come back")
+        say(f"tables were dropped: {', '.join(missing)}; to restore them, see docs/recovery.md, Lost tables")
     return FAILED if missing else DONE

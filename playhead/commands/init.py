@@ -45,7 +45,7 @@ def init(name: str, /, *, directory: Path | None = None, json: Json = False) -> 
     directory = Path(name) if directory is None else directory
     files = dict(_files(name))
     if there := [path for path in files if (directory / path).exists()]:
-        raise InvalidSetting(f"{directory / there[0]} is there already; choose another --directory, or remove it")
+        raise InvalidSetting(f"{directory / there[0]} exists already; choose another --directory, or remove it")
     for path, content in files.items():
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
         with (directory / path).open("x") as file:
@@ -61,7 +61,7 @@ def init(name: str, /, *, directory: Path | None = None, json: Json = False) -> 
 def _check(name: str) -> None:
     if not _NAME.fullmatch(name) or len(name) > _LONGEST:
         raise InvalidSetting(
-            f"a domain is named by lower-case letters, digits and hyphens between them, {_LONGEST} at most, such as"
+            f"the name of a domain has lower-case letters, digits and hyphens between them, {_LONGEST} at most, such as"
             f" billing; not {name!r}"
         )
     for domain in installed().domains:

@@ -79,7 +79,7 @@ def retry(consumer: str, id: str | None = None, /, *, data_dir: DataDir = None) 
         return _not_there(consumer, id)
     for events, parked in chosen:
         events.request_retry(parked)
-    print(f"{len(chosen)} to be tried again; `playhead parked list {consumer}` shows what stays")
+    print(f"{len(chosen)} will be retried; `playhead parked list {consumer}` shows those that stay parked")
     return 0
 
 

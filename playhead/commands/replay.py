@@ -130,7 +130,7 @@ def replay(
     diagnostics.configure(settings.log_format)
     telemetry.set_up(f"{TRACER}-replay")
     if use_default_output_dir + log + (file is not None) + (directory is not None) > 1:
-        raise InvalidSetting("--file, --directory, --use-default-output-dir and --log exclude each other")
+        raise InvalidSetting("use only one of --file, --directory, --use-default-output-dir and --log")
     if use_default_output_dir:
         directory = _source(settings).default_directory()
     _check(file, directory, pattern, rate, to)
@@ -147,7 +147,7 @@ def replay(
         include_failed=include_failed,
     )
     if resume is not None and (dry_run or log or plan != Plan(to=tuple(installed().projections))):
-        raise InvalidSetting("--resume goes on with the options that the run was started with; leave the others away")
+        raise InvalidSetting("--resume uses the options that the run was started with; omit the other options")
     with _Terminal(verbose=verbose) as terminal:
         run = _Run(settings, plan, Report(resume or new_run()), terminal, Pace(rate))
         if dry_run:
@@ -171,9 +171,9 @@ def _check(
     if file is not None and not file.is_file():
         raise InvalidSetting(f"{file} is not a file")
     if pattern is not None and directory is None:
-        raise InvalidSetting("--pattern is about the files of --directory or --use-default-output-dir")
+        raise InvalidSetting("--pattern needs --directory or --use-default-output-dir")
     if rate is not None and not 0 < rate < float("inf"):
-        raise InvalidSetting("--rate is a number of events a second above 0")
+        raise InvalidSetting("--rate takes a number of events a second above 0")
     for name in to or ():
         if name not in (known := installed().projections):
             raise InvalidSetting(f"there is no projection {name!r}; there are {', '.join(known)}")
@@ -212,7 +212,7 @@ class _Terminal(Watch):
 
     def left_out(self, name: str, reason: str) -> None:
         if self._verbose or reason == _FAILED_JOB:
-            self.say(f"{shown(name)}: left out, {reason}")
+            self.say(f"{shown(name)}: skipped, {reason}")
 
     def say(self, text: str) -> None:
         self._bar.console.print(f"playhead: {text}", markup=False, highlight=False, soft_wrap=True)
@@ -254,7 +254,7 @@ class _Run:
             with runs.Beating(client, self.report.run):
                 self._go(client)
         except BaseException:
-            self._terminal.say(f"not finished; `playhead replay --resume {self.report.run}{hint}` goes on")
+            self._terminal.say(f"not finished; `playhead replay --resume {self.report.run}{hint}` continues it")
             raise
 
     def _go(self, client: "Redis | RedisCluster") -> None:

@@ -49,9 +49,9 @@ def spool(
     if chosen is None:
         raise InvalidSetting(f"there is no spool: name its directory, or set {ProducerVariable.SPOOL_DIR}")
     if not chosen.is_dir():
-        raise InvalidSetting(f"there is no spool in {chosen}: it is no directory")
+        raise InvalidSetting(f"there is no spool in {chosen}: it is not a directory")
     if not Spool.used(chosen):
-        raise InvalidSetting(f"there is no spool in {chosen}: no producer ever kept events there")
+        raise InvalidSetting(f"there is no spool in {chosen}: no producer has kept events there")
     if flush:
         with open_producer(settings.replaced(SPOOL_DIR, chosen)) as producer:
             producer.flush()

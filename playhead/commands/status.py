@@ -207,7 +207,7 @@ def _print(found: Status, *, json: bool) -> None:
     for floor in found.held:
         print(f"{floor.partition}: {floor.held_by} holds trimming at {floor.position}")
     for replay in found.replays:
-        how = "" if replay.state == "running" else f"; `playhead replay --resume {replay.run}` goes on"
+        how = "" if replay.state == "running" else f"; `playhead replay --resume {replay.run}` continues it"
         print(f"replay {replay.run}: {replay.state}{how}")
     print("caught up" if found.caught_up else "not caught up")
 

@@ -267,7 +267,7 @@ def _print(found: Verified) -> None:
         print(f"lost: {lost.projection}: {lost.count} events between {lost.after} and {lost.before}, {lost.reason}")
     for name, count in found.behind.items():
         if count:
-            say(f"{name} has not come to {count} events yet; see `playhead status`")
+            say(f"{name} has not applied {count} events yet; see `playhead status`")
     for name in found.unchecked:
         say(f"{name} is not compared with the log")
     checked = ", ".join(f"{name} {count}" for name, count in found.checked.items())

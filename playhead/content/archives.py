@@ -99,7 +99,7 @@ def show(name: str, /, *, content: bool = False, data_dir: DataDir = None, json:
     """
     data = Objects(load(data_dir)[ARCHIVE_DIR]).get(name) if parse_name(name) else None
     if data is None:
-        say(f"there is no archive {name}; `playhead archives list` shows what there is")
+        say(f"there is no archive {name}; see `playhead archives list`")
         return FAILED
     try:
         archive = read_archive(data)
@@ -141,7 +141,7 @@ def verify(*, data_dir: DataDir = None, json: Json = False) -> int:
             " pass --data-dir, or set ARCHIVE_DIR"
         )
     else:
-        say(f"there is no event log in {settings.event_log_dir}, so what is missing cannot be told")
+        say(f"there is no event log in {settings.event_log_dir}, so missing archives are not found")
     if json:
         print_json(Verified(len(names), faults))
     else:

@@ -84,11 +84,11 @@ def show(id: str, /, *, data_dir: DataDir = None, json: Json = False) -> int:
         playhead organizations show 0a7c1f2e
     """
     if not queries.is_id(id):
-        raise InvalidSetting(f"{id!r} is not the beginning of an id; `playhead organizations search` prints ids")
+        raise InvalidSetting(f"{id!r} is not a prefix of an id; `playhead organizations search` prints ids")
     with _connection(data_dir) as connection:
         identities = [str(one["id"]) for one in _rows(connection, queries.BY_ID, {"id": id.lower()})]
         if len(identities) != 1:
-            say(f"{len(identities) or 'no'} organizations have an id that begins with {id}")
+            say(f"{len(identities) or 'no'} organizations have an id that starts with {id}")
             return 1
         parameters: dict[str, object] = {"id": identities[0]}
         (found,) = _rows(connection, queries.ORGANIZATION, parameters)

@@ -182,10 +182,10 @@ def promote(
             say("another process promotes it now")
             return _FAILED
         if found.is_whole and not (found.chunks and settings[KEEP_CHUNKS]):
-            say("it is promoted, and its chunks are gone: `playhead recordings show` has its recordings")
+            say("it is promoted, and its chunks are deleted: see `playhead recordings show`")
             return _FAILED
         if found.meeting.status == "ACTIVE" and not end:
-            say("it has not ended; --end ends it, where its recorder is gone for good")
+            say("it has not ended; if its recorder is gone for good, pass --end")
             return _FAILED
         ending = [_ended(found)] if found.meeting.status == "ACTIVE" else []
         promotion = promoter.promote(found.meeting, found.chunks, Children(), strategy=strategy)
@@ -225,7 +225,7 @@ def sweep(*, older: float | None = None, data_dir: DataDir = None, json: Json = 
             partitions=settings.partitions,
         ).run(connection)
     for one in left:
-        say(f"{one.meeting_id} is left alone: {one.reason}")
+        say(f"{one.meeting_id} is skipped: {one.reason}")
     if json:
         print_json(swept)
     else:
@@ -242,7 +242,7 @@ def _database(settings: Settings) -> Generator[Connection, None, None]:
 def _find(connection: Connection, meeting_id: str) -> Shown | None:
     meetings = find_meetings(connection, [meeting_id])
     if not meetings:
-        say(f"there is no meeting {meeting_id!r}; `playhead recordings list` has them")
+        say(f"there is no meeting {meeting_id!r}; see `playhead recordings list`")
         return None
     return Shown(meetings[0], chunks_of(connection, meeting_id), recordings_of(connection, meeting_id))
 

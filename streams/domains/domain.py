@@ -289,7 +289,7 @@ class Domain:
     def _new_setting(self, setting: Setting[reading.Value_co]) -> Setting[reading.Value_co]:
         if not _VARIABLE.fullmatch(setting.name):
             raise DomainInvalid(
-                f"a setting is named as an environment variable, such as INVOICES_CURRENCY, not {setting.name!r}"
+                f"the name of a setting is an environment variable, such as INVOICES_CURRENCY, not {setting.name!r}"
             )
         self._check_new(setting.name, self.settings)
         self.settings[setting.name] = setting
@@ -321,7 +321,7 @@ def resolve(target: Target) -> Any:  # whatever is declared there
 
 def _check_name(kind: str, name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise DomainInvalid(f"a {kind} is named by lower-case letters, digits and hyphens, not {name!r}")
+        raise DomainInvalid(f"the name of a {kind} has lower-case letters, digits and hyphens; not {name!r}")
 
 
 def _decorator(declare: Callable[[Any], None], target: Target | None) -> Callable[[Any], Any] | None:

@@ -84,7 +84,7 @@ class EventType(Generic[Payload]):
         try:
             return self._decoder.decode(event.data)
         except msgspec.ValidationError as error:
-            raise InvalidEvent("data", f"is no {self.payload.__name__}: {error}") from error
+            raise InvalidEvent("data", f"is not a valid {self.payload.__name__}: {error}") from error
         except (msgspec.DecodeError, RecursionError):
             return self._convert(_loads(event.data))  # a lone surrogate, or a number beyond 64 bits
 
@@ -133,7 +133,7 @@ class EventType(Generic[Payload]):
             except Exception as error:
                 raise InvalidEvent(
                     "data",
-                    f"is no payload of version {number} of {self.name}: its upcaster failed with"
+                    f"is not a payload of version {number} of {self.name}: its upcaster failed with"
                     f" {type(error).__name__}: {error}; `dataschema` says which version an event has, 1 if it has none",
                 ) from error
         return found
@@ -142,7 +142,7 @@ class EventType(Generic[Payload]):
         try:
             return msgspec.convert(data, self.payload)
         except msgspec.ValidationError as error:
-            raise InvalidEvent("data", f"is no {self.payload.__name__}: {error}") from error
+            raise InvalidEvent("data", f"is not a valid {self.payload.__name__}: {error}") from error
 
     @cached_property
     def _decoder(self) -> msgspec.json.Decoder[Payload]:
@@ -169,10 +169,10 @@ class Stream:
         def declare(payload: "type[Payload]") -> "type[Payload]":
             if not payload.__struct_config__.frozen:
                 raise DomainInvalid(
-                    f"the payload of {type}, {payload.__name__}, must be frozen: a fact does not change"
+                    f"the payload of {type}, {payload.__name__}, must be frozen, because a fact does not change"
                 )
             if not _TYPE.fullmatch(type):
-                raise DomainInvalid(f"an event type is named without spaces and slashes, as invoice.paid, not {type!r}")
+                raise DomainInvalid(f"an event type has no spaces or slashes, such as invoice.paid; not {type!r}")
             if type in self.types:
                 raise DomainInvalid(f"{type} is declared twice in the stream {self.name}")
             if version < 1:
@@ -191,7 +191,7 @@ class Stream:
 
         def declare(upcaster: Upcaster) -> Upcaster:
             if (type, version) in self._upcasters:
-                raise DomainInvalid(f"two upcasters lead on from version {version} of {type}")
+                raise DomainInvalid(f"there are two upcasters from version {version} of {type}")
             self._upcasters[type, version] = upcaster
             return upcaster
 
