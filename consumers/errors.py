@@ -5,8 +5,8 @@
     - HoldLost      another process works on the entry now
     - StateLost     the stream is not the one this process was reading
     - SinkNotReady  the sink cannot be opened for now
-    - Retry      a worker asks for another attempt later
-    - AddressTaken  the address for health and metrics cannot be had
+    - Retry         a worker asks for another attempt later
+    - AddressTaken  the address for health and metrics is in use
 """
 
 from playhead.streams.errors import PlayheadError
@@ -39,9 +39,9 @@ class Retry(PlayheadError):
     def __init__(self, problem: str, after: float | None = None, *, counts: bool = True) -> None:
         super().__init__(problem)
         self.after = after
-        """Seconds to wait, where the other side said so."""
+        """Seconds to wait, if the other side said so."""
         self.counts = counts
-        """Whether this was an attempt; False where it waits for what is not its own work, however long that takes.
+        """Whether this counts as an attempt; False if it waits for something that is not its own work.
         The problem is logged then, so it must quote no payload.
         """
 

@@ -86,7 +86,7 @@ class Backlog:
             self._size -= part.size
 
     def wait_until_settled(self, partition: Partition, readers: Sequence[str], run: str) -> None:
-        """Wait until no reader follows a run any more: it stops to when nothing of it is put off.
+        """Wait until no reader follows a run any more: it stops to when none of it is deferred.
 
         Raises:
             NoReaders: a reader has been away for too long.

@@ -1,4 +1,4 @@
-"""Event types as a domain declares them: payload, version, subject and stream; and the way up from older versions."""
+"""Event types as a domain declares them: payload, version, subject, stream and upcasters."""
 
 import json
 import re
@@ -54,7 +54,7 @@ class EventType(Generic[Payload]):
 
     @property
     def gaps(self) -> list[int]:
-        """Older versions from which no upcaster leads on."""
+        """Older versions without an upcaster."""
         return [number for number in range(1, self.version) if (self.name, number) not in self._upcasters]
 
     def subject_of(self, payload: Payload) -> str:
@@ -76,7 +76,7 @@ class EventType(Generic[Payload]):
         """Read the payload; one of an older version is upcast first.
 
         Raises:
-            InvalidEvent: it has another form, or is of a newer version than this program knows.
+            InvalidEvent: it does not fit the Struct, or its version is newer than this program's.
         """
         version = self.version_of(event)
         if version != self.version:
@@ -204,10 +204,10 @@ class Stream:
 
 
 def event_type_of(payload: "msgspec.Struct | type[msgspec.Struct]") -> EventType[Any]:
-    """The event type that a Struct, or its class, was declared as.
+    """The event type of a Struct or its class.
 
     Raises:
-        InvalidEvent: it was declared as none.
+        InvalidEvent: it is not declared as an event.
     """
     cls = payload if isinstance(payload, type) else type(payload)
     declared = cast("EventType[Any] | None", vars(cls).get(_MARK))
