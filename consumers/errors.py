@@ -5,27 +5,27 @@
     - HoldLost      another process works on the entry now
     - StateLost     the stream is not the one this process was reading
     - SinkNotReady  the sink cannot be opened for now
-    - Retry      a worker asks for another attempt later
-    - AddressTaken  the address for health and metrics cannot be had
+    - Retry         a worker asks for another attempt later
+    - AddressTaken  the address for health and metrics is in use
 """
 
 from playhead.streams.errors import PlayheadError
 
 
 class LeaseLost(PlayheadError):
-    """Another process owns the partition now: this one stands by."""
+    """Another process owns the partition now. This one stands by."""
 
 
 class HoldLost(PlayheadError):
-    """Another process works on the entry now: what this one made of it does not count."""
+    """Another process holds the event now. The outcome of this process does not count."""
 
 
 class StateLost(PlayheadError):
-    """Redis lost the group or the stream, or was set back: the partition is opened again from the checkpoint."""
+    """Redis lost the consumer group or stream, or was restored: the partition is opened again from the checkpoint."""
 
 
 class SinkNotReady(PlayheadError):
-    """The sink cannot be opened for now: it is tried again until it can."""
+    """The sink cannot be opened: the consumer retries until it can."""
 
     def __init__(self, problem: str, *, lasting: bool = False) -> None:
         super().__init__(problem)
@@ -34,20 +34,20 @@ class SinkNotReady(PlayheadError):
 
 
 class Retry(PlayheadError):
-    """The work cannot be done for now: it is tried again later."""
+    """The work cannot be done now: the worker retries it later."""
 
     def __init__(self, problem: str, after: float | None = None, *, counts: bool = True) -> None:
         super().__init__(problem)
         self.after = after
-        """Seconds to wait, where the other side said so."""
+        """Seconds to wait, if the other side said so."""
         self.counts = counts
-        """Whether this was an attempt; False where it waits for what is not its own work, however long that takes.
+        """Whether this counts as an attempt; False if it waits for something that is not its own work.
         The problem is logged then, so it must quote no payload.
         """
 
 
 class AddressTaken(PlayheadError):
-    """The address for health and metrics cannot be had: set PLAYHEAD_HTTP_HOST and PLAYHEAD_HTTP_PORT to a free one."""
+    """The address for health and metrics is in use: set PLAYHEAD_HTTP_HOST and PLAYHEAD_HTTP_PORT to a free one."""
 
     def __init__(self, host: str, port: int, problem: str) -> None:
         super().__init__(f"{host}:{port}: {problem}. {type(self).__doc__}")

@@ -35,7 +35,7 @@ class LogCorrupt(PlayheadError):
 
 
 class LogInUse(PlayheadError):
-    """Another process writes this partition of the log: stop it first, or leave the partition to it."""
+    """Another process writes this partition of the log: stop it first, or let it continue."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(f"{directory}: {type(self).__doc__}")
@@ -43,7 +43,7 @@ class LogInUse(PlayheadError):
 
 
 class LinkInLog(PlayheadError):
-    """A symbolic link stands where the log would be written: remove it; nothing is written through it."""
+    """A symbolic link is in place of a file or directory of the log: remove it. Nothing is written through it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path}: {type(self).__doc__}")
@@ -51,7 +51,7 @@ class LinkInLog(PlayheadError):
 
 
 class BehindTail(PlayheadError):
-    """The log is behind it and only grows: append the event again, with an id of its own, and drop this one."""
+    """The log already has later events and only grows: append the event again with a new id, and drop this one."""
 
     def __init__(self, position: Position) -> None:
         super().__init__(f"{position}: {type(self).__doc__}")
@@ -59,7 +59,7 @@ class BehindTail(PlayheadError):
 
 
 class LogWriteFailed(PlayheadError):
-    """The disk failed to keep what was written: this process must end, and nothing since is acknowledged."""
+    """The disk failed to keep what was written: this process ends, and acknowledges nothing after it."""
 
     def __init__(self, path: Path, cause: str) -> None:
         super().__init__(f"{path}: {cause}. {type(self).__doc__}")

@@ -1,4 +1,4 @@
-"""The event log to read: every event, for whoever writes a program on it."""
+"""Read the event log from your programs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime

@@ -138,7 +138,7 @@ class LogWriter:
                 return failures.classify(error)
 
     def health(self) -> str | None:
-        """What an operator must mend, or None."""
+        """What an operator must fix, or None."""
         return disk.problem(self.directory)
 
     def _seal_when_due(self, writer: "_PartitionWriter") -> None:

@@ -1,6 +1,6 @@
-"""Playhead: what background jobs did, recorded as events, and everything derived from them.
+"""Playhead records what background jobs did as events, and derives everything else from them.
 
-What stands here is the public API; everything else is internal.
+The names in this module are the public API. Everything else is internal.
 """
 
 from typing import TYPE_CHECKING

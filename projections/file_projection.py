@@ -1,4 +1,4 @@
-"""A projection of one's own that keeps files in a directory."""
+"""The base of your projections that write files to a directory."""
 
 import os
 from abc import ABC, abstractmethod
@@ -24,11 +24,11 @@ _ATTEMPTS = 3
 
 
 class FileProjection(ABC):
-    """Folds events into files below the directory of its place; each file is there as a whole or not at all.
+    """Folds events into files below the directory of its place; files are written atomically.
 
-    An event may come again: after a crash, and in a replay. So `fold` must give the same bytes when an event is folded
-    into content that has it already, and let what a later event wrote stand: `str(event.order)` sorts as the events of
-    a subject do.
+    An event may come again: after a crash, and in a replay. So `fold` must be idempotent: it returns the same
+    bytes if the content has the event already, and does not overwrite data of a later event: `str(event.order)` sorts
+    as the events of a subject do.
     """
 
     def __init__(self, place: Place) -> None:
@@ -47,10 +47,10 @@ class FileProjection(ABC):
 
     @abstractmethod
     def fold(self, name: str, content: bytes | None, events: Sequence[Recorded[Any]]) -> bytes:
-        """Give the content of a file with these events in it; `content` is what it holds now, None if it is not there.
+        """Return the content of a file with these events; `content` is its present content, None if it is missing.
 
         Raises:
-            ValueError: an event can never be applied. It is parked alone, and its batch comes again without it.
+            ValueError: an event can never be applied. It is parked, and its batch comes again without it.
         """
 
 
@@ -112,7 +112,7 @@ class ProjectedFiles:
         return "applied"
 
     def settle(self) -> None:
-        """Nothing is put off."""
+        """There is no deferred work."""
 
     def close(self) -> None:
         """Let go of the directory."""
@@ -123,7 +123,7 @@ class ProjectedFiles:
         return classify(error)
 
     def health(self) -> str | None:
-        """What an operator must mend, or None."""
+        """What an operator must fix, or None."""
         return disk.problem(self.directory)
 
     def _key(self, partition: Partition) -> str:

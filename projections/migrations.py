@@ -46,7 +46,7 @@ def migrations(domains: Iterable[Domain] | None = None) -> dict[str, Path]:
             if not (numbered := _numbered(domain.migrations)):
                 raise DomainInvalid(
                     f"the domain {domain.name} ({domain.module}) has no numbered SQL file such as 0001_tables.sql in"
-                    f" {domain.migrations}: see that its package has them as data"
+                    f" {domain.migrations}: check that its package includes them as data"
                 )
             for path in numbered:
                 name = f"{domain.name}/{path.stem}"
@@ -130,5 +130,5 @@ def _apply(connection: Connection, files: dict[str, bytes]) -> list[str]:
             connection.execute("INSERT INTO playhead_migrations (name, sha256) VALUES (%s, %s)", (name, sha256))
             missing.append(name)
         elif applied[name] != sha256:
-            raise MigrationAltered(f"{name}.sql was altered after it was applied: restore it and add a new migration")
+            raise MigrationAltered(f"{name}.sql was changed after it was applied: restore it and add a new migration")
     return missing

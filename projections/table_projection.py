@@ -1,4 +1,4 @@
-"""A projection of one's own whose rows are in Postgres."""
+"""The base of your projections that write rows to Postgres."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ class TableProjection(ABC):
     """Turns events into rows, in the transaction that moves the checkpoint.
 
     Live events come once each, in order per subject, of the types that the projection reads, with their payload as
-    `data`. A replay brings events again that were applied long ago. So write each row under a key that follows from the
-    event, and let a row that a later event wrote stand: `str(event.order)` sorts as the events of a subject do.
+    `data`. A replay brings events again that were applied long ago. So write each row under a key that derives from the
+    event, and do not overwrite a row of a later event: `str(event.order)` sorts as the events of a subject do.
     """
 
     def __init__(self, place: Place) -> None:
@@ -36,8 +36,8 @@ class TableProjection(ABC):
         """Write what the events say; names without a schema are those of the projection's place.
 
         Raises:
-            ValueError: an event can never be applied. It is parked alone, and its batch comes again without it.
-            psycopg.Error: one that passes with time is retried; a violated constraint parks the event.
+            ValueError: an event can never be applied. It is parked, and its batch comes again without it.
+            psycopg.Error: a transient error is retried; a violated constraint parks the event.
         """
 
 

@@ -31,7 +31,7 @@ class TableSink:
         return self._checkpoints.open(self._database, partition, epoch)
 
     def settle(self) -> None:
-        """Nothing is put off."""
+        """There is no deferred work."""
 
     def close(self) -> None:
         """Close the connection."""

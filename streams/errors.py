@@ -27,7 +27,7 @@ class PlayheadError(Exception):
 
 
 class InvalidEvent(PlayheadError, ValueError):
-    """The event is not valid: mend the named field and append it again."""
+    """The event is not valid: fix the named field and append it again."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")
@@ -44,7 +44,7 @@ class InvalidSetting(PlayheadError, ValueError):
 
 
 class RedisUnavailable(PlayheadError):
-    """Redis cannot be reached or refuses writes: see that it runs, or set a spool directory."""
+    """Redis cannot be reached or refuses writes: check that it runs, or set a spool directory."""
 
 
 class Fenced(PlayheadError):
@@ -61,44 +61,44 @@ class PartitionsChanged(PlayheadError):
 
 
 class NotReplicated(RedisUnavailable):
-    """Fewer replicas than asked for confirmed the events in time: they may be lost in a failover, append them again."""
+    """Too few replicas confirmed the events in time. A failover may lose them: append them again."""
 
 
 class SpoolFailed(PlayheadError):
-    """The spool did not take the events, and they are nowhere else: free space or mend permissions, append again."""
+    """The spool did not take the events, and they are not stored: free space or fix permissions, then append again."""
 
 
 class InvalidPcm(PlayheadError, ValueError):
-    """The audio is not PCM of the recorder's form, or stands before audio that came earlier: none of it was taken."""
+    """The audio is not PCM in the recorder's format, or is earlier than audio already written: none of it was taken."""
 
 
 class MeetingOver(PlayheadError):
-    """The session ended, or was promoted: start another one, with a meeting_id of its own."""
+    """The session has ended or was promoted: start another one, with a new meeting_id."""
 
 
 class AudioNotWritten(PlayheadError):
-    """Audio cannot be written to disk: free space or mend permissions; what is in memory is tried again."""
+    """Audio cannot be written to disk: free space or fix permissions; audio in memory is retried."""
 
 
 class StoreUnavailable(PlayheadError, ConnectionError):
-    """The directory or bucket did not take or give an object: see that it is there, and check its rights and space."""
+    """A directory or bucket failed to read or write an object: check that it exists, its permissions and its space."""
 
 
 class UnsafePath(PlayheadError, OSError):
-    """A symbolic link or a file stands where a directory belongs: remove it, nothing is written through it."""
+    """A symbolic link or a file is in place of a directory: remove it. Nothing is written through it."""
 
 
 class BlobMissing(PlayheadError):
-    """The content is not in the blob store: bring the blob back, or capture the content again, then retry the event."""
+    """The content is not in the blob store: restore the blob, or capture the content again, then retry the event."""
 
     def __init__(self, sha256: str, place: str) -> None:
         super().__init__(
-            f"the content with SHA-256 {sha256} is not at {place}: bring it back, or capture it again, then retry"
+            f"the content with SHA-256 {sha256} is not at {place}: restore it, or capture it again, then retry"
         )
 
 
 class BlobAltered(PlayheadError):
-    """The blob is not the content it was: remove it, bring it back or capture the content again, retry the event."""
+    """The blob was altered: remove it, restore it or capture the content again, then retry the event."""
 
     def __init__(self, sha256: str, place: str, problem: str) -> None:
         super().__init__(
@@ -108,7 +108,7 @@ class BlobAltered(PlayheadError):
 
 
 class DomainInvalid(PlayheadError):
-    """The declaration of a domain contradicts itself: correct it where the message says."""
+    """The declaration of a domain contradicts itself: fix what the message names."""
 
 
 class DomainsCollide(PlayheadError):
@@ -116,4 +116,4 @@ class DomainsCollide(PlayheadError):
 
 
 class DomainNotLoaded(PlayheadError):
-    """A domain cannot be imported: correct its name where it is set, or install or uninstall its package."""
+    """A domain cannot be imported: correct its name in the setting, or install or uninstall its package."""

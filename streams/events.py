@@ -183,7 +183,7 @@ def encode_data(data: object) -> bytes:
     """Write a payload as JSON on one line; bytes are taken as JSON already.
 
     Raises:
-        InvalidEvent: it holds something JSON has no form for, NaN for instance.
+        InvalidEvent: it has something that JSON cannot represent, such as NaN.
     """
     if isinstance(data, bytes):
         check_json(data)

@@ -106,7 +106,7 @@ def partition_key(stream: str, partition: int) -> str:
 
 
 def presence_key(stream_key: str, group: str) -> str:
-    """Name the key that lives while a process serves a group: the lease of a projection, a sign of life of a worker."""
+    """Name the key that lives while a process serves a group: the lease of a projection, the heartbeat of a worker."""
     return f"{stream_key}:lease:{group}"
 
 

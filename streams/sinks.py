@@ -1,4 +1,4 @@
-"""What a consumer process asks of the place that events take effect in."""
+"""The interface between a consumer process and the place that it writes to."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ Outcome = Literal["applied", "already applied", "fenced"]
 Failure = Literal["transient", "lasting", "permanent", "fatal"]
 """What an error of a sink means.
 
-- `transient`: the same call may succeed later. It is tried again with exponential backoff, for ever.
+- `transient`: the same call may succeed later. It is retried with exponential backoff, forever.
 - `lasting`: the sink itself is in trouble until somebody fixes it, and no event is to blame. The sink is opened again,
   every 30 seconds.
 - `permanent`: the event is to blame. It is parked.
@@ -68,16 +68,16 @@ class Sink(Protocol):
         """Make the batch durable, all of it or nothing, idempotently.
 
         Raises:
-            Exception: `classify` says what becomes of the batch.
+            Exception: `classify` says whether the batch is retried or parked.
         """
         ...
 
     def settle(self) -> None:
-        """Finish work put off while events were coming in, such as a summary; called when there are none."""
+        """Finish deferred work, such as a summary; called when there are no more events."""
         ...
 
     def close(self) -> None:
-        """Give up locks and connections."""
+        """Release locks and connections."""
         ...
 
     def classify(self, error: Exception) -> Failure:
@@ -98,5 +98,5 @@ class OnDisk(Protocol):
         ...
 
     def health(self) -> str | None:
-        """What an operator must mend, such as a disk that is nearly full; None where nothing is wrong."""
+        """What an operator must fix, such as a disk that is nearly full; None if nothing is wrong."""
         ...

@@ -62,7 +62,7 @@ class Supervisor:
 
     def __init__(self, name: str) -> None:
         self.failure: Exception | None = None
-        """What no retry can mend, once it happened."""
+        """The failure that no retry can fix, if there was one."""
         self._name = name
         self._service: Service | None = None
         self._running: asyncio.Task[None] | None = None

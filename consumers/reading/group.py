@@ -35,7 +35,7 @@ DEFAULT_LEASE = 5.0
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a consumer says of itself for `status`; `settled` is the position up to which no work is put off,
+    """What a consumer says of itself for `status`; `settled` is the position up to which no work is deferred,
     `replays` the runs whose events may still be on their way.
     """
 

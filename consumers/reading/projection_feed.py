@@ -70,7 +70,7 @@ class ProjectionFeed(Feed):
                 break
             yield Waiting(
                 "the stream is not the one this projection was reading, and the log's consumer has not looked at it"
-                " yet: see that `playhead run log` runs"
+                " yet: check that `playhead run log` runs"
             )
         if view.missed:
             async for step in self._honour(view, position):

@@ -15,7 +15,7 @@ class Status:
     def __init__(self, group: Group, cursors: Cursors, health: Health, feed: Feed) -> None:
         self._group, self._cursors, self._health, self._feed = group, cursors, health, feed
         self.settled: Position | None = None
-        """Up to where no work is put off in the sink, None if not known."""
+        """The position up to which no work is deferred in the sink, None if not known."""
 
     async def report(self, state: str) -> None:
         """Publish it."""

@@ -60,7 +60,7 @@ class Progress:
         return self._client.hget(subjects_key(partition, _GROUP), subject) is not None
 
     def has_work(self, partition: Partition, worker: str) -> bool:
-        """Whether a worker has events left to take, or in hand, or put off; False where it never ran."""
+        """Whether a worker has events left to take, in progress or deferred; False if it never ran."""
         group = self._groups(partition).get(worker)
         if group is None:
             return False

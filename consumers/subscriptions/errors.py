@@ -13,7 +13,7 @@ from playhead.streams.positions import Position
 
 
 class EventsGone(PlayheadError):
-    """Events are gone from the stream and not in the log: give the log's directory, or iterate on to pass over them."""
+    """Events are neither in the stream nor in the log: pass the log's directory, or continue iterating to skip them."""
 
     def __init__(
         self, partition: Partition, count: int | None, after: Position, before: Position, *, log_readable: bool
@@ -26,13 +26,13 @@ class EventsGone(PlayheadError):
         )
         super().__init__(
             f"{what} of {partition} between {after} and {before} are gone from the stream, and {why}."
-            " To continue behind them, iterate on"
+            " To skip them, continue iterating"
         )
         self.partition, self.count, self.after, self.before = partition, count, after, before
 
 
 class SubscriptionInUse(PlayheadError):
-    """Another process has the subscription of this name: stop it first, or use another name."""
+    """Another process uses the subscription of this name: stop it first, or use another name."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path}: {type(self).__doc__}")

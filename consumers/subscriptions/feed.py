@@ -25,7 +25,7 @@ from playhead.streams.telemetry import about
 COUNT, BYTES = 500, 8 * 1024 * 1024
 """Events that are read at once, and about how many bytes of them."""
 
-_LOG_AWAY = "see that `playhead run log` runs"
+_LOG_AWAY = "check that `playhead run log` runs"
 
 
 class PartitionFeed:

@@ -25,7 +25,7 @@ class KeptCursor:
     def __init__(self, directory: Path, name: str) -> None:
         if not _NAME.fullmatch(name):
             raise InvalidSetting(
-                f"a subscription is named by letters, digits, dots, hyphens and underscores, not {name!r}"
+                f"the name of a subscription has letters, digits, dots, hyphens and underscores; not {name!r}"
             )
         make_directory(directory)
         self.path = directory / f"{name}.cursor"
@@ -49,7 +49,7 @@ class KeptCursor:
         try:
             return Cursor.parse(text)
         except InvalidSetting as error:
-            raise InvalidSetting(f"{self.path} holds no cursor: {error}; restore or remove it") from error
+            raise InvalidSetting(f"{self.path} is not a cursor: {error}; restore or remove it") from error
 
     def save(self, cursor: Cursor) -> None:
         """Replace the cursor; when this returns, it is on disk.

@@ -61,8 +61,8 @@ class Subscription(Generic[Payload]):
     the end of a `with` block, saves what is done. An event at which you leave the loop is not done: call `acknowledge`
     first if it is.
 
-    Iterating raises EventsGone, once for each gap, if events are neither in the stream nor in the log, and
-    PayloadInvalid as `EventLog.read` does; iterate on to continue behind either. It raises LogCorrupt if the log is
+    Iteration raises EventsGone, once for each gap, if events are neither in the stream nor in the log, and
+    PayloadInvalid as `EventLog.read` does; continue iterating to skip either. It raises LogCorrupt if the log is
     damaged. While Redis is away it waits, and logs a warning.
     """
 
@@ -97,11 +97,11 @@ class Subscription(Generic[Payload]):
 
     @property
     def problem(self) -> str | None:
-        """Why it waits although there may be events, None if all is well."""
+        """Why it waits, None if it does not."""
         return self._problem
 
     def acknowledge(self) -> None:
-        """Count the event in hand as done, and save the cursor of a name; when this returns, it is on disk.
+        """Acknowledge the current event, and save the cursor of a name durably.
 
         Raises:
             OSError: it cannot be saved.
@@ -409,7 +409,7 @@ def subscribe(
     """
     address = RedisAddress.parse(redis)
     if not allow_insecure and (problem := redis_exposure(address)) is not None:
-        raise InvalidSetting(f"Redis {problem}, or pass allow_insecure=True where everybody on the network is trusted")
+        raise InvalidSetting(f"Redis {problem}, or pass allow_insecure=True if you trust everyone on the network")
     if partitions < 1:
         raise InvalidSetting(f"partitions is {partitions}; it must be a number from 1 up")
     if (name is None) != (cursors is None):

@@ -23,7 +23,7 @@ from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 
 HORIZON = 24 * 3600
-"""Seconds beyond which nothing is ever put off; a later time was written by a clock that went back since."""
+"""Seconds beyond which nothing is ever deferred; a later time was written by a clock that went back since."""
 
 _SILENT_MS = 3600 * 1000
 
@@ -160,7 +160,7 @@ class Holds:
             raise HoldLost(f"{self.partition} {entry.entry_id.decode()}")
 
     async def listen(self, entry: RawEntry, name: str) -> None:
-        """Let an entry in hand wait for something: what comes from now on brings it forward, should it be put off."""
+        """Let an entry in hand wait for something: what comes from now on brings it forward if it is deferred."""
         await self._listen(keys=[self._waiting], args=[entry.entry_id, name])
 
     async def wake(self, name: str) -> None:

@@ -16,7 +16,7 @@ from playhead.streams.positions import START, Position
 
 WAITING = (
     "Redis lost its state, and the log's consumer has not compared it with the log yet:"
-    " see that `playhead run log` runs"
+    " check that `playhead run log` runs"
 )
 BLIND = (
     "Redis lost its state, and this process cannot read the event log: work that was not finished is not known;"

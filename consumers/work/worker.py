@@ -60,8 +60,8 @@ class WorkerSettings(msgspec.Struct, frozen=True):
 class Task(msgspec.Struct, Generic[Payload], frozen=True):
     """An event to work on; `append` records a step on the way, and is refused once another process has the event.
 
-    An event that is to wait for something says so by `listen`, before it looks whether that has come. Whoever brings it
-    about calls `wake` with the same name, which ends the wait of an event that was put off, or is about to be.
+    An event that waits for something calls `listen` before it checks whether that has happened. The process that makes
+    it happen calls `wake` with the same name, which ends the wait of a deferred event, or one about to be deferred.
 
     `settings[setting]` gives the value of a setting, for a worker that is a function.
     """
@@ -91,7 +91,7 @@ class Task(msgspec.Struct, Generic[Payload], frozen=True):
     ) -> Event:
         """Make an event that the cause led to.
 
-        Its id derives from the cause and the step: a second attempt, or a process that lost its hold, adds nothing.
+        Its id derives from the cause and the step, so a second attempt, or a process that lost its hold, adds nothing.
         """
         cause = self.cause.event
         name = "\0".join((self.worker, cause.id, self.cause.replay or "", step))
@@ -125,7 +125,7 @@ class Handler(Protocol):
         ...
 
     async def handle(self, task: Task) -> Sequence[Event]:
-        """Do the work, and give the events that are its outcome.
+        """Do the work, and return the events that are its outcome.
 
         Raises:
             Retry: later.
@@ -135,7 +135,7 @@ class Handler(Protocol):
         ...
 
     def give_up(self, task: Task, reason: str) -> Sequence[Event]:
-        """Give the events that say that the work failed for good."""
+        """Return the events that say that the work failed permanently."""
         ...
 
 
@@ -245,7 +245,7 @@ class Worker:
         self._slots.release()
 
     async def _work(self, holds: Holds, held: Held) -> None:
-        """Bring one entry to its end: outcome appended, put off, or parked."""
+        """Bring one entry to its end: outcome appended, deferred, or parked."""
         log = self._log.bind(partition=str(holds.partition), attempt=held.attempt, **about(held.entry))
         try:
             await self._work_on(holds, held, log)

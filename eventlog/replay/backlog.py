@@ -26,7 +26,7 @@ class NoReaders(PlayheadError):
     def __init__(self, partition: Partition, names: Sequence[str]) -> None:
         each = ", ".join(f"`playhead run {name}`" for name in names)
         super().__init__(
-            f"nobody reads {partition} for {', '.join(names)}: start {each}, or everything by `playhead up`"
+            f"no process reads {partition} for {', '.join(names)}: start {each}, or everything with `playhead up`"
         )
 
 
@@ -86,7 +86,7 @@ class Backlog:
             self._size -= part.size
 
     def wait_until_settled(self, partition: Partition, readers: Sequence[str], run: str) -> None:
-        """Wait until no reader follows a run any more: it stops to when nothing of it is put off.
+        """Wait until no reader follows a run any more: it stops to when none of it is deferred.
 
         Raises:
             NoReaders: a reader has been away for too long.

@@ -17,9 +17,9 @@ R = TypeVar("R")
 
 
 def record_job(producer: Producer, describe: Describe | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Record `job.completed` or `job.failed` when the function ends; the caller sees its result or error as ever.
+    """Record `job.completed` or `job.failed` when the function ends; the caller gets its result or error.
 
-    `describe` gets the call's arguments and gives what is known of the job: id (a UUIDv7 where there is none), prompt,
+    `describe` gets the call's arguments and returns a description of the job: id (a UUIDv7 if omitted), prompt,
     format, provider_config, metadata, correlation_id. An async function is recorded in a thread.
 
     Raises:

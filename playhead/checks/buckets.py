@@ -14,6 +14,8 @@ def check_bucket(name: str, setting: str, location: str) -> Iterator[Check]:
     try:
         Objects(location).get(_NO_SUCH_OBJECT)
     except StoreUnavailable as error:
-        yield Check(name, "fail", str(error), f"see that the bucket exists, and check {setting} and the AWS_ variables")
+        yield Check(
+            name, "fail", str(error), f"check that the bucket exists, and check {setting} and the AWS_ variables"
+        )
     else:
         yield Check(name, "ok", location)

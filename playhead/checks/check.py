@@ -1,4 +1,4 @@
-"""One thing that was looked at."""
+"""The result of one check."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ Result = Literal["ok", "warn", "fail"]
 
 
 class Check(msgspec.Struct, frozen=True):
-    """What was found, and what to do where that is not as it should be."""
+    """The result of a check, and what to do if it is not ok."""
 
     name: str
     result: Result
@@ -17,5 +17,5 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def judge(name: str, found: str, *, good: bool, advice: str, otherwise: Result = "fail") -> Check:
-    """Make a check that is ok where it is good."""
+    """Make a check that is ok if `good`, otherwise warn or fail."""
     return Check(name, "ok", found) if good else Check(name, otherwise, found, advice)

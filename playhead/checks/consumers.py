@@ -14,11 +14,11 @@ def check_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Check]:
         if one.problem:
             found += f": {one.problem}"
         if one.state == "stopped" and one.lag_events != 0:
-            yield Check(name, "warn", found, f"start it (`playhead run {one.name}`): until then nothing is trimmed")
+            yield Check(name, "warn", found, f"start it (`playhead run {one.name}`): nothing is trimmed until then")
         elif one.state == "stopped":
             yield Check(name, "warn", found, f"start it: `playhead run {one.name}`, or `playhead up` for all")
         elif one.problem:
-            yield Check(name, "warn", found, "mend that; it is tried again by itself")
+            yield Check(name, "warn", found, "fix this; it retries automatically")
         elif one.parked:
             yield Check(name, "warn", found, f"see `playhead parked list {one.name}`")
         else:

@@ -18,10 +18,10 @@ def check_directory(name: str, setting: str, directory: Path) -> Iterator[Check]
     try:
         existing = next(parent for parent in (directory.absolute(), *directory.absolute().parents) if parent.exists())
         if existing != directory.absolute():
-            found = f"{directory}, to be made in {existing}"
+            found = f"{directory}, to be created in {existing}"
         _write(existing)
     except OSError as error:
-        mend = "free some space" if error.errno in _FULL else "make it writable for this user"
+        mend = "free space" if error.errno in _FULL else "make it writable for this user"
         yield Check(name, "fail", f"{found}: {error.strerror}", f"{mend}, or set {setting}")
         return
     yield Check(name, "ok", found)
@@ -32,8 +32,8 @@ def check_directory(name: str, setting: str, directory: Path) -> Iterator[Check]
         yield Check(
             f"{name} file system",
             "fail",
-            f"{', '.join(elsewhere)} lies on another file system",
-            "mount the whole directory instead: a file is renamed into its place, which works within one only",
+            f"{', '.join(elsewhere)} is on another file system",
+            "mount the whole directory instead: files are renamed into place, which works only within one file system",
         )
 
 
@@ -63,5 +63,5 @@ def _space(name: str, directory: Path) -> Check:
         f"{free / 2**30:.1f} GiB",
         good=free >= _LITTLE,
         otherwise="fail" if free < _TOO_LITTLE else "warn",
-        advice="free some, or move the directory: without space consumers wait",
+        advice="free space, or move the directory: consumers wait until there is space",
     )

@@ -21,7 +21,7 @@ def check_postgres(url: str, shown: str) -> Iterator[Check]:
             yield from _schema(connection)
     except psycopg.Error as error:
         said = "; ".join(line.strip() for line in str(error).splitlines())
-        yield Check(REACHABLE, "fail", f"{shown}: {said}", "see that it runs, and check DATABASE_URL")
+        yield Check(REACHABLE, "fail", f"{shown}: {said}", "check that it runs, and check DATABASE_URL")
 
 
 def _server(connection: Connection) -> Iterator[Check]:
@@ -46,7 +46,7 @@ def _server(connection: Connection) -> Iterator[Check]:
             value,
             good=value != "off",
             otherwise="warn",
-            advice=f"turn {setting} on: a crash loses rows that the stream may no longer have, until a replay",
+            advice=f"turn {setting} on: otherwise a crash loses rows until a replay",
         )
 
 
@@ -71,7 +71,7 @@ def _schema(connection: Connection) -> Iterator[Check]:
         "postgres tables",
         f"missing: {', '.join(tables)}" if tables else "all there",
         good=not tables,
-        advice="restore them from a backup, or make all anew: docs/recovery.md, Lost tables",
+        advice="restore them from a backup, or create all again: docs/recovery.md, Lost tables",
     )
 
 

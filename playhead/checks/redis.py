@@ -34,7 +34,7 @@ def check_redis(url: str, shown: str, timeout: float, partitions: int) -> Iterat
             yield from (_at(place, check) for check in (*durability(node), *_condition(node)))
         yield from _partitions(client, partitions)
     except (RedisError, OSError) as error:
-        yield Check(REACHABLE, "fail", f"{shown}: {error}", "see that it runs, and check REDIS_URL")
+        yield Check(REACHABLE, "fail", f"{shown}: {error}", "check that it runs, and check REDIS_URL")
 
 
 def primaries(client: "Redis | RedisCluster") -> list[tuple[str, Redis]]:
@@ -55,7 +55,7 @@ def durability(node: Redis) -> Iterator[Check]:
         policy,
         good=policy == "noeviction",
         otherwise="warn" if policy == "unknown" else "fail",
-        advice="set it to noeviction: any other throws whole streams away when memory is short",
+        advice="set it to noeviction: any other value deletes whole streams when memory is short",
     )
     appendonly = bool(info.get("aof_enabled", 0))
     yield judge(
@@ -63,7 +63,7 @@ def durability(node: Redis) -> Iterator[Check]:
         "yes" if appendonly else "no",
         good=appendonly,
         otherwise="warn",
-        advice="set appendonly yes: without it a crash loses what was acknowledged since the last snapshot",
+        advice="set appendonly yes: otherwise a crash loses what was acknowledged since the last snapshot",
     )
     fsync = _setting(node, "appendfsync")
     yield judge(
@@ -71,9 +71,9 @@ def durability(node: Redis) -> Iterator[Check]:
         fsync or "unknown, the server refuses CONFIG",
         good=fsync == "always",
         otherwise="warn",
-        advice="set appendfsync always: batches make it cheap, and less loses up to a second of acknowledged events"
+        advice="set appendfsync always: otherwise a crash loses up to a second of acknowledged events"
         if fsync
-        else "ask whoever runs it whether a write is on disk before it is acknowledged",
+        else "ask its operator whether it writes to disk before it acknowledges",
     )
 
 
@@ -107,14 +107,14 @@ def _condition(node: Redis) -> Iterator[Check]:
     role = str(info.get("role", "unknown"))
     yield judge("redis role", role, good=role == "master", advice="REDIS_URL names a replica: name the master")
     written = str(info.get("aof_last_write_status", "ok"))
-    yield judge("redis last write", written, good=written == "ok", advice="see its log: its disk is full or broken")
+    yield judge("redis last write", written, good=written == "ok", advice="see its log: the disk is full or broken")
     used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     yield judge(
         "redis memory",
         f"{used // 2**20} MiB used, " + (f"{limit // 2**20} MiB allowed" if limit else "no limit"),
         good=not limit or used < limit * _FULL,
         otherwise="warn",
-        advice="raise maxmemory, or see which consumer holds the trimming",
+        advice="raise maxmemory, or start the consumer that holds trimming: `playhead status`",
     )
     before = time.time()
     seconds, microseconds = redis.time()
@@ -124,7 +124,7 @@ def _condition(node: Redis) -> Iterator[Check]:
         f"{offset:+.3f} s from this machine",
         good=abs(offset) < _CLOCK_SECONDS,
         otherwise="warn",
-        advice="set both clocks by NTP: positions and lags are read from the server's",
+        advice="synchronize both clocks with NTP: positions and lags use the server's clock",
     )
 
 
@@ -136,7 +136,7 @@ def _partitions(client: "Redis | RedisCluster", wanted: int) -> Iterator[Check]:
                 f"partitions of {stream}",
                 f"{int(recorded)} recorded, {wanted} set",
                 good=int(recorded) == wanted,
-                advice=f"set PLAYHEAD_PARTITIONS to {int(recorded)}: a stream keeps the number it began with",
+                advice=f"set PLAYHEAD_PARTITIONS to {int(recorded)}: a stream keeps its first number",
             )
 
 

@@ -16,47 +16,47 @@ from playhead.streams.errors import DomainsCollide
 CORE = {
     "init": (
         "playhead.commands.init:init",
-        "Write a small domain of your own: a projection, a worker, their test, and every setting there is.",
+        "Write a small domain of your own: a projection, a worker, their tests and a playhead.toml.",
     ),
     "append": (
         "playhead.commands.append:append",
-        "Append one event, or without TYPE one for each JSON line on stdin; prints the position of each.",
+        "Append one event, or without TYPE one for each JSON line on stdin, and print the positions.",
     ),
     "spool": (
         "playhead.commands.spool:spool",
-        "Show what waits in a spool until Redis is back; exit code 4 if some of it is damaged.",
+        "Show the events that wait in a spool for Redis; exit code 4 if some are damaged.",
     ),
     "status": (
         "playhead.commands.status:status",
-        "Show position, lag and health of every consumer; exit code 5 while one is behind.",
+        "Show the position, lag and health of every consumer; exit code 5 if one is behind.",
     ),
     "consumers": (
         "playhead.commands.status:consumers",
-        "List the consumers there are, the streams that each reads, and the package that it comes from.",
+        "List every consumer, the streams that it reads, and the package that declares it.",
     ),
     "doctor": (
         "playhead.commands.doctor:doctor",
-        "Check settings, servers, directories and consumers, and say what to do; changes nothing.",
+        "Check settings, servers, directories and consumers, and say what to fix; changes nothing.",
     ),
     "verify": (
         "playhead.commands.verify:verify",
-        "Prove that every logged event reached every projection, and name what is missing or wrong.",
+        "Check that every logged event reached every projection, and name what is missing or wrong.",
     ),
-    "log": ("playhead.commands.log:log_app", "The event log by itself."),
+    "log": ("playhead.commands.log:log_app", "Read and check the event log."),
     "replay": (
         "playhead.commands.replay:replay_app",
-        "Replay the log, or the recorder's JSON files; files whose events the log lacks are imported, once.",
+        "Replay the log or a recorder's JSON files; files whose events the log lacks are imported, once.",
     ),
-    "parked": ("playhead.commands.parked:parked_app", "Events that a consumer set aside after they failed for good."),
-    "config": ("playhead.commands.config:config_app", "Every setting and where it came from."),
-    "db": ("playhead.commands.db:db_app", "The database of the projections."),
+    "parked": ("playhead.commands.parked:parked_app", "List, retry and drop events that failed permanently."),
+    "config": ("playhead.commands.config:config_app", "Show and check the settings."),
+    "db": ("playhead.commands.db:db_app", "Upgrade the database of the projections."),
     "up": (
         "playhead.commands.up:up",
-        "Start the embedded servers and every consumer, until Ctrl-C; a second Ctrl-C does not wait for them.",
+        "Start the embedded servers and every consumer, until Ctrl-C.",
     ),
     "demo": ("playhead.commands.demo:demo", "Show the whole product on embedded servers, in a fresh directory."),
-    "run": ("playhead.commands.run:run", "Run one consumer or worker process until it is told to stop."),
-    "env": ("playhead.commands.config:env", "Print the URLs of the servers, passwords and all, for eval."),
+    "run": ("playhead.commands.run:run", "Run one process of a consumer until SIGTERM or Ctrl-C."),
+    "env": ("playhead.commands.config:env", "Print the URLs of the servers, passwords included, for eval."),
 }
 """Where each command of core is, and its first sentence for the list of all."""
 
@@ -83,7 +83,7 @@ def make_app() -> App:
     """
     app = App(
         name="playhead",
-        help="Records what background jobs did, for ever, and derives everything else from it.",
+        help="Records what background jobs did, forever, and derives everything else from it.",
         help_epilogue="Start with `playhead demo`, or `playhead up` and `playhead append --help`. Exit codes: 0 done, "
         "1 failed, 2 usage, 3 a server cannot be reached, 4 data corrupt, 5 not caught up, 130 interrupted.",
         help_format="plaintext",

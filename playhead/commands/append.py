@@ -48,18 +48,18 @@ def append(
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
-    """Append one event, or without TYPE one for each JSON line on stdin; prints the position of each.
+    """Append one event, or without TYPE one for each JSON line on stdin, and print the positions.
 
-    A line is an object with type, subject and data, and may have any other CloudEvents attribute. A line that is
-    refused ends it with exit code 2: the lines before it are in, none after it is. Where PLAYHEAD_SPOOL_DIR is set, an
-    event that Redis does not take waits there, and `spooled` is printed instead of a position.
+    A line is an object with type, subject and data, and may have any other CloudEvents attribute. The first refused
+    line ends the command with exit code 2: the lines before it are appended, none after it is. If PLAYHEAD_SPOOL_DIR is
+    set and Redis does not accept an event, the event waits there, and `spooled` is printed instead of a position.
 
     Args:
         type: What happened, in the past tense.
-        subject: What it is about: events of one subject keep their order.
-        data: The payload as JSON, @FILE to read it from a file, @- from stdin.
-        stream: Where an event goes whose type no domain declares.
-        id: The same id again adds nothing; generated if omitted.
+        subject: What the event is about; events of one subject keep their order.
+        data: The payload as JSON, @FILE to read it from a file, @- to read it from stdin.
+        stream: The stream; required if no domain declares the type.
+        id: The event's id; the same id again adds nothing. Generated if omitted.
         time: When it happened, RFC 3339; now if omitted.
 
     Example:

@@ -11,7 +11,7 @@ from playhead.terminal.exit_codes import DONE, FAILED, USAGE
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json, print_table
 
-config_app = App(name="config", help="Every setting and where it came from.")
+config_app = App(name="config", help="Show and check the settings.")
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -45,9 +45,9 @@ def show(*, data_dir: DataDir = None, json: Json = False) -> None:
 
 @config_app.command
 def check(*, data_dir: DataDir = None, json: Json = False) -> int:
-    """Name every value that cannot be used, and every name that is no setting.
+    """Name every invalid value and every unknown setting.
 
-    Exit code 2 where a value is invalid, 1 where a name is unknown.
+    Exit code 2 if a value is invalid, 1 if a name is unknown.
 
     Example:
         playhead config check
@@ -59,12 +59,12 @@ def check(*, data_dir: DataDir = None, json: Json = False) -> int:
         for sentence in (*found.invalid, *found.unknown):
             print(sentence)
         if not found.invalid and not found.unknown:
-            print("every setting can be used")
+            print("every setting is valid")
     return USAGE if found.invalid else FAILED if found.unknown else DONE
 
 
 def env(*, data_dir: DataDir = None, json: Json = False) -> None:
-    """Print the URLs of the servers, passwords and all, for eval.
+    """Print the URLs of the servers, passwords included, for eval.
 
     Example:
         eval "$(playhead env)" && redis-cli -u "$REDIS_URL" ping

@@ -11,14 +11,14 @@ from playhead.terminal.exit_codes import DONE, FAILED
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json, say
 
-db_app = App(name="db", help="The database of the projections.")
+db_app = App(name="db", help="Upgrade the database of the projections.")
 
 
 @db_app.command
 def upgrade(*, data_dir: DataDir = None, json: Json = False) -> int:
     """Apply the migrations that the database lacks, all of them or none, and print their names.
 
-    Exit code 1 where a table of an older migration was dropped: no migration makes it again.
+    Exit code 1 if a table of an applied migration was dropped: no migration creates it again.
 
     Example:
         playhead db upgrade
@@ -32,5 +32,5 @@ def upgrade(*, data_dir: DataDir = None, json: Json = False) -> int:
     elif applied or not missing:
         print("\n".join(applied) or "the database is up to date")
     if missing:
-        say(f"tables were dropped: {', '.join(missing)}; docs/recovery.md, Lost tables, says how they come back")
+        say(f"tables were dropped: {', '.join(missing)}; to restore them, see docs/recovery.md, Lost tables")
     return FAILED if missing else DONE

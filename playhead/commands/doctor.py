@@ -51,9 +51,9 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
 
 def doctor(*, data_dir: DataDir = None, json: Json = False) -> int:
-    """Check settings, servers, directories and consumers, and say what to do; changes nothing.
+    """Check settings, servers, directories and consumers, and say what to fix; changes nothing.
 
-    Exit code 1 where a check fails, 3 where a server cannot be reached; a warning is no failure.
+    Exit code 1 if a check fails, 3 if a server cannot be reached. A warning is not a failure.
 
     Example:
         playhead doctor

@@ -29,14 +29,14 @@ _HEAD = """\
 
 
 def init(name: str, /, *, directory: Path | None = None, json: Json = False) -> None:
-    """Write a small domain of your own: a projection, a worker, their test, and every setting there is.
+    """Write a small domain of your own: a projection, a worker, their tests and a playhead.toml.
 
-    It runs as it is, and is not installed: `playhead.toml` names it. Prints the files that were written, and replaces
-    none.
+    `playhead up` and `pytest` work in it at once; `playhead.toml` names the domain, so it needs no install. Prints the
+    files that it wrote. It replaces no file.
 
     Args:
         name: The name of the domain: lower-case letters, digits and hyphens.
-        directory: Where to write it; a new directory with its name if omitted.
+        directory: Where to write it; a new directory with the domain's name if omitted.
 
     Example:
         playhead init billing
@@ -45,7 +45,7 @@ def init(name: str, /, *, directory: Path | None = None, json: Json = False) -> 
     directory = Path(name) if directory is None else directory
     files = dict(_files(name))
     if there := [path for path in files if (directory / path).exists()]:
-        raise InvalidSetting(f"{directory / there[0]} is there already; choose another --directory, or remove it")
+        raise InvalidSetting(f"{directory / there[0]} exists already; choose another --directory, or remove it")
     for path, content in files.items():
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
         with (directory / path).open("x") as file:
@@ -61,7 +61,7 @@ def init(name: str, /, *, directory: Path | None = None, json: Json = False) -> 
 def _check(name: str) -> None:
     if not _NAME.fullmatch(name) or len(name) > _LONGEST:
         raise InvalidSetting(
-            f"a domain is named by lower-case letters, digits and hyphens between them, {_LONGEST} at most, such as"
+            f"the name of a domain has lower-case letters, digits and hyphens between them, {_LONGEST} at most, such as"
             f" billing; not {name!r}"
         )
     for domain in installed().domains:

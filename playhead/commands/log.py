@@ -26,7 +26,7 @@ from playhead.terminal.output import print_json, print_table
 
 _POLL_SECONDS = 0.2
 
-log_app = App(name="log", help="The event log by itself.")
+log_app = App(name="log", help="Read and check the event log.")
 
 
 class PartitionShown(msgspec.Struct, frozen=True):
@@ -89,7 +89,7 @@ def log_stat(*, data_dir: DataDir = None, json: Json = False) -> None:
 
 @log_app.command(name="verify")
 def log_verify(*, data_dir: DataDir = None, json: Json = False) -> int:
-    """Read the whole log and check every checksum; exit code 4 where something is wrong.
+    """Read the whole log and check every checksum; exit code 4 if something is wrong.
 
     Example:
         playhead log verify --json
@@ -122,8 +122,8 @@ def log_cat(
     """Print events as the log has them, one JSON object a line with position, crc32c and the CloudEvent.
 
     Args:
-        stream: Only this stream; may be given several times.
-        type: Only this event type; may be given several times.
+        stream: Only this stream; may be repeated.
+        type: Only this event type; may be repeated.
         subject: Only this subject.
         since: Only events of this time or later, such as 2025-08-09 or 2025-08-09T06:30:00Z.
         until: Only events before this time.
@@ -153,13 +153,13 @@ def log_tail(
     subject: str | None = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Print the last events of the log, and with --follow each new one as it is logged, until Ctrl-C.
+    """Print the last events of the log; with --follow, also each new one, until Ctrl-C.
 
     Args:
-        lines: How many events of the log to print first.
+        lines: The number of events to print first.
         follow: Wait for new events.
-        stream: Only this stream; may be given several times.
-        type: Only this event type; may be given several times.
+        stream: Only this stream; may be repeated.
+        type: Only this event type; may be repeated.
         subject: Only this subject.
 
     Example:

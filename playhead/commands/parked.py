@@ -16,7 +16,7 @@ from playhead.terminal.exit_codes import FAILED
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json, print_table, say
 
-parked_app = App(name="parked", help="Events that a consumer set aside after they failed for good.")
+parked_app = App(name="parked", help="List, retry and drop events that failed permanently.")
 
 
 @parked_app.command(name="list")
@@ -27,10 +27,10 @@ def list_parked(
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
-    """List parked events with their reasons.
+    """List parked events with the reason.
 
     Args:
-        consumer: Only those of this consumer.
+        consumer: The consumer; all of them if omitted.
 
     Example:
         playhead parked list jobs
@@ -50,7 +50,7 @@ def show(consumer: str, id: str, /, *, data_dir: DataDir = None) -> int:
     """Print every field of one parked event.
 
     Args:
-        consumer: The consumer that set it aside.
+        consumer: The consumer that parked it.
         id: Its id, as `playhead parked list` prints it.
 
     Example:
@@ -65,11 +65,11 @@ def show(consumer: str, id: str, /, *, data_dir: DataDir = None) -> int:
 
 @parked_app.command
 def retry(consumer: str, id: str | None = None, /, *, data_dir: DataDir = None) -> int:
-    """Let the consumer try parked events again, in order; all of them, or those of one event's subject.
+    """Let the consumer retry its parked events in order: all of them, or those of one event's subject.
 
     Args:
-        consumer: The consumer that set them aside.
-        id: An event's id, as `playhead parked list` prints it.
+        consumer: The consumer that parked them.
+        id: An event's id, as `playhead parked list` prints it; all events if omitted.
 
     Example:
         playhead parked retry jobs
@@ -79,16 +79,18 @@ def retry(consumer: str, id: str | None = None, /, *, data_dir: DataDir = None) 
         return _not_there(consumer, id)
     for events, parked in chosen:
         events.request_retry(parked)
-    print(f"{len(chosen)} to be tried again; `playhead parked list {consumer}` shows what stays")
+    print(f"{len(chosen)} will be retried; `playhead parked list {consumer}` shows those that stay parked")
     return 0
 
 
 @parked_app.command
 def drop(consumer: str, id: str, /, *, data_dir: DataDir = None) -> int:
-    """Give one parked event up for this consumer; the log still has it. What waits behind it is for `retry` then.
+    """Drop one parked event for this consumer; the log still has it.
+
+    Events that waited behind it stay parked until `playhead parked retry`.
 
     Args:
-        consumer: The consumer that set it aside.
+        consumer: The consumer that parked it.
         id: Its id, as `playhead parked list` prints it.
 
     Example:

@@ -103,25 +103,25 @@ def replay(
     json: Json = False,
     data_dir: DataDir = None,
 ) -> int:
-    """Replay the log, or the recorder's JSON files; files whose events the log lacks are imported, once.
+    """Replay the log or a recorder's JSON files; files whose events the log lacks are imported, once.
 
     Args:
         file: One recorder file.
         directory: Recorder files below this directory; links are not followed.
         use_default_output_dir: Recorder files below OUTPUT_DIR.
-        log: The event log, which is the default.
+        log: The event log; the default.
         pattern: Only files whose name, or path below the directory, matches, such as '2025-08-*/scrapers/*'.
         since: Only events of this time or later, such as 2025-08-09 or 2025-08-09T06:30:00Z.
         until: Only events before this time.
         type: Only this event type.
         subject: Only this subject.
         scraper: Only jobs of this scraper.
-        to: Only into this projection; may be given several times.
-        include_failed: Take failed jobs from files too.
-        rate: Events a second at most.
-        resume: Go on with this run, with the options that it was started with.
-        dry_run: Say what would be done; append nothing.
-        verbose: Name each file that is left out.
+        to: Only into this projection; may be repeated.
+        include_failed: Also take failed jobs from files.
+        rate: The most events a second.
+        resume: Continue this run, with the options that it was started with.
+        dry_run: Only count; append nothing.
+        verbose: Name each skipped file.
 
     Example:
         playhead replay --log --to jobs --since 2025-08-09
@@ -130,7 +130,7 @@ def replay(
     diagnostics.configure(settings.log_format)
     telemetry.set_up(f"{TRACER}-replay")
     if use_default_output_dir + log + (file is not None) + (directory is not None) > 1:
-        raise InvalidSetting("--file, --directory, --use-default-output-dir and --log exclude each other")
+        raise InvalidSetting("use only one of --file, --directory, --use-default-output-dir and --log")
     if use_default_output_dir:
         directory = _source(settings).default_directory()
     _check(file, directory, pattern, rate, to)
@@ -147,7 +147,7 @@ def replay(
         include_failed=include_failed,
     )
     if resume is not None and (dry_run or log or plan != Plan(to=tuple(installed().projections))):
-        raise InvalidSetting("--resume goes on with the options that the run was started with; leave the others away")
+        raise InvalidSetting("--resume uses the options that the run was started with; omit the other options")
     with _Terminal(verbose=verbose) as terminal:
         run = _Run(settings, plan, Report(resume or new_run()), terminal, Pace(rate))
         if dry_run:
@@ -171,9 +171,9 @@ def _check(
     if file is not None and not file.is_file():
         raise InvalidSetting(f"{file} is not a file")
     if pattern is not None and directory is None:
-        raise InvalidSetting("--pattern is about the files of --directory or --use-default-output-dir")
+        raise InvalidSetting("--pattern needs --directory or --use-default-output-dir")
     if rate is not None and not 0 < rate < float("inf"):
-        raise InvalidSetting("--rate is a number of events a second above 0")
+        raise InvalidSetting("--rate takes a number of events a second above 0")
     for name in to or ():
         if name not in (known := installed().projections):
             raise InvalidSetting(f"there is no projection {name!r}; there are {', '.join(known)}")
@@ -212,7 +212,7 @@ class _Terminal(Watch):
 
     def left_out(self, name: str, reason: str) -> None:
         if self._verbose or reason == _FAILED_JOB:
-            self.say(f"{shown(name)}: left out, {reason}")
+            self.say(f"{shown(name)}: skipped, {reason}")
 
     def say(self, text: str) -> None:
         self._bar.console.print(f"playhead: {text}", markup=False, highlight=False, soft_wrap=True)
@@ -254,7 +254,7 @@ class _Run:
             with runs.Beating(client, self.report.run):
                 self._go(client)
         except BaseException:
-            self._terminal.say(f"not finished; `playhead replay --resume {self.report.run}{hint}` goes on")
+            self._terminal.say(f"not finished; `playhead replay --resume {self.report.run}{hint}` continues it")
             raise
 
     def _go(self, client: "Redis | RedisCluster") -> None:

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 def run(name: str, /, *, data_dir: DataDir = None) -> int:
-    """Run one consumer or worker process until it is told to stop.
+    """Run one process of a consumer until SIGTERM or Ctrl-C.
 
     Args:
-        name: The consumer or worker; `playhead consumers` lists them.
+        name: The consumer; `playhead consumers` lists them.
 
     Example:
         playhead run json-files

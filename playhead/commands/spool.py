@@ -34,11 +34,11 @@ def open_producer(settings: Settings) -> Producer:
 def spool(
     directory: Path | None = None, /, *, flush: bool = False, data_dir: DataDir = None, json: Json = False
 ) -> int:
-    """Show what waits in a spool until Redis is back; exit code 4 if some of it is damaged.
+    """Show the events that wait in a spool for Redis; exit code 4 if some are damaged.
 
     Args:
-        directory: The spool of some producer; PLAYHEAD_SPOOL_DIR where it is not given.
-        flush: Send it first; exit code 3 if Redis is still away.
+        directory: The spool of a producer; PLAYHEAD_SPOOL_DIR if omitted.
+        flush: Send them first; exit code 3 if Redis is still unavailable.
 
     Example:
         playhead spool --flush
@@ -49,9 +49,9 @@ def spool(
     if chosen is None:
         raise InvalidSetting(f"there is no spool: name its directory, or set {ProducerVariable.SPOOL_DIR}")
     if not chosen.is_dir():
-        raise InvalidSetting(f"there is no spool in {chosen}: it is no directory")
+        raise InvalidSetting(f"there is no spool in {chosen}: it is not a directory")
     if not Spool.used(chosen):
-        raise InvalidSetting(f"there is no spool in {chosen}: no producer ever kept events there")
+        raise InvalidSetting(f"there is no spool in {chosen}: no producer has kept events there")
     if flush:
         with open_producer(settings.replaced(SPOOL_DIR, chosen)) as producer:
             producer.flush()

@@ -87,7 +87,7 @@ _NOT_READY_SECONDS = 60.0
 
 
 def consumers(*, json: Json = False) -> None:
-    """List the consumers there are, the streams that each reads, and the package that it comes from.
+    """List every consumer, the streams that it reads, and the package that declares it.
 
     Example:
         playhead consumers
@@ -103,10 +103,10 @@ def consumers(*, json: Json = False) -> None:
 
 
 def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False) -> int:
-    """Show position, lag and health of every consumer; exit code 5 while one is behind.
+    """Show the position, lag and health of every consumer; exit code 5 if one is behind.
 
     Args:
-        watch: Show it again every second, until Ctrl-C; with --json one object a line.
+        watch: Refresh every second, until Ctrl-C; with --json, print one object a line.
 
     Example:
         playhead status --watch
@@ -207,7 +207,7 @@ def _print(found: Status, *, json: bool) -> None:
     for floor in found.held:
         print(f"{floor.partition}: {floor.held_by} holds trimming at {floor.position}")
     for replay in found.replays:
-        how = "" if replay.state == "running" else f"; `playhead replay --resume {replay.run}` goes on"
+        how = "" if replay.state == "running" else f"; `playhead replay --resume {replay.run}` continues it"
         print(f"replay {replay.run}: {replay.state}{how}")
     print("caught up" if found.caught_up else "not caught up")
 

@@ -17,7 +17,9 @@ from playhead.wiring import lacking
 
 
 def up(*, data_dir: DataDir = None) -> int:
-    """Start the embedded servers and every consumer, until Ctrl-C; a second Ctrl-C does not wait for them.
+    """Start the embedded servers and every consumer, until Ctrl-C.
+
+    A second Ctrl-C does not wait for batches in progress; nothing is lost.
 
     Example:
         playhead up --data-dir playhead-data

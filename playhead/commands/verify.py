@@ -73,12 +73,12 @@ class Verified(msgspec.Struct):
 def verify(
     *, repair: Annotated[bool, Parameter(negative=())] = False, data_dir: DataDir = None, json: Json = False
 ) -> int:
-    """Prove that every logged event reached every projection, and name what is missing or wrong.
+    """Check that every logged event reached every projection, and name what is missing or wrong.
 
     Args:
-        repair: Bring what is missing back, by a replay to the projection that lacks it; its consumer must run.
+        repair: Replay what is missing to the projection that lacks it; its consumer must run.
 
-    Exit code 4 where something is missing or wrong, 5 where a projection has not come to every event yet.
+    Exit code 4 if something is missing or wrong, 5 if a projection has not caught up yet.
 
     Example:
         playhead verify --repair
@@ -267,7 +267,7 @@ def _print(found: Verified) -> None:
         print(f"lost: {lost.projection}: {lost.count} events between {lost.after} and {lost.before}, {lost.reason}")
     for name, count in found.behind.items():
         if count:
-            say(f"{name} has not come to {count} events yet; see `playhead status`")
+            say(f"{name} has not applied {count} events yet; see `playhead status`")
     for name in found.unchecked:
         say(f"{name} is not compared with the log")
     checked = ", ".join(f"{name} {count}" for name, count in found.checked.items())

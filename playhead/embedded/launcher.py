@@ -109,7 +109,7 @@ def _require_access(path: Path, mode: int) -> None:
     if not os.access(path, mode):
         sys.exit(
             f"Postgres does not run as root, this machine allows root no user namespaces, and the user {os.getuid()} "
-            f"(nobody) cannot reach {path}. Run Playhead as an ordinary user, or move that to where every user may "
+            f"(nobody) cannot reach {path}. Run Playhead as an ordinary user, or move it to where every user may "
             "enter, or `chmod o+x` the directories above it."
         )
 

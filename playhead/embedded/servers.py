@@ -77,7 +77,7 @@ def ended_server(data_dir: Path) -> str | None:
     for name in ("valkey", "postgres"):
         server: Running | None = getattr(found, name) if found else None
         if server is not None and os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-            return f"the embedded {name} ended; see {data_dir / name / name}.log, then start again"
+            return f"the embedded {name} ended; see {data_dir / name / name}.log, then restart"
     return None
 
 

@@ -92,7 +92,7 @@ def _show(demo: Demo, outputs: Path) -> str:
     event_log, database_url = demo.settings.event_log_dir, demo.servers.database_url
     files = sorted(path for path in outputs.glob("daily/**/*.json"))
     events = [recorded.event for _, recorded in read_ordered(event_log)]
-    demo.say(f"\nThe event log has them for ever ({event_log}):")
+    demo.say(f"\nThe event log has them forever ({event_log}):")
     for event in events:
         demo.say(f"  {event.time[:19]}Z  {event.type:<14} {event.subject}")
     demo.say(f"JSON files, one a job and a summary of the day ({outputs}):")

@@ -16,7 +16,7 @@ from playhead.streams.errors import InvalidSetting
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json, print_table, say
 
-organizations_app = App(name="organizations", help="Organizations that job results speak of.")
+organizations_app = App(name="organizations", help="Find organizations in job results.")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -42,15 +42,15 @@ def search(
     words: str,
     /,
     *,
-    scraper: Annotated[str | None, Parameter(help="Only those that this scraper knows.")] = None,
+    scraper: Annotated[str | None, Parameter(help="Only organizations that this scraper knows.")] = None,
     limit: Annotated[int, Parameter(help="How many at most.")] = 20,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> int:
-    """Find organizations by words of their name; exit code 1 where there are none.
+    """Find organizations by words of their name; exit code 1 if there are none.
 
     Args:
-        words: Words that the name has, in any order; the last may be the beginning of one.
+        words: Words of the name, in any order; the last may be a prefix.
 
     Example:
         playhead organizations search "food pantry"
@@ -75,20 +75,20 @@ def search(
 
 @organizations_app.command
 def show(id: str, /, *, data_dir: DataDir = None, json: Json = False) -> int:
-    """Print one organization with everything that belongs to it and where it came from.
+    """Print one organization with its parts and its sources.
 
     Args:
-        id: Its id, or the beginning of it.
+        id: Its id, or a prefix of it.
 
     Example:
         playhead organizations show 0a7c1f2e
     """
     if not queries.is_id(id):
-        raise InvalidSetting(f"{id!r} is not the beginning of an id; `playhead organizations search` prints ids")
+        raise InvalidSetting(f"{id!r} is not a prefix of an id; `playhead organizations search` prints ids")
     with _connection(data_dir) as connection:
         identities = [str(one["id"]) for one in _rows(connection, queries.BY_ID, {"id": id.lower()})]
         if len(identities) != 1:
-            say(f"{len(identities) or 'no'} organizations have an id that begins with {id}")
+            say(f"{len(identities) or 'no'} organizations have an id that starts with {id}")
             return 1
         parameters: dict[str, object] = {"id": identities[0]}
         (found,) = _rows(connection, queries.ORGANIZATION, parameters)
@@ -103,7 +103,7 @@ def show(id: str, /, *, data_dir: DataDir = None, json: Json = False) -> int:
 
 @organizations_app.command
 def stat(*, data_dir: DataDir = None, json: Json = False) -> None:
-    """Count results by what they came to, and the rows of each table.
+    """Count results by outcome, and the rows of each table.
 
     Example:
         playhead organizations stat

@@ -11,9 +11,7 @@ organizations.projection(
     reads=[JobCompleted],
     verification="playhead.projections.organizations.verification:OrganizationsVerification",
 )
-organizations.command(
-    "playhead.organizations.commands:organizations_app", help="Organizations that job results speak of."
-)
+organizations.command("playhead.organizations.commands:organizations_app", help="Find organizations in job results.")
 organizations.command(
     "playhead.organizations.publish:publish",
     name="publish",

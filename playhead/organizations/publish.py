@@ -46,17 +46,19 @@ def publish(
     *,
     to: Path,
     push: Annotated[bool, Parameter(help="Push the repository to its remote.")] = False,
-    overwrite: Annotated[bool, Parameter(help="Replace files of the same names that were not published.")] = False,
-    allow_empty: Annotated[bool, Parameter(help="Publish nothing where there is nothing.")] = False,
+    overwrite: Annotated[
+        bool, Parameter(help="Replace files of the same names that were not published before.")
+    ] = False,
+    allow_empty: Annotated[bool, Parameter(help="Allow an empty data set.")] = False,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
     """Write the data set: organizations as SQLite, NDJSON and GeoJSON, the daily files, and pages of counts.
 
-    Only what changed is written. Where the directory is the top of a git repository, the data set is committed.
+    Writes only what changed. If the directory is the top of a git repository, commits the data set.
 
     Args:
-        to: The directory; it is made if it is not there.
+        to: The directory; created if it is missing.
 
     Example:
         playhead publish --to dataset --push
@@ -71,7 +73,7 @@ def publish(
         if repository is not None:
             repository.check(push=push)
         elif push:
-            raise InvalidSetting(f"--push: {directory} is no repository; make it one by `git init`")
+            raise InvalidSetting(f"--push: {directory} is not a repository; run `git init` in it")
         content = assemble(release, database_url, outputs, allow_empty=allow_empty)
         release.publish()
         commit = repository and repository.commit({*paths(directory), *release.changed}, _message(content))
@@ -92,7 +94,7 @@ def _refuse_places(given: Path, directory: Path, settings: Settings) -> None:
     places = {one.name: settings[one] for one in declared().values() if one.below is not None}
     for name, source in (*places.items(), ("PLAYHEAD_SPOOL_DIR", settings.spool_dir)):
         if source is not None and "://" not in str(source) and place.is_relative_to(Path(source).resolve()):
-            raise InvalidSetting(f"--to: {directory} lies in {name}, which is Playhead's own; choose another directory")
+            raise InvalidSetting(f"--to: {directory} is in {name}, which is Playhead's own; choose another directory")
 
 
 def _message(content: Content) -> str:
@@ -125,7 +127,7 @@ def _published(directory: Path, content: Content, release: Release, commit: str 
 
 def _tell(found: Published, repository: Repository | None, *, json: bool) -> None:
     if repository is None and (above := enclosing(Path(found.directory))) is not None:
-        say(f"{found.directory} lies in the repository {above} and is not its top, so nothing is committed")
+        say(f"{found.directory} is below the top of the repository {above}, so nothing is committed")
     if json:
         print_json(found)
         return

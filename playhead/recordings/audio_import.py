@@ -57,7 +57,7 @@ def import_files(
     with ExitStack() as stack:
         waves = {path.stem: stack.enter_context(_open(path)) for path in files}
         if len(waves) != len(files) or not files:
-            raise InvalidSetting("give one file at least, and no two of the same name: names become user ids")
+            raise InvalidSetting("pass at least one file, and no two of the same name: names become user ids")
         form = _form(waves, settings[FLUSH_SECONDS])
         if not any(each.getnframes() for each in waves.values()):
             raise InvalidSetting(f"there is no audio in {', '.join(map(str, files))}")
@@ -101,7 +101,7 @@ def _open(path: Path) -> wave.Wave_read:
     try:
         return wave.open(str(path), "rb")
     except (wave.Error, EOFError) as error:
-        raise InvalidSetting(f"{path} is no WAV file of PCM: {str(error) or 'it is cut short'}") from error
+        raise InvalidSetting(f"{path} is not a WAV file of PCM: {str(error) or 'it is cut short'}") from error
 
 
 def _form(waves: dict[str, wave.Wave_read], flush_seconds: float) -> RecorderSettings:
@@ -112,5 +112,5 @@ def _form(waves: dict[str, wave.Wave_read], flush_seconds: float) -> RecorderSet
             f"{name}: {e.getframerate()} Hz {e.getnchannels()} x {8 * e.getsampwidth()} bit"
             for name, e in waves.items()
         )
-        raise InvalidSetting(f"the files must be 16-bit, mono or stereo, all of one rate ({found})")
+        raise InvalidSetting(f"the files must be 16-bit, mono or stereo, and have the same rate ({found})")
     return RecorderSettings(rate=rate, channels=channels, flush_seconds=flush_seconds)

@@ -37,5 +37,5 @@ def check_ffmpeg(settings: SettingValues) -> Iterator[Check]:
         str(program) if encodes else f"{program} does not run or lacks {_ENCODER}, {_IDLE}",
         good=encodes,
         otherwise="warn",
-        advice=f"set PLAYHEAD_FFMPEG to one with {_ENCODER}, or to nothing for that of `imageio-ffmpeg`",
+        advice=f"set PLAYHEAD_FFMPEG to an ffmpeg with {_ENCODER}, or unset it to use that of `imageio-ffmpeg`",
     )

@@ -37,7 +37,7 @@ from playhead.terminal import diagnostics
 from playhead.terminal.options import DataDir, Json, not_negative
 from playhead.terminal.output import print_json, print_table, say
 
-recordings_app = App(name="recordings", help="Meetings, their chunks and their recordings.")
+recordings_app = App(name="recordings", help="List, promote, sweep and import recordings of meetings.")
 recordings_app.command(import_files, name="import")
 
 _FAILED = 1
@@ -127,10 +127,10 @@ def show(meeting: str, /, *, data_dir: DataDir = None, json: Json = False) -> in
 
 @recordings_app.command
 def stuck(*, idle: float = 300, data_dir: DataDir = None, json: Json = False) -> None:
-    """List meetings that do not come to their end, with the reason.
+    """List unfinished meetings, with the reason.
 
     Args:
-        idle: Only those to which nothing happened for so many seconds.
+        idle: Only meetings with no event for this many seconds.
 
     Example:
         playhead recordings stuck
@@ -161,12 +161,12 @@ def promote(
     data_dir: DataDir = None,
     json: Json = False,
 ) -> int:
-    """Make the recordings of a meeting now, of the chunks that are finished; exit code 1 where there is none.
+    """Make the recordings of a meeting now, from finished chunks; exit code 1 if there is none.
 
     Args:
         meeting: The meeting's id.
-        strategy: Another one than the recorder asked for.
-        end: End the meeting first, where its recorder never did.
+        strategy: The strategy; the recorder's if omitted.
+        end: End the meeting first, if its recorder is gone for good.
 
     Example:
         playhead recordings promote meeting-7 --strategy meeting
@@ -182,10 +182,10 @@ def promote(
             say("another process promotes it now")
             return _FAILED
         if found.is_whole and not (found.chunks and settings[KEEP_CHUNKS]):
-            say("it is promoted, and its chunks are gone: `playhead recordings show` has its recordings")
+            say("it is promoted, and its chunks are deleted: see `playhead recordings show`")
             return _FAILED
         if found.meeting.status == "ACTIVE" and not end:
-            say("it has not ended; --end ends it, where its recorder is gone for good")
+            say("it has not ended; if its recorder is gone for good, pass --end")
             return _FAILED
         ending = [_ended(found)] if found.meeting.status == "ACTIVE" else []
         promotion = promoter.promote(found.meeting, found.chunks, Children(), strategy=strategy)
@@ -205,10 +205,10 @@ def promote(
 
 @recordings_app.command
 def sweep(*, older: float | None = None, data_dir: DataDir = None, json: Json = False) -> None:
-    """End sessions that never ended, so that they are promoted; where nothing is finished, remove their audio.
+    """End abandoned sessions, so that they are promoted; if nothing is finished, remove their audio.
 
     Args:
-        older: Only those without a sign of life for so many seconds; PLAYHEAD_SWEEP_SECONDS where it is not given.
+        older: Only sessions without a heartbeat for this many seconds; PLAYHEAD_SWEEP_SECONDS if omitted.
 
     Example:
         playhead recordings sweep
@@ -225,7 +225,7 @@ def sweep(*, older: float | None = None, data_dir: DataDir = None, json: Json = 
             partitions=settings.partitions,
         ).run(connection)
     for one in left:
-        say(f"{one.meeting_id} is left alone: {one.reason}")
+        say(f"{one.meeting_id} is skipped: {one.reason}")
     if json:
         print_json(swept)
     else:
@@ -242,7 +242,7 @@ def _database(settings: Settings) -> Generator[Connection, None, None]:
 def _find(connection: Connection, meeting_id: str) -> Shown | None:
     meetings = find_meetings(connection, [meeting_id])
     if not meetings:
-        say(f"there is no meeting {meeting_id!r}; `playhead recordings list` has them")
+        say(f"there is no meeting {meeting_id!r}; see `playhead recordings list`")
         return None
     return Shown(meetings[0], chunks_of(connection, meeting_id), recordings_of(connection, meeting_id))
 

@@ -24,7 +24,7 @@ FFMPEG = recordings.setting(
     "PLAYHEAD_FFMPEG", "", "The ffmpeg that workers run; if empty, that of imageio-ffmpeg.", read=optional_path
 )
 TRANSCODE_SECONDS = recordings.setting(
-    "PLAYHEAD_TRANSCODE_SECONDS", 60, "Time that ffmpeg has for one chunk.", read=number(1)
+    "PLAYHEAD_TRANSCODE_SECONDS", 60, "Seconds that ffmpeg has for one chunk.", read=number(1)
 )
 KEEP_CHUNKS = recordings.setting(
     "PLAYHEAD_KEEP_CHUNKS",
@@ -32,13 +32,13 @@ KEEP_CHUNKS = recordings.setting(
     help="Keep rows and MP3 files of chunks after the promotion of their meeting.",
 )
 PROMOTE_SECONDS = recordings.setting(
-    "PLAYHEAD_PROMOTE_SECONDS", 300, "How long `promote` waits for chunks after the end of a meeting.", read=number(0)
+    "PLAYHEAD_PROMOTE_SECONDS", 300, "Seconds that `promote` waits for chunks after a meeting ends.", read=number(0)
 )
 SWEEP_SECONDS = recordings.setting(
-    "PLAYHEAD_SWEEP_SECONDS", 86400, "After which `sweep` counts a silent session as abandoned.", read=number(60)
+    "PLAYHEAD_SWEEP_SECONDS", 86400, "Seconds after which `sweep` ends a session without a heartbeat.", read=number(60)
 )
 FLUSH_SECONDS = recordings.setting(
-    "PLAYHEAD_FLUSH_SECONDS", 10, "Length of a chunk of `playhead recordings import`.", read=number(0.1)
+    "PLAYHEAD_FLUSH_SECONDS", 10, "Seconds in a chunk of `playhead recordings import`.", read=number(0.1)
 )
 
 recordings.projection(
@@ -63,6 +63,8 @@ recordings.worker(
     max_attempts=20,  # it waits for others by trying again
 )
 recordings.clock("sweep", "playhead.recordings.sweeping:sweep", every=3600)
-recordings.command("playhead.recordings.commands:recordings_app", help="Meetings, their chunks and their recordings.")
+recordings.command(
+    "playhead.recordings.commands:recordings_app", help="List, promote, sweep and import recordings of meetings."
+)
 recordings.extend("check", "playhead.recordings.checks:check_ffmpeg")
 recordings.extend("demo", "playhead.recordings.demo:record_a_meeting")

@@ -65,37 +65,44 @@ def _setting(
 
 
 REDIS_URL = _setting("REDIS_URL", "", "The URL of Redis; embedded if neither it nor REDIS_HOST is set.", text)
-REDIS_HOST = _setting("REDIS_HOST", "", "The host of Redis, for programs that set no REDIS_URL.", text)
-REDIS_PORT = _setting("REDIS_PORT", 6379, "The port beside REDIS_HOST.", whole(1, HIGHEST_PORT))
-REDIS_DB = _setting("REDIS_DB", 0, "The number of the database beside REDIS_HOST.", whole(0))
-REDIS_PASSWORD = _setting("REDIS_PASSWORD", "", "The password beside REDIS_HOST.", text, secret=True)
-REDIS_SSL = _setting("REDIS_SSL", "false", "Whether Redis at REDIS_HOST speaks TLS.", truth)
-REDIS_TIMEOUT = _setting("REDIS_TIMEOUT", 5, "Seconds after which a silent Redis counts as away.", number(1))
+REDIS_HOST = _setting("REDIS_HOST", "", "The host of Redis, used if REDIS_URL is not set.", text)
+REDIS_PORT = _setting("REDIS_PORT", 6379, "The port at REDIS_HOST.", whole(1, HIGHEST_PORT))
+REDIS_DB = _setting("REDIS_DB", 0, "The number of the database at REDIS_HOST.", whole(0))
+REDIS_PASSWORD = _setting("REDIS_PASSWORD", "", "The password at REDIS_HOST.", text, secret=True)
+REDIS_SSL = _setting("REDIS_SSL", "false", "Whether Redis at REDIS_HOST uses TLS.", truth)
+REDIS_TIMEOUT = _setting("REDIS_TIMEOUT", 5, "Seconds to wait for an answer of Redis.", number(1))
 DATABASE_URL = _setting("DATABASE_URL", "", "The URL of Postgres; embedded if it is not set.", text)
-DATA_DIR = _setting("PLAYHEAD_DATA_DIR", DEFAULT_DATA_DIR, "Embedded servers, and all data without a place.", Path)
+DATA_DIR = _setting(
+    "PLAYHEAD_DATA_DIR", DEFAULT_DATA_DIR, "Embedded servers, and data without its own directory.", Path
+)
 EVENT_LOG_DIR = _setting("EVENT_LOG_DIR", "", "The event log.", Path, below="eventlog", title="event log")
 BLOB_DIR = _setting(
     "PLAYHEAD_BLOB_DIR", "", "Content above 256 KiB: a directory or s3://bucket/prefix.", location, below="blobs"
 )
 DOMAINS = _setting(
-    DomainVariable.DOMAINS, "", "Domains beside those of installed packages: module:attribute, ...", text
+    DomainVariable.DOMAINS, "", "Domains besides those of installed packages: module:attribute, ...", text
 )
 PARTITIONS = _setting("PLAYHEAD_PARTITIONS", 1, "Partitions of a stream; fixed by its first event.", whole(1))
 HTTP_HOST = _setting("PLAYHEAD_HTTP_HOST", "127.0.0.1", "Where consumers serve health and metrics.", text)
 HTTP_PORT = _setting("PLAYHEAD_HTTP_PORT", 0, "The port there, 0 for any free one.", whole(0, HIGHEST_PORT))
-LEASE_SECONDS = _setting("PLAYHEAD_LEASE_SECONDS", 5, "After which a silent process loses its partitions.", number(1))
-BATCH = _setting("PLAYHEAD_BATCH", 500, "Events that a consumer makes durable at once, at most.", whole(1))
+LEASE_SECONDS = _setting(
+    "PLAYHEAD_LEASE_SECONDS",
+    5,
+    "Seconds after which a process without a heartbeat loses its leases and holds.",
+    number(1),
+)
+BATCH = _setting("PLAYHEAD_BATCH", 500, "The most events in one batch of a consumer.", whole(1))
 CONCURRENCY = _setting(
     "PLAYHEAD_CONCURRENCY", os.cpu_count() or 1, "Events that a worker process works on at once.", whole(1)
 )
 MAX_ATTEMPTS = _setting("PLAYHEAD_MAX_ATTEMPTS", 5, "Attempts of a worker before it parks an event.", whole(1))
-SPOOL_DIR = _setting("PLAYHEAD_SPOOL_DIR", "", "Where `append` keeps events while Redis is away.", optional_path)
+SPOOL_DIR = _setting("PLAYHEAD_SPOOL_DIR", "", "Where `append` keeps events while Redis is unavailable.", optional_path)
 ALLOW_INSECURE = _setting(
-    "PLAYHEAD_ALLOW_INSECURE", "false", "Use servers on other machines without TLS or password.", truth
+    "PLAYHEAD_ALLOW_INSECURE", "false", "Allow servers on other machines without TLS or password.", truth
 )
 LOG_FORMAT = _setting(
     "PLAYHEAD_LOG_FORMAT",
     "auto",
-    "The form of messages: console, json, or auto for console on a terminal and JSON elsewhere.",
+    "The format of messages: console, json, or auto (console on a terminal, JSON elsewhere).",
     cast("Callable[[str], LogFormat]", choice(*get_args(LogFormat))),
 )

@@ -14,12 +14,12 @@ from playhead.streams.errors import InvalidSetting, PlayheadError
 
 
 class ServersNotRunning(PlayheadError):
-    """No server: start `playhead up` in another terminal, or name a server of your own in the setting."""
+    """No server: start `playhead up` in another terminal, or name your own server in the setting."""
 
     def __init__(self, setting: str, data_dir: Path) -> None:
         name = "valkey" if setting == "REDIS_URL" else "postgres"
         super().__init__(
-            f"the embedded {name} in {data_dir} does not answer: stop the `playhead up` that runs there, start it again"
+            f"the embedded {name} in {data_dir} does not answer: restart the `playhead up` that runs there"
             if is_silent(data_dir, name)
             else f"{setting} is not set and no embedded server runs in {data_dir}: start "
             f"`playhead up --data-dir {data_dir}` in another terminal, or set {setting}"
@@ -27,7 +27,7 @@ class ServersNotRunning(PlayheadError):
 
 
 class InvalidValue(InvalidSetting):
-    """The value of a setting cannot be used: the message says which, from where, and what it must be."""
+    """The value of a setting is not valid: the message says which, its origin, and what it must be."""
 
     def __init__(self, setting: Given, problem: str) -> None:
         super().__init__(f"{setting.name} ({setting.origin}) {problem}")

@@ -13,7 +13,7 @@ _PASSWORDS = Path("~/.pgpass")
 
 
 def postgres_exposure(conninfo: str) -> str | None:
-    """What a Postgres on another machine lacks and how to mend it, None where it lacks nothing or is on this one."""
+    """What a Postgres on another machine lacks and how to fix it; None if nothing, or if it is on this machine."""
     # libpq fills in what the URL leaves out from PGHOST, PGSSLMODE, PGPASSWORD and their kin.
     given = {one.keyword.decode(): one.val.decode() for one in pq.Conninfo.get_defaults() if one.val}
     given |= {name: str(value) for name, value in conninfo_to_dict(conninfo).items() if value}

@@ -22,14 +22,14 @@ class Servers(msgspec.Struct, frozen=True):
 
     @property
     def redis_url(self) -> str:
-        """Where Redis is."""
+        """The URL of Redis."""
         if self.redis is None:
             raise ServersNotRunning("REDIS_URL", self.data_dir)
         return self.redis
 
     @property
     def database_url(self) -> str:
-        """Where Postgres is."""
+        """The URL of Postgres."""
         if self.database is None:
             raise ServersNotRunning("DATABASE_URL", self.data_dir)
         return self.database

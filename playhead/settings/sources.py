@@ -56,7 +56,7 @@ class Sources:
             if isinstance(given, list) and name == DomainVariable.DOMAINS:
                 given = ",".join(map(str, cast("list[object]", given)))
             if isinstance(given, dict | list):
-                raise InvalidSetting(f"{toml_key(name)} in {TOML} must be one value, no table or list")
+                raise InvalidSetting(f"{toml_key(name)} in {TOML} must be one value, not a table or list")
             value = str(given).lower() if isinstance(given, bool) else str(given)
             return Given(name, value, str(TOML), setting.secret)
         return Given(name, setting.default, "default", setting.secret)
@@ -98,7 +98,7 @@ def _read_toml() -> dict[str, object]:
 
 def _unknown(name: str, origin: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
-    return f"{name} ({origin}) is no setting" + (f"; did you mean {near[0]}?" if near else "")
+    return f"{name} ({origin}) is not a setting" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _is_slip(name: str, known: list[str]) -> bool:

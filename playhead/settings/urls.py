@@ -37,7 +37,7 @@ def check_urls(redis: Given, database: Given) -> None:
 
         scheme, separator, _ = database.value.partition("://")
         if separator and "=" not in scheme and scheme not in {"postgresql", "postgres"}:
-            raise InvalidValue(database, "must begin with postgresql://")
+            raise InvalidValue(database, "must start with postgresql://")
         try:
             port = str(conninfo_to_dict(database.value).get("port") or "")
         except psycopg.Error:
@@ -56,7 +56,7 @@ def check_exposure(redis: Given, database: Given) -> None:
         problem = look(setting.value) if setting.value else None
         if problem is not None:
             raise InvalidValue(
-                setting, f"{problem}, or set PLAYHEAD_ALLOW_INSECURE=true where everybody on the network is trusted"
+                setting, f"{problem}, or set PLAYHEAD_ALLOW_INSECURE=true if you trust everyone on the network"
             )
 
 

@@ -47,7 +47,7 @@ def open_standard_streams() -> None:
 
 def _problem(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        return f"Nothing is known of {' '.join(map(repr, error.unused_tokens))}."
+        return f"Unknown argument: {' '.join(map(repr, error.unused_tokens))}."
     return one_line(error)
 
 

@@ -46,13 +46,13 @@ def exit_code(error: BaseException) -> int:
 def message(error: BaseException) -> str | None:
     """What there is to say of an error that may happen to anybody; None for an unexpected one."""
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
-        return f"Postgres cannot be reached: {one_line(error)}; see that it runs, and check DATABASE_URL"
+        return f"Postgres cannot be reached: {one_line(error)}; check that it runs, and check DATABASE_URL"
     if isinstance(error, psycopg.Error):
         return f"Postgres refused: {one_line(error)}"
     if isinstance(error, ResponseError):
         return f"Redis refused: {one_line(error)}"
     if isinstance(error, RedisError):
-        return f"Redis cannot be reached: {one_line(error)}; see that it runs, and check REDIS_URL"
+        return f"Redis cannot be reached: {one_line(error)}; check that it runs, and check REDIS_URL"
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return str(error) if isinstance(error, PlayheadError | EmbeddedServerError | OSError) else None

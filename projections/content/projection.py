@@ -71,7 +71,7 @@ class Archives:
         return "applied"
 
     def settle(self) -> None:
-        """Nothing is put off."""
+        """There is no deferred work."""
 
     def close(self) -> None:
         """Let go of the threads."""
@@ -82,7 +82,7 @@ class Archives:
         return classify(error)
 
     def health(self) -> str | None:
-        """What an operator must mend, or None."""
+        """What an operator must fix, or None."""
         return None if self.directory is None else disk.problem(self.directory)
 
     def _stage(self, events: Sequence[Event]) -> list[Staged]:

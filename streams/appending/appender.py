@@ -88,7 +88,7 @@ class Appender:
             else:
                 reply = cast("list[bytes]", self._script(keys=keys, args=arguments))
         except AWAY as error:
-            raise RedisUnavailable(f"Redis did not take the events: {error}") from error
+            raise RedisUnavailable(f"Redis did not accept the events: {error}") from error
         except ResponseError as error:
             if str(error).startswith("PARTITIONS"):
                 raise PartitionsChanged(f"{PartitionsChanged.__doc__} ({error})") from error

@@ -77,15 +77,15 @@ class AsyncProducer(ProducerCore):
         time: datetime | str | None = None,
         **attributes: Unpack[Attributes],
     ) -> Position | None:
-        """Append one event; when this returns, it is as durable as asked for. None: it waits in the spool, on disk.
+        """Append one event durably and return its position, or None if it waits in the spool on disk.
 
         An event is a Struct that was declared as the payload of one, or a type with subject and data. The payload of a
         declared type is checked. A type that no domain declares needs the stream.
 
         Raises:
-            InvalidEvent: names the field that is wrong; nothing was sent.
-            RedisUnavailable: Redis did not take it; appending the same id again is safe.
-            SpoolFailed: neither did the spool.
+            InvalidEvent: names the invalid field; nothing was sent.
+            RedisUnavailable: Redis did not accept it; append the same id again.
+            SpoolFailed: the spool did not accept it either.
         """
         lanes = await self._open()
         event = self._event(type, subject, data, stream, id, time, attributes)
@@ -101,14 +101,14 @@ class AsyncProducer(ProducerCore):
         id: str | None = None,
         time: datetime | str | None = None,
     ) -> Position | None:
-        """Record scraped content as it is, text or bytes; returns as `append` does.
+        """Record scraped content, text or bytes; returns what `append` returns.
 
-        Content above 256 KiB goes to the blob store first, each once, and the event refers to it. The scraper may also
-        stand in the metadata, as `scraper_id`.
+        Content above 256 KiB is first stored in the blob store, once, and the event refers to it. You can also pass
+        the scraper in the metadata, as `scraper_id`.
 
         Raises:
             InvalidSetting: the content needs a blob store, and there is none.
-            StoreUnavailable: the blob store did not take it; nothing was appended.
+            StoreUnavailable: the blob store did not accept it; nothing was appended.
             PlayheadError: as `append`.
         """
         lanes = await self._open()
@@ -117,11 +117,11 @@ class AsyncProducer(ProducerCore):
         return await self._append_one(lanes, await self._checked(event))
 
     async def append_events(self, events: Iterable[Event]) -> list[Position | None]:
-        """Append a batch, one round trip for each partition and 8 MiB; positions come in the order of the events.
+        """Append a batch, one round trip for each partition and 8 MiB; return positions in the order of the events.
 
         Raises:
-            InvalidEvent: names the field that is wrong; nothing of the batch was sent.
-            RedisUnavailable: part of the batch may be in; appending all of it again is safe.
+            InvalidEvent: names the invalid field; nothing of the batch was sent.
+            RedisUnavailable: part of the batch may be appended; append all of it again with the same ids.
             SpoolFailed: as RedisUnavailable, and the spool did not take the events either.
         """
         lanes = await self._open()
@@ -133,11 +133,11 @@ class AsyncProducer(ProducerCore):
         return await self._submit(lanes, submission)
 
     async def flush(self) -> int:
-        """Send what waits in the spool; when this returns, nothing does. Gives how many events this call sent itself.
+        """Send every event that waits in the spool; return the number that this call sent.
 
         Raises:
-            RedisUnavailable: Redis did not take it; it still waits.
-            PlayheadError: Redis refuses an event for good; it and all behind it still wait.
+            RedisUnavailable: Redis did not accept them; they still wait.
+            PlayheadError: Redis refuses an event permanently; it and all behind it still wait.
         """
         return await self._aside(self._flush)
 

@@ -140,7 +140,7 @@ class ProducerCore:
         if isinstance(redis, str):
             address, retries = RedisAddress.parse(redis), _RETRIES if spool is None else _SPOOL_RETRIES
             if not allow_insecure and (problem := redis_exposure(address)) is not None:
-                raise InvalidSetting(f"Redis {problem}, or {_ALLOW} if everybody on the network is trusted")
+                raise InvalidSetting(f"Redis {problem}, or {_ALLOW} if you trust everyone on the network")
             client = lambda: connect(address, timeout, retries=retries)  # noqa: E731
         else:
             client = lambda: redis  # noqa: E731

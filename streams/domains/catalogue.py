@@ -95,7 +95,7 @@ class Catalogue:
             )
         if given not in self.streams:
             known = ", ".join(self.streams) or "none"
-            raise InvalidEvent("stream", f"no domain declares {given!r}, so nobody would read it; there are {known}")
+            raise InvalidEvent("stream", f"no domain declares {given!r}, so no consumer reads it; there are {known}")
         return given
 
     def _merged(self, kind: str, declared_by: Callable[[Domain], Mapping[str, _Declared]]) -> dict[str, _Declared]:
@@ -115,7 +115,7 @@ class Catalogue:
         for declared in self.types.values():
             if declared.gaps:
                 raise DomainInvalid(
-                    f"{declared.name} is at version {declared.version}, and no upcaster leads on from version"
+                    f"{declared.name} is at version {declared.version}, and there is no upcaster from version"
                     f" {declared.gaps[0]}: declare it with @stream.upcaster({declared.name!r},"
                     f" version={declared.gaps[0]})"
                 )
@@ -123,12 +123,12 @@ class Catalogue:
             for name, version in stream.upcasters:
                 if name not in stream.types:
                     raise DomainInvalid(
-                        f"an upcaster is declared for {name!r}, which is no event type of the stream {stream.name}"
+                        f"an upcaster is declared for {name!r}, which is not an event type of the stream {stream.name}"
                     )
                 if not 1 <= version < stream.types[name].version:
                     raise DomainInvalid(
-                        f"an upcaster leads on from version {version} of {name}, which is at version"
-                        f" {stream.types[name].version}: raise the version of the event type, or remove the upcaster"
+                        f"an upcaster exists for version {version} of {name}, which is at version"
+                        f" {stream.types[name].version}: increase the version of the event type, or remove the upcaster"
                     )
 
     def _readings(self) -> Iterator[tuple[str, Iterable[Read]]]:
@@ -152,7 +152,7 @@ class Catalogue:
                 continue
             types.append(self._declared(read, f"{consumer} reads"))
         if not streams and not types:
-            raise DomainInvalid(f"{consumer} reads nothing: name the event types or streams that it is for")
+            raise DomainInvalid(f"{consumer} reads nothing: name its event types or streams")
         streams += [declared.stream for declared in types]
         return tuple(dict.fromkeys(streams)), frozenset(declared.name for declared in types)
 

@@ -133,7 +133,7 @@ def _split(value: str, origin: str) -> list[Found]:
 def _load(found: Found) -> Domain:
     module, separator, attribute = found.target.partition(":")
     if not separator:
-        raise DomainNotLoaded(f"{found.target!r} ({found.origin}) is no domain: write module:attribute")
+        raise DomainNotLoaded(f"{found.target!r} ({found.origin}) is not a domain: write module:attribute")
     try:
         domain = getattr(import_module(module), attribute)
     except (Exception, SystemExit) as error:
@@ -141,7 +141,7 @@ def _load(found: Found) -> Domain:
             f"the domain {found.target} ({found.origin}) cannot be imported: {type(error).__name__}: {error}"
         ) from error
     if not isinstance(domain, Domain):
-        raise DomainNotLoaded(f"{found.target} ({found.origin}) is no Domain, but of type {type(domain).__name__}")
+        raise DomainNotLoaded(f"{found.target} ({found.origin}) is not a Domain, but of type {type(domain).__name__}")
     return domain
 
 

@@ -1,6 +1,6 @@
 """The domain: what a package declares of its streams, events, projections, workers and everything around them.
 
-A declaration is cheap: whatever is heavy is named as `"module:attribute"`, and imported when it is used.
+A declaration is cheap: refer to heavy code as `"module:attribute"`, which is imported when it is used.
 """
 
 import re
@@ -105,7 +105,7 @@ class Domain:
         return self.module.partition(".")[0]
 
     def stream(self, stream: str | Stream) -> Stream:
-        """Declare a stream by its name, or one that was made elsewhere; declare its event types on what this gives."""
+        """Declare a stream by name, or a `Stream` that exists; declare event types on the stream that this returns."""
         made = Stream(stream) if isinstance(stream, str) else stream
         _check_name("stream", made.name)
         self._check_new(made.name, self.streams)
@@ -142,7 +142,7 @@ class Domain:
         place: Setting[Any] | None = None,
         verification: Target | None = None,
     ) -> Callable[[Any], Any] | None:
-        """Declare a projection: decorate its class, or name it as `"module:Class"`."""
+        """Declare a projection: decorate its class, or pass `"module:Class"`."""
 
         def declare(target: Target) -> None:
             self._check_consumer(name)
@@ -198,10 +198,9 @@ class Domain:
         lacks: Target | None = None,
         max_attempts: int | None = None,
     ) -> Callable[[Any], Any] | None:
-        """Declare a worker: decorate its function, name it as `"module:function"`, or give what makes a Handler.
+        """Declare a worker: decorate its function, pass `"module:function"`, or pass a factory of a Handler.
 
-        An attempt that fails is repeated up to `max_attempts` times, or as often as PLAYHEAD_MAX_ATTEMPTS says if that
-        is more.
+        A failed attempt is repeated up to `max_attempts` or PLAYHEAD_MAX_ATTEMPTS times, whichever is more.
         """
 
         def declare(target: Target | None) -> None:
@@ -221,7 +220,7 @@ class Domain:
         return _decorator(declare, target)
 
     def clock(self, name: str, target: Target, *, every: float | Setting[float]) -> None:
-        """Declare work that is called every so many seconds: `target` makes what does one round from a `Place`."""
+        """Declare work that runs every `every` seconds: `target` takes a `Place` and returns the function to call."""
         self._check_consumer(name)
         self.clocks[name] = Clock(name=name, target=target, every=every)
 
@@ -258,8 +257,8 @@ class Domain:
     ) -> Setting[Any]:
         """Declare a setting: an environment variable, and a key of `playhead.toml`.
 
-        `help` is a sentence for whoever sets it. `read` makes the value from text, by default one of the type of the
-        default; it raises `InvalidSetting` with what the text must be.
+        `help` is a sentence for users. `read` converts text to the value, by default to the type of the default; it
+        raises `InvalidSetting` and says what the text must be.
         """
         shown = str(default).lower() if isinstance(default, bool) else str(default)
         return self._new_setting(Setting(name, shown, help, read or reading.reader_of(default), secret=secret))
@@ -273,9 +272,9 @@ class Domain:
         return self._new_setting(Setting(name, "", help, reading.location, below=below, title=title))
 
     def extend(self, what: Extension, target: Target) -> None:
-        """Declare something else, each called where its kind is used.
+        """Declare an extension of another kind.
 
-        - `check`: takes `Settings`, gives what `doctor` prints;
+        - `check`: takes `Settings`, returns the checks that `doctor` prints;
         - `demo`: a step of `playhead demo`;
         - `files`: makes a source of events for `playhead replay --file` and `--directory`;
         - `observer`: takes a projection's name and the registry of its process, gives what sees each applied batch, or
@@ -289,7 +288,7 @@ class Domain:
     def _new_setting(self, setting: Setting[reading.Value_co]) -> Setting[reading.Value_co]:
         if not _VARIABLE.fullmatch(setting.name):
             raise DomainInvalid(
-                f"a setting is named as an environment variable, such as INVOICES_CURRENCY, not {setting.name!r}"
+                f"the name of a setting is an environment variable, such as INVOICES_CURRENCY, not {setting.name!r}"
             )
         self._check_new(setting.name, self.settings)
         self.settings[setting.name] = setting
@@ -321,7 +320,7 @@ def resolve(target: Target) -> Any:  # whatever is declared there
 
 def _check_name(kind: str, name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise DomainInvalid(f"a {kind} is named by lower-case letters, digits and hyphens, not {name!r}")
+        raise DomainInvalid(f"the name of a {kind} has lower-case letters, digits and hyphens; not {name!r}")
 
 
 def _decorator(declare: Callable[[Any], None], target: Target | None) -> Callable[[Any], Any] | None:

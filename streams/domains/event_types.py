@@ -1,4 +1,4 @@
-"""Event types as a domain declares them: payload, version, subject and stream; and the way up from older versions."""
+"""Event types as a domain declares them: payload, version, subject, stream and upcasters."""
 
 import json
 import re
@@ -54,7 +54,7 @@ class EventType(Generic[Payload]):
 
     @property
     def gaps(self) -> list[int]:
-        """Older versions from which no upcaster leads on."""
+        """Older versions without an upcaster."""
         return [number for number in range(1, self.version) if (self.name, number) not in self._upcasters]
 
     def subject_of(self, payload: Payload) -> str:
@@ -76,7 +76,7 @@ class EventType(Generic[Payload]):
         """Read the payload; one of an older version is upcast first.
 
         Raises:
-            InvalidEvent: it has another form, or is of a newer version than this program knows.
+            InvalidEvent: it does not fit the Struct, or its version is newer than this program's.
         """
         version = self.version_of(event)
         if version != self.version:
@@ -84,7 +84,7 @@ class EventType(Generic[Payload]):
         try:
             return self._decoder.decode(event.data)
         except msgspec.ValidationError as error:
-            raise InvalidEvent("data", f"is no {self.payload.__name__}: {error}") from error
+            raise InvalidEvent("data", f"is not a valid {self.payload.__name__}: {error}") from error
         except (msgspec.DecodeError, RecursionError):
             return self._convert(_loads(event.data))  # a lone surrogate, or a number beyond 64 bits
 
@@ -121,7 +121,7 @@ class EventType(Generic[Payload]):
             except Exception as error:
                 raise InvalidEvent(
                     "data",
-                    f"is no payload of version {number} of {self.name}: its upcaster failed with"
+                    f"is not a payload of version {number} of {self.name}: its upcaster failed with"
                     f" {type(error).__name__}: {error}; `dataschema` says which version an event has, 1 if it has none",
                 ) from error
         return found
@@ -130,7 +130,7 @@ class EventType(Generic[Payload]):
         try:
             return self._decoder.decode(json.dumps(_as_text(data), ensure_ascii=False).encode())
         except msgspec.ValidationError as error:
-            raise InvalidEvent("data", f"is no {self.payload.__name__}: {error}") from error
+            raise InvalidEvent("data", f"is not a valid {self.payload.__name__}: {error}") from error
         except RecursionError as error:
             raise InvalidEvent("data", "nested too deeply") from error
 
@@ -159,10 +159,10 @@ class Stream:
         def declare(payload: "type[Payload]") -> "type[Payload]":
             if not payload.__struct_config__.frozen:
                 raise DomainInvalid(
-                    f"the payload of {type}, {payload.__name__}, must be frozen: a fact does not change"
+                    f"the payload of {type}, {payload.__name__}, must be frozen, because a fact does not change"
                 )
             if not _TYPE.fullmatch(type):
-                raise DomainInvalid(f"an event type is named without spaces and slashes, as invoice.paid, not {type!r}")
+                raise DomainInvalid(f"an event type has no spaces or slashes, such as invoice.paid; not {type!r}")
             if type in self.types:
                 raise DomainInvalid(f"{type} is declared twice in the stream {self.name}")
             if version < 1:
@@ -181,7 +181,7 @@ class Stream:
 
         def declare(upcaster: Upcaster) -> Upcaster:
             if (type, version) in self._upcasters:
-                raise DomainInvalid(f"two upcasters lead on from version {version} of {type}")
+                raise DomainInvalid(f"there are two upcasters from version {version} of {type}")
             self._upcasters[type, version] = upcaster
             return upcaster
 
@@ -194,10 +194,10 @@ class Stream:
 
 
 def event_type_of(payload: "msgspec.Struct | type[msgspec.Struct]") -> EventType[Any]:
-    """The event type that a Struct, or its class, was declared as.
+    """The event type of a Struct or its class.
 
     Raises:
-        InvalidEvent: it was declared as none.
+        InvalidEvent: it is not declared as an event.
     """
     cls = payload if isinstance(payload, type) else type(payload)
     declared = cast("EventType[Any] | None", vars(cls).get(_MARK))

@@ -1,6 +1,6 @@
 """The place of a projection or worker: what it reads, where it writes, and its settings.
 
-It is given its place and never names it, so that a second generation of it can stand beside the one that is live.
+Code gets its place and never names it, so that a second generation can be built beside the live one.
 """
 
 from collections.abc import Callable
@@ -46,15 +46,15 @@ class Place:
 
     @property
     def types(self) -> frozenset[str]:
-        """The event types that it takes notice of."""
+        """The event types that it reads."""
         return self.catalogue.kinds[self.name]
 
     @property
     def database_url(self) -> str:
-        """Where Postgres is."""
+        """The URL of Postgres."""
         return self._database_url if isinstance(self._database_url, str) else self._database_url()
 
     @property
     def redis_url(self) -> str:
-        """Where Redis is."""
+        """The URL of Redis."""
         return self._redis_url if isinstance(self._redis_url, str) else self._redis_url()

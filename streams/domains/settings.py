@@ -1,4 +1,4 @@
-"""Settings as a domain declares them: name, type, default, and a sentence for whoever sets them."""
+"""Settings as a domain declares them: name, type, default, and a sentence for users."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

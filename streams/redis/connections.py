@@ -70,13 +70,13 @@ class RedisAddress(msgspec.Struct, frozen=True):
         options = _options(parts, credentials)
         if parts.scheme == "unix":
             if not parts.path.strip("/"):
-                raise _unreadable("unix:// lacks the path of the socket")
+                raise _unreadable("unix:// needs the path of the socket")
             return cls(parts.scheme, url, (), options | {"path": unquote(parts.path)})
         if parts.scheme == "redis+sentinel":
             return cls._sentinel(url, parts, options)
         if parts.scheme == "redis+cluster":
             if parts.path.strip("/") not in {"", "0"}:
-                raise _unreadable("Redis Cluster has database 0 only")
+                raise _unreadable("Redis Cluster has only database 0")
             return cls(parts.scheme, url, _hosts(hosts, _REDIS_PORT), options)
         options.setdefault("db", _database(parts.path.strip("/")))
         (address,) = _hosts(hosts, _REDIS_PORT)[:1]
@@ -88,7 +88,7 @@ class RedisAddress(msgspec.Struct, frozen=True):
     def _sentinel(cls, url: str, parts: SplitResult, options: dict[str, Any]) -> "RedisAddress":
         service, _, database = parts.path.strip("/").partition("/")
         if not service:
-            raise _unreadable("redis+sentinel:// lacks the name of the service after the hosts")
+            raise _unreadable("redis+sentinel:// needs the name of the service after the hosts")
         options.setdefault("db", _database(database))
         own = {name.removeprefix("sentinel_"): options.pop(name) for name in list(options) if name[:9] == "sentinel_"}
         tls = {name: value for name, value in options.items() if name.startswith("ssl")}
@@ -197,7 +197,7 @@ def _options(parts: SplitResult, credentials: str) -> dict[str, Any]:
 
 def _database(text: str) -> int:
     if not (text or "0").isdecimal():
-        raise _unreadable("the database after the last / is no number")
+        raise _unreadable("the database after the last / is not a number")
     return int(text or 0)
 
 
@@ -207,7 +207,9 @@ def _hosts(text: str, default_port: int) -> tuple[tuple[str, int], ...]:
         bracketed = one.startswith("[") and one.endswith("]")
         host, _, port = one.rpartition(":") if ":" in one and not bracketed else (one, "", "")
         if not (port or "1").isdecimal() or not 0 < int(port or 1) < 1 << 16:
-            raise _unreadable("a port is no number from 1 to 65535; write a : or @ within the password as %3A or %40")
+            raise _unreadable(
+                "a port is not a number from 1 to 65535; write a : or @ within the password as %3A or %40"
+            )
         hosts.append((unquote(host.strip("[]")) or "localhost", int(port or default_port)))
     return tuple(hosts)
 

@@ -6,7 +6,7 @@ from playhead.streams.redis.connections import RedisAddress
 
 
 def redis_exposure(url: str | RedisAddress) -> str | None:
-    """What a Redis on another machine lacks and how to mend it, None where it lacks nothing or is on this one."""
+    """What a Redis on another machine lacks and how to fix it; None if nothing, or if it is on this machine."""
     address = RedisAddress.parse(url) if isinstance(url, str) else url
     if all(is_here(host) for host, _ in address.hosts):
         return None

@@ -182,12 +182,12 @@ def test_a_bucket_takes_outputs_archives_and_blobs(server, playhead, tmp_path, w
     [
         ([], "name a file"),
         (["page", "--content-store", "."], "name a file"),
-        (["--content-store", "."], "no content store"),
-        (["--content-store", ".", "--scraper", "s"], "leave the other options away"),
+        (["--content-store", "."], "not a content store"),
+        (["--content-store", ".", "--scraper", "s"], "omit the other options"),
         ([".", "--id", "x"], "a directory has many"),
-        (["page", "--metadata", "[]"], "no JSON object"),
+        (["page", "--metadata", "[]"], "not a JSON object"),
         (["page", "--time", "noon"], "not an RFC 3339 time"),
-        (["--scrapper"], "no option --scrapper"),
+        (["--scrapper"], "unknown option --scrapper"),
     ],
 )
 def test_wrong_use_of_capture_says_what_to_do(arguments, problem, tmp_path, monkeypatch, capsys):
@@ -211,7 +211,7 @@ def test_a_directory_is_captured_in_order_without_links_and_hidden_files(playhea
     done = playhead("capture", str(site), "--scraper", "s", "--json")
 
     assert ["a", "b", "below/c"] == [json.loads(line)["file"] for line in done.stdout.splitlines()]
-    assert b"playhead: 3 captured, 3 left out (hidden, a link, or no file)\n" == done.stderr
+    assert b"playhead: 3 captured, 3 skipped (hidden, a link, or not a file)\n" == done.stderr
 
 
 def test_an_empty_directory_is_said_so(playhead, tmp_path):

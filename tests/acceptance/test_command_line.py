@@ -61,7 +61,7 @@ def test_a_command_that_is_not_known_is_answered_with_the_nearest(playhead):
     [
         (["publish"], b"--to requires an argument. See `playhead publish --help`."),
         (["parked", "drop", "jobs"], b"ID requires an argument. See `playhead parked drop --help`."),
-        (["replay", "old/daily"], b"Nothing is known of 'old/daily'. See `playhead replay --help`."),
+        (["replay", "old/daily"], b"Unknown argument: 'old/daily'. See `playhead replay --help`."),
         (["status", "--wach"], b"Did you mean --watch? See `playhead status --help`."),
     ],
 )
@@ -232,7 +232,7 @@ def test_config_shows_origins_and_check_has_exit_codes(playhead, tmp_path):
     assert refused.stderr.startswith(b"playhead: REDIS_URL (REDIS_HOST) is on another machine and without TLS")
     assert refused.stderr.count(b"\n") == 1
     assert "PLAYHEAD_BATCH" in json.loads(invalid.stdout)["invalid"][0]
-    assert b"partition (playhead.toml) is no setting; did you mean partitions?\n" == unknown.stdout
+    assert b"partition (playhead.toml) is not a setting; did you mean partitions?\n" == unknown.stdout
     values = {one["name"]: (one["value"], one["origin"]) for one in json.loads(shown.stdout)}
     assert values["PLAYHEAD_BATCH"] == ("10", "playhead.toml")
     assert values["REDIS_URL"] == ("redis://:***@db:6379/0", "REDIS_HOST")

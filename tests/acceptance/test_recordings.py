@@ -100,7 +100,7 @@ def test_files_become_a_meeting_and_the_meeting_recordings(servers, playhead, fi
     for one in shown["recordings"]:
         assert one["sha256"] == sha256(files.path(one["filename"]))
         assert one["filename"].encode() in table
-    assert (1, True) == (late.returncode, b"chunks are gone" in late.stderr)
+    assert (1, True) == (late.returncode, b"chunks are deleted" in late.stderr)
 
 
 def quiet(playhead):
@@ -211,8 +211,8 @@ SILENT = b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80\xbb\0\0\0\x77\1\0\2\0\x1
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", b"is no WAV file of PCM: it is cut short"),
-        (b"RIFF", b"is no WAV file of PCM: it is cut short"),
+        (b"", b"is not a WAV file of PCM: it is cut short"),
+        (b"RIFF", b"is not a WAV file of PCM: it is cut short"),
         (None, b"No such file"),
         (SILENT, b"there is no audio in"),
     ],

@@ -135,7 +135,7 @@ def test_producers_consumers_and_operators_do_their_work_as_the_documented_users
     roles.caught_up()
     roles.stop()
 
-    assert retried.startswith("1 to be tried again")
+    assert retried.startswith("1 will be retried")
     assert {"json-files", "jobs"} <= {one["name"] for one in json.loads(status)["consumers"] if one["position"]}
     assert 0 == json.loads(replayed)["failed"]
     assert [] == roles.parked("json-files")

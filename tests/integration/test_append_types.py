@@ -75,7 +75,7 @@ def test_a_payload_of_an_older_version_is_checked_as_what_it_is_upcast_to_and_ke
 def test_a_type_that_no_domain_declares_needs_a_stream_that_one_does(redis, producer):
     with pytest.raises(InvalidEvent, match="--stream NAME"):
         producer.append("invoice.lost", subject="invoice/7", data={})
-    with pytest.raises(InvalidEvent, match="nobody would read it"):
+    with pytest.raises(InvalidEvent, match="no consumer reads it"):
         producer.append("invoice.lost", subject="invoice/7", data={}, stream="nowhere")
     with pytest.raises(InvalidEvent, match="belongs to the stream invoices"):
         producer.append("invoice.paid", subject="invoice/7", data=PAID, stream="jobs")

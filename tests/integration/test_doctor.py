@@ -134,7 +134,7 @@ def test_a_full_directory_fails_with_advice_to_free_space(tmp_path, monkeypatch)
     monkeypatch.setattr(os, "fsync", full)
     (found,) = check_directory("output directory", "OUTPUT_DIR", tmp_path)
 
-    assert ("fail", "free some space, or set OUTPUT_DIR") == (found.result, found.advice)
+    assert ("fail", "free space, or set OUTPUT_DIR") == (found.result, found.advice)
 
 
 @pytest.mark.parametrize("answer", ["exit 1", "echo ' A..... aac'", "exec sleep"])

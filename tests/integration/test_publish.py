@@ -303,7 +303,7 @@ def test_a_directory_within_a_repository_is_published_and_not_committed(dataset,
 
     assert "1 organizations at 1 locations, from 1 of 1 results (100.0 %)" in told.out
     assert "committed" not in told.out
-    assert "is not its top" in told.err
+    assert "is below the top of" in told.err
     assert "" == git(tmp_path, "diff", "--cached", "--name-only")
 
 

@@ -103,7 +103,7 @@ def test_chunks_that_are_known_are_adopted_without_a_second_event(recorder, redi
 def test_a_session_that_ended_does_not_begin_again(recorder, redis):
     record(recorder, ("u", tone(0.1), 0))
 
-    with pytest.raises(MeetingOver, match="meeting_id of its own"):
+    with pytest.raises(MeetingOver, match="with a new meeting_id"):
         record(recorder, ("u", tone(0.1), 0))
 
 

@@ -193,7 +193,7 @@ def test_a_spool_that_fails_while_redis_is_away_is_an_error(away, tmp_path):
     with Producer(away.url, spool=tmp_path / "spool") as producer:
         (tmp_path / "spool").rename(tmp_path / "elsewhere")
         (tmp_path / "spool").write_text("")
-        with pytest.raises(SpoolFailed, match="they are nowhere else"):
+        with pytest.raises(SpoolFailed, match="they are not stored"):
             append(producer, 1)
         (tmp_path / "spool").unlink()
 

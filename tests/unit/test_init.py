@@ -67,15 +67,15 @@ def test_what_it_writes_is_linted_and_formatted(written):
 
 
 def test_it_replaces_no_file(written, tmp_path):
-    with pytest.raises(InvalidSetting, match=r"late-fees/\.gitignore is there already"):
+    with pytest.raises(InvalidSetting, match=r"late-fees/\.gitignore exists already"):
         init("late-fees")
     (written / ".gitignore").unlink()
-    with pytest.raises(InvalidSetting, match=r"pyproject\.toml is there already"):
+    with pytest.raises(InvalidSetting, match=r"pyproject\.toml exists already"):
         init("late-fees")
     other = tmp_path / "other" / "tests"
     other.mkdir(parents=True)
     (other / "test_late_fees.py").write_text("mine")
-    with pytest.raises(InvalidSetting, match="is there already"):
+    with pytest.raises(InvalidSetting, match="exists already"):
         init("late-fees", directory=tmp_path / "other")
 
     assert [other / "test_late_fees.py"] == [path for path in (tmp_path / "other").rglob("*") if path.is_file()]

@@ -98,7 +98,7 @@ def test_a_password_of_its_own_is_never_shown(monkeypatch):
         ("REDIS_URL", "memcached://host", "redis://"),
         ("REDIS_URL", "redis://:hunter2@host:port", "cannot be read"),
         ("DATABASE_URL", "postgresql://me:hunter2@host:port/db", "cannot be read"),
-        ("DATABASE_URL", "postgresql+psycopg://me:hunter2@host/db", "must begin with postgresql://"),
+        ("DATABASE_URL", "postgresql+psycopg://me:hunter2@host/db", "must start with postgresql://"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_name_and_origin_without_secrets(monkeypatch, name, value, wanted):
@@ -126,10 +126,10 @@ def test_an_unknown_name_is_told_with_the_nearest(directory, monkeypatch):
     (directory / "playhead.toml").write_text('output_dirr = "x"\n')
 
     assert unknown_settings() == [
-        "PLAYHEAD_PARTITION (environment) is no setting; did you mean PLAYHEAD_PARTITIONS?",
-        "REDIS_URI (environment) is no setting; did you mean REDIS_URL?",
-        "PLAYHEAD_BATCHES (.env) is no setting; did you mean PLAYHEAD_BATCH?",
-        "output_dirr (playhead.toml) is no setting; did you mean output_dir?",
+        "PLAYHEAD_PARTITION (environment) is not a setting; did you mean PLAYHEAD_PARTITIONS?",
+        "REDIS_URI (environment) is not a setting; did you mean REDIS_URL?",
+        "PLAYHEAD_BATCHES (.env) is not a setting; did you mean PLAYHEAD_BATCH?",
+        "output_dirr (playhead.toml) is not a setting; did you mean output_dir?",
     ]
 
 

@@ -17,6 +17,8 @@ def check_receipt_server(settings: SettingValues) -> Iterator[Check]:
     try:
         httpx.get(url)
     except (httpx.TransportError, httpx.InvalidURL) as error:
-        yield Check(name, "fail", f"{url} does not answer: {error}", f"see that it runs, and check {RECEIPTS_URL.name}")
+        yield Check(
+            name, "fail", f"{url} does not answer: {error}", f"check that it runs, and check {RECEIPTS_URL.name}"
+        )
     else:
         yield Check(name, "ok", url)

@@ -11,11 +11,11 @@ from playhead.streams.errors import PlayheadError
 
 
 class Occupied(PlayheadError):
-    """Files that were not published before stand in the way: move them, or let them be replaced by --overwrite."""
+    """Files that were not published before are in the way: move them, or replace them with --overwrite."""
 
 
 class NothingThere(PlayheadError):
-    """There is nothing to publish: see `playhead status` and the settings, or publish nothing by --allow-empty."""
+    """There is nothing to publish: check `playhead status` and the settings, or pass --allow-empty."""
 
 
 class PublicationRunning(PlayheadError):
@@ -23,4 +23,4 @@ class PublicationRunning(PlayheadError):
 
 
 class GitFailed(PlayheadError):
-    """git did not do what it was asked: mend what it says; the files are published, the next run commits them."""
+    """git failed: fix what it says. The files are published, and the next run commits them."""

@@ -67,7 +67,7 @@ class JsonObjects:
         return "applied"
 
     def settle(self) -> None:
-        """Nothing is put off."""
+        """There is no deferred work."""
 
     def close(self) -> None:
         """Let go of the threads."""

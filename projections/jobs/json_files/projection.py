@@ -96,7 +96,7 @@ class JsonFiles:
         return "lasting" if isinstance(error, UnreadableSummary) else classify(error)
 
     def health(self) -> str | None:
-        """What an operator must mend, or None."""
+        """What an operator must fix, or None."""
         return disk.problem(self.directory)
 
     def _still_ours(self) -> bool:
