@@ -67,7 +67,7 @@ def run(valkey):
                 await broker.startup()
                 try:
                     await send(broker)
-                    while broker._running_tasks:  # noqa: SLF001  a retry is a task that `wait_all` does not know yet
+                    while broker._running_tasks:  # noqa: SLF001  # a retry is a task that `wait_all` does not know yet
                         await broker.wait_all()
                 finally:
                     await broker.shutdown()
