@@ -143,7 +143,8 @@ class AsyncProducer(ProducerCore):
 
     async def aclose(self, flush_seconds: float = 2.0) -> None:
         """Close the connections; what is being sent, and then the spool, has so long at most. The spool is kept."""
-        if unfinished := self._lanes().unfinished():
+        lanes = self._lanes_of.get(asyncio.get_running_loop())
+        if lanes is not None and (unfinished := lanes.unfinished()):
             await asyncio.wait(unfinished, timeout=flush_seconds)
         await self._aside(partial(self._close, flush_seconds))
         self._senders.stop()

@@ -10,7 +10,7 @@ from functools import partial
 import msgspec
 
 from playhead.streams.appending.core import BATCH_BYTES, BATCH_EVENTS
-from playhead.streams.appending.threads import Threads
+from playhead.streams.appending.threads import Threads, run_to_end
 from playhead.streams.errors import PlayheadError
 from playhead.streams.events import Event
 from playhead.streams.partitions import Partition
@@ -103,7 +103,9 @@ class Lanes:
         self._in_flight: dict[Partition, list[Unit]] = {}
         if prepare is not None:
             self.turns.hold()
-            threads.submit(prepare).add_done_callback(lambda job: self._soon(partial(self._go_on, job)))
+            run_to_end("playhead-preparing", prepare).add_done_callback(
+                lambda job: self._soon(partial(self._go_on, job))
+            )
 
     def put(self, partition: Partition, events: Sequence[Event]) -> "asyncio.Future[Positions]":
         """Append a batch; one whose future is cancelled before its turn comes is not sent."""

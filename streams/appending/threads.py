@@ -53,6 +53,16 @@ class Threads:
         self._count = 0
 
 
+def run_to_end(name: str, work: Callable[[], Result]) -> "Future[Result]":
+    """Call the function in a thread that a program which ends waits for.
+
+    A daemon thread that imports something when the program ends keeps the lock of imports, and the program never ends.
+    """
+    future: Future[Result] = Future()
+    threading.Thread(target=_do, args=(future, work), name=name).start()
+    return future
+
+
 def _do(future: "Future[Result]", work: Callable[[], Result]) -> None:
     if not future.set_running_or_notify_cancel():
         return

@@ -537,3 +537,28 @@ def test_a_thousand_tasks_append_while_redis_stops_and_starts(redis_server, tmp_
     assert list(range(1, len(found) + 1)) == [one.sequence for one in found]
     assert [] == report["blocking"]
     assert report["longest"] < 20
+
+
+def test_a_program_that_ends_at_once_ends(valkey, tmp_path):
+    """Whether it appended or not: no thread that reads the domains is cut short while it imports."""
+    program = """
+import asyncio, sys
+from playhead import AsyncProducer
+from redis.asyncio import Redis
+
+async def main(use):
+    redis = Redis.from_url(sys.argv[1])
+    await redis.ping()
+    producer = AsyncProducer(sys.argv[1], spool=sys.argv[2])
+    if use == "cancelled":
+        task = asyncio.create_task(producer.append("job.completed", subject="job/1", data={}))
+        await asyncio.sleep(0)
+        task.cancel()
+    elif use == "closed":
+        await producer.aclose()
+
+asyncio.run(main(sys.argv[3]))
+"""
+    for use in ("unused", "closed", "cancelled"):
+        command = [sys.executable, "-c", program, valkey.url, str(tmp_path), use]
+        assert 0 == subprocess.run(command, check=False, timeout=60).returncode

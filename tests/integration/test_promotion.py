@@ -26,12 +26,13 @@ from playhead.projections.recordings.rows import chunks_of, find_meetings, recor
 from playhead.recordings.domain import RECORDINGS_DIR, SWEEP_SECONDS
 from playhead.recordings.sweeping import sweep
 from playhead.streams.appending.producer import Producer
+from playhead.streams.events import new_event
 from playhead.streams.recordings.files import Chunk, RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from tests.support.audio import RECORDINGS, decoded, facts, flush, open_session, samples, sha256, tone
 from tests.support.conditions import until
 from tests.support.databases import make_database
-from tests.support.pipeline import Consumer
+from tests.support.pipeline import Consumer, fields
 from tests.support.places import place_of
 from tests.support.workers import working
 
@@ -530,5 +531,6 @@ def test_the_sweep_says_what_is_on_disk_alone(sessions):
 
 def test_what_the_projection_sets_aside_holds_no_other_meeting_up(sessions):
     sessions.record(("u", tone(0.2), 0))
-    sessions.producer.append("transcode.finished", subject="meeting/other", data={"meeting_id": "other"})
+    broken = new_event("transcode.finished", subject="meeting/other", data={"meeting_id": "other"})
+    sessions.redis.xadd(RECORDINGS.key, fields(broken))
     sessions.work("transcode", "promote", done=sessions.promoted)
