@@ -152,7 +152,7 @@ class Reader:
             except SinkNotReady as error:
                 await self._not_ready(str(error), lasting=error.lasting)
             except LogCorrupt as error:
-                await self._not_ready(str(error), lasting=True)
+                await self._not_ready(str(error), lasting=False)  # continue soon after somebody restored the file
             except (*AWAY, OSError, ResponseError) as error:
                 known = is_passing(error) or str(error).startswith("NOGROUP")
                 if isinstance(error, ResponseError) and not known:

@@ -314,7 +314,7 @@ def test_a_name_needs_a_directory_and_a_file_that_is_a_cursor(pipeline, tmp_path
     with pytest.raises(InvalidSetting, match="needs a directory for its cursor"):
         subscribe(pipeline.server.url, log=None, name="billing")
     (tmp_path / "billing.cursor").write_text("jobs/0@x\n")
-    with pytest.raises(InvalidSetting, match=r"billing.cursor holds no cursor.*restore or remove it"):
+    with pytest.raises(InvalidSetting, match=r"billing.cursor is not a cursor.*restore or remove it"):
         subscribe(pipeline.server.url, log=None, name="billing", cursors=tmp_path)
     with pytest.raises(InvalidSetting, match="has letters"):
         subscribe(pipeline.server.url, log=None, name="../billing", cursors=tmp_path)
