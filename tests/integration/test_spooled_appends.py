@@ -153,7 +153,6 @@ def test_a_batch_of_which_redis_took_a_part_is_completed_from_the_spool(valkey, 
         events = [
             new_event("job.completed", subject=f"job/{n % 7}", data={"x": "x" * 2000}, id=f"id-{n}")
             for n in range(5000)
-            for n in range(5000)
         ]
         positions = producer.append_events(events)
         client.config_set("maxmemory", 0)
