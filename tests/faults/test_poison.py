@@ -7,7 +7,7 @@ from playhead.streams.events import Event
 from tests.faults.reports import Harm, Report
 from tests.support.events import job
 
-POISON = (b'{"no": "job id"}', b'{"job_id": 7, "job": []}', b"[]", b'"text"', b"null")
+POISON = (b'{"no": "job id"}', b'{"job_id": null, "job": []}', b'{"job_id": ""}', b"{}", b'{"job_id": "a\\u0000b"}')
 
 
 def test_one_event_in_a_hundred_that_cannot_be_applied_is_parked_and_the_rest_flows(harness, report, count, seed):
