@@ -130,12 +130,13 @@ def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False)
 def read_status(client: "Redis | RedisCluster", partitions: int) -> Status:
     """Ask Redis, a few commands a partition."""
     consumers: list[ConsumerStatus] = []
-    caught_up = True
+    caught_up, heard = True, False  # a Redis in which no consumer ever reported, or that was emptied, is not caught up
     for name, streams in installed().reads.items():
         for stream in streams:
             for number in range(partitions):
                 partition = Partition(stream, number)
-                status, settled = _consumer(client, name, partition)
+                status, settled, reported = _consumer(client, name, partition)
+                heard = heard or reported
                 consumers.append(status)
                 caught_up = caught_up and settled
     everywhere = {
@@ -146,7 +147,7 @@ def read_status(client: "Redis | RedisCluster", partitions: int) -> Status:
     }
     replays = unfinished(client, everywhere)
     caught_up = caught_up and all(one.applied and one.state == "interrupted" for one in replays)
-    return Status(caught_up and bool(consumers), consumers, replays, _held(consumers))
+    return Status(caught_up and heard, consumers, replays, _held(consumers))
 
 
 def _held(consumers: Sequence[ConsumerStatus]) -> list[Floor]:
@@ -212,7 +213,7 @@ def _print(found: Status, *, json: bool) -> None:
     print("caught up" if found.caught_up else "not caught up")
 
 
-def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -> tuple[ConsumerStatus, bool]:
+def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -> tuple[ConsumerStatus, bool, bool]:
     redis = cast("Any", client)
     key = partition.key
     try:
@@ -252,7 +253,7 @@ def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -
         problem=report.problem if report else None,
         lost=_lost(redis, name, partition),
     )
-    return status, settled or last == START
+    return status, settled or last == START, report is not None
 
 
 def _waits(report: Report | None) -> bool:
