@@ -1,8 +1,11 @@
+import random
 import signal
 import time
+import zlib
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
 
 from tests.support.servers import report_header
 
@@ -22,7 +25,21 @@ def wait_until():
     return wait
 
 
-def pytest_configure() -> None:
+@pytest.fixture
+def seed(request) -> int:
+    """What a random test starts from: the same one each time, a new one with `--full-faults`, or that of `--seed`."""
+    option = request.config.getoption
+    if option("--seed") is not None:
+        return option("--seed")
+    if option("--full-faults"):
+        return random.SystemRandom().randrange(1 << 32)
+    return zlib.crc32(request.node.nodeid.encode())
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.register_profile("repeatable", derandomize=True)
+    if not config.getoption("--full-faults"):
+        settings.load_profile("repeatable")
     # A shell has what it starts in the background ignore Ctrl-C, and whatever the tests start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -30,6 +47,7 @@ def pytest_configure() -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full-faults", action="store_true", help="cause faults on every server, and report them")
     parser.addoption("--fault-scale", type=float, default=1.0, help="the part of the full counts to run")
+    parser.addoption("--seed", type=int, help="what random tests start from, as a report of theirs printed it")
 
 
 def pytest_report_header() -> str:

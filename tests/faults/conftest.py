@@ -1,6 +1,5 @@
 """Faults on real servers. `--full-faults` runs the full counts on every server and writes docs/reliability.md."""
 
-import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -111,11 +110,6 @@ def report(request):
         assert one.control_harm, "the control must fail"
 
     return keep
-
-
-@pytest.fixture
-def seed() -> int:
-    return random.SystemRandom().randrange(1 << 32)
 
 
 @pytest.fixture

@@ -25,16 +25,16 @@ from tests.support.proxies import LossyProxy
 from tests.support.servers import answers, make_server, plain_client
 
 SHARE = 0.02
-CONTROL_SHARE = 0.1
+CONTROL_SHARE, CALM = 0.1, 10
 NOTES = Partition("notes", 0)
 TOGETHER = ("log", "json-files", "jobs")
 
 
 @contextmanager
-def lossy(harness, seed, share=SHARE):
+def lossy(harness, seed, share=SHARE, calm=0):
     """A proxy that loses replies, with its URL."""
     at = harness.pipeline.redis.connection_pool.connection_kwargs
-    with LossyProxy(at["host"], at["port"], share, seed) as proxy:
+    with LossyProxy(at["host"], at["port"], share, seed, calm) as proxy:
         proxy.url = f"redis://:{at.get('password') or ''}@127.0.0.1:{proxy.port}/0"
         proxy.client = Redis(port=proxy.port, password=at.get("password"))  # sends again by itself, as it comes
         yield proxy
@@ -86,8 +86,7 @@ def read_as_a_plain_group(harness, seed, total) -> Harm:
     pipeline.append(*[job(number) for number in range(total)])
     pipeline.redis.xgroup_create(JOBS.key, "plain", "0")
     found: Counter[str] = Counter()
-    with lossy(harness, seed, CONTROL_SHARE) as proxy, proxy.client as client, suppress(RedisError):
-        # Once the client gives up, the rest is lost.
+    with lossy(harness, seed, CONTROL_SHARE, CALM) as proxy, proxy.client as client:
         while reply := client.xreadgroup("plain", "one", {JOBS.key: ">"}, count=2):
             for entry_id, entry in dict(reply)[JOBS.key.encode()]:
                 found[entry[b"ce_id"].decode()] += 1
@@ -143,7 +142,7 @@ def work_naively(harness, seed, total) -> Harm:
     expected = [f"n{number}" for number in range(total)]
     pipeline.append(*[new_event("note.submitted", subject="note/1", data={}, id=one) for one in expected])
     pipeline.redis.xgroup_create(NOTES.key, "plain", "0")
-    with lossy(harness, seed, CONTROL_SHARE) as proxy, proxy.client as client:
+    with lossy(harness, seed, CONTROL_SHARE, CALM) as proxy, proxy.client as client:
         for _ in range(total):
             for _, entries in client.xreadgroup("plain", "one", {NOTES.key: ">"}, count=1):
                 for entry_id, entry in entries:
@@ -162,7 +161,7 @@ def test_replies_lost_to_a_producer(harness, report, count, seed):
             producer.append("job.completed", subject=f"job/{one[-1]}", data={}, id=one)
     harm = harm_of(in_stream(pipeline.redis), expected)
     pipeline = harness.begin()
-    with lossy(harness, seed, CONTROL_SHARE) as other, other.client as client:
+    with lossy(harness, seed, CONTROL_SHARE, CALM) as other, other.client as client:
         for one in expected[:500]:
             client.xadd(JOBS.key, {"ce_id": one})
 

@@ -146,9 +146,7 @@ def test_threads_get_contiguous_sequences_and_their_own_positions(redis, produce
         assert [f"id-{thread}-{number}" for number in range(200)] == [one.event.id for one in mine]
 
 
-def test_threads_that_append_the_same_events_append_each_once(redis, producer):
-    seed = random.randrange(1 << 32)
-
+def test_threads_that_append_the_same_events_append_each_once(redis, producer, seed):
     def append(thread):
         order = list(range(100))
         random.Random(seed + thread).shuffle(order)

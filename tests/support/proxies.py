@@ -7,11 +7,15 @@ from contextlib import suppress
 
 
 class LossyProxy:
-    """Forwards to a server, and cuts a connection instead of passing on a share of the replies."""
+    """Forwards to a server, and cuts a connection instead of passing on a share of the replies.
 
-    def __init__(self, host: str, port: int, share: float, seed: int) -> None:
+    `calm` is how many replies a connection has before one may be lost: with more than a client needs to connect and to
+    send again, it never gives up.
+    """
+
+    def __init__(self, host: str, port: int, share: float, seed: int, calm: int = 0) -> None:
         self._server = (host, port)
-        self._share = share
+        self._share, self._calm = share, calm
         self._random = random.Random(seed)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._connections: list[socket.socket] = []
@@ -48,9 +52,11 @@ class LossyProxy:
         _close(server)
 
     def _replies(self, client, server):
+        passed = 0
         with suppress(OSError):
             while data := server.recv(65536):
-                if self._random.random() < self._share:
+                passed += 1
+                if passed > self._calm and self._random.random() < self._share:
                     self.lost += 1
                     break
                 client.sendall(data)

@@ -320,13 +320,13 @@ def test_verification_finds_what_is_missing_or_holds_something_else_and_a_replay
 
 
 @pytest.mark.parametrize(("program", "torn"), [("ours", False), ("naive", True)])
-def test_a_kill_at_any_instant_leaves_no_part_of_an_archive_to_be_seen(place, program, torn):
+def test_a_kill_at_any_instant_leaves_no_part_of_an_archive_to_be_seen(place, program, torn, seed):
     """The control writes archives in place, as a program without a care would."""
-    found = 0
+    found, chance = 0, random.Random(seed)
     for _ in range(200 if torn else 12):
         with subprocess.Popen([sys.executable, "-c", WRITER, place.archives, program], stdout=subprocess.PIPE) as child:
             child.stdout.readline()
-            time.sleep(random.uniform(0, 0.03))  # some instant of its work, not a wait for something
+            time.sleep(chance.uniform(0, 0.03))  # some instant of its work, not a wait for something
             child.kill()
         for data in place.files().values():
             try:
