@@ -1,6 +1,7 @@
 """Playhead records what background jobs did as events, and derives everything else from them.
 
-The names in this module are the public API. Everything else is internal.
+The names in this module are the public API, with those of `playhead.testing`, `playhead.adapters` and the packages of
+the domains: `playhead.jobs`, `playhead.content`, `playhead.recordings`. Everything else is internal.
 """
 
 from typing import TYPE_CHECKING
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from playhead.streams.errors import SpoolFailed as SpoolFailed
     from playhead.streams.events import Event as Event
     from playhead.streams.events import Recorded as Recorded
+    from playhead.streams.events import new_event as new_event
     from playhead.streams.partitions import Partition as Partition
     from playhead.streams.positions import Position as Position
     from playhead.streams.sinks import Batch as Batch
@@ -84,6 +86,7 @@ _HOMES = {
     "TableVerification": "playhead.projections.table_verification",
     "Task": "playhead.consumers.work.worker",
     "connection_to": "playhead.projections.table_projection",
+    "new_event": "playhead.streams.events",
     "place": "playhead.wiring",
     "subscribe": "playhead.consumers.subscriptions.subscription",
 }

@@ -116,8 +116,10 @@ class AsyncProducer(ProducerCore):
         event = await self._aside(capture) if len(content) > _LARGE else capture()
         return await self._append_one(lanes, await self._checked(event))
 
-    async def append_events(self, events: Iterable[Event]) -> list[Position | None]:
+    async def append_events(self, events: Iterable[Event | msgspec.Struct]) -> list[Position | None]:
         """Append a batch, one round trip for each partition and 8 MiB; return positions in the order of the events.
+
+        An event is a Struct that was declared as the payload of one, or was made with `new_event`.
 
         Raises:
             InvalidEvent: names the invalid field; nothing of the batch was sent.
@@ -126,7 +128,7 @@ class AsyncProducer(ProducerCore):
         """
         lanes = await self._open()
         submission = Submission(self.partitions)
-        for number, event in enumerate(events):
+        for number, event in enumerate(self._events(events)):
             if number % STEPS == STEPS - 1:
                 await lanes.turns.take()
             submission.add(await self._checked(event))

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Self, TypedDict, cast
@@ -194,6 +194,11 @@ class ProducerCore:
         given = cast("dict[str, str | None]", attributes)
         made = new_event(type, subject=subject, data=data, source=self.source, id=id, time=time, **given)
         return made if stream is None else msgspec.structs.replace(made, stream=stream)
+
+    def _events(self, events: Iterable[Event | msgspec.Struct]) -> Iterator[Event]:
+        """The events of a batch, those made that are given as Structs."""
+        for event in events:
+            yield event if isinstance(event, Event) else self._event(event, None, None, None, None, None, {})
 
     def _capture(
         self,

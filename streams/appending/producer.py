@@ -95,8 +95,10 @@ class Producer(ProducerCore):
         """
         return self.append_events([self._capture(content, source_url, metadata, scraper_id, id, time)])[0]
 
-    def append_events(self, events: Iterable[Event]) -> list[Position | None]:
+    def append_events(self, events: Iterable[Event | msgspec.Struct]) -> list[Position | None]:
         """Append a batch, one round trip for each partition and 8 MiB; return positions in the order of the events.
+
+        An event is a Struct that was declared as the payload of one, or was made with `new_event`.
 
         Raises:
             InvalidEvent: names the invalid field; nothing of the batch was sent.
@@ -104,7 +106,7 @@ class Producer(ProducerCore):
             SpoolFailed: as RedisUnavailable, and the spool did not take the events either.
         """
         submission = Submission(self.partitions)
-        for event in events:
+        for event in self._events(events):
             submission.add(checked(event, self._size_limit))
         for batch in submission.batches():
             submission.settle(batch, self._deliver(self._send, batch.partition, batch.events))

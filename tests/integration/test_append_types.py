@@ -49,6 +49,14 @@ def test_a_struct_is_appended_as_the_event_it_was_declared_as(redis, producer):
     assert {"number": "7", "amount": 1200, "currency": "USD"} == msgspec.json.decode(found[b"body"])
 
 
+def test_a_batch_takes_structs_and_events(redis, producer):
+    made = new_event("invoice.paid", subject="invoice/7", data=PAID)
+    positions = producer.append_events([InvoicePaid("8", 5, "EUR"), made])
+
+    assert [str(position).encode() for position in positions] == [at for at, _ in redis.xrange("playhead:{invoices:0}")]
+    assert [b"invoice/8", b"invoice/7"] == [found[b"ce_subject"] for found in entries(redis)]
+
+
 def test_unknown_members_of_a_payload_are_kept(redis, producer):
     data = {"number": "7", "amount": 1, "currency": "EUR", "note": {"by": "ann"}}
     producer.append("invoice.paid", subject="invoice/7", data=data)

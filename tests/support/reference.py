@@ -1,35 +1,87 @@
 """The page of reference, made from the docstrings of the public API: `python -m tests.support.reference` writes it."""
 
 import inspect
+import re
+from importlib import import_module
 from pathlib import Path
-from typing import get_origin
+from typing import Unpack, get_origin
+
+import msgspec
 
 import playhead
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference.md"
 HEAD = """# Reference
 
-The public API is what `from playhead import ...` gives; everything else is internal. `make reference` writes this page
-from its docstrings.
+The public API is what the modules of this page give; everything else is internal. `make reference` writes this page
+from their docstrings.
 """
+MODULES = (
+    "playhead",
+    "playhead.jobs",
+    "playhead.content",
+    "playhead.recordings",
+    "playhead.testing",
+    "playhead.testing.contract",
+    "playhead.adapters.functions",
+    "playhead.adapters.rq",
+    "playhead.adapters.celery",
+    "playhead.adapters.dramatiq",
+    "playhead.adapters.taskiq",
+    "playhead.adapters.streaq",
+    "playhead.adapters.starlette",
+    "playhead.adapters.faststream",
+)
+_LAZY = {"playhead.recordings": ("Recorder", "RecorderSettings", "Session")}
+_IMPORTED = {"playhead.jobs", "playhead.content", "playhead.recordings", "playhead.testing"}
+"""Modules that give what others define."""
 
 
 def render():
-    return HEAD + "".join(section(name) for name in playhead.__all__)
+    return HEAD + "".join(module_section(import_module(name)) for name in MODULES)
 
 
-def section(name):
-    found = getattr(playhead, name)
-    lines = [f"\n## `{name}`\n"]
+def module_section(module):
+    lines = [f"\n## `{module.__name__}`\n", text(module)]
+    lines += [section(name, getattr(module, name)) for name in names(module)]
+    return "".join(lines)
+
+
+def names(module):
+    """What a user may import from it, in the order of the alphabet."""
+    if module is playhead:
+        return playhead.__all__
+    here = module.__name__
+    found = [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isclass(value) or inspect.isfunction(value))
+        and (here in _IMPORTED or value.__module__ == here)
+    ]
+    return sorted({*found, *_LAZY.get(here, ())})
+
+
+def section(name, found):
+    lines = [f"\n### `{name}`\n"]
     if inspect.isclass(found):
+        if is_constructed(found):
+            lines.append(code(f"{name}{signature(found)}"))
         lines.append(text(found))
-        lines += [entry(member, value) for member, value in members(found)]
+        lines += [entry(name, member, value) for member, value in members(found)]
     elif get_origin(found) is None:
-        lines.append(f"\n`{name}{signature(found)}`\n")
-        lines.append(text(found))
+        lines += [code(f"{name}{signature(found)}"), text(found)]
     else:
         lines.append(f"\nThe type `{found.__module__}.{found.__name__}`, with rows as tuples.\n")
     return "".join(lines)
+
+
+def is_constructed(cls):
+    """Whether a user makes one, and how is told by a signature of ours."""
+    if issubclass(cls, BaseException) or getattr(cls, "_is_protocol", False):
+        return False
+    own = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    return issubclass(cls, msgspec.Struct) or own.__module__.startswith("playhead.")
 
 
 def members(cls):
@@ -45,24 +97,55 @@ def members(cls):
     return sorted(found.items())
 
 
-def entry(name, value):
+def entry(owner, name, value):
     if isinstance(value, property):
-        return f"\n- `{name}`: {first(value)}\n"
+        returned = annotation(inspect.signature(value.fget).return_annotation)
+        return f"\n#### `{owner}.{name}`\n" + code(f"{name}: {returned}") + text(value)
     function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
-    return f"\n- `{name}{signature(function)}`: {first(function)}\n"
+    start = "await " if inspect.iscoroutinefunction(function) else ""
+    return f"\n#### `{owner}.{name}`\n" + code(f"{start}{name}{signature(function)}") + text(function)
 
 
-def signature(function):
-    parameters = [
-        parameter.replace(annotation=inspect.Parameter.empty)
-        for name, parameter in inspect.signature(function).parameters.items()
-        if name not in {"self", "cls"}
-    ]
-    return str(inspect.Signature(parameters))
+def code(line):
+    return f"\n```text\n{line}\n```\n"
 
 
-def first(documented):
-    return (inspect.getdoc(documented) or "").partition("\n\n")[0].replace("\n", " ")
+def signature(called):
+    """What it takes and gives, over several lines if one would be too long."""
+    described = inspect.signature(called)
+    parameters = [one for one in described.parameters.values() if one.name not in {"self", "cls"}]
+    shown = [parameter_text(one) for one in parameters]
+    kinds = [one.kind for one in parameters]
+    if inspect.Parameter.KEYWORD_ONLY in kinds and inspect.Parameter.VAR_POSITIONAL not in kinds:
+        shown.insert(kinds.index(inspect.Parameter.KEYWORD_ONLY), "*")
+    returned = described.return_annotation
+    end = "" if returned in {inspect.Signature.empty, None} else f" -> {annotation(returned)}"
+    line = ", ".join(shown)
+    if len(line) > _LONG:
+        line = "\n    " + ",\n    ".join(shown) + ",\n"
+    return f"({line}){end}"
+
+
+def parameter_text(one):
+    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}.get(one.kind, "")
+    kind = "" if one.annotation is inspect.Parameter.empty else f": {annotation(one.annotation)}"
+    default = "" if one.default is inspect.Parameter.empty else f" = {default_text(one.default)}"
+    return f"{stars}{one.name}{kind}{default}"
+
+
+def default_text(value):
+    return "..." if callable(value) or "<" in repr(value) else annotation(repr(value))
+
+
+_MODULES = re.compile(r"(?<![\w'\"/.])~?(?:[a-z_]\w*\.)+(?=[A-Za-z_])")
+_LONG = 90
+
+
+def annotation(value):
+    if get_origin(value) is Unpack:
+        return f"Unpack[{value.__args__[0].__name__}]"
+    named = value if isinstance(value, str) else inspect.formatannotation(value)
+    return re.sub(_MODULES, "", named).replace("~", "")
 
 
 def text(documented):
