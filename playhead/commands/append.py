@@ -10,6 +10,7 @@ import msgspec
 from playhead.commands.spool import IN_SPOOL, open_producer
 from playhead.settings.settings import load
 from playhead.streams import telemetry
+from playhead.streams.appending.core import derived_subject
 from playhead.streams.appending.producer import Producer
 from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidEvent
@@ -56,7 +57,7 @@ def append(
 
     Args:
         type: What happened, in the past tense.
-        subject: What the event is about; events of one subject keep their order.
+        subject: What the event is about; events of one subject keep their order. Made from the payload if omitted.
         data: The payload as JSON, @FILE to read it from a file, @- to read it from stdin.
         stream: The stream; required if no domain declares the type.
         id: The event's id; the same id again adds nothing. Generated if omitted.
@@ -85,9 +86,9 @@ def _to(stream: str | None, event: Event) -> Event:
 
 
 def _one(type: str, subject: str | None, data: str | None, id: str | None, time: str | None) -> Event:
-    if subject is None:
-        raise InvalidEvent("subject", "is missing; pass --subject, such as job/1")
-    return new_event(type, subject=subject, data=_content(data), id=id, time=time)
+    content = _content(data)
+    about = derived_subject(type, content) if subject is None else subject
+    return new_event(type, subject=about, data=content, id=id, time=time)
 
 
 def _content(data: str | None) -> bytes:

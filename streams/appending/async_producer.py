@@ -58,7 +58,7 @@ class AsyncProducer(ProducerCore):
         self,
         type: str,
         *,
-        subject: str,
+        subject: str | None = None,
         data: object,
         stream: str | None = None,
         id: str | None = None,
@@ -79,8 +79,9 @@ class AsyncProducer(ProducerCore):
     ) -> Position | None:
         """Append one event durably and return its position, or None if it waits in the spool on disk.
 
-        An event is a Struct that was declared as the payload of one, or a type with subject and data. The payload of a
-        declared type is checked. A type that no domain declares needs the stream.
+        An event is a Struct that was declared as the payload of one, or a type with data. The payload of a declared
+        type is checked, and gives the subject if that is omitted. A type that no domain declares needs its subject and
+        stream.
 
         Raises:
             InvalidEvent: names the invalid field; nothing was sent.

@@ -18,7 +18,7 @@ from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import resolve
 from playhead.streams.domains.event_types import event_type_of
 from playhead.streams.errors import InvalidEvent, InvalidSetting, RedisUnavailable
-from playhead.streams.events import DEFAULT_SIZE_LIMIT, Event, check, check_attributes, new_event
+from playhead.streams.events import DEFAULT_SIZE_LIMIT, Event, check, check_attributes, encode_data, new_event
 from playhead.streams.names import ProducerVariable
 from playhead.streams.partitions import Partition, partition_of
 from playhead.streams.positions import Position
@@ -64,6 +64,19 @@ def checked(event: Event, size_limit: int) -> Event:
         event = msgspec.structs.replace(event, dataschema=declared.dataschema)
     declared.check(event)
     return event
+
+
+def derived_subject(type: str, data: bytes, dataschema: str | None = None) -> str:
+    """The subject of an event of a declared type, made from its payload.
+
+    Raises:
+        InvalidEvent: no domain declares the type, or the payload is not of it.
+    """
+    declared = installed().types.get(type)
+    if declared is None:
+        raise InvalidEvent("subject", f"is missing, and no domain declares {type!r}: pass one, such as job/1")
+    made = new_event(type, subject="-", data=data, dataschema=dataschema or declared.dataschema)
+    return declared.subject_of(declared.decode(made))
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -187,10 +200,12 @@ class ProducerCore:
     ) -> Event:
         """Make an event of a type, a subject and data, or of the Struct that was declared as its payload."""
         if isinstance(type, msgspec.Struct):
+            if data is not None or stream is not None:
+                raise InvalidEvent("data", "and stream are those of the Struct: omit them")
             declared, data = event_type_of(type), type
             type, subject = declared.name, declared.subject_of(data) if subject is None else subject
         elif subject is None:
-            raise InvalidEvent("subject", "is missing")
+            subject = derived_subject(type, encode_data(data), attributes.get("dataschema"))
         given = cast("dict[str, str | None]", attributes)
         made = new_event(type, subject=subject, data=data, source=self.source, id=id, time=time, **given)
         return made if stream is None else msgspec.structs.replace(made, stream=stream)

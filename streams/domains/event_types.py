@@ -58,10 +58,17 @@ class EventType(Generic[Payload]):
         return [number for number in range(1, self.version) if (self.name, number) not in self._upcasters]
 
     def subject_of(self, payload: Payload) -> str:
-        """The subject of an event with this payload."""
+        """The subject of an event with this payload.
+
+        Raises:
+            InvalidEvent: a field that the subject names is null.
+        """
         if callable(self._subject):
             return self._subject(payload)
-        return self._subject.format_map({name: getattr(payload, name) for name in _fields_of(self._subject)})
+        named = {name: getattr(payload, name) for name in _fields_of(self._subject)}
+        if missing := [name for name, value in named.items() if value is None]:
+            raise InvalidEvent("subject", f"cannot be made from the payload: it has no {missing[0]}")
+        return self._subject.format_map(named)
 
     def check(self, event: Event) -> None:
         """Refuse an event whose payload is not JSON in UTF-8, or not of this type.

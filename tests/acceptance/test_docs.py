@@ -176,10 +176,10 @@ def test_the_ten_minutes_of_a_domain_of_ones_own_end_in_rows_files_and_receipts(
     ]
 
     assert [("1", "Hello, world!")] == [row[:2] for row in answers]
-    assert [("1", 1200), ("2", 350)] == revenue
-    assert {"1.csv", "2.csv"} == {path.name for path in (acme / "playhead-data/payments").glob("*.csv")}
+    assert [("1", 1200), ("2", 350), ("3", 40)] == revenue
+    assert {"1.csv", "2.csv", "3.csv"} == {path.name for path in (acme / "playhead-data/payments").glob("*.csv")}
     receipts = sorted(event["data"]["receipt"] for event in logged if event["type"] == "receipt.sent")
-    assert ["accounts@acme.example/1", "accounts@acme.example/2"] == receipts
+    assert [f"accounts@acme.example/{number}" for number in (1, 2, 3)] == receipts
 
 
 @contextmanager

@@ -49,6 +49,26 @@ def test_a_struct_is_appended_as_the_event_it_was_declared_as(redis, producer):
     assert {"number": "7", "amount": 1200, "currency": "USD"} == msgspec.json.decode(found[b"body"])
 
 
+def test_the_subject_of_a_declared_type_comes_from_its_payload(redis, producer):
+    producer.append("invoice.paid", data=PAID)
+    producer.append("invoice.paid", data={"number": "8", "amount": 1}, dataschema="invoice.paid/1")
+
+    assert [b"invoice/7", b"invoice/8"] == [found[b"ce_subject"] for found in entries(redis)]
+    with pytest.raises(InvalidEvent, match="amount"):
+        producer.append("invoice.paid", data={"number": "9"})
+    with pytest.raises(InvalidEvent, match="job_id"):
+        producer.append("job.completed", data={"result": 1})
+    with pytest.raises(InvalidEvent, match="subject: is missing"):
+        producer.append("invoice.lost", data={}, stream="invoices")
+    assert 2 == len(entries(redis))
+
+
+def test_data_beside_a_struct_is_refused(redis, producer):
+    with pytest.raises(InvalidEvent, match="omit them"):
+        producer.append(InvoicePaid("7", 1, "EUR"), data={"number": "8"})
+    assert [] == entries(redis)
+
+
 def test_a_batch_takes_structs_and_events(redis, producer):
     made = new_event("invoice.paid", subject="invoice/7", data=PAID)
     positions = producer.append_events([InvoicePaid("8", 5, "EUR"), made])
