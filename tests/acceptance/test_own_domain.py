@@ -120,7 +120,7 @@ def receipt(number: str) -> dict[str, object]:
 
 def test_each_wheel_adds_one_name_and_has_its_data(environment, wheels):
     assert [
-        {"playhead", "playhead-0.1.0.dist-info"},
+        {"playhead", "playhead-0.2.0.dev0.dist-info"},
         {"acme_invoices", "acme_invoices-1.0.0.dist-info"},
     ] == environment.added
     assert "acme_invoices/sql/0001_invoices_paid.sql" in ZipFile(wheels[1]).namelist()
