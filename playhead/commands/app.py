@@ -44,7 +44,7 @@ CORE = {
     ),
     "log": ("playhead.commands.log:log_app", "Read and check the event log."),
     "replay": (
-        "playhead.commands.replay:replay_app",
+        "playhead.commands.replay.command:replay_app",
         "Replay the log or a recorder's JSON files; files whose events the log lacks are imported, once.",
     ),
     "parked": ("playhead.commands.parked:parked_app", "List, retry and drop events that failed permanently."),

@@ -1,232 +1,44 @@
-"""`playhead replay`."""
+"""One run of `playhead replay`: from the log, or from the recorder's files."""
 
-import shlex
-import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import msgspec
-from cyclopts import App
 from redis import Redis, RedisCluster
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from playhead.commands.replay.plan import Plan, recall
+from playhead.commands.replay.progress import FAILED_JOB, Terminal
 from playhead.eventlog.reader import partitions, read, read_ordered, stat
 from playhead.eventlog.replay import runs
-from playhead.eventlog.replay.backlog import Backlog, Watch
+from playhead.eventlog.replay.backlog import Backlog
 from playhead.eventlog.replay.chosen_files import ChosenFiles
 from playhead.eventlog.replay.files import Files, FileSource, Found, NotAnEvent
-from playhead.eventlog.replay.replay import Pace, Replay, Report, new_run
+from playhead.eventlog.replay.replay import Pace, Replay, Report
 from playhead.settings.servers import servers
-from playhead.settings.settings import Settings, event_log, load
-from playhead.streams import telemetry
+from playhead.settings.settings import Settings, event_log
 from playhead.streams.appending.producer import Producer
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import resolve
 from playhead.streams.errors import InvalidEvent, InvalidSetting
 from playhead.streams.events import Event, Recorded
-from playhead.streams.names import TRACER
 from playhead.streams.partitions import Partition, partition_of
 from playhead.streams.positions import START, Position
 from playhead.streams.redis.connections import connect
 from playhead.streams.storage.file_tree import Skipped, shown
-from playhead.terminal import diagnostics
-from playhead.terminal.options import DataDir, Json, moment
-from playhead.terminal.output import print_json
-
-replay_app = App(name="replay")
 
 _IMPORT_BATCH = 100
 _IMPORT_BYTES = 8 * 1024 * 1024
 _IMPORT_WAITING_BYTES = 64 * 1024 * 1024
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run reads and for whom; kept in Redis, so that the run can be gone on with."""
-
-    file: str | None = None
-    directory: str | None = None
-    pattern: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    type: str | None = None
-    subject: str | None = None
-    scraper: str | None = None
-    to: tuple[str, ...]
-    include_failed: bool = False
-
-    def leaves_out(self, type: str, subject: str, time: datetime, scraper: str | None) -> bool:
-        """Whether a filter is against an event."""
-        return (
-            (self.since is not None and time < self.since)
-            or (self.until is not None and time >= self.until)
-            or self.type not in {None, type}
-            or self.subject not in {None, subject}
-            or self.scraper not in {None, scraper}
-        )
-
-    @property
-    def filters(self) -> bool:
-        """Whether anything is left out."""
-        return any((self.since, self.until, self.type, self.subject, self.scraper))
-
-    @property
-    def readers(self) -> dict[str, list[str]]:
-        """The projections of the run that read each stream."""
-        reads = installed().reads
-        streams = {stream for name in self.to for stream in reads[name]}
-        return {stream: [name for name in self.to if stream in reads[name]] for stream in sorted(streams)}
-
-
-@replay_app.default
-def replay(
-    *,
-    file: Path | None = None,
-    directory: Path | None = None,
-    use_default_output_dir: bool = False,
-    log: bool = False,
-    pattern: str | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    type: str | None = None,
-    subject: str | None = None,
-    scraper: str | None = None,
-    to: list[str] | None = None,
-    include_failed: bool = False,
-    rate: float | None = None,
-    resume: str | None = None,
-    dry_run: bool = False,
-    verbose: bool = False,
-    json: Json = False,
-    data_dir: DataDir = None,
-) -> int:
-    """Replay the log or a recorder's JSON files; files whose events the log lacks are imported, once.
-
-    Args:
-        file: One recorder file.
-        directory: Recorder files below this directory; links are not followed.
-        use_default_output_dir: Recorder files below OUTPUT_DIR.
-        log: The event log; the default.
-        pattern: Only files whose name, or path below the directory, matches, such as '2025-08-*/scrapers/*'.
-        since: Only events of this time or later, such as 2025-08-09 or 2025-08-09T06:30:00Z.
-        until: Only events before this time.
-        type: Only this event type.
-        subject: Only this subject.
-        scraper: Only jobs of this scraper.
-        to: Only into this projection; may be repeated.
-        include_failed: Also take failed jobs from files.
-        rate: The most events a second.
-        resume: Continue this run, with the options that it was started with.
-        dry_run: Only count; append nothing.
-        verbose: Name each skipped file.
-
-    Example:
-        playhead replay --log --to jobs --since 2025-08-09
-    """
-    settings = load(data_dir)
-    diagnostics.configure(settings.log_format)
-    telemetry.set_up(f"{TRACER}-replay")
-    if use_default_output_dir + log + (file is not None) + (directory is not None) > 1:
-        raise InvalidSetting("use only one of --file, --directory, --use-default-output-dir and --log")
-    if use_default_output_dir:
-        directory = _source(settings).default_directory()
-    _check(file, directory, pattern, rate, to)
-    plan = Plan(
-        file=str(file.absolute()) if file else None,
-        directory=str(directory.absolute()) if directory else None,
-        pattern=pattern,
-        since=moment("--since", since),
-        until=moment("--until", until),
-        type=type,
-        subject=subject,
-        scraper=scraper,
-        to=tuple(dict.fromkeys(to or installed().projections)),
-        include_failed=include_failed,
-    )
-    if resume is not None and (dry_run or log or plan != Plan(to=tuple(installed().projections))):
-        raise InvalidSetting("--resume uses the options that the run was started with; omit the other options")
-    with _Terminal(verbose=verbose) as terminal:
-        run = _Run(settings, plan, Report(resume or new_run()), terminal, Pace(rate))
-        if dry_run:
-            run.rehearse()
-        else:
-            run.go(
-                resume=resume is not None, hint="" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
-            )
-    if json:
-        print_json(run.report)
-    else:
-        print(_sentence(run.report, dry_run=dry_run))
-    return 1 if run.report.failed else 0
-
-
-def _check(
-    file: Path | None, directory: Path | None, pattern: str | None, rate: float | None, to: Sequence[str] | None
-) -> None:
-    if directory is not None and not directory.is_dir():
-        raise InvalidSetting(f"{directory} is not a directory")
-    if file is not None and not file.is_file():
-        raise InvalidSetting(f"{file} is not a file")
-    if pattern is not None and directory is None:
-        raise InvalidSetting("--pattern needs --directory or --use-default-output-dir")
-    if rate is not None and not 0 < rate < float("inf"):
-        raise InvalidSetting("--rate takes a number of events a second above 0")
-    for name in to or ():
-        if name not in (known := installed().projections):
-            raise InvalidSetting(f"there is no projection {name!r}; there are {', '.join(known)}")
-
-
-class _Terminal(Watch):
-    """Progress and messages, on stderr."""
-
-    def __init__(self, *, verbose: bool) -> None:
-        self._verbose = verbose
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        self._bar = Progress(
-            *columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty(), transient=True
-        )
-        self._task = self._bar.add_task("reading", total=None)
-        self._said = ""
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def begin(self, what: str, total: int | None) -> None:
-        self._bar.reset(self._task, description=what, total=total)
-
-    def advanced(self, count: int) -> None:
-        self._bar.advance(self._task, count)
-        self._said = ""
-
-    def waiting(self, text: str) -> None:
-        if text != self._said:
-            self.say(text)
-            self._said = text
-
-    def left_out(self, name: str, reason: str) -> None:
-        if self._verbose or reason == _FAILED_JOB:
-            self.say(f"{shown(name)}: skipped, {reason}")
-
-    def say(self, text: str) -> None:
-        self._bar.console.print(f"playhead: {text}", markup=False, highlight=False, soft_wrap=True)
-
-
-_FAILED_JOB = "failed job"
-
-
-class _Run:
-    def __init__(self, settings: Settings, plan: Plan, report: Report, terminal: _Terminal, pace: Pace) -> None:
+class Run:
+    def __init__(self, settings: Settings, plan: Plan, report: Report, terminal: Terminal, pace: Pace) -> None:
         self.report = report
         self._settings, self._plan, self._terminal, self._pace = settings, plan, terminal, pace
         self._log_dir = settings.event_log_dir
-        self._source = _source(settings)
+        self._source = file_source(settings)
 
     def rehearse(self) -> None:
         """Count what the run would do."""
@@ -246,7 +58,7 @@ class _Run:
         client = connect(servers(self._settings, postgres=False).redis_url, self._settings.redis_timeout)
         runs.forget_old(client, self._partitions)
         if resume:
-            self._plan = _recall(client, self.report.run)
+            self._plan = recall(client, self.report.run)
         if not self._reads_files:
             event_log(self._settings)
         runs.remember(client, self.report.run, msgspec.json.encode(self._plan))
@@ -353,7 +165,7 @@ class _Run:
 
     def _reason_against(self, found: Found) -> str | None:
         if found.failed and not self._plan.include_failed:
-            return _FAILED_JOB
+            return FAILED_JOB
         return "filtered" if self._plan.leaves_out(found.type, found.subject, found.time, found.scraper) else None
 
     def _known(self, chosen: ChosenFiles) -> Iterator[tuple[Partition, Recorded]]:
@@ -433,7 +245,7 @@ class _Run:
                 yield partition, recorded
 
 
-def _source(settings: Settings) -> FileSource:
+def file_source(settings: Settings) -> FileSource:
     """What reads files as events.
 
     Raises:
@@ -442,18 +254,3 @@ def _source(settings: Settings) -> FileSource:
     for target in installed().extensions("files"):
         return cast("FileSource", resolve(target)(settings))
     raise InvalidSetting("no installed domain reads files as events")
-
-
-def _recall(client: "Redis | RedisCluster", run: str) -> Plan:
-    kept = runs.recall(client, run)
-    if kept is None:
-        others = ", ".join(one.run for one in runs.unfinished(client, ())) or "none"
-        raise InvalidSetting(f"there is no unfinished run {run!r}; unfinished: {others}")
-    return msgspec.json.decode(kept, type=Plan)
-
-
-def _sentence(report: Report, *, dry_run: bool) -> str:
-    skipped = "".join(f", {count} skipped ({reason})" for reason, count in sorted(report.skipped.items()))
-    would = "would be " if dry_run else ""
-    counts = f"{report.read} read, {report.imported} {would}imported, {report.replayed} {would}replayed{skipped}"
-    return f"{'dry run' if dry_run else f'run {report.run}'}: {counts}, {report.failed} failed"

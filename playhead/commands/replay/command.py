@@ -1,0 +1,127 @@
+"""`playhead replay`."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from cyclopts import App
+
+from playhead.commands.replay.plan import Plan
+from playhead.commands.replay.progress import Terminal
+from playhead.commands.replay.run import Run, file_source
+from playhead.eventlog.replay.replay import Pace, Report, new_run
+from playhead.settings.settings import load
+from playhead.streams import telemetry
+from playhead.streams.domains.discovery import installed
+from playhead.streams.errors import InvalidSetting
+from playhead.streams.names import TRACER
+from playhead.terminal import diagnostics
+from playhead.terminal.options import DataDir, Json, moment
+from playhead.terminal.output import print_json
+
+replay_app = App(name="replay")
+
+
+@replay_app.default
+def replay(
+    *,
+    file: Path | None = None,
+    directory: Path | None = None,
+    use_default_output_dir: bool = False,
+    log: bool = False,
+    pattern: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    type: str | None = None,
+    subject: str | None = None,
+    scraper: str | None = None,
+    to: list[str] | None = None,
+    include_failed: bool = False,
+    rate: float | None = None,
+    resume: str | None = None,
+    dry_run: bool = False,
+    verbose: bool = False,
+    json: Json = False,
+    data_dir: DataDir = None,
+) -> int:
+    """Replay the log or a recorder's JSON files; files whose events the log lacks are imported, once.
+
+    Args:
+        file: One recorder file.
+        directory: Recorder files below this directory; links are not followed.
+        use_default_output_dir: Recorder files below OUTPUT_DIR.
+        log: The event log; the default.
+        pattern: Only files whose name, or path below the directory, matches, such as '2025-08-*/scrapers/*'.
+        since: Only events of this time or later, such as 2025-08-09 or 2025-08-09T06:30:00Z.
+        until: Only events before this time.
+        type: Only this event type.
+        subject: Only this subject.
+        scraper: Only jobs of this scraper.
+        to: Only into this projection; may be repeated.
+        include_failed: Also take failed jobs from files.
+        rate: The most events a second.
+        resume: Continue this run, with the options that it was started with.
+        dry_run: Only count; append nothing.
+        verbose: Name each skipped file.
+
+    Example:
+        playhead replay --log --to jobs --since 2025-08-09
+    """
+    settings = load(data_dir)
+    diagnostics.configure(settings.log_format)
+    telemetry.set_up(f"{TRACER}-replay")
+    if use_default_output_dir + log + (file is not None) + (directory is not None) > 1:
+        raise InvalidSetting("use only one of --file, --directory, --use-default-output-dir and --log")
+    if use_default_output_dir:
+        directory = file_source(settings).default_directory()
+    _check(file, directory, pattern, rate, to)
+    plan = Plan(
+        file=str(file.absolute()) if file else None,
+        directory=str(directory.absolute()) if directory else None,
+        pattern=pattern,
+        since=moment("--since", since),
+        until=moment("--until", until),
+        type=type,
+        subject=subject,
+        scraper=scraper,
+        to=tuple(dict.fromkeys(to or installed().projections)),
+        include_failed=include_failed,
+    )
+    if resume is not None and (dry_run or log or plan != Plan(to=tuple(installed().projections))):
+        raise InvalidSetting("--resume uses the options that the run was started with; omit the other options")
+    with Terminal(verbose=verbose) as terminal:
+        run = Run(settings, plan, Report(resume or new_run()), terminal, Pace(rate))
+        if dry_run:
+            run.rehearse()
+        else:
+            run.go(
+                resume=resume is not None, hint="" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
+            )
+    if json:
+        print_json(run.report)
+    else:
+        print(_sentence(run.report, dry_run=dry_run))
+    return 1 if run.report.failed else 0
+
+
+def _check(
+    file: Path | None, directory: Path | None, pattern: str | None, rate: float | None, to: Sequence[str] | None
+) -> None:
+    if directory is not None and not directory.is_dir():
+        raise InvalidSetting(f"{directory} is not a directory")
+    if file is not None and not file.is_file():
+        raise InvalidSetting(f"{file} is not a file")
+    if pattern is not None and directory is None:
+        raise InvalidSetting("--pattern needs --directory or --use-default-output-dir")
+    if rate is not None and not 0 < rate < float("inf"):
+        raise InvalidSetting("--rate takes a number of events a second above 0")
+    for name in to or ():
+        if name not in (known := installed().projections):
+            raise InvalidSetting(f"there is no projection {name!r}; there are {', '.join(known)}")
+
+
+def _sentence(report: Report, *, dry_run: bool) -> str:
+    skipped = "".join(f", {count} skipped ({reason})" for reason, count in sorted(report.skipped.items()))
+    would = "would be " if dry_run else ""
+    counts = f"{report.read} read, {report.imported} {would}imported, {report.replayed} {would}replayed{skipped}"
+    return f"{'dry run' if dry_run else f'run {report.run}'}: {counts}, {report.failed} failed"

@@ -1,0 +1,51 @@
+"""Progress and messages of `playhead replay`."""
+
+import sys
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from playhead.eventlog.replay.backlog import Watch
+from playhead.streams.storage.file_tree import shown
+
+FAILED_JOB = "failed job"
+
+
+class Terminal(Watch):
+    """Progress and messages, on stderr."""
+
+    def __init__(self, *, verbose: bool) -> None:
+        self._verbose = verbose
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self._bar = Progress(
+            *columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty(), transient=True
+        )
+        self._task = self._bar.add_task("reading", total=None)
+        self._said = ""
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def begin(self, what: str, total: int | None) -> None:
+        self._bar.reset(self._task, description=what, total=total)
+
+    def advanced(self, count: int) -> None:
+        self._bar.advance(self._task, count)
+        self._said = ""
+
+    def waiting(self, text: str) -> None:
+        if text != self._said:
+            self.say(text)
+            self._said = text
+
+    def left_out(self, name: str, reason: str) -> None:
+        if self._verbose or reason == FAILED_JOB:
+            self.say(f"{shown(name)}: skipped, {reason}")
+
+    def say(self, text: str) -> None:
+        self._bar.console.print(f"playhead: {text}", markup=False, highlight=False, soft_wrap=True)
