@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from playhead.eventlog.replay.backlog import Watch
-from playhead.streams.storage.file_tree import shown
+from playhead.eventlog.replay.replay import Report
+from playhead.streams.storage.file_tree import Skipped, shown
 
 FAILED_JOB = "failed job"
 
@@ -46,6 +47,15 @@ class Terminal(Watch):
     def left_out(self, name: str, reason: str) -> None:
         if self._verbose or reason == FAILED_JOB:
             self.say(f"{shown(name)}: skipped, {reason}")
+
+    def skipped(self, one: Skipped, report: Report) -> None:
+        """Count a file that is no event, or a broken one, and name it."""
+        if one.broken:
+            report.failed += 1
+            self.say(f"{shown(one.name)}: {one.reason}")
+        else:
+            report.skip(one.reason)
+            self.left_out(one.name, one.reason)
 
     def say(self, text: str) -> None:
         self._bar.console.print(f"playhead: {text}", markup=False, highlight=False, soft_wrap=True)

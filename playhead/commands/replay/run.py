@@ -1,39 +1,36 @@
 """One run of `playhead replay`: from the log, or from the recorder's files."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 from redis import Redis, RedisCluster
 
+from playhead.commands.replay.importer import Importer
 from playhead.commands.replay.plan import Plan, recall
 from playhead.commands.replay.progress import FAILED_JOB, Terminal
 from playhead.eventlog.reader import partitions, read, read_ordered, stat
 from playhead.eventlog.replay import runs
-from playhead.eventlog.replay.backlog import Backlog
 from playhead.eventlog.replay.chosen_files import ChosenFiles
-from playhead.eventlog.replay.files import Files, FileSource, Found, NotAnEvent
+from playhead.eventlog.replay.files import Files, FileSource, Found
 from playhead.eventlog.replay.replay import Pace, Replay, Report
 from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, event_log
-from playhead.streams.appending.producer import Producer
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import resolve
-from playhead.streams.errors import InvalidEvent, InvalidSetting
-from playhead.streams.events import Event, Recorded
-from playhead.streams.partitions import Partition, partition_of
-from playhead.streams.positions import START, Position
+from playhead.streams.errors import InvalidSetting
+from playhead.streams.events import Recorded
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
 from playhead.streams.redis.connections import connect
-from playhead.streams.storage.file_tree import Skipped, shown
-
-_IMPORT_BATCH = 100
-_IMPORT_BYTES = 8 * 1024 * 1024
-_IMPORT_WAITING_BYTES = 64 * 1024 * 1024
+from playhead.streams.storage.file_tree import Skipped
 
 
 class Run:
+    """Reads what a plan names, imports what the log lacks, and replays the rest."""
+
     def __init__(self, settings: Settings, plan: Plan, report: Report, terminal: Terminal, pace: Pace) -> None:
         self.report = report
         self._settings, self._plan, self._terminal, self._pace = settings, plan, terminal, pace
@@ -85,11 +82,21 @@ class Run:
         else:
             with self._open_files() as (files, names):
                 chosen = self._choose(files, names)
+                importer = Importer(
+                    client,
+                    self._source.stream,
+                    self._settings.partitions,
+                    self._log_dir,
+                    report=self.report,
+                    terminal=self._terminal,
+                    pace=self._pace,
+                    patience=self._patience,
+                )
                 if len(chosen):
-                    self._wait_for_log(client)
+                    importer.wait_for_log()
                 imported = self._find_known(chosen)
                 self._terminal.begin("importing", len(chosen) - chosen.known)
-                self._import(client, files, chosen)
+                importer.run(files, chosen)
             self._terminal.begin("replaying", chosen.known)
             self.report.replayed = run.send(self._replayed(chosen, imported, after))
         self._terminal.begin("waiting for the projections", None)
@@ -144,7 +151,7 @@ class Run:
         for name in names:
             one = name if isinstance(name, Skipped) else files.examine(name)
             if isinstance(one, Skipped):
-                self._skip(one)
+                self._terminal.skipped(one, self.report)
                 continue
             self.report.read += 1
             self._terminal.advanced(1)
@@ -154,14 +161,6 @@ class Run:
                 self.report.skip(reason)
                 self._terminal.left_out(one.name, reason)
         return chosen
-
-    def _skip(self, one: Skipped) -> None:
-        if one.broken:
-            self.report.failed += 1
-            self._terminal.say(f"{shown(one.name)}: {one.reason}")
-        else:
-            self.report.skip(one.reason)
-            self._terminal.left_out(one.name, one.reason)
 
     def _reason_against(self, found: Found) -> str | None:
         if found.failed and not self._plan.include_failed:
@@ -179,59 +178,6 @@ class Run:
             if recorded.event.imported == self.report.run:
                 imported.add(recorded.event.id)
         return imported
-
-    def _wait_for_log(self, client: "Redis | RedisCluster") -> None:
-        """Only when the log has all that was appended before can it say which events are new."""
-        redis: Any = client
-        for number in range(self._settings.partitions):
-            partition = Partition(self._source.stream, number)
-            if not redis.exists(partition.key):
-                continue
-            last = Position.parse(redis.xinfo_stream(partition.key)["last-generated-id"])
-            if last == START:
-                continue
-            backlog = Backlog(client, self._terminal, self._patience)
-            backlog.add(partition, partition.key, ["log"], last, 0, trim=False)
-            backlog.wait(0)
-            if partition not in partitions(self._log_dir):
-                raise InvalidSetting(
-                    f"{self._log_dir} is not where the log is written: set EVENT_LOG_DIR, and run this where the log is"
-                )
-
-    def _import(self, client: "Redis | RedisCluster", files: Files, chosen: ChosenFiles) -> None:
-        producer = Producer(client, source="recorder", partitions=self._settings.partitions)
-        backlog = Backlog(client, self._terminal, self._patience)
-        readers = installed().readers_of(self._source.stream)
-        for batch in self._batches(files, chosen):
-            self._pace.take(len(batch))
-            positions = producer.append_events(batch)
-            self.report.imported += len(batch)
-            self._terminal.advanced(len(batch))
-            for event, position in zip(batch, positions, strict=True):
-                assert position is not None  # None comes of a spool only
-                partition = partition_of(self._source.stream, event.subject, self._settings.partitions)
-                backlog.add(partition, partition.key, readers, position, len(event.data), trim=False)
-            backlog.wait(_IMPORT_WAITING_BYTES)
-
-    def _batches(self, files: Files, chosen: ChosenFiles) -> Iterator[Sequence[Event]]:
-        batch: list[Event] = []
-        size = 0
-        for event_id, name in chosen.new():
-            try:
-                event = files.event(name, imported=self.report.run)
-            except (NotAnEvent, InvalidEvent, OSError) as error:
-                self._skip(Skipped(name, str(error), broken=True))
-                continue
-            if event.id != event_id:
-                self._skip(Skipped(name, "it changed while it was being read", broken=True))
-                continue
-            batch.append(event)
-            size += len(event.data)
-            if len(batch) >= min(_IMPORT_BATCH, self._pace.batch) or size >= _IMPORT_BYTES:
-                yield batch
-                batch, size = [], 0
-        if batch:
-            yield batch
 
     def _replayed(
         self, chosen: ChosenFiles, imported: set[str], after: dict[Partition, Position]

@@ -1,0 +1,102 @@
+"""Recorder files whose events the log lacks, appended to the live stream, once."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from redis import Redis, RedisCluster
+
+from playhead.commands.replay.progress import Terminal
+from playhead.eventlog.reader import partitions
+from playhead.eventlog.replay.backlog import Backlog
+from playhead.eventlog.replay.chosen_files import ChosenFiles
+from playhead.eventlog.replay.files import Files, NotAnEvent
+from playhead.eventlog.replay.replay import Pace, Report
+from playhead.streams.appending.producer import Producer
+from playhead.streams.domains.discovery import installed
+from playhead.streams.errors import InvalidEvent, InvalidSetting
+from playhead.streams.events import Event
+from playhead.streams.partitions import Partition, partition_of
+from playhead.streams.positions import START, Position
+from playhead.streams.storage.file_tree import Skipped
+
+_BATCH = 100
+_BYTES = 8 * 1024 * 1024
+_WAITING_BYTES = 64 * 1024 * 1024
+
+
+class Importer:
+    """Appends events of files under the ids that they derive, marked as imported by a run."""
+
+    def __init__(
+        self,
+        client: "Redis | RedisCluster",
+        stream: str,
+        partitions: int,
+        log_dir: Path,
+        *,
+        report: Report,
+        terminal: Terminal,
+        pace: Pace,
+        patience: float,
+    ) -> None:
+        self._client, self._stream, self._partitions, self._log_dir = client, stream, partitions, log_dir
+        self._report, self._terminal, self._pace, self._patience = report, terminal, pace, patience
+
+    def wait_for_log(self) -> None:
+        """Wait until the log has all that was appended before: only then can it say which events are new.
+
+        Raises:
+            InvalidSetting: the log is written elsewhere.
+        """
+        redis: Any = self._client
+        for number in range(self._partitions):
+            partition = Partition(self._stream, number)
+            if not redis.exists(partition.key):
+                continue
+            last = Position.parse(redis.xinfo_stream(partition.key)["last-generated-id"])
+            if last == START:
+                continue
+            backlog = Backlog(self._client, self._terminal, self._patience)
+            backlog.add(partition, partition.key, ["log"], last, 0, trim=False)
+            backlog.wait(0)
+            if partition not in partitions(self._log_dir):
+                raise InvalidSetting(
+                    f"{self._log_dir} is not where the log is written: set EVENT_LOG_DIR, and run this where the log is"
+                )
+
+    def run(self, files: Files, chosen: ChosenFiles) -> None:
+        """Append what the log lacks, waiting for the readers so that Redis holds 64 MiB of it at most."""
+        producer = Producer(self._client, source="recorder", partitions=self._partitions)
+        backlog = Backlog(self._client, self._terminal, self._patience)
+        readers = installed().readers_of(self._stream)
+        for batch in self._batches(files, chosen):
+            self._pace.take(len(batch))
+            positions = producer.append_events(batch)
+            self._report.imported += len(batch)
+            self._terminal.advanced(len(batch))
+            for event, position in zip(batch, positions, strict=True):
+                assert position is not None  # None comes of a spool only
+                partition = partition_of(self._stream, event.subject, self._partitions)
+                backlog.add(partition, partition.key, readers, position, len(event.data), trim=False)
+            backlog.wait(_WAITING_BYTES)
+
+    def _batches(self, files: Files, chosen: ChosenFiles) -> Iterator[Sequence[Event]]:
+        batch: list[Event] = []
+        size = 0
+        for event_id, name in chosen.new():
+            try:
+                event = files.event(name, imported=self._report.run)
+            except (NotAnEvent, InvalidEvent, OSError) as error:
+                self._terminal.skipped(Skipped(name, str(error), broken=True), self._report)
+                continue
+            if event.id != event_id:
+                self._terminal.skipped(Skipped(name, "it changed while it was being read", broken=True), self._report)
+                continue
+            batch.append(event)
+            size += len(event.data)
+            if len(batch) >= min(_BATCH, self._pace.batch) or size >= _BYTES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
