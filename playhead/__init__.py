@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from playhead.consumers.errors import Retry as Retry
     from playhead.consumers.subscriptions.errors import EventsGone as EventsGone
     from playhead.consumers.subscriptions.errors import SubscriptionInUse as SubscriptionInUse
+    from playhead.consumers.subscriptions.factory import subscribe as subscribe
     from playhead.consumers.subscriptions.subscription import Subscription as Subscription
-    from playhead.consumers.subscriptions.subscription import subscribe as subscribe
     from playhead.consumers.work.worker import Task as Task
     from playhead.eventlog.errors import LogCorrupt as LogCorrupt
     from playhead.eventlog.errors import PayloadInvalid as PayloadInvalid
@@ -88,7 +88,7 @@ _HOMES = {
     "connection_to": "playhead.projections.table_projection",
     "new_event": "playhead.streams.events",
     "place": "playhead.wiring",
-    "subscribe": "playhead.consumers.subscriptions.subscription",
+    "subscribe": "playhead.consumers.subscriptions.factory",
 }
 """Where each public name is; it is imported when it is asked for, so that a declaration stays cheap."""
 

@@ -10,11 +10,9 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast, overload
+from typing import Any, Generic, Self, cast
 
-import msgspec
 import structlog
 from redis import Redis, RedisCluster
 from redis.exceptions import RedisError
@@ -23,22 +21,14 @@ from playhead.consumers.backoff import Backoff
 from playhead.consumers.subscriptions.errors import EventsGone
 from playhead.consumers.subscriptions.feed import PartitionFeed
 from playhead.consumers.subscriptions.kept import KeptCursor
-from playhead.consumers.subscriptions.stream import PartitionStream
+from playhead.consumers.subscriptions.partitions_check import PartitionsCheck
 from playhead.eventlog.errors import PayloadInvalid
-from playhead.eventlog.reader import partitions as logged_partitions
-from playhead.eventlog.selection import Selection, Types
-from playhead.streams.cursors import Cursor, Payload, Received, cursor_of
-from playhead.streams.domains.discovery import installed
-from playhead.streams.errors import InvalidSetting, PartitionsChanged
+from playhead.eventlog.selection import Selection
+from playhead.streams.cursors import Cursor, Payload, Received
 from playhead.streams.events import Recorded
-from playhead.streams.partitions import Partition
 from playhead.streams.positions import START
-from playhead.streams.redis.connections import DEFAULT_TIMEOUT, RedisAddress, connect
-from playhead.streams.redis.exposure import redis_exposure
 from playhead.streams.redis.refusals import is_passing
 from playhead.streams.telemetry import plain
-
-_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 _BLOCK_MS = 250
 _POLL_SECONDS = 0.05
@@ -73,7 +63,7 @@ class Subscription(Generic[Payload]):
         feeds: Sequence[PartitionFeed],
         start: Cursor,
         kept: KeptCursor | None,
-        check: "_PartitionsCheck",
+        check: PartitionsCheck,
     ) -> None:
         self._client, self._chosen, self._kept, self._check = client, chosen, kept, check
         self._feeds = deque(feeds)
@@ -310,144 +300,3 @@ class Subscription(Generic[Payload]):
             if self._kept is not None:
                 self._kept.close()
             self._client.close()
-
-
-class _PartitionsCheck:
-    """Compares the number of partitions that was given with what the streams have, as soon as they have any."""
-
-    def __init__(
-        self,
-        streams: Sequence[str],
-        partitions: int,
-        log: Path | None,
-        sources: Sequence[tuple[Partition, PartitionStream]],
-    ) -> None:
-        self._unknown, self._partitions, self._log, self._sources = set(streams), partitions, log, sources
-
-    def __call__(self) -> None:
-        """Raise if they differ.
-
-        Raises:
-            PartitionsChanged: with the number that there is.
-        """
-        if self._log is not None and self._unknown:
-            for partition in logged_partitions(self._log):
-                if partition.stream in self._unknown and partition.number >= self._partitions:
-                    raise PartitionsChanged(f"{partition} is in the log: pass partitions=, that of PLAYHEAD_PARTITIONS")
-        for partition, source in self._sources:
-            if partition.stream in self._unknown and (recorded := source.recorded_partitions()) is not None:
-                if recorded != self._partitions:
-                    raise PartitionsChanged(
-                        f"{partition.stream} has {recorded} partitions, not {self._partitions}:"
-                        f" pass partitions={recorded}"
-                    )
-                self._unknown.discard(partition.stream)
-
-
-@overload
-def subscribe(
-    redis: str,
-    *,
-    log: str | Path | None,
-    type: type[_Struct] | Sequence[type[_Struct]],
-    stream: str | Sequence[str] | None = None,
-    subject: str | None = None,
-    name: str | None = None,
-    cursors: str | Path | None = None,
-    after: Cursor | str | None = None,
-    partitions: int = 1,
-    timeout: float = DEFAULT_TIMEOUT,
-    allow_insecure: bool = False,
-) -> Subscription[_Struct]: ...
-
-
-@overload
-def subscribe(
-    redis: str,
-    *,
-    log: str | Path | None,
-    type: str | Sequence[str] | None = None,
-    stream: str | Sequence[str] | None = None,
-    subject: str | None = None,
-    name: str | None = None,
-    cursors: str | Path | None = None,
-    after: Cursor | str | None = None,
-    partitions: int = 1,
-    timeout: float = DEFAULT_TIMEOUT,
-    allow_insecure: bool = False,
-) -> Subscription: ...
-
-
-def subscribe(
-    redis: str,
-    *,
-    log: str | Path | None,
-    type: Types | None = None,
-    stream: str | Sequence[str] | None = None,
-    subject: str | None = None,
-    name: str | None = None,
-    cursors: str | Path | None = None,
-    after: Cursor | str | None = None,
-    partitions: int = 1,
-    timeout: float = DEFAULT_TIMEOUT,
-    allow_insecure: bool = False,
-) -> Subscription[Any]:
-    """Subscribe to every event from the beginning, or behind a cursor, and then to each new one.
-
-    `redis` is a URL as for `Producer`, `log` the directory of EVENT_LOG_DIR. With None, or a directory that this
-    process cannot read, only the stream is read, and EventsGone is raised if it no longer has the beginning. `type` and
-    `subject` choose as in `EventLog.read`; `stream` names streams, by default those of the types, or all that are
-    declared. `partitions` is that of PLAYHEAD_PARTITIONS.
-
-    With `name`, the cursor is kept in the file `NAME.cursor` of the directory `cursors`, by one process at a time, and
-    `after` is where a new name begins. Without one, keep the `cursor` of an event yourself, and pass it as `after`.
-
-    Raises:
-        InvalidSetting: the URL, a name or a cursor cannot be used, or a name has no directory.
-        SubscriptionInUse: another process has the name.
-        InvalidEvent: a type is not declared, and no `stream` is named.
-    """
-    address = RedisAddress.parse(redis)
-    if not allow_insecure and (problem := redis_exposure(address)) is not None:
-        raise InvalidSetting(f"Redis {problem}, or pass allow_insecure=True if you trust everyone on the network")
-    if partitions < 1:
-        raise InvalidSetting(f"partitions is {partitions}; it must be a number from 1 up")
-    if (name is None) != (cursors is None):
-        raise InvalidSetting(
-            "a subscription with a name needs a directory for its cursor: pass name= and cursors=, or neither"
-        )
-    chosen, start = Selection(type, subject), cursor_of(after)
-    streams = _streams_of(stream, chosen)
-    directory = None if log is None else Path(log)
-    kept = None if name is None or cursors is None else KeptCursor(Path(cursors), name)
-    try:
-        start = start if kept is None else kept.load() or start
-        client = connect(address, timeout)
-        cast("Any", client).set_response_callback("XREAD", _as_it_comes)
-    except BaseException:
-        if kept is not None:
-            kept.close()
-        raise
-    sources = [
-        (partition, PartitionStream(client, partition))
-        for partition in (Partition(name, number) for name in streams for number in range(partitions))
-    ]
-    feeds = [
-        PartitionFeed(source, directory, partition, start.positions.get(partition, START))
-        for partition, source in sources
-    ]
-    check = _PartitionsCheck(streams, partitions, directory, sources)
-    return Subscription(client, chosen, feeds, start, kept, check)
-
-
-def _streams_of(stream: str | Sequence[str] | None, chosen: Selection) -> list[str]:
-    if stream is not None:
-        return [stream] if isinstance(stream, str) else list(dict.fromkeys(stream))
-    if chosen.types is None:
-        return list(installed().streams)
-    declared = {name: declared.stream for name, declared in chosen.declared.items()}
-    return sorted({declared.get(name) or installed().stream_of(name) for name in chosen.types})
-
-
-def _as_it_comes(reply: object, **_: object) -> object:
-    return reply
