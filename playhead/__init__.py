@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from playhead.consumers.subscriptions.errors import SubscriptionInUse as SubscriptionInUse
     from playhead.consumers.subscriptions.factory import subscribe as subscribe
     from playhead.consumers.subscriptions.subscription import Subscription as Subscription
-    from playhead.consumers.work.worker import Task as Task
+    from playhead.consumers.work.task import Task as Task
     from playhead.eventlog.errors import LogCorrupt as LogCorrupt
     from playhead.eventlog.errors import PayloadInvalid as PayloadInvalid
     from playhead.eventlog.log import EventLog as EventLog
@@ -84,7 +84,7 @@ _HOMES = {
     "SubscriptionInUse": "playhead.consumers.subscriptions.errors",
     "TableProjection": "playhead.projections.table_projection",
     "TableVerification": "playhead.projections.table_verification",
-    "Task": "playhead.consumers.work.worker",
+    "Task": "playhead.consumers.work.task",
     "connection_to": "playhead.projections.table_projection",
     "new_event": "playhead.streams.events",
     "place": "playhead.wiring",

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from playhead.consumers.work.worker import Handler, WorkerSettings
+from playhead.consumers.work.handler import Handler
+from playhead.consumers.work.worker import WorkerSettings
 from playhead.eventlog.writer import LogWriter
 from playhead.projections.verification import Foldable, Verifiable
 from playhead.settings import core

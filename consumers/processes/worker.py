@@ -8,9 +8,11 @@ from redis.asyncio import Redis
 
 from playhead.consumers.processes.metrics import make_registry
 from playhead.consumers.processes.service import ServiceSettings, owner_name, run_service
+from playhead.consumers.work.handler import Handler
 from playhead.consumers.work.holds import Holds
 from playhead.consumers.work.metrics import PrometheusWorkObserver
-from playhead.consumers.work.worker import Handler, Worker, WorkerSettings, WorkObserver
+from playhead.consumers.work.observer import WorkObserver
+from playhead.consumers.work.worker import Worker, WorkerSettings
 from playhead.eventlog.history import History
 from playhead.streams.appending.producer import Producer
 from playhead.streams.events import Event

@@ -18,7 +18,7 @@ from playhead.consumers.recordings.errors import NotMounted
 from playhead.consumers.recordings.ffmpeg import run
 from playhead.consumers.recordings.progress import BEHIND, Progress
 from playhead.consumers.recordings.promotion import Promoter, strategy_of
-from playhead.consumers.work.worker import Task
+from playhead.consumers.work.task import Task
 from playhead.projections.postgres import Connection, connect
 from playhead.projections.recordings.rows import (
     Meeting,

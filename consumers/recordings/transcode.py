@@ -15,7 +15,7 @@ from pathlib import Path
 from playhead.consumers.recordings.errors import FfmpegFailed, InvalidAudio, NotMounted
 from playhead.consumers.recordings.ffmpeg import RATES, Children, Ffmpeg, Pcm, run
 from playhead.consumers.recordings.mp3 import read_mp3, trim_mp3
-from playhead.consumers.work.worker import Task
+from playhead.consumers.work.task import Task
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event
 from playhead.streams.recordings.events import (

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from playhead.consumers.work.worker import Task
+from playhead.consumers.work.task import Task
 from playhead.streams.domains.domain import Read, Worker, resolve
 from playhead.streams.domains.event_types import EventType, Stream, event_type_of
 from playhead.streams.domains.place import Place

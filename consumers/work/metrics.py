@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from playhead.consumers.work.worker import Ending, WorkObserver
+from playhead.consumers.work.observer import Ending, WorkObserver
 from playhead.streams.events import Recorded
 from playhead.streams.names import Metric
 from playhead.streams.partitions import Partition

@@ -3,11 +3,9 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
-from datetime import datetime
+from contextlib import suppress
 from functools import partial
-from typing import Any, Generic, Literal, Protocol, TypeVar
-from uuid import UUID, uuid5
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -16,29 +14,25 @@ from redis.exceptions import ResponseError
 from playhead.consumers.backoff import Backoff
 from playhead.consumers.errors import HoldLost, Retry
 from playhead.consumers.tasks import pause
+from playhead.consumers.work.handler import Handler, failure_of
 from playhead.consumers.work.holds import Held, Holds
+from playhead.consumers.work.observer import WorkObserver
 from playhead.consumers.work.recovery import WAITING, WorkRecovery
+from playhead.consumers.work.task import Task
 from playhead.eventlog.errors import LogCorrupt
 from playhead.eventlog.history import History
-from playhead.projections.failures import classify
 from playhead.streams import failpoints
-from playhead.streams.domains.settings import GivenValues, SettingValues
 from playhead.streams.entries import RawEntry, decode
 from playhead.streams.errors import InvalidEvent, RedisUnavailable
-from playhead.streams.events import Event, Payload, Recorded, new_event
+from playhead.streams.events import Event, Recorded
 from playhead.streams.failpoints import Point
-from playhead.streams.partitions import Partition
 from playhead.streams.redis.refusals import AWAY, is_passing
-from playhead.streams.sinks import Failure
 from playhead.streams.telemetry import about
 
 _Result = TypeVar("_Result")
 
-_NAMESPACE = UUID("5f0c3a52-6c0b-5f43-9a0c-2b2b7d2a4a11")
 _REDIS_AWAY = (*AWAY, RedisUnavailable)
 _WAIT = 0.25
-
-Ending = Literal["done", "put off", "parked", "taken over"]
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):
@@ -57,88 +51,6 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     grace: float = 20.0
 
 
-class Task(msgspec.Struct, Generic[Payload], frozen=True):
-    """An event to work on; `append` records a step on the way, and is refused once another process has the event.
-
-    An event that waits for something calls `listen` before it checks whether that has happened. The process that makes
-    it happen calls `wake` with the same name, which ends the wait of a deferred event, or one about to be deferred.
-
-    `settings[setting]` gives the value of a setting, for a worker that is a function.
-    """
-
-    worker: str
-    cause: Recorded[Payload]
-    attempt: int
-    append: Callable[[Sequence[Event]], Awaitable[None]]
-    listen: Callable[[str], Awaitable[None]]
-    wake: Callable[[str], Awaitable[None]]
-    settings: SettingValues = GivenValues()
-
-    @property
-    def data(self) -> Payload:
-        """The payload of the event, for a worker that is a function."""
-        return self.cause.data
-
-    def event(
-        self,
-        type: str,
-        data: object,
-        *,
-        step: str = "outcome",
-        subject: str | None = None,
-        time: datetime | None = None,
-        dataschema: str | None = None,
-    ) -> Event:
-        """Make an event that the cause led to.
-
-        Its id derives from the cause and the step, so a second attempt, or a process that lost its hold, adds nothing.
-        """
-        cause = self.cause.event
-        name = "\0".join((self.worker, cause.id, self.cause.replay or "", step))
-        return new_event(
-            type,
-            subject=subject or cause.subject,
-            data=data,
-            source=f"playhead/{self.worker}",
-            id=str(uuid5(_NAMESPACE, name)),
-            time=time,
-            dataschema=dataschema,
-            correlationid=cause.correlationid,
-            causationid=cause.id,
-            traceparent=cause.traceparent,
-            tracestate=cause.tracestate,
-        )
-
-
-class Handler(Protocol):
-    """The work itself."""
-
-    name: str
-    streams: tuple[str, ...]
-    types: frozenset[str]
-    """Event types it works on; others are passed over."""
-    ends: frozenset[str]
-    """Event types after which nothing is left to do of what they are about."""
-
-    def key(self, event: Event) -> str | None:
-        """What an event, or an end, is about; None where it does not say."""
-        ...
-
-    async def handle(self, task: Task) -> Sequence[Event]:
-        """Do the work, and return the events that are its outcome.
-
-        Raises:
-            Retry: later.
-            Exception: one that `playhead.projections.failures.classify` calls transient means later too, any other
-                that this event will never do.
-        """
-        ...
-
-    def give_up(self, task: Task, reason: str) -> Sequence[Event]:
-        """Return the events that say that the work failed permanently."""
-        ...
-
-
 class Worker:
     """Takes entries of every partition, as many at once as the settings say."""
 
@@ -148,7 +60,7 @@ class Worker:
         holds: Sequence[Holds],
         settings: WorkerSettings,
         append: Callable[[Sequence[Event]], Awaitable[None]],
-        observe: "WorkObserver",
+        observe: WorkObserver,
         history: History | None = None,
     ) -> None:
         self.problem: str | None = "not started yet"
@@ -383,22 +295,3 @@ class Worker:
             wait = backoff.next()
             self._log.warning("redis unavailable", error=problem, retry_in_seconds=round(wait, 1))
             await (pause(self._stopping, wait) if taking else asyncio.sleep(wait))
-
-
-class WorkObserver:
-    """What the outside sees of a worker; the default sees nothing."""
-
-    def working(self, partition: Partition, cause: Recorded) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Surround the work on an event."""
-        return nullcontext()
-
-    def ended(self, partition: Partition, how: Ending) -> None:
-        """An entry left this process's hands."""
-
-    def lost(self, partition: Partition) -> None:
-        """An entry that was pending is gone from the stream."""
-
-
-def failure_of(error: Exception) -> Failure:
-    """What an error of a handler means: only a transient one is tried again."""
-    return "transient" if isinstance(error, Retry | RedisUnavailable) else classify(error)

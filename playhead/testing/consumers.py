@@ -16,7 +16,7 @@ from playhead.consumers.processes.projection import ConsumerService, ProcessSett
 from playhead.consumers.processes.service import Service, ServiceSettings, Supervisor
 from playhead.consumers.processes.worker import WorkerProcessSettings, WorkerService
 from playhead.consumers.reading.reader import ReaderSettings
-from playhead.consumers.work.worker import WorkObserver
+from playhead.consumers.work.observer import WorkObserver
 from playhead.settings.core import BATCH
 from playhead.settings.servers import Servers
 from playhead.settings.settings import Settings

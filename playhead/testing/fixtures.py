@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from playhead.consumers.work.worker import Handler
+from playhead.consumers.work.handler import Handler
 from playhead.embedded.servers import Servers, embedded_servers
 from playhead.streams.domains.domain import Domain
 from playhead.testing.databases import Databases

@@ -9,7 +9,9 @@ import msgspec
 
 from playhead.consumers.errors import Retry
 from playhead.consumers.work.functions import FunctionHandler
-from playhead.consumers.work.worker import Handler, Task, WorkerSettings, failure_of
+from playhead.consumers.work.handler import Handler, failure_of
+from playhead.consumers.work.task import Task
+from playhead.consumers.work.worker import WorkerSettings
 from playhead.streams.domains.catalogue import Catalogue
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import Domain, resolve

@@ -8,7 +8,8 @@ from playhead.consumers.processes.projection import ProcessSettings, run_consume
 from playhead.consumers.processes.worker import WorkerProcessSettings, run_worker
 from playhead.consumers.reading.reader import ReaderSettings
 from playhead.consumers.work.functions import FunctionHandler
-from playhead.consumers.work.worker import Task, WorkerSettings
+from playhead.consumers.work.task import Task
+from playhead.consumers.work.worker import WorkerSettings
 from playhead.eventlog.writer import LogWriter
 from playhead.projections.content.projection import Archives
 from playhead.projections.file_projection import ProjectedFiles

@@ -30,7 +30,7 @@ from playhead.consumers.reading.reader import Reader, ReaderSettings
 from playhead.consumers.reading.trimming import trim
 from playhead.consumers.work.holds import Holds
 from playhead.consumers.work.recovery import WorkRecovery
-from playhead.consumers.work.worker import Task
+from playhead.consumers.work.task import Task
 from playhead.eventlog.history import History
 from playhead.eventlog.reader import read
 from playhead.eventlog.writer import LogWriter

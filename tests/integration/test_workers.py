@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from playhead.consumers.errors import Retry
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.work.metrics import PrometheusWorkObserver
-from playhead.consumers.work.worker import WorkObserver
+from playhead.consumers.work.observer import WorkObserver
 from playhead.streams.names import Metric
 from tests.support.conditions import until
 from tests.support.servers import demoted, without_replicas

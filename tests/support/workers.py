@@ -8,7 +8,8 @@ from redis.asyncio import Redis as AsyncRedis
 
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.work.holds import Holds
-from playhead.consumers.work.worker import Worker, WorkerSettings, WorkObserver
+from playhead.consumers.work.observer import WorkObserver
+from playhead.consumers.work.worker import Worker, WorkerSettings
 from playhead.streams.appending.producer import Producer
 from playhead.streams.entries import RawEntry, decode
 from playhead.streams.partitions import Partition

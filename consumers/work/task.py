@@ -1,0 +1,66 @@
+"""What a worker is given to do."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Generic
+from uuid import UUID, uuid5
+
+import msgspec
+
+from playhead.streams.domains.settings import GivenValues, SettingValues
+from playhead.streams.events import Event, Payload, Recorded, new_event
+
+_NAMESPACE = UUID("5f0c3a52-6c0b-5f43-9a0c-2b2b7d2a4a11")
+
+
+class Task(msgspec.Struct, Generic[Payload], frozen=True):
+    """An event to work on; `append` records a step on the way, and is refused once another process has the event.
+
+    An event that waits for something calls `listen` before it checks whether that has happened. The process that makes
+    it happen calls `wake` with the same name, which ends the wait of a deferred event, or one about to be deferred.
+
+    `settings[setting]` gives the value of a setting, for a worker that is a function.
+    """
+
+    worker: str
+    cause: Recorded[Payload]
+    attempt: int
+    append: Callable[[Sequence[Event]], Awaitable[None]]
+    listen: Callable[[str], Awaitable[None]]
+    wake: Callable[[str], Awaitable[None]]
+    settings: SettingValues = GivenValues()
+
+    @property
+    def data(self) -> Payload:
+        """The payload of the event, for a worker that is a function."""
+        return self.cause.data
+
+    def event(
+        self,
+        type: str,
+        data: object,
+        *,
+        step: str = "outcome",
+        subject: str | None = None,
+        time: datetime | None = None,
+        dataschema: str | None = None,
+    ) -> Event:
+        """Make an event that the cause led to.
+
+        Its id derives from the cause and the step, so a second attempt, or a process that lost its hold, adds nothing.
+        """
+        cause = self.cause.event
+        name = "\0".join((self.worker, cause.id, self.cause.replay or "", step))
+        return new_event(
+            type,
+            subject=subject or cause.subject,
+            data=data,
+            source=f"playhead/{self.worker}",
+            id=str(uuid5(_NAMESPACE, name)),
+            time=time,
+            dataschema=dataschema,
+            correlationid=cause.correlationid,
+            causationid=cause.id,
+            traceparent=cause.traceparent,
+            tracestate=cause.tracestate,
+        )
