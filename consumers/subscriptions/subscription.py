@@ -7,40 +7,24 @@ have yet from the stream. So one that nobody runs holds nothing up (docs/decisio
 import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Generic, Self, cast
+from typing import Any, Generic, Self
 
-import structlog
 from redis import Redis, RedisCluster
-from redis.exceptions import RedisError
 
-from playhead.consumers.backoff import Backoff
 from playhead.consumers.subscriptions.errors import EventsGone
 from playhead.consumers.subscriptions.feed import PartitionFeed
+from playhead.consumers.subscriptions.inbox import Inbox
 from playhead.consumers.subscriptions.kept import KeptCursor
 from playhead.consumers.subscriptions.partitions_check import PartitionsCheck
 from playhead.eventlog.errors import PayloadInvalid
 from playhead.eventlog.selection import Selection
 from playhead.streams.cursors import Cursor, Payload, Received
-from playhead.streams.events import Recorded
-from playhead.streams.positions import START
-from playhead.streams.redis.refusals import is_passing
-from playhead.streams.telemetry import plain
 
-_BLOCK_MS = 250
-_POLL_SECONDS = 0.05
-"""Between two looks at a Cluster, which cannot wait for several partitions at once."""
-_LOOK_SECONDS = 1.0
-"""After which all partitions are looked at, whether or not Redis named them."""
 _SAVE_SECONDS = 1.0
 """The work that a kill may repeat: a cursor is saved as often at most, unless `acknowledge` is called."""
-
-
-_Item = Received[Any] | PayloadInvalid | EventsGone | Cursor
-"""What is to come: an event, or an error; a cursor says up to where all is done, with what nobody wants."""
 
 
 class Subscription(Generic[Payload]):
@@ -65,20 +49,14 @@ class Subscription(Generic[Payload]):
         kept: KeptCursor | None,
         check: PartitionsCheck,
     ) -> None:
-        self._client, self._chosen, self._kept, self._check = client, chosen, kept, check
-        self._feeds = deque(feeds)
-        self._ready = set(feeds)
-        self._items: deque[_Item] = deque()
-        self._read_to = start
-        """Of the thread that fetches; the items up to there may still be to come."""
+        self._client, self._kept = client, kept
+        self._closing, self._lock, self._is_open = threading.Event(), threading.Lock(), True
+        self._inbox = Inbox(client, chosen, feeds, start, check, self._closing)
+        self._items = self._inbox.items
         self._in_hand: Cursor | None = None
         self._done = self._saved = start
-        self._saved_at = self._looked_at = time.monotonic()
-        self._problem: str | None = None
-        self._backoff = Backoff()
-        self._closing, self._lock, self._is_open = threading.Event(), threading.Lock(), True
+        self._saved_at = time.monotonic()
         self._executor: ThreadPoolExecutor | None = None
-        self._log = structlog.get_logger()
 
     @property
     def cursor(self) -> Cursor:
@@ -88,7 +66,7 @@ class Subscription(Generic[Payload]):
     @property
     def problem(self) -> str | None:
         """Why it waits, None if it does not."""
-        return self._problem
+        return self._inbox.problem
 
     def acknowledge(self) -> None:
         """Acknowledge the current event, and save the cursor of a name durably.
@@ -203,90 +181,10 @@ class Subscription(Generic[Payload]):
         with self._lock:
             try:
                 if not self._items and not self._closing.is_set():
-                    self._fetch_once()
+                    self._inbox.fill()
             finally:
                 if self._closing.is_set():
                     self._release()
-
-    def _fetch_once(self) -> None:
-        try:
-            trouble = self._read_partition()
-            if trouble is None and not self._items and not self._ready:
-                self._wait()
-        except RedisError as error:
-            trouble = error
-        if trouble is not None:
-            if not is_passing(trouble):
-                raise trouble
-            self._say(f"redis unavailable: {plain(trouble)}")
-            self._closing.wait(self._backoff.next())
-
-    def _read_partition(self) -> RedisError | None:
-        """Read the next partition that has something; those in the log do not wait for Redis."""
-        trouble: RedisError | None = None
-        for _ in range(len(self._feeds)):
-            self._feeds.rotate(-1)
-            feed = self._feeds[-1]
-            if feed not in self._ready:
-                continue
-            try:
-                events = feed.read()
-            except RedisError as error:
-                trouble = error
-            except EventsGone as gone:
-                self._items.append(gone)
-                return None
-            else:
-                self._put(feed, events)
-                if self._items:
-                    return None
-        return trouble
-
-    def _put(self, feed: PartitionFeed, events: Sequence[Recorded]) -> None:
-        """Queue the events that are wanted, each with its cursor, and the end of all that were read."""
-        if not events:
-            self._ready.discard(feed)
-        for recorded in filter(self._chosen.takes, events):
-            cursor = self._read_to.moved(feed.partition, recorded.position)
-            try:
-                self._items.append(self._chosen.received(feed.partition, recorded, cursor))
-            except PayloadInvalid as error:
-                self._items.append(error)
-        if feed.position != self._read_to.positions.get(feed.partition, START):
-            self._read_to = self._read_to.moved(feed.partition, feed.position)
-            self._items.append(self._read_to)
-
-    def _wait(self) -> None:
-        """Wait until a partition has something, or for a moment."""
-        waiting = next((feed for feed in self._feeds if feed.waiting), None)
-        self._backoff.reset()
-        if waiting is not None:
-            self._say(f"{waiting.partition}: {waiting.waiting}")
-        elif self._problem is not None:
-            self._log.info("subscription continues")
-            self._problem = None
-        if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
-            self._looked_at = time.monotonic()
-            self._check()
-            self._ready.update(self._feeds)
-            return
-        if isinstance(self._client, RedisCluster) and len(self._feeds) > 1:
-            self._closing.wait(_POLL_SECONDS)
-            self._ready.update(self._feeds)
-            return
-        by_key = {feed.partition.key.encode(): feed for feed in self._feeds}
-        positions = [str(feed.position) for feed in self._feeds]
-        arguments: list[Any] = ["XREAD", "COUNT", 1, "BLOCK", _BLOCK_MS, "STREAMS", *by_key, *positions]
-        reply = cast("Any", self._client).execute_command(*arguments)
-        pairs = cast("Any", reply.items() if isinstance(reply, dict) else reply or ())
-        self._ready.update(by_key[key] for key, _ in pairs)
-        if waiting is not None:
-            self._closing.wait(_BLOCK_MS / 1000)
-
-    def _say(self, problem: str) -> None:
-        if problem != self._problem:
-            self._problem = problem
-            self._log.warning("subscription waits", reason=problem)
 
     def _release(self) -> None:
         if not self._is_open:
@@ -295,8 +193,7 @@ class Subscription(Generic[Payload]):
         try:
             self._save()
         finally:
-            for feed in self._feeds:
-                feed.close()
+            self._inbox.close()
             if self._kept is not None:
                 self._kept.close()
             self._client.close()
