@@ -22,8 +22,7 @@ from playhead.streams.names import DomainVariable
 
 GROUP = "playhead.domains"
 DOTENV, TOML = Path(".env"), Path("playhead.toml")
-_FIRST = ("jobs", "organizations", "recordings", "content", "notes", "documents")
-"""Ours stand first, in this order, wherever domains are listed."""
+_OWN = GROUP.partition(".")[0]
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -85,9 +84,12 @@ def load(found: Sequence[Found]) -> list[Domain]:
 
 
 def entry_points(paths: Sequence[str]) -> Iterator[Found]:
-    """What installed packages declare, ours first; of a package that is there twice, the one that Python imports."""
+    """What installed packages declare, by the names of the entry points, those of Playhead itself first.
+
+    Of a package that is installed twice, the one that Python imports counts.
+    """
     seen: set[str] = set()
-    found: list[tuple[tuple[int, str], Found]] = []
+    found: list[tuple[tuple[bool, str], Found]] = []
     for path in paths:
         for folder in _metadata_folders(path or "."):
             package = folder.stem.partition("-")[0].lower()
@@ -95,8 +97,7 @@ def entry_points(paths: Sequence[str]) -> Iterator[Found]:
                 continue
             seen.add(package)
             for name, target in _declared(folder / "entry_points.txt"):
-                rank = _FIRST.index(name) if package == "playhead" and name in _FIRST else len(_FIRST)
-                found.append(((rank, name), Found(target, f"the installed package {package}")))
+                found.append(((package != _OWN, name), Found(target, f"the installed package {package}")))
     return (one for _, one in sorted(found, key=lambda pair: pair[0]))
 
 

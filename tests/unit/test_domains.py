@@ -305,16 +305,19 @@ class TestFinding:
         assert "(domains in playhead.toml)" in str(caught.value)
         assert said in str(caught.value)
 
-    def test_entry_points_are_read_from_the_metadata_of_installed_packages(self, tmp_path):
+    def test_entry_points_are_read_from_the_metadata_of_installed_packages_those_of_playhead_first(self, tmp_path):
         for name, text in {
             "acme_invoices-1.0.dist-info": "[console_scripts]\na = b:c\n\n[playhead.domains]\nit = acme.domain:it\n",
             "bolt.egg-info": "[playhead.domains]\n# none yet\nbolt = bolt:domain [extra]\n",
             "other-1.0.dist-info": "[console_scripts]\nother = other:main\n",
+            "playhead-1.0.dist-info": "[playhead.domains]\n20-b = b:b\n10-z = z:z\n",
         }.items():
             (tmp_path / name).mkdir()
             (tmp_path / name / "entry_points.txt").write_text(text)
 
         assert [
+            Found("z:z", "the installed package playhead"),
+            Found("b:b", "the installed package playhead"),
             Found("bolt:domain", "the installed package bolt"),
             Found("acme.domain:it", "the installed package acme_invoices"),
         ] == list(entry_points([str(tmp_path), str(tmp_path / "nowhere")]))
