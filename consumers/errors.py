@@ -5,6 +5,7 @@
     - HoldLost      another process works on the entry now
     - StateLost     the stream is not the one this process was reading
     - SinkNotReady  the sink cannot be opened for now
+    - SinkFailed    the sink failed, and no retry in this process can help
     - Retry         a worker asks for another attempt later
     - AddressTaken  the address for health and metrics is in use
 """
@@ -31,6 +32,15 @@ class SinkNotReady(PlayheadError):
         super().__init__(problem)
         self.lasting = lasting
         """Whether it stays so until somebody fixes it."""
+
+
+class SinkFailed(PlayheadError):
+    """The sink failed, and no retry in this process can help: fix its cause, then start the process again."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.error = error
+        """What the sink raised, whatever its class: an OSError is not taken for an outage of Redis on the way out."""
 
 
 class Retry(PlayheadError):

@@ -76,7 +76,7 @@ class Actions:
             LeaseLost: another process has the partition, or the reader is to stop in the middle.
             StateLost: the stream was emptied or set back.
             SinkNotReady: the sink is to be opened again.
-            Exception: a fatal one of the sink.
+            SinkFailed: no retry can help.
         """
         async with aclosing(steps):
             async for step in steps:

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 import structlog
 
+from playhead.consumers.errors import SinkFailed
 from playhead.consumers.reading.ahead import Decoded
 from playhead.consumers.reading.cursors import Cursors
 from playhead.consumers.reading.group import BEHIND, Group
@@ -101,7 +102,7 @@ class Delivery:
         Raises:
             LeaseLost: another process has the partition.
             StateLost: the group or its stream is gone.
-            Exception: a fatal one of the sink.
+            SinkFailed: no retry can help.
         """
         left = deque(pieces)
         while left:
@@ -139,13 +140,17 @@ class Delivery:
                 case "permanent":
                     return "done"
                 case "fatal":
-                    raise
+                    raise SinkFailed(error) from error
                 case failure:
                     return Reopen(error, lasting=failure == "lasting")
         return "fenced" if outcome == "fenced" else "done"
 
     async def retry_parked(self) -> Literal["nothing", "applied", "fenced"]:
-        """Apply parked events again; a subject whose event fails once more keeps waiting, with its later events."""
+        """Apply parked events again; a subject whose event fails once more keeps waiting, with its later events.
+
+        Raises:
+            SinkFailed: no retry can help.
+        """
         if self.waiting:
             await self._look_who_waits()
         failed: set[str] = set()
@@ -158,7 +163,9 @@ class Delivery:
                     continue
                 batch = Batch(Source(self._partition, PARKED), [recorded], recorded.position)
                 outcome = await self._thread.call(partial(self._sink.apply, batch))
-            except Exception as error:  # noqa: BLE001  # whatever it is, the event stays parked and the operator is told
+            except Exception as error:
+                if self._sink.classify(error) == "fatal":
+                    raise SinkFailed(error) from error
                 failed.add(subject)
                 self._log.error("still parked", error=type(error).__name__, **about(entry))
                 continue
@@ -207,7 +214,7 @@ class Delivery:
             self._observe.failed(batch, perf_counter() - started, error)
             failure = self._sink.classify(error)
             if failure == "fatal":
-                raise
+                raise SinkFailed(error) from error
             return Failed(error, failure)
         if outcome == "fenced":
             return "fenced"

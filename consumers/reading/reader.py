@@ -12,7 +12,7 @@ import structlog
 from redis.exceptions import RedisError, ResponseError
 
 from playhead.consumers.backoff import Backoff
-from playhead.consumers.errors import LeaseLost, SinkNotReady, StateLost
+from playhead.consumers.errors import LeaseLost, SinkFailed, SinkNotReady, StateLost
 from playhead.consumers.reading.actions import Actions
 from playhead.consumers.reading.ahead import ReadAhead
 from playhead.consumers.reading.cursors import Cursors
@@ -149,6 +149,8 @@ class Reader:
                 with suppress(*AWAY, RedisError):
                     await self._group.release()
                 await pause(self._stopping, Backoff.FIRST)
+            except SinkFailed as failed:
+                raise failed.error from failed.error.__cause__
             except SinkNotReady as error:
                 await self._not_ready(str(error), lasting=error.lasting)
             except LogCorrupt as error:
@@ -226,8 +228,10 @@ class Reader:
             return await self._thread.call(lambda: self._sink.open(self.partition, self._group.epoch))
         except Exception as error:
             failure = self._sink.classify(error)
+            if failure == "fatal":
+                raise SinkFailed(error) from error
             # No event is to blame yet. An error of ours says what to do, so it waits for somebody who does it.
-            if failure == "fatal" or (failure == "permanent" and not isinstance(error, PlayheadError)):
+            if failure == "permanent" and not isinstance(error, PlayheadError):
                 raise
             self._epoch_seen = error.standing if isinstance(error, Fenced) else 0
             raise SinkNotReady(plain(error), lasting=failure == "lasting") from error

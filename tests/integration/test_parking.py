@@ -38,6 +38,20 @@ class FullDisk(Jobs):
         return super().apply(batch)
 
 
+class NoFsync(Jobs):
+    """Once it is told to, fails in a way after which the process must end."""
+
+    fails = False
+
+    def apply(self, batch):
+        if self.fails:
+            raise OSError(errno.EIO, "no fsync")
+        return super().apply(batch)
+
+    def classify(self, error):
+        return "fatal" if self.fails else super().classify(error)
+
+
 def test_the_log_keeps_what_follows_an_entry_that_it_cannot_read(pipeline):
     good = [job(1, "job/a"), job(2, "job/a"), job(3, "job/b")]
     pipeline.append(good[0])
@@ -100,6 +114,33 @@ def test_an_entry_stands_where_it_is_whatever_it_says(pipeline):
     pipeline.stop()
 
     pipeline.holds([job(1), job(2), job(3)])
+
+
+def test_a_fatal_failure_ends_the_process_also_if_it_is_an_error_of_the_system(pipeline):
+    sink = NoFsync(place_of("jobs", pipeline.database))
+    sink.fails = True
+    pipeline.append(job(1))
+    (consumer,) = pipeline.start(sink)
+    pipeline.wait_until(lambda: not consumer.is_alive())
+    pipeline.stop_all()
+
+    assert "no fsync" in repr(consumer.failure)
+    assert {} == pipeline.rows()
+
+
+def test_a_fatal_failure_of_a_parked_event_that_is_tried_again_ends_the_process(pipeline):
+    sink = NoFsync(place_of("jobs", pipeline.database))
+    pipeline.append(job(1, job_id=None))
+    (consumer,) = pipeline.start(sink)
+    pipeline.caught_up("jobs")
+    (parked,) = pipeline.parked("jobs")
+    sink.fails = True
+    pipeline.retry("jobs", parked)
+    pipeline.wait_until(lambda: not consumer.is_alive())
+    pipeline.stop_all()
+
+    assert "no fsync" in repr(consumer.failure)
+    assert [parked] == pipeline.parked("jobs")
 
 
 def test_a_lease_lost_again_and_again_while_nothing_happens_is_nobodys_fault(pipeline):
