@@ -37,7 +37,7 @@ def record_job(producer: Producer, describe: Describe | None = None) -> Callable
             call = _Call(producer, function, describe, args, kwargs)
             try:
                 result = function(*args, **kwargs)
-            except BaseException as error:
+            except BaseException as error:  # Ctrl-C, an exit and a cancellation end the job too
                 call.ended("failed", error=error_text(error))
                 raise
             call.ended("completed", result=result)
@@ -54,7 +54,7 @@ def _asynchronous(producer: Producer, function: Callable[..., Any], describe: De
         call = _Call(producer, function, describe, args, kwargs)
         try:
             result = await function(*args, **kwargs)
-        except BaseException as error:
+        except BaseException as error:  # Ctrl-C, an exit and a cancellation end the job too
             await asyncio.to_thread(call.ended, "failed", error=error_text(error))
             raise
         await asyncio.to_thread(call.ended, "completed", result=result)

@@ -137,7 +137,7 @@ def _load(found: Found) -> Domain:
         raise DomainNotLoaded(f"{found.target!r} ({found.origin}) is not a domain: write module:attribute")
     try:
         domain = getattr(import_module(module), attribute)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # an import runs whatever the module does, an exit too
         raise DomainNotLoaded(
             f"the domain {found.target} ({found.origin}) cannot be imported: {type(error).__name__}: {error}"
         ) from error
