@@ -28,7 +28,7 @@ JOBS = Partition("jobs", 0)
 _POLL_SECONDS = 0.002
 _PATIENCE_SECONDS = 300.0
 _LEASE_SECONDS = "60"
-"""A consumer that is held must still have its partition afterwards."""
+"""A consumer that is held must still have its partition afterward."""
 _GET_FLAGS, _SET_FLAGS, _TOP_DIRECTORY = 0x80086601, 0x40086602, 0x00020000
 
 

@@ -19,7 +19,7 @@ _LAST_LINES = 1000
 
 
 class Tail(msgspec.Struct, frozen=True):
-    """The newest event of a partition, and the sequence number that the log has come to, 0 where it knows none."""
+    """The newest event of a partition, and the sequence number that the log has come to, 0 if it knows none."""
 
     recorded: Recorded
     sequence: int
@@ -36,7 +36,7 @@ class History:
         return os.access(partition_directory(self._root, partition), os.R_OK | os.X_OK)
 
     def first(self, partition: Partition) -> Recorded | None:
-        """The oldest event, None where the log has none of the partition.
+        """The oldest event, None if the log has none of the partition.
 
         Raises:
             LogCorrupt: it cannot be read.
@@ -44,7 +44,7 @@ class History:
         return next(self.between(partition, None, None), None)
 
     def tail(self, partition: Partition) -> Tail | None:
-        """The newest event, None where the log has none of the partition.
+        """The newest event, None if the log has none of the partition.
 
         Raises:
             LogCorrupt: it cannot be read.

@@ -123,7 +123,7 @@ def read_ordered(
 ) -> Iterator[tuple[Partition, Recorded]]:
     """Like `read`, but merged over partitions by event time, position and id: the same order every time.
 
-    Within a partition the order of positions is kept, also where an imported event is older than the one before it.
+    Within a partition the order of positions is kept, even if an imported event is older than the one before it.
     """
     selection = _selection(types, subject, since, until, wanted)
     return _merged(

@@ -63,7 +63,7 @@ class LogWriter:
         return History(self.directory)
 
     def open(self, partition: Partition, epoch: int) -> Position:  # noqa: ARG002  # the lock is the fence
-        """Lock a partition, recover it, and give the position of its last event, the beginning where it has none.
+        """Lock a partition, recover it, and give the position of its last event, the beginning if it has none.
 
         Raises:
             LogInUse: another process has it.

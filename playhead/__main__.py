@@ -18,7 +18,7 @@ if __name__ == "__main__":
     _ignore_current_directory()
 
 # redis-py imports OpenTelemetry's metrics, which takes half as long as the rest of it, for figures that it is not asked
-# for here; it does without them where they cannot be imported.
+# for here; it does without them if they cannot be imported.
 sys.modules["opentelemetry.sdk.metrics"] = None  # pyright: ignore[reportArgumentType]  # what makes an import fail
 
 

@@ -19,7 +19,7 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decode_members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw] | None:
-    r"""The members of an object in order, as the bytes they were; None where the data is not a JSON object.
+    r"""The members of an object in order, as the bytes they were; None if the data is not a JSON object.
 
     msgspec refuses lone surrogates such as `\ud800`, deep nesting and NaN, all of which old files hold;
     then the members are found by their brackets. What they are may still hold bytes that are not UTF-8.
@@ -36,7 +36,7 @@ def decode_members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw] | None:
 
 
 def text_or_none(value: msgspec.Raw) -> str | None:
-    """The string, where it is one and not empty; it may hold lone surrogates."""
+    """The string, if it is one and not empty; it may hold lone surrogates."""
     try:
         return _STRING.decode(value) or None
     except (msgspec.ValidationError, UnicodeDecodeError):
@@ -51,7 +51,7 @@ def text_or_none(value: msgspec.Raw) -> str | None:
 
 
 def integer_or_none(value: msgspec.Raw) -> int | None:
-    """The number, where it is a whole one."""
+    """The number, if it is a whole one."""
     try:
         return _INTEGER.decode(value)
     except (ValueError, RecursionError):

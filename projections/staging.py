@@ -173,7 +173,7 @@ class Staging:
 
     @contextlib.contextmanager
     def _locked(self) -> Generator[None, None, None]:
-        """Hold the root, opened anew where it was deleted, against another process that takes it too."""
+        """Hold the root, opened anew if it was deleted, against another process that takes it too."""
         self._path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         if self.root >= 0 and identity(self._path) != _identity(self.root):
             os.close(self.root)

@@ -13,7 +13,7 @@ LackKind = Literal["missing", "stale", "altered"]
 class Lack(msgspec.Struct, frozen=True):
     """An event that has not the effect it should have. `key` names the row or file, `place` where it belongs.
 
-    A replay of the event mends it; of every event with its key where `whole`, and of none where not `replayed`.
+    A replay of the event mends it; of every event with its key if `whole`, and of none if not `replayed`.
     """
 
     kind: LackKind
@@ -37,7 +37,7 @@ class Compared(Protocol):
     """What a projection can be compared by."""
 
     def key(self, recorded: Recorded) -> str | None:
-        """What the event is about in this projection, None where it takes no notice of it."""
+        """What the event is about in this projection, None if it takes no notice of it."""
         ...
 
     def discard(self, lack: Lack) -> None:

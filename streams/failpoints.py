@@ -69,4 +69,4 @@ reach: Callable[[Point], None] = _armed(_setting) if _setting else pass_by
 """Say that the process is at a point."""
 
 portion: _Portion = _half if _setting.startswith(Point.MID_FILE) else whole
-"""What of some content to write at once: all, or half of it where a test wants to be in the middle of a file."""
+"""What of some content to write at once: all, or half of it if a test wants to be in the middle of a file."""

@@ -55,7 +55,7 @@ class Sink(Protocol):
     name: str
     streams: tuple[str, ...]
     exclusive: bool
-    """True where one process must hold every partition, because events of different subjects share a file."""
+    """True if one process must hold every partition, because events of different subjects share a file."""
 
     def open(self, partition: Partition, epoch: int) -> Position | None:
         """Take over a partition: fence every owner with a lower epoch, recover, and give the checkpoint.
@@ -90,7 +90,7 @@ class Sink(Protocol):
 
 @runtime_checkable
 class OnDisk(Protocol):
-    """A sink that writes files, or objects where it has no directory."""
+    """A sink that writes files, or objects if it has no directory."""
 
     @property
     def directory(self) -> Path | None:

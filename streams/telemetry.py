@@ -1,6 +1,6 @@
 """Traces by OpenTelemetry's messaging conventions: `send` in a producer, `process` and `settle` in a consumer.
 
-A program that traces already needs no `set_up`: its tracer provider is used. Where there is none, nothing here costs
+A program that traces already needs no `set_up`: its tracer provider is used. If there is none, nothing here costs
 more than a look for one.
 """
 
@@ -32,7 +32,7 @@ _FAREWELL_SECONDS = 2.0
 
 
 def set_up(service: str) -> None:
-    """Send spans to the collector at OTEL_EXPORTER_OTLP_ENDPOINT; where that is not set, do nothing.
+    """Send spans to the collector at OTEL_EXPORTER_OTLP_ENDPOINT; if that is not set, do nothing.
 
     Spans wait in a short queue, whose oldest are dropped while the collector is away. What is still in hand when the
     process ends goes out then, within two seconds.
@@ -168,7 +168,7 @@ class BatchSpans:
     def processed(self, batch: Batch, seconds: float, error: BaseException | None = None) -> None:
         """A `process` span of a batch that took so long until now, linked to the trace of each of its events.
 
-        It is a child where all its events stem from one trace and are no replay.
+        It is a child if all its events stem from one trace and are no replay.
         """
         tracer = _tracer()
         if tracer is None:

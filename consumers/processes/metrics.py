@@ -141,7 +141,7 @@ class PrometheusObserver(Observer):
             self._parked.labels(*labels, reason)
 
     def lag(self, partition: Partition, lag: Lag | None) -> None:
-        """What Redis says of a partition that we hold; None where it does not answer."""
+        """What Redis says of a partition that we hold; None if it does not answer."""
         labels = self._labels(partition)
         newest = position = events = parked = None
         if lag is not None:

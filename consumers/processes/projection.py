@@ -30,7 +30,7 @@ class ProcessSettings(ServiceSettings, frozen=True, kw_only=True):
     observers: tuple[Callable[[CollectorRegistry], Callable[[Batch], None] | None], ...] = ()
     """What makes metrics of a domain's own: each sees every batch that was applied."""
     event_log_dir: Path | None = None
-    """Where what the stream no longer has can be read, None where this process has no log to read."""
+    """Where what the stream no longer has can be read, None if this process has no log to read."""
 
 
 async def run_consumer(sink: Sink, settings: ProcessSettings) -> int:

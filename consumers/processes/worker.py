@@ -24,7 +24,7 @@ class WorkerProcessSettings(ServiceSettings, frozen=True, kw_only=True):
 
     work: WorkerSettings = WorkerSettings()
     event_log_dir: Path | None = None
-    """Where it can be read what was not finished when Redis lost its state, None where this process has no log."""
+    """Where to read what was not finished when Redis lost its state, None if this process has no log."""
 
 
 async def run_worker(handler: Handler, settings: WorkerProcessSettings) -> int:

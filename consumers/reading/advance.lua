@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Renews the lease and, where a position is given, moves the group to it. Refused to a former owner.
+-- Renews the lease and, if a position is given, moves the group to it. Refused to a former owner.
 -- KEYS: lease, stream
 -- ARGV: holder, time to live in ms, group, position or ''
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then

@@ -136,7 +136,7 @@ class Group:
     async def park(self, stream_key: str, entry: RawEntry, reason: str, *, reason_class: str, block: bool) -> Parking:
         """Set an entry aside, whole, with the reason; `block` makes later events of its subject wait behind it.
 
-        A live entry that is parked already stays as it is. One of the class `behind` need not wait where an operator
+        A live entry that is parked already stays as it is. One of the class `behind` need not wait if an operator
         has dropped what it would wait for.
 
         Raises:
@@ -208,11 +208,11 @@ class Group:
         return {subject.decode() for subject in reply}
 
     async def position(self, stream_key: str) -> Position:
-        """The group's position, the beginning where it has none."""
+        """The group's position, the beginning if it has none."""
         return await self.position_of(self.name, stream_key)
 
     async def position_of(self, name: str, stream_key: str) -> Position:
-        """The position of any group of a stream, the beginning where there is no such group or stream."""
+        """The position of any group of a stream, the beginning if there is no such group or stream."""
         try:
             groups = await self.client.xinfo_groups(stream_key)
         except ResponseError as error:
@@ -233,7 +233,7 @@ class Group:
         await self.client.delete(self._attempts)
 
     async def sequence_at(self, position: Position) -> int | None:
-        """The highest sequence number up to the entry at a position, None where that entry is gone or none has one."""
+        """The highest sequence number up to the entry at a position, None if that entry is gone or none has one."""
         if position == START:
             return 0
         reply = cast(

@@ -21,7 +21,7 @@ INTERVAL = 2.0
 class Lag(msgspec.Struct, frozen=True):
     """`newest` is the last entry of the partition, `position` the last one durable in the sink.
 
-    `events` between the two are None where not known: after an entry that was added without `append`, and so without a
+    `events` between the two are None if not known: after an entry that was added without `append`, and so without a
     sequence number.
     """
 
@@ -49,7 +49,7 @@ async def find_lag(client: Redis, reader: Reader) -> Lag | None:
 async def keep_known(
     client: Redis, readers: Sequence[Reader], observe: Callable[[Partition, Lag | None], None]
 ) -> None:
-    """Look at every partition again and again, until cancelled."""
+    """Look at every partition again and again, until canceled."""
     while True:
         for reader in readers:
             try:

@@ -11,7 +11,7 @@ from playhead.streams.redis.refusals import AWAY, is_passing
 
 
 async def keep_lease(group: Group, seconds: float, renewed: Callable[[], None], lost: Callable[[], None]) -> None:
-    """Renew the lease until cancelled; a Redis that is away is waited for as long as the lease would last.
+    """Renew the lease until canceled; a Redis that is away is waited for as long as the lease would last.
 
     Raises:
         Exception: why the lease may be another's by now; `lost` was called before.

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- Sets an entry aside with its reason and moves the group past it, at once. Refused to a former owner.
 -- KEYS: lease, stream, parked stream, hash of parked subjects, hash of parked positions
--- ARGV: holder, group, position, subject or '', '1' where it waits behind that subject, '1' where a reader that begins
+-- ARGV: holder, group, position, subject or '', '1' if it waits behind that subject, '1' if a reader that begins
 -- again may come to the entry again, then the fields of the parked entry
--- Returns 2 where it need not wait: an operator has dropped what its subject was parked for; 3 where it is parked already.
+-- Returns 2 if it need not wait: an operator has dropped what its subject was parked for; 3 if it is parked already.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end

@@ -43,7 +43,7 @@ class ParkedEvents:
         return (parked for parked, _ in self._entries("-", "+"))
 
     def show(self, parked_id: str) -> dict[str, str] | None:
-        """Every field of a parked entry as it was appended, None where there is no such."""
+        """Every field of a parked entry as it was appended, None if there is none."""
         for _, fields in self._entries(parked_id, parked_id):
             return {
                 name.decode("utf-8", "backslashreplace"): value.decode("utf-8", "backslashreplace")
@@ -86,7 +86,7 @@ class ParkedEvents:
 
 
 def parkable(entry: RawEntry, reason: str) -> tuple[str, Sequence[bytes]]:
-    """The reason and the fields to park an entry with; where it has too many, those of an event come first."""
+    """The reason and the fields to park an entry with; if it has too many, those of an event come first."""
     pairs = list(zip(entry.fields[::2], entry.fields[1::2], strict=True))
     if len(pairs) <= _FIELDS_KEPT:
         return reason, entry.fields

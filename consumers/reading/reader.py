@@ -43,7 +43,7 @@ _REST = 20
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """The last position durable in the sink, and its sequence number where it has one."""
+    """The last position durable in the sink, and its sequence number if it has one."""
 
     position: Position
     sequence: int | None
@@ -191,7 +191,7 @@ class Reader:
             self._observe.holding(self.partition, len(self._delivery.waiting))
 
         def lost() -> None:
-            # A reader on its way out must not be cancelled there: that would be taken for the end of it.
+            # A reader on its way out must not be canceled there: that would be taken for the end of it.
             if self.serving and reading is not None:
                 reading.cancel()
 

@@ -26,7 +26,7 @@ _CHUNK, _CHUNK_BYTES = 500, 8 * 1024 * 1024
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An entry of the stream: its position, event id and sequence number, where it has them."""
+    """An entry of the stream: its position, event id and sequence number, if it has them."""
 
     position: Position
     event_id: str | None

@@ -3,7 +3,7 @@
 -- with new ids and sequence numbers; what the log has already is dropped.
 -- KEYS: stream, meta, restarts, two hashes that remember ids, lease
 -- ARGV: holder, the log's last position, its sequence, last position that stream and log have in common, server's run id
--- Returns how many entries went behind the tail and how many were dropped, or nothing where the lease is lost.
+-- Returns how many entries went behind the tail and how many were dropped, or nothing if the lease is lost.
 local stream, meta, restarts = KEYS[1], KEYS[2], KEYS[3]
 local tail, common = ARGV[2], ARGV[4]
 if redis.call('GET', KEYS[6]) ~= ARGV[1] then

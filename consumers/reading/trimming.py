@@ -49,7 +49,7 @@ async def trim(client: Redis, partition: Partition, groups: Sequence[str]) -> tu
 async def keep_trimmed(
     client: Redis, groups: Mapping[Partition, Sequence[str]], observe: Callable[[Partition, Floor, int], None]
 ) -> None:
-    """Trim every partition again and again, until cancelled."""
+    """Trim every partition again and again, until canceled."""
     log = structlog.get_logger()
     while True:
         await asyncio.sleep(INTERVAL)

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Removes a parked entry and lets its subject flow again when it was the last one.
 -- KEYS: parked stream, hash of parked subjects, hash of parked positions
--- ARGV: id in the parked stream, subject or '', '1' where it was dropped: a reader that comes to it again passes over it
+-- ARGV: id in the parked stream, subject or '', '1' if it was dropped: a reader that comes to it again passes over it
 if redis.call('XDEL', KEYS[1], ARGV[1]) == 1 and ARGV[2] ~= '' then
   if redis.call('HINCRBY', KEYS[2], ARGV[2], -1) <= 0 then
     redis.call('HDEL', KEYS[2], ARGV[2])

@@ -79,7 +79,7 @@ class Children:
 
 
 class Ffmpeg:
-    """Runs ffmpeg; each run may take `seconds`, where nothing else is said."""
+    """Runs ffmpeg; each run may take `seconds` unless it is given its own limit."""
 
     def __init__(self, program: Path, seconds: float) -> None:
         self._program, self._seconds = program, seconds

@@ -70,7 +70,7 @@ def read_mp3(data: bytes, name: str = "the MP3") -> Mp3:
 
 
 def untag_mp3(data: bytes) -> tuple[bytes, int, int]:
-    """The frames that hold audio, and how many samples before and after the sound they hold; 0 where no tag says it."""
+    """The frames that hold audio, and how many samples before and after the sound they hold; 0 if no tag says it."""
     frame = _frame(data, 0)
     tag = None if frame is None else _tag(data[: frame.size], frame)
     return (data, 0, 0) if frame is None or tag is None else (data[frame.size :], *tag)
@@ -124,7 +124,7 @@ def _frame(data: bytes, position: int) -> _Frame | None:
 
 
 def _tag(frame: bytes, about: _Frame) -> tuple[int, int] | None:
-    """Delay and padding, where the frame is a tag."""
+    """Delay and padding, if the frame is a tag."""
     start = 4 + about.side
     if frame[start : start + 4] not in _TAGS:
         return None

@@ -41,7 +41,7 @@ class Progress:
         return max(delivered, _checkpoint(connection, partition))
 
     def doubt(self, connection: Connection, partition: Partition) -> str | None:
-        """Why the tables may lack something that was recorded, None where they lack nothing but what is parked."""
+        """Why the tables may lack something that was recorded, None if they lack nothing but what is parked."""
         last = self._last(partition)
         if _checkpoint(connection, partition) > last:
             return "Redis lost its state, and the stream does not go on where the projection recordings is yet"
@@ -67,7 +67,7 @@ class Progress:
         return group["pending"] > 0 or Position.parse(group["last-delivered-id"]) < self._last(partition)
 
     def _last(self, partition: Partition) -> Position:
-        """The last position that a partition ever had, also where that entry is trimmed."""
+        """The last position that a partition ever had, even if that entry is trimmed."""
         try:
             return Position.parse(self._client.xinfo_stream(partition.key)["last-generated-id"])
         except ResponseError as error:
@@ -92,7 +92,7 @@ def _checkpoint(connection: Connection, partition: Partition) -> Position:
 
 
 def _nothing(error: ResponseError, answer: _Answer) -> _Answer:
-    """Give the answer where there is no such stream."""
+    """Give the answer if there is no such stream."""
     if "no such key" not in str(error):
         raise error
     return answer

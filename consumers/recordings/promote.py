@@ -149,7 +149,7 @@ class Promote:
                 await asyncio.to_thread(self._clean, meeting_id)
 
     def give_up(self, task: Task, reason: str) -> Sequence[Event]:
-        """Say that the meeting is not promoted, where its end was what we were told of."""
+        """Say that the meeting is not promoted, if its end was what we were told of."""
         event = task.cause.event
         if event.type != "meeting.stopped":
             return []
@@ -212,7 +212,7 @@ class Promote:
 
 
 def lock(connection: Connection, meeting_id: str) -> bool:
-    """Let nobody else promote the meeting until the connection is closed; False where somebody does."""
+    """Let nobody else promote the meeting until the connection is closed; False if somebody does."""
     row = connection.execute(_LOCK, (meeting_id,)).fetchone()
     return row is not None and bool(row[0])
 

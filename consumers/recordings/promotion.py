@@ -24,7 +24,7 @@ from playhead.streams.recordings.files import RecordingFiles
 
 
 class Promotion(msgspec.Struct, frozen=True):
-    """What came of it; `complete` where every chunk of the meeting is in its recordings."""
+    """What came of it; `complete` if every chunk of the meeting is in its recordings."""
 
     events: list[Event]
     complete: bool
@@ -120,7 +120,7 @@ class Promoter:
 
 
 def strategy_of(meeting: Meeting) -> Strategy:
-    """What the recorder asked for; `hybrid` where its wish is not known."""
+    """What the recorder asked for; `hybrid` if its wish is not known."""
     match meeting.strategy:
         case "per-user" | "meeting" as known:
             return known

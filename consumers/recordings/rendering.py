@@ -74,7 +74,7 @@ class Rendering:
         return made
 
     def _pcm(self, track: Sequence[TempRecording], limit: int) -> Iterator[bytes | memoryview]:
-        """A user's audio from the beginning of the meeting, silence where there is none."""
+        """A user's audio from the beginning of the meeting, silence if there is none."""
         cursor, frame = 0, self._form.frame
         for chunk, pcm in self._decoded(sorted(track, key=lambda chunk: (chunk.started_at, chunk.sequence)), limit):
             start = self._start(chunk)
@@ -114,7 +114,7 @@ class Rendering:
                 begin = (start + one.before) * frame
                 yield pcm[begin : begin + one.samples * frame]
                 start += one.total
-        else:  # where frames are spoiled and left out, others must not move
+        else:  # if frames are spoiled and left out, others must not move
             for one, chunk in zip(coded, group, strict=True):
                 wanted = self._end(chunk) - self._start(chunk)
                 yield self._ffmpeg.decode(one.path, wanted, self._form, self._children)

@@ -1,4 +1,4 @@
-"""The sweep ends sessions that never ended, so that they are promoted; where nothing is finished, audio goes.
+"""The sweep ends sessions that never ended, so that they are promoted; if nothing is finished, audio goes.
 
 The tables say which those are, so it leaves alone whatever the tables may lack an event of.
 """

@@ -1,6 +1,6 @@
 """The feed of one partition: from the log what the stream no longer has, from the stream what the log lacks yet.
 
-What makes the seam safe is the order of two looks. Entries leave the stream only once they are in the log. So where the
+What makes the seam safe is the order of two looks. Entries leave the stream only once they are in the log. So if the
 stream is seen to begin behind our position, the log is read after that look, and has whatever stood between
 (docs/decisions/0011-subscriptions.md).
 """

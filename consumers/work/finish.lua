@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Ends the work on an entry; where fields are given it is parked with them. Refused to a former owner.
+-- Ends the work on an entry; if fields are given it is parked with them. Refused to a former owner.
 -- KEYS: stream, due, waiting, parked stream; ARGV: group, owner, entry id, '1' to delete the entry, fields of the parked entry
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)[1]
 if not pending or pending[2] ~= ARGV[2] then

@@ -22,7 +22,7 @@ class Handler(Protocol):
     """Event types after which nothing is left to do of what they are about."""
 
     def key(self, event: Event) -> str | None:
-        """What an event, or an end, is about; None where it does not say."""
+        """What an event, or an end, is about; None if it does not say."""
         ...
 
     async def handle(self, task: Task) -> Sequence[Event]:

@@ -1,6 +1,6 @@
 """Entries that the processes of a worker hold while they work on them.
 
-The group's pending entries in Redis are the entries in hand or put off; a sorted set beside them says from when anyone
+The group's pending entries in Redis are the entries in hand or deferred; a sorted set beside them says from when anyone
 may take each: the end of its hold, or the time of its next attempt. Both survive every process
 (docs/decisions/0005-workers.md).
 """
@@ -82,7 +82,7 @@ class Holds:
 
     @property
     def is_private(self) -> bool:
-        """True where only this group reads the stream, so that a finished entry is deleted."""
+        """True if only this group reads the stream, so that a finished entry is deleted."""
         return self._stream != self.partition.key
 
     async def create(self) -> None:
@@ -90,7 +90,7 @@ class Holds:
         await self._create(keys=[self._stream], args=[self._group])
 
     async def begin(self, tail: Position, restart: int, unfinished: Sequence[Recorded]) -> bool:
-        """Create the group behind the log's tail and give it what is not finished; False where that is done already."""
+        """Create the group behind the log's tail and give it what is not finished; False if that is done already."""
         values: list[str | bytes | int] = []
         for recorded in unfinished:
             fields = encode(recorded.event, position=recorded.position)

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Puts the work on an entry off; what was never really tried does not count. Refused to a former owner.
--- Where it waits for something that has come meanwhile, it is due at once.
--- KEYS: stream, due, waiting; ARGV: group, owner, entry id, delay in ms, '1' where the attempt counts
+-- If it waits for something that has come meanwhile, it is due at once.
+-- KEYS: stream, due, waiting; ARGV: group, owner, entry id, delay in ms, '1' if the attempt counts
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)[1]
 if not pending or pending[2] ~= ARGV[2] then
   return 0

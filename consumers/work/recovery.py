@@ -32,7 +32,7 @@ class Ends(Protocol):
     ends: frozenset[str]
 
     def key(self, event: Event) -> str | None:
-        """What an event, or an end, is about; None where it does not say."""
+        """What an event, or an end, is about; None if it does not say."""
         ...
 
 
@@ -49,7 +49,7 @@ class WorkRecovery:
         return bool((await self._holds.recovery.look(START)).missed)
 
     async def begin(self) -> str | None:
-        """Create the group, and give it what is not finished; what it waits for where that cannot be known yet.
+        """Create the group, and give it what is not finished; what it waits for if that cannot be known yet.
 
         Raises:
             LogCorrupt: the log cannot be read.

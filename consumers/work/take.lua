@@ -24,7 +24,7 @@ local function passes(fields)
 end
 
 local ids = redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, most)
--- Beyond the horizon nothing is ever put off: the clock has gone back since.
+-- Beyond the horizon nothing is ever deferred: the clock has gone back since.
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, now + horizon, '+inf', 'LIMIT', 0, most - #ids)) do
   ids[#ids + 1] = id
 end

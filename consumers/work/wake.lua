@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Says that what an entry waits for has come: one that is put off is due now, one in hand will not be put off.
+-- Says that what an entry waits for has come: one that is deferred is due now, one in hand will not be deferred.
 -- KEYS: waiting, due; ARGV: name
 local id = redis.call('HGET', KEYS[1], 'name ' .. ARGV[1])
 if not id then

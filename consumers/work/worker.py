@@ -128,7 +128,7 @@ class Worker:
         return waiting
 
     async def _take_one(self, holds: Holds, group: asyncio.TaskGroup) -> bytes | None:
-        """Start work on an entry; where there is none, give the id after which to wait."""
+        """Start work on an entry; if there is none, give the id after which to wait."""
         if holds.is_private:
             await holds.give_again()
         await self._slots.acquire()

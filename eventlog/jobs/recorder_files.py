@@ -124,7 +124,7 @@ def decode_recorded(content: bytes, name: str, imported: str | None) -> tuple[Ev
 
 
 def _members(content: bytes) -> dict[str, bytes]:
-    """The members of a JSON object, each compact and otherwise as it stands; empty where it is no object."""
+    """The members of a JSON object, each compact and otherwise as it stands; empty if it is no object."""
     try:
         content.decode()
     except UnicodeDecodeError as error:

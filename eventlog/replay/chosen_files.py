@@ -29,7 +29,7 @@ class ChosenFiles:
         return self._count("SELECT count(*) FROM chosen WHERE known")
 
     def add(self, found: Found) -> bool:
-        """Take a file; False where another one with the same event was taken before."""
+        """Take a file; False if another one with the same event was taken before."""
         values = (found.event_id, format_time(found.time), os.fsencode(found.name))
         return bool(self._database.execute("INSERT OR IGNORE INTO chosen VALUES (?, ?, ?, 0)", values).rowcount)
 

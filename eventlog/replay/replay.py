@@ -51,7 +51,7 @@ class Report(msgspec.Struct):
 
 
 class Pace:
-    """At most `rate` events a second, or as fast as it goes where that is None."""
+    """At most `rate` events a second, or as fast as it goes if that is None."""
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ _BEAT_SECONDS = 4.0
 
 
 class Unfinished(msgspec.Struct, frozen=True):
-    """A run that has not ended; `applied` where its projections have applied what was sent of it so far."""
+    """A run that has not ended; `applied` if its projections have applied what was sent of it so far."""
 
     run: str
     state: Literal["running", "interrupted"]
@@ -62,7 +62,7 @@ def remember(client: "Redis | RedisCluster", run: str, plan: bytes) -> None:
 
 
 def recall(client: "Redis | RedisCluster", run: str) -> bytes | None:
-    """What a run is to do, None where there is no such unfinished run."""
+    """What a run is to do, None if there is no such unfinished run."""
     redis: Any = client
     return redis.hget(REPLAYS, run)
 
@@ -108,7 +108,7 @@ def _is_behind(redis: Any, key: str) -> bool:
 
 
 def _age(run: str) -> float:
-    """Seconds since a run was named; 0 where the name is not one of ours."""
+    """Seconds since a run was named; 0 if the name is not one of ours."""
     try:
         return time.time() - int(run.replace("-", "")[:12], 16) / 1000
     except ValueError:

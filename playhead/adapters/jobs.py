@@ -87,7 +87,7 @@ async def record_async(producer: AsyncProducer, finished: Finished) -> None:
 
 
 def mapping(value: object) -> dict[str, object]:
-    """What a program put where a description belongs; nothing where it is none."""
+    """What a program put where a description belongs; nothing if it is none."""
     return dict(cast("Mapping[str, object]", value)) if isinstance(value, Mapping) else {}
 
 

@@ -13,7 +13,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def check_directory(name: str, setting: str, directory: Path) -> Iterator[Check]:
-    """Write, sync and rename a file there; where the directory is not there yet, in what it will be made in."""
+    """Write, sync and rename a file there; if the directory is not there yet, in what it will be made in."""
     found = str(directory)
     try:
         existing = next(parent for parent in (directory.absolute(), *directory.absolute().parents) if parent.exists())

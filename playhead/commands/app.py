@@ -96,7 +96,7 @@ def make_app() -> App:
 
 
 def choose(tokens: Sequence[str]) -> App:
-    """Load the command that is typed, where one is, so that its help says all that its docstring says."""
+    """Load the command that is typed, if one is, so that its help says all that its docstring says."""
     app = make_app()
     names, chain, _ = app.parse_commands(tokens)
     for name, command in zip(names, chain[1:], strict=True):

@@ -43,7 +43,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
     @property
     def exit_code(self) -> int:
-        """3 where a server is away, 1 where anything else fails."""
+        """3 if a server is away, 1 if anything else fails."""
         failed = {check.name for check in self.checks if check.result == "fail"}
         if failed & {REDIS_REACHABLE, POSTGRES_REACHABLE}:
             return UNREACHABLE

@@ -14,7 +14,7 @@ from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json
 
 IN_SPOOL = "spooled"
-"""What `append` prints where an event has no position yet."""
+"""What `append` prints if an event has no position yet."""
 
 _CORRUPT = 4
 

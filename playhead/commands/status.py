@@ -44,7 +44,7 @@ class Consumers(msgspec.Struct, frozen=True):
 
 
 class ConsumerStatus(msgspec.Struct, frozen=True):
-    """One consumer on one partition; `lag_seconds` is the age of its oldest unread event, None where not known."""
+    """One consumer on one partition; `lag_seconds` is the age of its oldest unread event, None if not known."""
 
     name: str
     kind: Kind

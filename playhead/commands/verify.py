@@ -34,7 +34,7 @@ _ROUNDS = 3
 
 
 class FaultShown(msgspec.Struct, frozen=True):
-    """Something missing or wrong: of the log itself where `projection` is `log`. `key` is the job's
+    """Something missing or wrong: of the log itself if `projection` is `log`. `key` is the job's
     id, after its day and a slash for a JSON file, the event's for an archive, or the organization's for a stray one.
     """
 

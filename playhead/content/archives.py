@@ -26,7 +26,7 @@ archives_app = App(name="archives", help="List, show and verify archives of capt
 
 
 class ArchiveShown(msgspec.Struct, frozen=True):
-    """An archive as its name tells of it; the scraper is null where its id is too long for a name."""
+    """An archive as its name tells of it; the scraper is null if its id is too long for a name."""
 
     name: str
     captured_at: str

@@ -234,7 +234,7 @@ def _stored(files: FileTree, blobs: Blobs, known: set[str], found: dict[str, int
 
 
 def _event(data: bytes, name: str, blobs: Blobs, run: str, known: set[str]) -> Event | None:
-    """The capture that a file of a store records; its id follows from the file, so that twice is the same as once."""
+    """The capture that a file of a store records; its id follows from the file, so that recording it is idempotent."""
     try:
         record = msgspec.json.decode(data, type=_Record)
         raw = record.content.encode()

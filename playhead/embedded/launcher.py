@@ -41,7 +41,7 @@ def die_with(owner: int, death_signal: int) -> None:
 def become_ordinary_user(directory: Path, program: Path) -> None:
     """Postgres refuses to run as root, and as a user without a name.
 
-    In a user namespace root, under another name, keeps its files and its way through every directory. Where that is
+    In a user namespace root, under another name, keeps its files and its way through every directory. If that is
     refused root becomes `nobody`, and the directory changes hands.
     """
     is_root = os.geteuid() == 0

@@ -23,7 +23,7 @@ from playhead.embedded.directory import (
 
 
 class Servers(msgspec.Struct, frozen=True):
-    """The address of a server is None where that server was not asked for."""
+    """The address of a server is None if that server was not asked for."""
 
     redis_url: str | None
     database_url: str | None
@@ -65,7 +65,7 @@ def running_servers(data_dir: Path, *, redis: bool = True, postgres: bool = True
 
 
 def is_silent(data_dir: Path, name: Literal["valkey", "postgres"]) -> bool:
-    """Whether the process of a server is there: asked where `running_servers` has no answer from it."""
+    """Whether the process of a server is there: asked if `running_servers` has no answer from it."""
     found = load_running(data_dir)
     server: Running | None = getattr(found, name) if found else None
     return server is not None and _is_alive(server.pid)

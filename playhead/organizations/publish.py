@@ -24,7 +24,7 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 class Published(msgspec.Struct, frozen=True):
     """What the data set holds, and what became of its files.
 
-    `share` is the part of results that speak of an organization, of 1; `commit` is null where there is none.
+    `share` is the part of results that speak of an organization, of 1; `commit` is null if there is none.
     """
 
     directory: str

@@ -44,7 +44,7 @@ def import_files(
 
     Args:
         files: WAV files of 16-bit PCM, all of one rate and number of channels; their names become user ids.
-        meeting: The meeting's id, a new one where it is not given. With it an import that was cut short goes on.
+        meeting: The meeting's id, a new one if it is not given. With it an import that was cut short goes on.
         strategy: What the meeting is to become.
         real_time: As fast as it was spoken, instead of as fast as possible.
 

@@ -11,7 +11,7 @@ from playhead.settings.settings import Settings
 
 
 class Servers(msgspec.Struct, frozen=True):
-    """URLs of the servers that are set or run embedded; None where there is none.
+    """URLs of the servers that are set or run embedded; None if there is none.
 
     Asking for `redis_url` or `database_url` raises ServersNotRunning then: a command fails only for what it needs.
     """

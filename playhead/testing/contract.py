@@ -53,7 +53,7 @@ class SinkContract(ABC):
 
     @abstractmethod
     def holds(self) -> Mapping[str, Sequence[str]]:
-        """Read the ids of the events that stand, by the letter of their subject, in order where there is one."""
+        """Read the ids of the events that stand, by the letter of their subject, in order if there is one."""
 
     def snapshot(self) -> object:
         """Read all that there is, to be compared: what `holds` says, unless you look closer."""

@@ -24,7 +24,7 @@ _REFUSED = 3
 def apply_and_die(make: Callable[[], Sink], epochs: Mapping[Partition, int], batch: Batch, point: Point | None) -> bool:
     """Apply a batch in a process of its own, killed at a point or, with None, once it is applied; whether it was.
 
-    False where it never came to that point, or refused the batch; then it may have applied it. The caller must hold
+    False if it never came to that point, or refused the batch; then it may have applied it. The caller must hold
     nothing that the sink needs, such as a lock.
     """
     with warnings.catch_warnings():

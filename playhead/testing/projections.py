@@ -62,7 +62,7 @@ class ProjectionScenario:
         self.when(*events)
 
     def when(self, *events: msgspec.Struct, delivery: Delivery = "once", seed: int = 0) -> None:
-        """Deliver events, payloads or whole ones, in some way; `seed` chooses the order where it is random.
+        """Deliver events, payloads or whole ones, in some way; `seed` chooses the order if it is random.
 
         Raises:
             Exception: whatever the projection raises.

@@ -34,7 +34,7 @@ def caught_up(
 ) -> None:
     """Wait until every consumer has taken all of the streams that it reads, by its name.
 
-    A worker has when nothing is in hand or put off; a parked event counts as taken. `look` is called again and again
+    A worker has when nothing is in hand or deferred; a parked event counts as taken. `look` is called again and again
     meanwhile, and may raise what ends the waiting.
 
     Raises:

@@ -45,7 +45,7 @@ class Worked(msgspec.Struct, frozen=True):
 class WorkerScenario:
     """One worker, given tasks as its process would, without Redis.
 
-    `appended` has every event that stands in a stream afterwards: one that comes again with the same id adds nothing.
+    `appended` has every event that stands in a stream afterward: one that comes again with the same id adds nothing.
     """
 
     def __init__(

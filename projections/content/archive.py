@@ -50,7 +50,7 @@ class Archive(msgspec.Struct, frozen=True):
 
 
 class Named(msgspec.Struct, frozen=True, order=True):
-    """What the name of an archive tells; the scraper is None where its id is too long for a name."""
+    """What the name of an archive tells; the scraper is None if its id is too long for a name."""
 
     moment: datetime
     scraper_id: str | None

@@ -11,8 +11,8 @@ from playhead.streams.errors import InvalidEvent
 class JobResult(msgspec.Struct, frozen=True):
     """What a job came to.
 
-    Raw members are JSON null where the payload has none, the others None where it does not hold them as what they
-    should be, an empty string included. `scraper_id` to `model` are parsed from `job`. `strict` is False where msgspec
+    Raw members are JSON null if the payload has none, the others None if it does not hold them as what they
+    should be, an empty string included. `scraper_id` to `model` are parsed from `job`. `strict` is False if msgspec
     refuses the JSON, or a member is not of its type: then it may hold lone surrogates, NaN or deep nesting.
     """
 
@@ -32,7 +32,7 @@ class JobResult(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """Which job it was: the part of a result that says where its file belongs, None where `JobResult` has None."""
+    """Which job it was: the part of a result that says where its file belongs, None if `JobResult` has None."""
 
     job_id: str
     scraper_id: str | None
@@ -101,7 +101,7 @@ def decode_job_result(data: bytes) -> JobResult:
 
 
 def decode_job(members: Mapping[str, msgspec.Raw] | None) -> Job:
-    """Read the same from the members of a payload, None where it is no object.
+    """Read the same from the members of a payload, None if it is no object.
 
     Raises:
         InvalidEvent: as `decode_job_result`.

@@ -16,7 +16,7 @@ in a way that might take minutes.
 """
 
 REPAIR_LIMIT = 50_000
-"""Characters of text that a repair is tried on: it takes seconds where a model wrote megabytes."""
+"""Characters of text that a repair is tried on: it takes seconds if a model wrote megabytes."""
 REPAIR_READS = 1_500_000
 """Characters that the repairs of one result may look at: seldom more than three times its own, for hostile text the
 cube of them.
@@ -31,7 +31,7 @@ _BRACKET = re.compile(r"[{}\[\]]")
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a result holds: `value` is None where `reason` says why; `repaired` where its JSON was broken."""
+    """What a result holds: `value` is None if `reason` says why; `repaired` if its JSON was broken."""
 
     value: Any
     reason: Reason | None = None
@@ -75,7 +75,7 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _value(text: str, budget: Budget | None) -> Answer:
-    """Read JSON, repaired where there is a budget for it."""
+    """Read JSON, repaired if there is a budget for it."""
     if not text.startswith(_OPENERS):
         return Answer(None, "text")
     try:

@@ -37,13 +37,13 @@ _SIGNS = frozenset(
 """A name beside one of these is an organization's."""
 _PARTS = frozenset({*_LOCATIONS, *_SERVICES, *_PHONES, *_CONTACTS, *_HOURS, "metadata"})
 _ANSWERS = frozenset({"text", "content", "result", "response", "output", "answer", "message"})
-"""Members that hold what a model wrote, where a result is its provider's answer."""
+"""Members that hold what a model wrote, if a result is its provider's answer."""
 _DIGITS = 7
 _ORDINAL = re.compile(r"(\d+)$")
 
 
 def organizations(value: object) -> list[Record]:
-    """Read every organization in the data; empty where there is none."""
+    """Read every organization in the data; empty if there is none."""
     found: list[Record] = []
     for members in _bundles(value, _DEPTH, Budget(REPAIR_READS)):
         for record in _bundle(members):
@@ -168,7 +168,7 @@ class _Builder:
         self._hours: list[tuple[object, int | None, int | None, str | None]] = []
 
     def organization(self, members: Object) -> None:
-        """Take an organization's parts, and where it says itself where it is."""
+        """Take an organization's parts, and, if it says so itself, where it is."""
         self.parts(members)
         own = msgspec.structs.replace(place(members, inner=False), name=None, description=None)
         if own.address_1 is None and own.latitude is not None and len(self._locations) == 1:

@@ -124,7 +124,7 @@ def same(one: Profile, other: Profile) -> bool:
 
 
 def name_key(name: str) -> str:
-    """A name without case, accents, punctuation, article, legal form, and what is offered, where more remains."""
+    """A name without case, accents, punctuation, article, legal form, and what is offered, if more remains."""
     whole = folded(name)
     for phrase, short in _PHRASES:
         whole = whole.replace(phrase, short)
@@ -145,7 +145,7 @@ def name_key(name: str) -> str:
 
 
 def phone_key(number: str) -> str | None:
-    """The last ten digits; None where there are fewer, or all are alike."""
+    """The last ten digits; None if there are fewer, or all are alike."""
     digits = re.sub(r"\D", "", re.split(r"(?i)\b(?:x|ext)", number)[0])[-_PHONE_DIGITS:]
     return digits if len(digits) == _PHONE_DIGITS and len(set(digits)) > 1 else None
 

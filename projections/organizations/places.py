@@ -10,7 +10,7 @@ from playhead.projections.organizations.records import Location
 from playhead.projections.organizations.values import Object, coordinates, first, objects, strings, text
 
 NEAR = 250.0
-"""Metres within which two places of one name are one."""
+"""Meters within which two places of one name are one."""
 
 _STREET = (
     "address_1", "street_address_1", "street_address", "street", "street1", "street_1", "line1", "address1",
@@ -92,7 +92,7 @@ def address_keys(location: Location) -> tuple[str, ...]:
 
 
 def town(location: Location) -> str | None:
-    """Town and state, where the town is known."""
+    """Town and state, if the town is known."""
     city = folded(location.city or "")
     return f"{city}|{folded(location.state_province or '')}" if city else None
 
@@ -103,12 +103,12 @@ def region(location: Location) -> str:
 
 
 def cell(latitude: float, longitude: float) -> tuple[int, int]:
-    """A square of the grid whose neighbours hold everything within `NEAR`; wider than that towards the poles."""
+    """A square of the grid whose neighbors hold everything within `NEAR`; wider than that toward the poles."""
     return math.floor(latitude * 400), math.floor(longitude * 200)
 
 
 def distance(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """Metres between two points on the sphere, by the haversine formula."""
+    """Meters between two points on the sphere, by the haversine formula."""
     a, b, c, d = map(math.radians, (*one, *other))
     root = math.sin((c - a) / 2) ** 2 + math.cos(a) * math.cos(c) * math.sin((d - b) / 2) ** 2
     return 2 * _EARTH * math.asin(min(1.0, math.sqrt(root)))

@@ -110,7 +110,7 @@ def read(recorded: Recorded) -> Reading:
 
 
 def _nothing(answer: Answer) -> Reason:
-    """Data without an organization; where a repair made it data, it was prose."""
+    """Data without an organization; if a repair made it data, it was prose."""
     return "text" if answer.repaired else "not about an organization"
 
 

@@ -21,7 +21,7 @@ _PAIR = 2
 
 
 def text(value: object) -> str | None:
-    """A string or number as one line of Unicode text, None where it says nothing."""
+    """A string or number as one line of Unicode text, None if it says nothing."""
     if not isinstance(value, str):
         if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _NUMBER:
             return None
@@ -65,7 +65,7 @@ def strings(value: object) -> Iterator[str]:
 
 
 def coordinates(members: Object) -> tuple[float, float] | None:
-    """Latitude and longitude in degrees, where both are there and can be true."""
+    """Latitude and longitude in degrees, if both are there and can be true."""
     latitude = _number(members, "latitude", "lat")
     longitude = _number(members, "longitude", "lng", "lon", "long")
     if latitude is not None and longitude is not None:

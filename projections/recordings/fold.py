@@ -59,7 +59,7 @@ _MOVES: Mapping[type[OfChunk], tuple[str, frozenset[str]]] = {
 
 
 def read(recorded: Recorded) -> Payload | None:
-    """The payload of an event, None where it is none of ours.
+    """The payload of an event, None if it is none of ours.
 
     Raises:
         InvalidEvent: its payload has another shape.

@@ -29,7 +29,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     missing: int
 
     def stuck(self, now: datetime, idle: timedelta) -> str | None:
-        """Why the meeting does not come to its end, None where it did, or something still happens."""
+        """Why the meeting does not come to its end, None if it did, or something still happens."""
         if now - self.last_event_at < idle:
             return None
         match self.status:

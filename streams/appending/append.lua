@@ -70,6 +70,6 @@ for from = 1, #ids, 1000 do
     redis.call('HSET', current, unpack(added))
   end
 end
--- Also where every id was known: a WAIT after this one must wait for replicas, and it waits for the last write.
+-- Even if every id was known: a WAIT after this one must wait for replicas, and it waits for the last write.
 redis.call('HSET', meta, 'sequence', string.format('%d', sequence))
 return positions

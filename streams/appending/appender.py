@@ -1,4 +1,4 @@
-"""One call of the append script: on the right node, confirmed by replicas where asked, with typed errors."""
+"""One call of the append script: on the right node, confirmed by replicas if asked, with typed errors."""
 
 import re
 import threading

@@ -34,7 +34,7 @@ class AsyncProducer(ProducerCore):
     round trip a batch and partition, and each task gets its own position or its own error. It may be made outside of
     an event loop.
 
-    A task that is cancelled while it appends does not know whether its event is in: appending the same id again is
+    A task that is canceled while it appends does not know whether its event is in: appending the same id again is
     safe. A payload is written in the loop, about 10 ms a megabyte: put large content into the blob store.
 
     Raises:

@@ -108,7 +108,7 @@ class Lanes:
             )
 
     def put(self, partition: Partition, events: Sequence[Event]) -> "asyncio.Future[Positions]":
-        """Append a batch; one whose future is cancelled before its turn comes is not sent."""
+        """Append a batch; one whose future is canceled before its turn comes is not sent."""
         unit = Unit(events, sum(len(event.data) for event in events), self._loop.create_future())
         waiting = self._waiting.get(partition)
         if waiting is None:
@@ -156,7 +156,7 @@ def _next_batch(waiting: deque[Unit]) -> list[Unit]:
         if units and (events > BATCH_EVENTS or size > BATCH_BYTES):
             break
         waiting.popleft()
-        if unit.done.done():  # cancelled
+        if unit.done.done():  # canceled
             events, size = events - len(unit.events), size - unit.bytes
         else:
             units.append(unit)
@@ -164,7 +164,7 @@ def _next_batch(waiting: deque[Unit]) -> list[Unit]:
 
 
 def _settle(future: "asyncio.Future[Positions] | asyncio.Future[None]", outcome: Positions | Exception | None) -> None:
-    if future.done():  # its caller was cancelled
+    if future.done():  # its caller was canceled
         return
     if isinstance(outcome, Exception):
         future.set_exception(outcome)

@@ -110,7 +110,7 @@ class Spool:
                 fcntl.flock(file, fcntl.LOCK_UN)  # explicitly: a forked child holds the same lock by its copy
 
     def read(self) -> SpoolBatch | None:
-        """The next events to send, None where all is sent. Only the one who sends may call this."""
+        """The next events to send, None if all is sent. Only the one who sends may call this."""
         with self._locked():
             while segments := self._segments():
                 number = segments[0]
@@ -131,7 +131,7 @@ class Spool:
             self._write_sent(batch.segment, batch.end)
 
     def content(self) -> SpoolContent:
-        """Look at what waits, without sending it; nothing is made where the directory is empty."""
+        """Look at what waits, without sending it; nothing is made if the directory is empty."""
         count, size, oldest = 0, 0, None
         with self._locked():
             for number in self._segments():
@@ -189,7 +189,7 @@ class Spool:
                 raise
 
     def _mend(self, number: int) -> None:
-        """End the last line where it is whole, cut it where its writer died within it."""
+        """End the last line if it is whole, cut it if its writer died within it."""
         path = self._path(number)
         with _open(path) as file:
             size = file.seek(0, os.SEEK_END)

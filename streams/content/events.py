@@ -31,7 +31,7 @@ def _subject_of(capture: "Capture") -> str:
 class Capture(msgspec.Struct, frozen=True, kw_only=True):
     """The payload of `content.captured`.
 
-    `content` is the text; or base64 where `encoding` says so, as the bytes are not UTF-8; or, above 256 KiB, a claim
+    `content` is the text; or base64 if `encoding` says so, as the bytes are not UTF-8; or, above 256 KiB, a claim
     check. `captured_at` is RFC 3339 in UTC.
     """
 

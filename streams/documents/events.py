@@ -67,4 +67,4 @@ class ProcessingFailed(OfProcessing, frozen=True, kw_only=True):
 
 @stream.event("processing.cancelled", subject="processing/{job_id}")
 class ProcessingCancelled(OfProcessing, frozen=True, kw_only=True):
-    """Somebody cancelled the processing."""
+    """Somebody canceled the processing."""

@@ -41,7 +41,7 @@ class JobOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """The payload of `job.completed` and `job.failed` as the adapters write it.
 
     `job` has id, prompt, format, provider_config, metadata and created_at, and whatever else its program knows of it.
-    `completed_at` is RFC 3339, `processing_time` seconds. `result_encoding` is null where the result is as it was,
+    `completed_at` is RFC 3339, `processing_time` seconds. `result_encoding` is null if the result is as it was,
     and otherwise says what became of it, as JSON had no form for it, or it was too large: `partial-repr`, Python's repr
     of some parts; `repr`, of all; `omitted`.
     """

@@ -42,7 +42,7 @@ class MeetingStarted(OfMeeting, frozen=True, kw_only=True):
 
 @stream.event("meeting.stopped", subject=_SUBJECT)
 class MeetingStopped(OfMeeting, frozen=True, kw_only=True):
-    """No chunk of the session comes any more; `reason` says who ended it, where that was not the recorder."""
+    """No chunk of the session comes any more; `reason` says who ended it, if that was not the recorder."""
 
     user_ids: list[str]
     stopped_at: str

@@ -77,7 +77,7 @@ class RecordingFiles:
         return path
 
     def has_any(self, kind: str) -> bool:
-        """Whether there ever was a chunk of the kind, `pcm` or `mp3`; False where the disk is not mounted."""
+        """Whether there ever was a chunk of the kind, `pcm` or `mp3`; False if the disk is not mounted."""
         return self.path(kind).is_dir()
 
     def has_recording(self, meeting_id: str) -> bool:
@@ -85,7 +85,7 @@ class RecordingFiles:
         return any(self.path(f"recordings/{_name(meeting_id)}").glob("*.mp3"))
 
     def last_sign_of_life(self, meeting_id: str) -> datetime | None:
-        """When a recorder last had the session open, None where it is not known."""
+        """When a recorder last had the session open, None if it is not known."""
         try:
             return datetime.fromtimestamp(self.path(self.session(meeting_id)).stat().st_mtime, UTC)
         except (FileNotFoundError, InvalidId):

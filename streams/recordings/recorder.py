@@ -93,7 +93,7 @@ class _Note(msgspec.Struct, frozen=True, kw_only=True):
 class Recorder:
     """Records sessions into a directory that the workers of recordings share.
 
-    Where Redis is away, audio is written all the same, and its events are sent when Redis is back, at the next start at
+    If Redis is away, audio is written all the same, and its events are sent when Redis is back, at the next start at
     the latest.
     """
 
@@ -176,7 +176,10 @@ class Recorder:
         if note.stopped_at is not None:
             raise MeetingOver(f"{meeting_id}: {MeetingOver.__doc__}")
         if (note.rate, note.channels) != (settings.rate, settings.channels):
-            raise InvalidSetting(f"{meeting_id} was begun with {note.rate} Hz and {note.channels} channels: go on so")
+            raise InvalidSetting(
+                f"{meeting_id} was started with {note.rate} Hz and {note.channels} channels;"
+                " resume with the same values"
+            )
         return note
 
     def _close(self, note: _Note, user_ids: set[str], writer: ChunkWriter) -> None:
@@ -214,7 +217,7 @@ def session_events(files: RecordingFiles, path: Path) -> Iterator[Event]:
 
 
 def noted_strategy(files: RecordingFiles, meeting_id: str) -> Strategy | None:
-    """What a session's recorder asked for; None where it is not noted, or no longer."""
+    """What a session's recorder asked for; None if it is not noted, or no longer."""
     try:
         content = files.path(files.session(meeting_id)).read_bytes()
         return msgspec.json.decode(content, type=_Note).strategy
@@ -298,7 +301,7 @@ class Session:
             self._cut(user_id, track)
 
     async def keep_flushing(self) -> None:
-        """Cut what has waited long enough, until cancelled."""
+        """Cut what has waited long enough, until canceled."""
         while True:
             await asyncio.sleep(self._settings.flush_seconds / 4)
             self._writer.give_sign_of_life(self._note.meeting_id)

@@ -40,7 +40,7 @@ FORMS = (
 class RedisAddress(msgspec.Struct, frozen=True):
     """A parsed URL: how to reach one Redis, a Sentinel-watched master or a Cluster.
 
-    `sentinel_options` are those of the connections to the Sentinels themselves, where there are any.
+    `sentinel_options` are those of the connections to the Sentinels themselves, if there are any.
     """
 
     scheme: str
@@ -99,7 +99,7 @@ class RedisAddress(msgspec.Struct, frozen=True):
 def connect(url: str | RedisAddress, timeout: float = DEFAULT_TIMEOUT, *, retries: int = 0) -> "Redis | RedisCluster":
     """Make a client; nothing is sent yet but for a Cluster, whose slots are asked for.
 
-    A command whose connection broke is sent again `retries` times, which is safe only where twice is the same as once.
+    A command whose connection broke is sent again `retries` times, which is safe only if the command is idempotent.
 
     Raises:
         InvalidSetting: the URL has an unknown form.

@@ -1,4 +1,4 @@
-"""What Redis or its client says where the same call may succeed later, by itself or once somebody mends the server."""
+"""What Redis or its client says if the same call may succeed later, by itself or once somebody mends the server."""
 
 from redis.exceptions import ClusterError, RedisClusterException, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError

@@ -1,4 +1,4 @@
-"""Objects below a prefix of an S3 bucket, with conditional writes where the store has them."""
+"""Objects below a prefix of an S3 bucket, with conditional writes if the store has them."""
 
 import os
 from collections.abc import Callable, Generator, Iterator
@@ -32,7 +32,7 @@ class _Standing(msgspec.Struct, frozen=True):
 class Bucket:
     """The objects below an `s3://bucket/prefix` URL, reached as the `AWS_` variables of the environment say.
 
-    Every method raises StoreUnavailable where the bucket cannot be reached, is not there, or refuses.
+    Every method raises StoreUnavailable if the bucket cannot be reached, is not there, or refuses.
     """
 
     _used_by: int | None = None
@@ -42,7 +42,7 @@ class Bucket:
         self._location = location
 
     def put(self, name: str, content: bytes | bytearray) -> None:
-        """Write only where nothing stands, or over what was looked at and is another content.
+        """Write only if nothing stands, or over what was looked at and is another content.
 
         So a bucket that keeps versions gets no new one from a replay, and nothing is overwritten unseen.
         """
@@ -127,7 +127,7 @@ class Bucket:
         raise StoreUnavailable(f"{self._location}/{name} was changed by others {_ATTEMPTS} times while it was written")
 
     def delete(self, name: str) -> None:
-        """Remove an object; fine where there is none."""
+        """Remove an object; fine if there is none."""
         import obstore
 
         with self._trouble(), suppress(FileNotFoundError):

@@ -28,7 +28,7 @@ def free_bytes(directory: Path) -> int:
 
 
 def problem(directory: Path) -> str | None:
-    """What keeps files from being written there, or will soon; None where nothing does."""
+    """What keeps files from being written there, or will soon; None if nothing does."""
     try:
         free = free_bytes(directory)
     except OSError as error:
@@ -76,7 +76,7 @@ def sync_many(root: int, descriptors: Sequence[int]) -> None:
 
 
 def make_directory(directory: Path, *, private: Path | None = None) -> None:
-    """Make a directory and those above it, durably; fine where it is there already.
+    """Make a directory and those above it, durably; fine if it is there already.
 
     `private` is the one among them that is for its owner alone, if it is not there yet.
 

@@ -23,7 +23,7 @@ _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # non-blocki
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """A name that gives no event, and why; `broken` where it should have given one."""
+    """A name that gives no event, and why; `broken` if it should have given one."""
 
     name: str
     reason: str

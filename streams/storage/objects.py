@@ -31,7 +31,7 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class Staged(msgspec.Struct, frozen=True):
-    """An object on its way to its place; `path`, its name until then, is None where it is there already."""
+    """An object on its way to its place; `path`, its name until then, is None if it is there already."""
 
     name: str
     path: str | None = None
@@ -141,7 +141,7 @@ class Objects:
                 return None
 
     def list(self) -> Iterator[Listed]:
-        """Every object, in no particular order; none where the directory is not there.
+        """Every object, in no particular order; none if the directory is not there.
 
         Raises:
             StoreUnavailable: it did not work now.

@@ -98,7 +98,7 @@ def fork_server(tmp_path_factory):
 
 @pytest.fixture
 def report(request):
-    """Keep a report, print it, and fail where the promise was broken or the control was not."""
+    """Keep a report, print it, and fail if the promise was broken or the control was not."""
 
     def keep(one: Report) -> None:
         sys.stdout.write(

@@ -1,4 +1,4 @@
-"""What a forked consumer process does: a real consumer, with a fault built in where its specification says so."""
+"""What a forked consumer process does: a real consumer, with a fault built in if its specification says so."""
 
 import os
 import signal

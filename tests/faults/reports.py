@@ -33,7 +33,7 @@ class Report(msgspec.Struct, frozen=True):
     control: str
     control_harm: Harm
     recovery: float | None
-    """Seconds, at worst, until the effects went on; None where nothing had to recover."""
+    """Seconds, at worst, until the effects went on; None if nothing had to recover."""
     seed: int
     server: str
 

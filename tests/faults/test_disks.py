@@ -63,7 +63,7 @@ def fill(harness, sink, control=None) -> Harm:
 
 
 def is_in_trouble(pipeline, sink) -> bool:
-    """Whether its disk keeps it from applying; or from opening, where it was slow and lost its lease meanwhile."""
+    """Whether its disk keeps it from applying; or from opening, if it was slow and lost its lease meanwhile."""
     report = pipeline.redis.hget(reports_key(Partition(KINDS[sink].stream, 0).key), sink)
     return report is not None and msgspec.json.decode(report)["state"] in {"retrying", "not ready"}
 

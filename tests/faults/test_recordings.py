@@ -86,7 +86,7 @@ class Killing:
         self._pids[role] = self._harness.spawn(role, meeting=self._meeting, control=self._control)
 
     def _kill(self, victim: str, sessions: Sessions) -> bool:
-        """Kill one and start it again, False where there is none just now."""
+        """Kill one and start it again, False if there is none just now."""
         if victim == "ffmpeg":
             found = [pid for role in ("transcode", "promote") for pid in children(self._pids[role])]
             with suppress(ProcessLookupError):  # it ended just now

@@ -93,18 +93,18 @@ class TestFunctions:
         def describe(page, **_):
             return {
                 "id": f"job-{page}",
-                "prompt": "Summarise",
+                "prompt": "Summarize",
                 "provider_config": {"model": "m"},
                 "metadata": {"scraper_id": "news"},
                 "correlation_id": "flow",
             }
 
         @record_job(producer, describe)
-        def summarise(page, *, loud):
+        def summarize(page, *, loud):
             return {"text": page.upper()}
 
         before = datetime.now(UTC)
-        assert summarise("a", loud=True) == {"text": "A"}
+        assert summarize("a", loud=True) == {"text": "A"}
 
         (event,) = recorded(valkey)
         payload = json.loads(event.data)
@@ -119,12 +119,12 @@ class TestFunctions:
         assert before <= created <= datetime.fromisoformat(payload.pop("completed_at")) <= datetime.now(UTC)
         assert payload.pop("processing_time") >= 0
         name = payload["job"]["metadata"].pop("function")
-        assert name.endswith("summarise")
+        assert name.endswith("summarize")
         assert payload == {
             "job_id": "job-a",
             "job": {
                 "id": "job-a",
-                "prompt": "Summarise",
+                "prompt": "Summarize",
                 "format": None,
                 "provider_config": {"model": "m"},
                 "metadata": {"scraper_id": "news"},
@@ -160,7 +160,7 @@ class TestFunctions:
 
         assert len({event.subject for event in recorded(valkey)}) == 2
 
-    def test_async_functions_too_and_a_cancelled_one_is_a_failure(self, valkey, producer):
+    def test_async_functions_too_and_a_canceled_one_is_a_failure(self, valkey, producer):
         @record_job(producer)
         async def answer():
             await asyncio.sleep(0)

@@ -272,7 +272,7 @@ def test_without_a_spool_each_task_is_told_and_a_later_append_finds_the_server_a
     assert [f"id-{n}" for n in range(4)] == ids(valkey.url)
 
 
-def test_a_task_that_is_cancelled_neither_loses_nor_doubles_anything(redis_server, redis):
+def test_a_task_that_is_canceled_neither_loses_nor_doubles_anything(redis_server, redis):
     async def use(producer):
         await append(producer, 0)
         blocked = redis.client_id()
@@ -550,7 +550,7 @@ async def main(use):
     redis = Redis.from_url(sys.argv[1])
     await redis.ping()
     producer = AsyncProducer(sys.argv[1], spool=sys.argv[2])
-    if use == "cancelled":
+    if use == "canceled":
         task = asyncio.create_task(producer.append("job.completed", subject="job/1", data={}))
         await asyncio.sleep(0)
         task.cancel()
@@ -559,6 +559,6 @@ async def main(use):
 
 asyncio.run(main(sys.argv[3]))
 """
-    for use in ("unused", "closed", "cancelled"):
+    for use in ("unused", "closed", "canceled"):
         command = [sys.executable, "-c", program, valkey.url, str(tmp_path), use]
         assert 0 == subprocess.run(command, check=False, timeout=60).returncode

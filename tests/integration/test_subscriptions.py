@@ -277,7 +277,7 @@ def test_an_async_for_gives_the_same_and_blocks_nothing(pipeline, log_dir):
     assert list(range(1, 61)) == numbers
 
 
-def test_an_async_wait_that_is_cancelled_loses_nothing(pipeline):
+def test_an_async_wait_that_is_canceled_loses_nothing(pipeline):
     async def main():
         numbers = []
         async with subscribe(pipeline.server.url, log=None, stream="jobs") as subscription:

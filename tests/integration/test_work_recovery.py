@@ -87,7 +87,7 @@ def expected(*numbers: int) -> Counter:
 
 
 async def finish_but_eight(log, redis, handler) -> None:
-    """Twenty notes, of which eight are put off, and the log has all that happened."""
+    """Twenty notes, of which eight are deferred, and the log has all that happened."""
     await until(lambda: len(handler.seen) == 20 and redis.zcard(f"{NOTES.key}:due:enrich") == 8)
     await until(lambda: len(log.events("note.submitted")) == 20 and log.causes() == expected(*range(8, 20)))
 

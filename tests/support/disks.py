@@ -12,7 +12,7 @@ import pytest
 
 
 def mount(*arguments: object) -> None:
-    """Mount, or skip the test where that is refused."""
+    """Mount, or skip the test if that is refused."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount")
     done = subprocess.run(["mount", *map(str, arguments)], check=False, capture_output=True)

@@ -1,4 +1,4 @@
-"""Real consumers in threads of the test, between a real Redis and real sinks, and what the sinks hold afterwards."""
+"""Real consumers in threads of the test, between a real Redis and real sinks, and what the sinks hold afterward."""
 
 import json
 from collections import Counter

@@ -29,7 +29,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def is_deleted(directory: Path) -> bool:
-    """Delete a tree in which a summary may be written right now; False where one was. Moving it away would not
+    """Delete a tree in which a summary may be written right now; False if one was. Moving it away would not
     do: a consumer goes on in the directories that it has open.
     """
     try:

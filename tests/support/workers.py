@@ -82,7 +82,7 @@ def parked(redis):
 
 
 def nothing_left(redis):
-    """Everything appended so far was worked on, or passed over, and nothing is held or put off."""
+    """Everything appended so far was worked on, or passed over, and nothing is held or deferred."""
     newest = redis.xrevrange(NOTES.key, count=1)[0][0]
     groups = {group["name"]: group for group in redis.xinfo_groups(NOTES.key)}
     return (

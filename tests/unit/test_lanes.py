@@ -133,7 +133,7 @@ def test_a_partition_does_not_wait_for_another(server):
     assert [[Position(1, 0)], [Position(2, 1)]] == asyncio.run(run())
 
 
-def test_who_is_cancelled_before_its_turn_is_not_sent_and_nobody_else_is_concerned(server):
+def test_who_is_canceled_before_its_turn_is_not_sent_and_nobody_else_is_concerned(server):
     async def run():
         with lanes_of(server) as lanes:
             server.open.clear()

@@ -262,7 +262,7 @@ def known(name="Elm Pantry", scraper="a", **members):
 
 
 def at(north, **address):
-    """A place some metres north of the others."""
+    """A place some meters north of the others."""
     return {"locations": [{**address, "latitude": 41.1 + north / 111_195, "longitude": -81.5}]}
 
 

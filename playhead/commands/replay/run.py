@@ -51,7 +51,7 @@ class Run:
         self.report.imported = len(chosen) - chosen.known
 
     def go(self, *, resume: bool, hint: str) -> None:
-        """Do it; where it is cut short, say how to go on."""
+        """Do it; if it is cut short, say how to go on."""
         client = connect(servers(self._settings, postgres=False).redis_url, self._settings.redis_timeout)
         runs.forget_old(client, self._partitions)
         if resume:
@@ -62,7 +62,7 @@ class Run:
         try:
             with runs.Beating(client, self.report.run):
                 self._go(client)
-        except BaseException:
+        except BaseException:  # Ctrl-C too
             self._terminal.say(f"not finished; `playhead replay --resume {self.report.run}{hint}` continues it")
             raise
 

@@ -7,7 +7,7 @@ _DIGEST = 64
 
 
 def read_sums(directory: Path) -> dict[str, str]:
-    """The digest of each file by its path below the directory; empty where nothing was published."""
+    """The digest of each file by its path below the directory; empty if nothing was published."""
     try:
         text = (directory / NAME).read_text()
     except FileNotFoundError:

@@ -28,7 +28,7 @@ def days(root: Path) -> list[str]:
 def copy_day(root: Path, day: str, release: Release) -> tuple[int, bytes]:
     """Offer the files of a day that are not published as they are; gives the jobs and the checksums of the day.
 
-    A file is taken for the same where its size and time are.
+    A file is taken for the same if its size and time are.
     """
     source, folder = root / DAILY / day, f"{DAILY}/{day}"
     former = read_sums(release.directory / folder)
@@ -80,7 +80,7 @@ def _files(day: Path) -> Iterator[str]:
 
 
 def _jobs(day: Path, sums: dict[str, str]) -> int:
-    """How many jobs the summary counts; where there is none yet, how many files there are."""
+    """How many jobs the summary counts; if there is none yet, how many files there are."""
     try:
         return msgspec.json.decode((day / SUMMARY).read_bytes(), type=_Summary).total_jobs
     except (FileNotFoundError, ValueError):

@@ -40,7 +40,7 @@ The files are written anew with each publication; notes of your own belong in fi
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """How much the tables hold; `first` and `last` are RFC 3339, null where there is no result."""
+    """How much the tables hold; `first` and `last` are RFC 3339, null if there is no result."""
 
     results: int
     with_organizations: int

@@ -46,7 +46,7 @@ class Repository:
             self._destination()
 
     def commit(self, paths: Iterable[str], message: str) -> str | None:
-        """Commit these files as they are, with those that are gone; gives the commit, None where nothing changed.
+        """Commit these files as they are, with those that are gone; gives the commit, None if nothing changed.
 
         What .gitignore names is left out. Hooks run, and signing is as configured.
         """
@@ -99,7 +99,7 @@ class Repository:
 
     def _git(self, *arguments: str, stdin: str = "", fine: int = 0) -> str:
         """Run git and give what it prints; `fine` is an exit code that is no failure."""
-        # A variable such as GIT_DIR, set where a hook calls us, would name another repository.
+        # A variable such as GIT_DIR, set if a hook calls us, would name another repository.
         environment = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE} | {
             "GIT_TERMINAL_PROMPT": "0",
             "LC_ALL": "C",

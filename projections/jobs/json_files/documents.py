@@ -23,7 +23,7 @@ _MEMBERS: dict[str, msgspec.Raw | str] = {
     "retry_count": msgspec.Raw(b"0"),
     **dict.fromkeys(("completed_at", "processing_time"), NULL),
 }
-"""What a file holds where the payload does not, in this order."""
+"""What a file holds if the payload lacks it, in this order."""
 
 
 class Document(msgspec.Struct, frozen=True):

@@ -156,7 +156,7 @@ def _result(raw: bytes, *, plain: bool, fit: bool) -> tuple[bytes, bytes, _Answe
 
 
 def _answer(raw: bytes, *, fit: bool) -> _Answer | None:
-    """None where jsonb cannot hold the JSON: NUL, lone surrogates, NaN, nesting deeper than its parser's stack."""
+    """None if jsonb cannot hold the JSON: NUL, lone surrogates, NaN, nesting deeper than its parser's stack."""
     if not fit and _is_unfit(raw):
         return None
     try:
@@ -229,7 +229,7 @@ def _time(text: str | None) -> bytes:
 
 
 def _text(text: str | None) -> bytes:
-    """Text, or its JSON literal where Postgres cannot hold it."""
+    """Text, or its JSON literal if Postgres cannot hold it."""
     if text is None:
         return _ABSENT
     if "\0" not in text:
