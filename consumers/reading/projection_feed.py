@@ -5,15 +5,10 @@ from collections.abc import AsyncGenerator
 from functools import partial
 
 from playhead.consumers.errors import StateLost
-from playhead.consumers.reading.ahead import ReadAhead, decoded
-from playhead.consumers.reading.cursors import Cursors
+from playhead.consumers.reading.ahead import decoded
 from playhead.consumers.reading.feed import UNREADABLE, Feed, Gap
-from playhead.consumers.reading.group import Group
-from playhead.consumers.reading.observer import Observer
 from playhead.consumers.reading.recovery import Lost, View, as_entry, chunks, just_before
 from playhead.consumers.reading.steps import Again, Step, Waiting
-from playhead.consumers.reading.thread import SinkThread
-from playhead.eventlog.history import History
 from playhead.eventlog.writer import LogWriter
 from playhead.streams.events import Recorded
 from playhead.streams.positions import START, Position
@@ -24,17 +19,8 @@ CHUNK, CHUNK_BYTES = 500, 16 * 1024 * 1024
 class ProjectionFeed(Feed):
     """Reads on from the checkpoint of a projection, in the log as far as the stream has it no longer."""
 
-    def __init__(
-        self,
-        group: Group,
-        cursors: Cursors,
-        ahead: ReadAhead,
-        thread: SinkThread,
-        observe: Observer,
-        history: History | None,
-    ) -> None:
-        super().__init__(group, cursors, ahead, thread, observe, history)
-        self._honoured = 0
+    _honoured = 0
+    """The last restart of the stream that this reader took into account."""
 
     async def begin(self) -> AsyncGenerator[Step, None]:
         async for step in self._catch_up():

@@ -9,6 +9,7 @@ from playhead.consumers.subscriptions.errors import SubscriptionInUse
 from playhead.streams.cursors import Cursor
 from playhead.streams.errors import InvalidSetting
 from playhead.streams.storage.disk import make_directory, write_all
+from playhead.streams.storage.durability import sync_directory
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
@@ -65,11 +66,7 @@ class KeptCursor:
         finally:
             os.close(descriptor)
         temporary.replace(self.path)
-        directory = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(self.path.parent)
 
     def close(self) -> None:
         """Give the name free."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from playhead.checks.check import Check, judge
+from playhead.streams.storage.durability import sync_directory
 
 _LITTLE, _TOO_LITTLE = 2**30, 100 * 2**20
 _PROBE = ".playhead-doctor"
@@ -45,11 +46,7 @@ def _write(directory: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         first.replace(second)
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_directory(directory)
     finally:
         first.unlink(missing_ok=True)
         second.unlink(missing_ok=True)

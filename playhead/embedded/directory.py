@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from playhead.embedded.errors import DataDirectoryInUse, DataDirectoryUnusable
+from playhead.streams.storage.durability import sync_directory
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -113,11 +114,3 @@ def write_private(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     fresh.replace(path)
     sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import psycopg
 
-from playhead.embedded.directory import Access, Running, sync_directory, write_private
+from playhead.embedded.directory import Access, Running, write_private
 from playhead.embedded.errors import DataDirectoryVersion, EmbeddedServersMissing
 from playhead.embedded.processes import ServerProcess, free_port, start_on_free_port
+from playhead.streams.storage.durability import sync_directory
 
 _NAME = "playhead"
 _STATUS_LINE = 7

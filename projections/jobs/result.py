@@ -106,11 +106,7 @@ def decode_job(members: Mapping[str, msgspec.Raw] | None) -> Job:
     Raises:
         InvalidEvent: as `decode_job_result`.
     """
-    if members is None:
-        raise InvalidEvent("data", "is not a JSON object")
-    job_id = text_or_none(members.get("job_id", NULL))
-    if job_id is None:
-        raise InvalidEvent("data.job_id", "is not a non-empty string")
+    members, job_id = _with_job_id(members)
     raw = members.get("job", NULL)
     try:
         job = _JOB.decode(raw) or _NO_JOB
@@ -122,13 +118,17 @@ def decode_job(members: Mapping[str, msgspec.Raw] | None) -> Job:
         return Job(job_id, text_or_none(scraper_id), text_or_none(created_at))
 
 
-def _decode_leniently(data: bytes) -> JobResult:
-    members = decode_members(data)
+def _with_job_id(members: Mapping[str, msgspec.Raw] | None) -> tuple[Mapping[str, msgspec.Raw], str]:
     if members is None:
         raise InvalidEvent("data", "is not a JSON object")
     job_id = text_or_none(members.get("job_id", NULL))
     if job_id is None:
         raise InvalidEvent("data.job_id", "is not a non-empty string")
+    return members, job_id
+
+
+def _decode_leniently(data: bytes) -> JobResult:
+    members, job_id = _with_job_id(decode_members(data))
     job = members.get("job", NULL)
     about = decode_members(job) or {}
     metadata = decode_members(about.get("metadata", NULL)) or {}

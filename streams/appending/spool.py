@@ -20,6 +20,7 @@ import msgspec
 
 from playhead.streams.errors import SpoolFailed
 from playhead.streams.events import Event
+from playhead.streams.storage.durability import sync_directory
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 """Bytes after which a new segment begins; a segment that is sent is removed."""
@@ -121,7 +122,7 @@ class Spool:
                     return SpoolBatch(number, end, events)
                 if end == start:
                     self._path(number).unlink()
-                    _sync_directory(self.directory)
+                    sync_directory(self.directory)
                 self._write_sent(number, end)
             return None
 
@@ -180,7 +181,7 @@ class Spool:
                     _write_all(file, chunk)
                 os.fsync(file.fileno())
                 if start == 0:
-                    _sync_directory(self.directory)
+                    sync_directory(self.directory)
             except OSError:
                 with suppress(OSError):
                     file.truncate(start)
@@ -267,14 +268,6 @@ def _write_all(file: FileIO, content: bytes) -> None:
     rest = memoryview(content)
     while rest:
         rest = rest[file.write(rest) :]
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _start_of_last_line(file: FileIO, size: int) -> int:
