@@ -39,11 +39,10 @@ class Checkpoints:
             database.end_frozen()
             raise
 
-    def advance(self, connection: Connection, batch: Batch) -> Outcome:
-        """Check the epoch and move the checkpoint; only after "applied" may the transaction write the batch's rows.
+    def admit(self, connection: Connection, batch: Batch) -> Outcome:
+        """Check epoch and checkpoint, and lock them; only after "applied" may the transaction write the batch's rows.
 
-        A replay is fenced by its partition's live epoch, and moves nothing: it may have to restore a table
-        whose checkpoint is ahead of it.
+        A replay is fenced by its partition's live epoch: it may have to restore a table whose checkpoint is ahead.
         """
         partition = batch.source.partition
         key = (self._projection, str(partition))
@@ -54,9 +53,14 @@ class Checkpoints:
             return "applied"
         if batch.last <= Position(row[1], row[2]):
             return "already applied"
-        connection.execute(_MOVE, (batch.last.milliseconds, batch.last.counter, *key))
-        failpoints.reach(Point.MID_TRANSACTION)
         return "applied"
+
+    def move(self, connection: Connection, batch: Batch) -> None:
+        """Move the checkpoint to the end of a batch, in the transaction that wrote its rows; a replay moves nothing."""
+        if batch.source.replay is None:
+            failpoints.reach(Point.MID_TRANSACTION)
+            key = (self._projection, str(batch.source.partition))
+            connection.execute(_MOVE, (batch.last.milliseconds, batch.last.counter, *key))
 
     def _take(self, connection: Connection, partition: Partition, epoch: int) -> Position:
         connection.execute("SET LOCAL lock_timeout = '1s'")

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from playhead.projections.failures import classify
 from playhead.projections.staging import Staging
@@ -155,7 +155,7 @@ class ProjectedFiles:
         try:
             for name, events in grouped.items():
                 content = _read(root, paths[name])
-                made = self._projection.fold(name, content, events)
+                made = self._fold(name, content, events)
                 if made != content:
                     unsynced.append(self._staging.write(_staged_name(len(changed)), made))
                     changed.append(name)
@@ -171,6 +171,12 @@ class ProjectedFiles:
             raise
         finally:
             _close(unsynced)
+
+    def _fold(self, name: str, content: bytes | None, events: Sequence[Recorded[Any]]) -> bytes:
+        made = cast("object", self._projection.fold(name, content, events))
+        if not isinstance(made, bytes):
+            raise InvalidEvent("fold", f"returned {type(made).__name__} for {name!r}; it must return bytes")
+        return made
 
     def _publish(self, root: int, paths: Sequence[tuple[str, ...]]) -> None:
         """Move the staged files to their places, one folder after the other."""

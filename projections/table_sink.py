@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 
+from psycopg.pq import TransactionStatus
+
 from playhead.projections.checkpoints import Checkpoints
+from playhead.projections.errors import TransactionEnded
 from playhead.projections.failures import classify
 from playhead.projections.postgres import Connection, Database
 from playhead.streams.domains.place import Place
@@ -42,9 +45,20 @@ class TableSink:
         return classify(error)
 
     def _commit(self, batch: Batch, write: Callable[[Connection], None]) -> Outcome:
-        """Write and move the checkpoint in one transaction, unless the batch is there already or not ours to write."""
+        """Write and move the checkpoint in one transaction, unless the batch is there already or not ours to write.
+
+        Raises:
+            TransactionEnded: `write` committed it or rolled it back.
+        """
+        committed: list[Outcome] = []
         with self._database.transaction() as connection:
-            outcome = self._checkpoints.advance(connection, batch)
+            outcome = self._checkpoints.admit(connection, batch)
             if outcome == "applied":
                 write(connection)
-            return outcome
+                if connection.info.transaction_status is not TransactionStatus.INTRANS:
+                    raise TransactionEnded(TransactionEnded.__doc__)
+                self._checkpoints.move(connection, batch)
+            committed.append(outcome)
+        if not committed:  # psycopg ends the block without an error where `write` raised its Rollback
+            raise TransactionEnded(TransactionEnded.__doc__)
+        return committed[0]

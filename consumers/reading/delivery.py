@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from time import perf_counter
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 import structlog
@@ -24,7 +24,7 @@ from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Recorded
 from playhead.streams.failpoints import Point
 from playhead.streams.positions import Position
-from playhead.streams.sinks import PARKED, RECOVERY, Batch, Sink, Source
+from playhead.streams.sinks import PARKED, RECOVERY, Batch, Outcome, Sink, Source
 from playhead.streams.telemetry import about
 
 Pair = tuple[RawEntry, Recorded]
@@ -134,7 +134,7 @@ class Delivery:
             return "done"
         batch = Batch(Source(self._partition, RECOVERY), [recorded], recorded.position)
         try:
-            outcome = await self._thread.call(partial(self._sink.apply, batch))
+            outcome = await self._take(batch)
         except Exception as error:
             match self._sink.classify(error):
                 case "permanent":
@@ -162,7 +162,7 @@ class Delivery:
                 if subject and subject in failed:
                     continue
                 batch = Batch(Source(self._partition, PARKED), [recorded], recorded.position)
-                outcome = await self._thread.call(partial(self._sink.apply, batch))
+                outcome = await self._take(batch)
             except Exception as error:
                 if self._sink.classify(error) == "fatal":
                     raise SinkFailed(error) from error
@@ -209,7 +209,7 @@ class Delivery:
         batch = Batch(self._source(key), [recorded for _, recorded in pairs], last)
         started = perf_counter()
         try:
-            outcome = await self._thread.call(lambda: self._sink.apply(batch))
+            outcome = await self._take(batch)
         except Exception as error:
             self._observe.failed(batch, perf_counter() - started, error)
             failure = self._sink.classify(error)
@@ -226,6 +226,13 @@ class Delivery:
         self._cursors.move(key, last, pairs[-1][1].sequence)
         self._observe.settled(batch, perf_counter() - settling)
         return "done"
+
+    async def _take(self, batch: Batch) -> Outcome:
+        """Have the sink apply a batch; only if it says so did the batch take effect."""
+        outcome = await self._thread.call(partial(self._sink.apply, batch))
+        if outcome not in get_args(Outcome):
+            raise TypeError(f"apply of {self._sink.name} returned {outcome!r}; it returns one of {get_args(Outcome)}")
+        return outcome
 
     async def _park(self, key: str, entry: RawEntry, reason: str, reason_class: str) -> bool:
         """Park an entry unless it is; False if it was to wait behind one that an operator has dropped meanwhile."""

@@ -23,7 +23,7 @@ from playhead.settings.masking import mask
 from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, declared, load, problems, unknown_settings
 from playhead.streams.domains.discovery import installed
-from playhead.streams.domains.domain import resolve
+from playhead.streams.domains.domain import Target, resolve
 from playhead.streams.domains.settings import Setting
 from playhead.streams.errors import PlayheadError
 from playhead.streams.names import ENVIRONMENT_PREFIX
@@ -91,8 +91,17 @@ def _checks(data_dir: DataDir) -> Iterator[Check]:
         if setting.below is not None:
             yield from _check_place(setting, str(settings[setting]))
     for target in installed().extensions("check"):
-        yield from resolve(target)(settings)
+        yield from _check_of_domain(target, settings)
     yield from _check_servers(settings)
+
+
+def _check_of_domain(target: Target, settings: Settings) -> Iterator[Check]:
+    """The checks of a domain; whatever they raise is one that fails, and the others are made."""
+    try:
+        yield from [one for one in resolve(target)(settings) if isinstance(one, Check)]
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # it is the program of somebody else
+        name = target if isinstance(target, str) else target.__qualname__
+        yield Check(f"check {name}", "fail", f"raised {type(error).__name__}: {error}", "correct the domain's check")
 
 
 def _check_place(setting: Setting[Any], place: str) -> Iterator[Check]:

@@ -7,7 +7,7 @@ Entry points are read from the packages' own files (https://packaging.python.org
 import os
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -136,7 +136,8 @@ def _load(found: Found) -> Domain:
     if not separator:
         raise DomainNotLoaded(f"{found.target!r} ({found.origin}) is not a domain: write module:attribute")
     try:
-        domain = getattr(import_module(module), attribute)
+        with redirect_stdout(sys.stderr):  # what a domain prints must not stand in the output of a command
+            domain = getattr(import_module(module), attribute)
     except (Exception, SystemExit) as error:  # an import runs whatever the module does, an exit too
         raise DomainNotLoaded(
             f"the domain {found.target} ({found.origin}) cannot be imported: {type(error).__name__}: {error}"

@@ -15,7 +15,7 @@ from playhead.streams.events import Event, Recorded, check_json, check_utf8
 Payload = TypeVar("Payload", bound=msgspec.Struct)
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
-"""Turns a payload of one version into one of the next."""
+"""Turns a payload of one version into one of the next; it may have datetimes, Decimals and what else msgspec writes."""
 
 _TYPE = re.compile(r"[^\s/]{1,255}")
 _MARK = "__playhead_event_type__"
@@ -85,13 +85,24 @@ class EventType(Generic[Payload]):
         Raises:
             InvalidEvent: it does not fit the Struct, or its version is newer than this program's.
         """
+        try:
+            return self._read(event)
+        except InvalidEvent:
+            raise
+        except RecursionError as error:
+            raise InvalidEvent("data", "nested too deeply") from error
+        except Exception as error:  # also whatever `__post_init__` of the Struct raises
+            said = str(error) if isinstance(error, msgspec.MsgspecError) else f"{type(error).__name__}: {error}"
+            raise InvalidEvent("data", f"is not a valid {self.payload.__name__}: {said}") from error
+
+    def _read(self, event: Event) -> Payload:
         version = self.version_of(event)
         if version != self.version:
             return self._convert(self._upcast(_loads(event.data), version))
         try:
             return self._decoder.decode(event.data)
-        except msgspec.ValidationError as error:
-            raise InvalidEvent("data", f"is not a valid {self.payload.__name__}: {error}") from error
+        except msgspec.ValidationError:
+            raise
         except (msgspec.DecodeError, RecursionError):
             return self._convert(_loads(event.data))  # a lone surrogate, or a number beyond 64 bits
 
@@ -134,12 +145,8 @@ class EventType(Generic[Payload]):
         return found
 
     def _convert(self, data: object) -> Payload:
-        try:
-            return self._decoder.decode(json.dumps(_as_text(data), ensure_ascii=False).encode())
-        except msgspec.ValidationError as error:
-            raise InvalidEvent("data", f"is not a valid {self.payload.__name__}: {error}") from error
-        except RecursionError as error:
-            raise InvalidEvent("data", "nested too deeply") from error
+        plain = msgspec.to_builtins(_as_text(data))  # an upcaster may make datetimes, Decimals and the like
+        return self._decoder.decode(json.dumps(plain, ensure_ascii=False).encode())
 
     @cached_property
     def _decoder(self) -> msgspec.json.Decoder[Payload]:
@@ -170,6 +177,9 @@ class Stream:
                 )
             if not _TYPE.fullmatch(type):
                 raise DomainInvalid(f"an event type has no spaces or slashes, such as invoice.paid; not {type!r}")
+            if _MARK in vars(payload):
+                other = event_type_of(payload).name
+                raise DomainInvalid(f"{payload.__name__} is the payload of {other}, and cannot be that of {type} too")
             if type in self.types:
                 raise DomainInvalid(f"{type} is declared twice in the stream {self.name}")
             if version < 1:

@@ -9,10 +9,13 @@ import msgspec
 import psycopg
 import pytest
 
+from playhead import TableProjection
 from playhead.embedded.servers import embedded_servers
+from playhead.projections.errors import TransactionEnded
 from playhead.projections.failures import classify
 from playhead.projections.jobs.table.projection import Jobs
 from playhead.projections.migrations import DatabaseNewer, MigrationAltered, migrations, upgrade
+from playhead.projections.table_projection import ProjectedTable
 from playhead.streams.errors import Fenced, InvalidEvent
 from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
@@ -302,10 +305,36 @@ def test_a_result_that_is_not_utf_8_is_kept_as_text(database, jobs):
     ]
 
 
+class Ending(TableProjection):
+    """Ends the transaction that it is given."""
+
+    def __init__(self, place, end):
+        super().__init__(place)
+        self.end = end
+
+    def apply(self, connection, events):
+        self.end(connection)
+
+
+def roll_back(connection):
+    raise psycopg.Rollback
+
+
+@pytest.mark.parametrize("end", [roll_back, lambda connection: connection.execute("COMMIT")])
+def test_a_projection_that_ends_its_transaction_moves_no_checkpoint(database, end):
+    sink = ProjectedTable(Ending(place_of("jobs", database), end))
+    sink.open(PARTITION, 1)
+    with pytest.raises(TransactionEnded):
+        sink.apply(batch(job(1)))
+
+    assert Position(0, 0) == sink.open(PARTITION, 2)
+    sink.close()
+
+
 def test_a_process_that_froze_in_its_transaction_does_not_keep_its_successor_out(database, jobs, wait_until):
     successor = Jobs(place_of("jobs", database))
     with jobs._database.transaction() as connection:  # noqa: SLF001  # it freezes in the middle of `apply`
-        jobs._checkpoints.advance(connection, batch(job(1)))  # noqa: SLF001  # as above
+        jobs._checkpoints.admit(connection, batch(job(1)))  # noqa: SLF001  # as above
 
         def is_open():
             try:

@@ -52,6 +52,25 @@ class NoFsync(Jobs):
         return "fatal" if self.fails else super().classify(error)
 
 
+class Forgetful(Jobs):
+    """Does not say what became of a batch."""
+
+    def apply(self, batch):
+        if any(recorded.event.subject == "job/b" for recorded in batch.events):
+            return None
+        return super().apply(batch)
+
+
+def test_an_event_of_which_a_sink_does_not_say_what_became_is_parked(pipeline):
+    pipeline.append(job(1, "job/a"), job(2, "job/b"), job(3, "job/c"))
+    pipeline.start(Forgetful(place_of("jobs", pipeline.database)))
+    pipeline.caught_up("jobs")
+    pipeline.stop()
+
+    assert {"a": "e1", "c": "e3"} == pipeline.rows()
+    assert 1 == len(pipeline.parked("jobs"))
+
+
 def test_the_log_keeps_what_follows_an_entry_that_it_cannot_read(pipeline):
     good = [job(1, "job/a"), job(2, "job/a"), job(3, "job/b")]
     pipeline.append(good[0])

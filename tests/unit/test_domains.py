@@ -1,6 +1,7 @@
 """What a domain declares, what domains declare together, and how they are found: every mistake is one clear error."""
 
 import sys
+from datetime import date
 
 import msgspec
 import pytest
@@ -92,6 +93,12 @@ class TestEventTypes:
         with pytest.raises(DomainInvalid, match=r"invoice\.paid is declared twice in the stream invoices"):
             paid(stream)
 
+    def test_a_struct_is_the_payload_of_one_type(self):
+        stream = Stream("invoices")
+        declared = paid(stream)
+        with pytest.raises(DomainInvalid, match=r"payload of invoice\.paid, and cannot be that of invoice\.sent too"):
+            stream.event("invoice.sent", subject="x")(declared)
+
     def test_a_struct_that_is_no_event_says_how_it_becomes_one(self):
         with pytest.raises(InvalidEvent, match=r"Paid is not declared.*@stream\.event"):
             event_type_of(Paid)
@@ -143,6 +150,40 @@ class TestUpcasters:
             InvalidEvent, match=r"not a payload of version 1 of invoice\.paid: .*KeyError: 'euros'; `dataschema`"
         ):
             declared.decode(event)
+
+    def test_one_may_make_whatever_msgspec_writes(self):
+        stream = Stream("visits")
+
+        @stream.event("visit.made", version=2, subject="visit/{id}")
+        class Visit(msgspec.Struct, frozen=True):
+            id: str
+            day: date
+
+        stream.upcaster("visit.made", version=1)(lambda data: {"id": data["id"], "day": date(2026, 1, data["day"])})
+        event = new_event("visit.made", subject="x", data={"id": "7", "day": 5})
+
+        assert date(2026, 1, 5) == event_type_of(Visit).decode(event).day
+
+    @pytest.mark.parametrize("made", [{"number": "7", "amount": float("nan")}, {"number": "7", "amount": object()}])
+    def test_what_is_no_json_makes_an_invalid_event(self, made):
+        stream = Stream("invoices")
+        stream.upcaster("invoice.paid", version=1)(lambda data: made)
+        declared = event_type_of(paid(stream, version=2))
+        with pytest.raises(InvalidEvent, match="not a valid Paid"):
+            declared.decode(new_event("invoice.paid", subject="x", data={}))
+
+    def test_a_payload_that_its_struct_refuses_in_any_way_makes_an_invalid_event(self):
+        stream = Stream("invoices")
+
+        @stream.event("invoice.paid", subject="invoice/{number}")
+        class Strict(msgspec.Struct, frozen=True):
+            number: str
+
+            def __post_init__(self):
+                {}[self.number]
+
+        with pytest.raises(InvalidEvent, match="not a valid Strict: KeyError: '7'"):
+            event_type_of(Strict).decode(new_event("invoice.paid", subject="x", data={"number": "7"}))
 
     def test_a_payload_of_a_newer_version_asks_for_an_upgrade(self):
         declared = event_type_of(paid(Stream("invoices")))
@@ -276,6 +317,12 @@ class TestFinding:
 
         yield write
         sys.modules.pop("acme_module", None)
+
+    def test_what_a_domain_prints_does_not_stand_in_the_output_of_a_command(self, package, capsys):
+        package("from playhead import Domain\nprint('hello')\ninvoices = Domain('invoices')\n")
+        load([Found("acme_module:invoices", "a test")])
+
+        assert ("", "hello\n") == capsys.readouterr()
 
     def test_a_domain_named_twice_is_one(self, package):
         package("from playhead import Domain\ninvoices = Domain('invoices')\n")

@@ -90,6 +90,22 @@ def root(tmp_path):
     return tmp_path / "named"
 
 
+class Silent(Named):
+    """Returns no content."""
+
+    def fold(self, name, content, events):
+        return None
+
+
+def test_a_fold_that_returns_no_bytes_is_an_error_that_says_so(root):
+    sink = sink_of(Silent(Place("named", catalogue=CATALOGUE, location=str(root))))
+    sink.open(PARTITION, 1)
+    with pytest.raises(InvalidEvent, match="returned NoneType"):
+        sink.apply(batch(recorded(1, "a.txt")))
+
+    assert {} == tree(root)
+
+
 def test_events_are_folded_into_the_files_that_they_belong_to(root):
     sink = opened(root)
 
