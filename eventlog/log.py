@@ -13,13 +13,11 @@ from playhead.eventlog.selection import Selection, Types, streams_of
 from playhead.streams.cursors import Cursor, Received, cursor_of
 from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidEvent, InvalidSetting
-from playhead.streams.events import Recorded, parse_time
+from playhead.streams.events import Recorded, parse_date_or_time
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 
 _Payload = TypeVar("_Payload", bound=msgspec.Struct)
-
-_DATE = len("2025-08-09")
 
 
 class EventLog:
@@ -131,6 +129,6 @@ def _moment(name: str, value: datetime | str | None) -> datetime | None:
     if value is None:
         return None
     try:
-        return parse_time(f"{value}T00:00:00Z" if len(value) == _DATE else value)
+        return parse_date_or_time(value)
     except InvalidEvent as error:
         raise InvalidSetting(f"{name} takes a datetime, a date or an RFC 3339 time: {error.problem}") from error

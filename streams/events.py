@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, cast
 
@@ -36,7 +36,12 @@ _RAW = msgspec.json.Decoder(msgspec.Raw)
 _FOREIGN_FIELD = "field_"
 _USUAL_TIME = len("2025-08-09T06:36:58.200226Z")
 """Characters up to which msgspec reads a time that ends with Z just as we do, at a third of the cost."""
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
+_HOUR_MINUTE = r"(?:[01]\d|2[0-3]):[0-5]\d"
+_RFC3339 = re.compile(
+    rf"(\d{{4}}-\d\d-\d\d)[Tt ]({_HOUR_MINUTE}):([0-5]\d|60)(?:\.(\d+))?(?:[Zz]|([+-]{_HOUR_MINUTE}))?", re.ASCII
+)
+_LEAP_SECOND, _LEAP_MINUTE = "60", (23, 59)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,7 +212,9 @@ def one_line(data: bytes) -> bytes:
 
 
 def parse_time(text: str) -> datetime:
-    """Read an RFC 3339 time; one without an offset is UTC, a space may stand for the T.
+    """Read an RFC 3339 time: T and Z in either case, a space for the T; one without an offset is UTC.
+
+    Digits beyond microseconds are cut off. A leap second, 23:59:60 UTC, is the second after it, as in Postgres.
 
     Raises:
         InvalidEvent: it is not a time.
@@ -217,15 +224,30 @@ def parse_time(text: str) -> datetime:
             return msgspec.convert(text, datetime)
         except msgspec.ValidationError:
             pass
-    if not _RFC3339.fullmatch(text):
+    found = _RFC3339.fullmatch(text)
+    if found is None:
         raise InvalidEvent("time", f"{text!r} is not an RFC 3339 time like 2025-08-09T06:36:58.200226Z")
+    date, minute, second, fraction, offset = found.groups()
+    leap = second == _LEAP_SECOND
     try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is UTC:
-            return moment
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        moment = datetime.fromisoformat(
+            f"{date}T{minute}:{'59' if leap else second}.{(fraction or '')[:6]:0<6}{offset or '+00:00'}"
+        ).astimezone(UTC)
+        after = moment + timedelta(seconds=leap)
     except (ValueError, OverflowError) as error:
         raise InvalidEvent("time", f"{text!r} is not a time: {error}") from error
+    if leap and (moment.hour, moment.minute) != _LEAP_MINUTE:
+        raise InvalidEvent("time", f"{text!r} is not a time: there is a second 60 at 23:59 UTC only")
+    return after
+
+
+def parse_date_or_time(text: str) -> datetime:
+    """Read an RFC 3339 time, or a date, which is its midnight in UTC: what payloads and options have.
+
+    Raises:
+        InvalidEvent: it is neither.
+    """
+    return parse_time(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
 
 
 def format_time(moment: datetime) -> str:

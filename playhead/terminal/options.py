@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from playhead.streams.errors import InvalidEvent, InvalidSetting
-from playhead.streams.events import parse_time
+from playhead.streams.events import parse_date_or_time
 
 DataDir = Annotated[
     Path | None, Parameter("--data-dir", help="Directory of the embedded servers and all data (PLAYHEAD_DATA_DIR).")
@@ -27,7 +27,7 @@ def moment(option: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return parse_time(f"{text}T00:00:00Z" if len(text) == len("2025-08-09") else text)
+        return parse_date_or_time(text)
     except InvalidEvent as error:
         raise InvalidSetting(f"{option} takes a date or an RFC 3339 time: {error.problem}") from error
 

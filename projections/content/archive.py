@@ -22,7 +22,7 @@ from playhead.projections.content.errors import ArchiveAltered
 from playhead.projections.content.levels import DEFAULT_LEVEL
 from playhead.projections.encoding import decode, encode, indent
 from playhead.streams.errors import InvalidEvent
-from playhead.streams.events import Event, parse_time
+from playhead.streams.events import Event, parse_date_or_time
 from playhead.streams.storage.blobs import CONTENT_LIMIT
 from playhead.streams.storage.filenames import decode_name, encode_name
 
@@ -139,7 +139,7 @@ def _named(metadata: dict[str, object]) -> str:
     )
     for text in (captured_at, event_time):
         with suppress(InvalidEvent):
-            return _name(event_id, parse_time(text), scraper_id)
+            return _name(event_id, parse_date_or_time(text), scraper_id)
     raise ArchiveAltered(f"its {METADATA} has no time")
 
 

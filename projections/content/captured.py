@@ -11,7 +11,7 @@ import msgspec
 from playhead.projections.encoding import decode, encode
 from playhead.projections.members import NULL, decode_members, text_or_none
 from playhead.streams.errors import InvalidEvent
-from playhead.streams.events import Event, parse_time
+from playhead.streams.events import Event, parse_date_or_time
 
 _OWN = ("content", "encoding")
 
@@ -85,6 +85,6 @@ def _content(value: msgspec.Raw, encoding: msgspec.Raw) -> bytes | Check:
 
 def _moment(captured_at: msgspec.Raw, event: Event) -> datetime:
     try:
-        return parse_time(text_or_none(captured_at) or event.time)
+        return parse_date_or_time(text_or_none(captured_at) or event.time)
     except InvalidEvent:
         return event.timestamp

@@ -16,7 +16,7 @@ from playhead.projections.organizations.values import text
 from playhead.projections.postgres import Connection
 from playhead.projections.table_sink import TableSink
 from playhead.streams.errors import InvalidEvent
-from playhead.streams.events import Recorded, format_time, parse_time
+from playhead.streams.events import Recorded, format_time, parse_date_or_time
 from playhead.streams.sinks import Batch, Outcome
 
 _HERE = Path(__file__).parent
@@ -74,7 +74,7 @@ def read(recorded: Recorded) -> Reading:
     moment = event.timestamp
     if payload.created_at is not None:
         with suppress(InvalidEvent):
-            moment = parse_time(payload.created_at)
+            moment = parse_date_or_time(payload.created_at)
     common: dict[str, object] = {
         "job_id": payload.job_id,
         "scraper_id": text(payload.scraper_id),

@@ -6,7 +6,7 @@ import msgspec
 
 from playhead.projections.recordings.errors import InvalidTransition
 from playhead.projections.recordings.rows import Meeting, MeetingStatus, Recording, TempRecording
-from playhead.streams.events import Event, Recorded, parse_time
+from playhead.streams.events import Event, Recorded, parse_date_or_time, parse_time
 from playhead.streams.recordings.events import (
     ChunkCleaned,
     ChunkExpired,
@@ -150,7 +150,7 @@ class Fold:
         self.recordings[payload.recording_id] = Recording(
             id=payload.recording_id,
             meeting_id=payload.meeting_id,
-            created_at=parse_time(payload.created_at),
+            created_at=parse_date_or_time(payload.created_at),
             duration_in_ms=payload.duration_in_ms,
             sha256=payload.sha256,
             filename=payload.filename,

@@ -267,6 +267,25 @@ def test_members_of_the_wrong_kind_are_null(database, jobs):
 
 
 @pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        ("2025-08-09", "2025-08-09 00:00:00+00"),
+        ("2025-08-09t06:36:58z", "2025-08-09 06:36:58+00"),
+        ("2025-08-09 06:36:58.1234569+02:00", "2025-08-09 04:36:58.123456+00"),
+        ("2016-12-31T23:59:60Z", "2017-01-01 00:00:00+00"),
+        ("2025-08-09T24:00:00Z", None),
+        ("2025-08-09T06:36:60Z", None),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_a_time_is_stored_however_rfc_3339_allows_to_write_it(database, jobs, written, stored):
+    jobs.apply(batch(job(1, data=json.dumps({"job_id": "a", "job": {"created_at": written}, "completed_at": written}))))
+
+    assert [(stored, stored)] == query(database, "SELECT created_at::text, completed_at::text FROM jobs")
+
+
+@pytest.mark.parametrize(
     "data", ["[]", "{}", '{"job_id":1}', r'{"job_id":"\u0000"}', r'{"job_id":"\ud800"}', '{"job_id":"a"}}']
 )
 def test_an_event_without_a_usable_job_id_is_refused_for_good(jobs, data):

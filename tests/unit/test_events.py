@@ -4,7 +4,17 @@ from hypothesis import strategies as st
 
 from playhead.streams.entries import RawEntry, decode, encode
 from playhead.streams.errors import EventTooLarge, InvalidEvent
-from playhead.streams.events import Event, Recorded, check, check_json, encode_data, new_event
+from playhead.streams.events import (
+    Event,
+    Recorded,
+    check,
+    check_json,
+    encode_data,
+    format_time,
+    new_event,
+    parse_date_or_time,
+    parse_time,
+)
 from playhead.streams.positions import Order, Position
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=50)
@@ -48,6 +58,69 @@ def test_a_lone_surrogate_escape_is_json():
 def test_nan_in_data_is_refused_rather_than_turned_into_null():
     with pytest.raises(InvalidEvent):
         encode_data({"x": float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2025-08-09t06:36:58z", "2025-08-09T06:36:58.000000Z"),
+        ("2025-08-09T06:36:58z", "2025-08-09T06:36:58.000000Z"),
+        ("2025-08-09t06:36:58Z", "2025-08-09T06:36:58.000000Z"),
+        ("2025-08-09t06:36:58.2z", "2025-08-09T06:36:58.200000Z"),
+        ("2025-08-09t08:36:58+02:00", "2025-08-09T06:36:58.000000Z"),
+        ("2025-08-09 06:36:58", "2025-08-09T06:36:58.000000Z"),
+        ("2025-08-09T06:36:58-00:00", "2025-08-09T06:36:58.000000Z"),
+        ("2025-08-09T00:00:00+23:59", "2025-08-08T00:01:00.000000Z"),
+        ("2025-08-09T06:36:58.1234569Z", "2025-08-09T06:36:58.123456Z"),
+        ("2025-08-09T06:36:58.999999999999999999999Z", "2025-08-09T06:36:58.999999Z"),
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00.000000Z"),
+        ("2016-12-31t23:59:60.5z", "2017-01-01T00:00:00.500000Z"),
+        ("2017-01-01T01:59:60+02:00", "2017-01-01T00:00:00.000000Z"),
+        ("1990-12-31T15:59:60-08:00", "1991-01-01T00:00:00.000000Z"),
+    ],
+)
+def test_a_time_may_be_written_in_every_way_of_rfc_3339(written, read):
+    event = new_event("t", subject="s", data={}, time=written)
+
+    check(event)
+    assert read == event.time == format_time(parse_date_or_time(written))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2025-08-09T24:00:00Z",
+        "2025-08-09T06:36:60Z",
+        "2025-08-09T23:59:60+02:00",
+        "2025-08-09T23:59:61Z",
+        "9999-12-31T23:59:60Z",
+        "9999-12-31T23:59:59-01:00",
+        "0001-01-01T00:00:00+01:00",
+        "0000-01-01T00:00:00Z",
+        "2025-02-29T00:00:00Z",
+        "2025-08-09T06:36:58+24:00",
+        "2025-08-09T06:36:58+0200",
+        "2025-08-09T06:36:58+02",
+        "2025-08-09T06:36:58,5Z",
+        "2025-08-09T06:36:58.Z",
+        "2025-08-09T06:36Z",
+        "20250809T063658Z",
+        "2025-W32-6T06:36:58Z",
+        "2025-08-09T06:36:58Z\n",
+        "\N{ARABIC-INDIC DIGIT TWO}025-08-09T06:36:58Z",
+        "2025-08-09",
+        "",
+    ],
+)
+def test_what_is_not_rfc_3339_is_no_time(written):
+    with pytest.raises(InvalidEvent, match="time"):
+        parse_time(written)
+
+
+def test_a_date_alone_is_its_midnight_in_utc_where_a_payload_or_an_option_has_it():
+    assert parse_time("2025-08-09T00:00:00Z") == parse_date_or_time("2025-08-09")
+    with pytest.raises(InvalidEvent):
+        parse_date_or_time("2025-02-29")
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,21 @@ def root(tmp_path):
     return tmp_path / "outputs"
 
 
+@pytest.mark.parametrize(
+    ("created_at", "day"),
+    [
+        ("2025-08-11", "2025-08-11"),
+        ("2025-08-11t01:00:00z", "2025-08-11"),
+        ("2025-08-11t01:00:00+02:00", "2025-08-10"),
+        ("2016-12-31T23:59:60Z", "2017-01-01"),
+        ("2025-02-29", "2025-08-20"),
+        ("", "2025-08-20"),
+    ],
+)
+def test_a_file_belongs_to_the_day_of_created_at_however_that_is_written(created_at, day):
+    assert day == make_document(recorded(1, created_at=created_at)).day
+
+
 def test_a_job_has_a_file_below_its_day_and_scraper_and_latest_points_to_the_newest_day(root):
     sink = opened(root)
 

@@ -10,7 +10,7 @@ from playhead.projections.jobs.json_files.summaries import Entry
 from playhead.projections.jobs.result import decode_job
 from playhead.projections.members import NULL, decode_members
 from playhead.streams.errors import InvalidEvent
-from playhead.streams.events import Recorded, format_time, parse_time
+from playhead.streams.events import Recorded, format_time, parse_date_or_time
 
 STATUSES = {"job.completed": "completed", "job.failed": "failed"}
 """The event types this projection takes, and the status of a payload without one."""
@@ -96,7 +96,7 @@ def read_event_id(content: bytes) -> str | None:
 
 def _time(text: str | None) -> datetime | None:
     try:
-        return None if text is None else parse_time(text)
+        return None if text is None else parse_date_or_time(text)
     except InvalidEvent:
         return None
 

@@ -17,7 +17,7 @@ from playhead.projections.jobs.result import (
     text_or_none,
 )
 from playhead.streams.errors import InvalidEvent
-from playhead.streams.events import Recorded, parse_time
+from playhead.streams.events import Recorded, parse_date_or_time
 
 _ABSENT, _NEXT, _END = b"\xff", b"\xfe", b"\xfd"
 """Bytes that UTF-8 never holds, so that many rows are escaped at once."""
@@ -30,7 +30,7 @@ _ESCAPES = (
     (_NEXT, b"\t"),
     (_END, b"\n"),
 )
-_POSTGRES_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z?", re.ASCII)
+_POSTGRES_TIME = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?Z?", re.ASCII)
 """Times that Postgres reads as we do; its time zone is UTC here."""
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _RAW = msgspec.json.Decoder(msgspec.Raw)
@@ -223,7 +223,7 @@ def _time(text: str | None) -> bytes:
         if _POSTGRES_TIME.fullmatch(text):
             datetime.fromisoformat(text)
             return text.encode()
-        return parse_time(text).isoformat().encode()
+        return parse_date_or_time(text).isoformat().encode()
     except ValueError:  # InvalidEvent is one
         return _ABSENT
 
