@@ -9,9 +9,9 @@ from datetime import datetime
 import msgspec
 
 from playhead.projections.encoding import decode, encode
-from playhead.projections.members import NULL, decode_members, text_or_none
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event, parse_date_or_time
+from playhead.streams.members import NULL, decode_members, text_or_none
 
 _OWN = ("content", "encoding")
 

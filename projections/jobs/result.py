@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from playhead.projections.members import NULL, decode_members, float_or_none, integer_or_none, text_or_none
 from playhead.streams.errors import InvalidEvent
+from playhead.streams.members import NULL, decode_members, float_or_none, integer_or_none, text_or_none
 
 
 class JobResult(msgspec.Struct, frozen=True):

@@ -7,8 +7,8 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from playhead.projections.members import text_or_none
 from playhead.projections.organizations.budget import Budget, BudgetSpent, MeteredText
+from playhead.streams.members import text_or_none
 
 Reason = Literal["empty", "text", "not about an organization", "not readable", "too costly to repair"]
 """Why a result gives no organization: it is null or blank, prose, about something else, broken beyond repair, or broken

@@ -10,10 +10,10 @@ from playhead.eventlog.errors import BadLine
 from playhead.eventlog.lines import decode_line, event_id_of, position_if_readable
 from playhead.projections.content.captured import decode_captured
 from playhead.projections.jobs.result import decode_job, decode_job_result
-from playhead.projections.members import decode_members
 from playhead.streams.entries import RawEntry, sequence_of, subject_of
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event, Recorded
+from playhead.streams.members import decode_members
 from playhead.streams.recordings.events import ChunkFlushed, MeetingStarted, read_payload
 
 HUGE = b"9" * 5000

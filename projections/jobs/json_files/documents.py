@@ -8,9 +8,9 @@ import msgspec
 from playhead.projections.encoding import decode, encode, indent
 from playhead.projections.jobs.json_files.summaries import Entry
 from playhead.projections.jobs.result import decode_job
-from playhead.projections.members import NULL, decode_members
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Recorded, format_time, parse_date_or_time
+from playhead.streams.members import NULL, decode_members
 
 STATUSES = {"job.completed": "completed", "job.failed": "failed"}
 """The event types this projection takes, and the status of a payload without one."""
