@@ -1,5 +1,6 @@
-"""The members of a JSON object, read leniently: each stays the bytes that it was."""
+"""The parts of JSON text, read leniently: each stays the bytes that it was."""
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
@@ -7,6 +8,8 @@ from contextlib import suppress
 from typing import cast
 
 import msgspec
+
+from playhead.streams.errors import InvalidEvent
 
 NULL = msgspec.Raw(b"null")
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
@@ -16,6 +19,32 @@ _INTEGER = msgspec.json.Decoder(int)
 _FLOAT = msgspec.json.Decoder(float)
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def without_mark(data: bytes) -> bytes:
+    """JSON as a file has it without the byte order mark of UTF-8, which says nothing (RFC 8259, section 8.1).
+
+    Raises:
+        InvalidEvent: it is UTF-16 or UTF-32.
+    """
+    if b"\0" in data[:4] or data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InvalidEvent("encoding", "is UTF-16 or UTF-32; convert it: `iconv -f UTF-16 -t UTF-8`")
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
+def compact(data: bytes) -> bytes:
+    """The same JSON without space between its tokens; numbers and strings stay as they are written.
+
+    Raises:
+        ValueError: it is not JSON; lone surrogate escapes are.
+        RecursionError: it is nested too deeply.
+    """
+    try:
+        return msgspec.json.format(data, indent=-1)
+    except msgspec.DecodeError:
+        json.loads(data.decode(), parse_constant=_refuse)
+        return b"".join([token[0] for token in _TOKEN.finditer(data)])
 
 
 def decode_members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw] | None:
@@ -30,7 +59,20 @@ def decode_members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw] | None:
         return None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         try:
-            return dict(_split(bytes(data)))
+            return dict(_split(bytes(data), b"{}"))
+        except ValueError:
+            return None
+
+
+def decode_items(data: bytes | msgspec.Raw) -> list[msgspec.Raw] | None:
+    """The items of a list, as the bytes they were; None where the data is not a JSON list."""
+    try:
+        return _ITEMS.decode(data)
+    except msgspec.ValidationError:
+        return None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        try:
+            return [item for _, item in _split(bytes(data), b"[]")]
         except ValueError:
             return None
 
@@ -65,11 +107,11 @@ def float_or_none(value: msgspec.Raw) -> float | None:
         return None
 
 
-def _split(data: bytes) -> Iterator[tuple[str, msgspec.Raw]]:
-    """Split an object at the commas of its own level."""
+def _split(data: bytes, brackets: bytes) -> Iterator[tuple[str, msgspec.Raw]]:
+    """Split an object or a list, as the brackets say, at the commas of its own level."""
     data = data.strip(_SPACE)
-    if data[:1] != b"{" or data[-1:] != b"}":
-        raise ValueError("not an object")
+    if data[:1] + data[-1:] != brackets or len(data) < len(brackets):
+        raise ValueError("other brackets")
     depth, key, start, end = 0, "", 0, 0
     for token in _TOKEN.finditer(data):
         mark = token[0][:1]
@@ -77,7 +119,7 @@ def _split(data: bytes) -> Iterator[tuple[str, msgspec.Raw]]:
             raise ValueError("something follows the object")
         if depth == 1 and mark == b":":
             key, start = _name(data[start : token.start()]), token.end()
-        elif depth == 1 and mark in b",}":
+        elif depth == 1 and mark in b",}]":
             value = data[start : token.start()].strip(_SPACE)
             if value:
                 yield key, _checked(value)
@@ -107,3 +149,7 @@ def _checked(value: bytes) -> msgspec.Raw:
         with suppress(RecursionError):
             json.loads(value)
     return msgspec.Raw(value)
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

@@ -36,18 +36,24 @@ class RunElsewhere(PlayheadError):
 
 
 class Report(msgspec.Struct):
-    """What a replay did; `skipped` counts by reason, `failed` files that are broken and events that were parked."""
+    """What a replay did.
+
+    `skipped` counts by reason, `left_out` those of them that nobody asked to skip and that may hold input, `failed`
+    files that are broken and events that were parked.
+    """
 
     run: str
     read: int = 0
     imported: int = 0
     replayed: int = 0
     skipped: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    left_out: int = 0
     failed: int = 0
 
-    def skip(self, reason: str) -> None:
-        """Count one that was left out."""
+    def skip(self, reason: str, *, spare: bool = True) -> None:
+        """Count one that was skipped; nothing is lost with a `spare` one."""
         self.skipped[reason] = self.skipped.get(reason, 0) + 1
+        self.left_out += not spare
 
 
 class Pace:

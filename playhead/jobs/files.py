@@ -1,11 +1,14 @@
 """The recorder's JSON files as a source of jobs."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from playhead.eventlog.jobs.recorder_files import RecorderFiles, scraper_of
+from playhead.eventlog.replay.files import Meaning
 from playhead.jobs.domain import OUTPUT_DIR
 from playhead.settings.settings import Settings, output_directory
 from playhead.streams.jobs.events import stream
+from playhead.streams.jobs.outcomes import meanings_of
 
 
 class RecorderFileSource:
@@ -23,9 +26,9 @@ class RecorderFileSource:
         """
         return output_directory(self._settings, OUTPUT_DIR, "--use-default-output-dir") / "daily"
 
-    def open(self, directory: Path) -> RecorderFiles:
-        """Open the files below a directory."""
-        return RecorderFiles(directory)
+    def open(self, directory: Path, statuses: Mapping[str, Meaning]) -> RecorderFiles:
+        """Open the files below a directory; `statuses` says what a status means that is not known otherwise."""
+        return RecorderFiles(directory, meanings_of(statuses))
 
     def scraper_of(self, data: bytes) -> str | None:
         """The scraper that a job was for."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from playhead.streams.errors import InvalidEvent
+from playhead.streams.jobs.outcomes import is_error
 from playhead.streams.members import NULL, decode_members, float_or_none, integer_or_none, text_or_none
 
 
@@ -152,7 +153,7 @@ def _decode_leniently(data: bytes) -> JobResult:
 
 
 def _status(error: msgspec.Raw) -> str:
-    return "completed" if bytes(error) == b"null" else "failed"
+    return "failed" if is_error(bytes(error)) else "completed"
 
 
 _NO_JOB, _NO_METADATA, _NO_PROVIDER = _Job(), _Metadata(), _Provider()

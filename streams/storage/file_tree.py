@@ -15,6 +15,9 @@ from playhead.streams.errors import InvalidEvent
 SIZE_LIMIT = 100 * 1024 * 1024
 """Bytes a file may have; a larger one is reported and skipped."""
 
+HIDDEN, OTHER_NAME, FILTERED = "hidden", "other file name", "filtered"
+"""Reasons that are counted for what nobody looked into."""
+
 DEPTH_LIMIT = 32
 """Directories that may lie in one another."""
 
@@ -23,11 +26,17 @@ _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # non-blocki
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """A name that gives no event, and why; `broken` if it should have given one."""
+    """A name that gives no event, and why; `detail` is what only this one has, and is not counted by.
+
+    `broken` if it should have given one. `spare` if nothing is lost with it: what it holds stands elsewhere, or
+    was not asked for.
+    """
 
     name: str
     reason: str
     broken: bool = False
+    spare: bool = False
+    detail: str = ""
 
 
 class FileTree:
@@ -38,7 +47,8 @@ class FileTree:
         OSError: the directory cannot be opened.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, suffixes: tuple[str, ...] = (".json",)) -> None:
+        self._suffixes = suffixes
         self._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def __enter__(self) -> Self:
@@ -48,7 +58,7 @@ class FileTree:
         os.close(self._root)
 
     def names(self, pattern: str | None = None) -> Iterator[str | Skipped]:
-        """Names of `.json` files in a fixed order, relative to the directory; hidden ones are passed over.
+        """Names with one of the suffixes in a fixed order, relative to the directory, and what is passed over.
 
         The pattern is a shell's, tried on the relative name and on the file's own; its `*` also matches `/`.
         """
@@ -66,16 +76,22 @@ class FileTree:
             below: list[str] = []
             for name, mode in entries:
                 relative = f"{directory}{name}"
-                if stat.S_ISDIR(mode):
+                if name.startswith("."):
+                    yield Skipped(relative, HIDDEN)
+                elif stat.S_ISDIR(mode):
                     below.append(relative + "/")
                 elif stat.S_ISLNK(mode):
-                    yield Skipped(relative, "symbolic link")
-                elif name.endswith(".json") and _matches(relative, name, pattern):
+                    yield Skipped(relative, "symbolic link", spare=self._leads_inside(directory, name))
+                elif not _matches(relative, name, pattern):
+                    yield Skipped(relative, FILTERED, spare=True)
+                elif not name.lower().endswith(self._suffixes):
+                    yield Skipped(relative, OTHER_NAME)
+                else:
                     yield relative if stat.S_ISREG(mode) else Skipped(relative, "not a regular file")
             waiting += reversed(below)
 
-    def content(self, name: str) -> bytes:
-        """The bytes of a file.
+    def content(self, name: str, start: int = 0, length: int | None = None) -> bytes:
+        """The bytes of a file, or so many from `start` on.
 
         Raises:
             InvalidEvent: it is too large, or no regular file.
@@ -97,19 +113,29 @@ class FileTree:
                 raise InvalidEvent("file", "it is not a regular file")
             if about.st_size > SIZE_LIMIT:
                 raise InvalidEvent("file", f"{about.st_size} bytes is over the limit of {SIZE_LIMIT}")
-            return file.read(SIZE_LIMIT + 1)
+            file.seek(start)
+            return file.read(SIZE_LIMIT + 1 if length is None else length)
 
     def _entries(self, directory: str) -> list[tuple[str, int]]:
         descriptor = self._open_directory(directory.split("/")[:-1])
         try:
             with os.scandir(descriptor) as entries:
-                return sorted(
-                    (entry.name, entry.stat(follow_symlinks=False).st_mode)
-                    for entry in entries
-                    if not entry.name.startswith(".")
-                )
+                return sorted((entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries)
         finally:
             os.close(descriptor)
+
+    def _leads_inside(self, directory: str, name: str) -> bool:
+        """Whether a link leads to a place below the directory, which is read by its own name."""
+        try:
+            descriptor = self._open_directory(directory.split("/")[:-1])
+            try:
+                target = os.readlink(name, dir_fd=descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return False
+        place = os.path.normpath(f"{directory}{target}")
+        return not target.startswith("/") and place.split("/")[0] != ".."
 
     def _open_directory(self, components: list[str]) -> int:
         descriptor = os.dup(self._root)

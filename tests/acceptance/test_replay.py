@@ -133,6 +133,42 @@ def test_a_replay_that_nobody_reads_says_whom_to_start(system):
     assert f"--resume {unfinished['run']}".encode() in lonely.stderr
 
 
+def test_files_of_every_kind_are_imported_once_and_what_is_left_out_is_counted(system, tmp_path):
+    about = {"job": {"created_at": "2025-08-09T00:00:00Z"}, "result": 1}
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "summary.json").write_text(json.dumps({"job_id": "summary"} | about))
+    (files / "bom.json").write_bytes(b"\xef\xbb\xbf" + json.dumps({"job_id": "bom"} | about).encode())
+    (files / "plain.json").write_text(json.dumps({"job_id": "bom"} | about))
+    (files / "list.json").write_text(json.dumps([{"job_id": n} | about for n in range(COUNT)]))
+    (files / "lines.jsonl").write_text("\n".join(json.dumps({"job_id": f"line {n}"} | about) for n in range(COUNT)))
+    (files / "failed.json").write_text(json.dumps({"job_id": "failed", "status": "FAILURE"} | about))
+    (files / "queued.json").write_text(json.dumps({"job_id": "queued", "status": "queued"} | about))
+    (files / "partial.json").write_text(json.dumps({"job_id": "partial", "status": "partial"} | about))
+    arguments = ["--directory", str(files), "--to", "json-files"]
+
+    with system.playhead.running("log"), system.playhead.running("json-files"):
+        first = system.run(*arguments)
+        complete = system.run(*arguments, "--include-failed", "--status", "partial=completed", "--strict")
+        system.wait_until(lambda: len(system.files()) == 2 * COUNT + 4)
+        again = system.run(*arguments, "--include-failed", "--status", "partial=completed")
+
+    skipped = {"same event twice": 1, "failed job": 1, "unfinished job": 1, "unknown status": 1}
+    report = json.loads(first.stdout)
+    assert (2 * COUNT + 2, 0, 3, skipped) == tuple(
+        report[name] for name in ("imported", "failed", "left_out", "skipped")
+    )
+    assert (
+        b"partial.json: skipped, unknown status: 'partial'; say what it means: --status partial=completed"
+        in first.stderr
+    )
+    assert (0, 1) == (first.returncode, complete.returncode)
+    report = json.loads(complete.stdout)
+    assert (2, 2 * COUNT + 2, 1) == (report["imported"], report["replayed"], report["left_out"])
+    report = json.loads(again.stdout)
+    assert (0, 2 * COUNT + 4) == (report["imported"], report["replayed"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -148,6 +184,8 @@ def test_a_replay_that_nobody_reads_says_whom_to_start(system):
         (["--directory", "nowhere"], "not a directory"),
         (["--since", "yesterday"], "--since"),
         (["--to", "log"], "no projection"),
+        (["--directory", ".", "--status", "partial"], "--status"),
+        (["--directory", ".", "--status", "partial=half"], "--status"),
     ],
 )
 def test_wrong_arguments_get_one_line(module_system, arguments, message):

@@ -12,6 +12,7 @@ from playhead.consumers.reading.parked import original
 from playhead.consumers.recordings.errors import InvalidAudio
 from playhead.consumers.recordings.mp3 import read_mp3, untag_mp3
 from playhead.eventlog.errors import BadLine
+from playhead.eventlog.jobs.parts import Part, parts_of
 from playhead.eventlog.jobs.recorder_files import decode_recorded
 from playhead.eventlog.lines import decode_line, encode_line, event_id_of, holds_whole_line
 from playhead.eventlog.replay.files import NotAnEvent
@@ -27,6 +28,7 @@ from playhead.streams.content.events import capture_event
 from playhead.streams.entries import RawEntry, encode, sequence_of, subject_of
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event, Recorded
+from playhead.streams.members import without_mark
 from playhead.streams.positions import Position
 from playhead.streams.recordings.events import (
     ChunkFlushed,
@@ -92,7 +94,11 @@ def read_result(data: bytes) -> None:
 
 def read_recorder_file(data: bytes) -> None:
     with contextlib.suppress(NotAnEvent, InvalidEvent):
-        decode_recorded(data, "a.json", None)
+        text = without_mark(data)
+        for part in parts_of(text):
+            if isinstance(part, Part):
+                decode_recorded(text[part.start : part.end])
+        decode_recorded(data)
 
 
 def read_job_file(data: bytes) -> None:

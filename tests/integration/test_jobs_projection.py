@@ -285,6 +285,13 @@ def test_a_time_is_stored_however_rfc_3339_allows_to_write_it(database, jobs, wr
     assert [(stored, stored)] == query(database, "SELECT created_at::text, completed_at::text FROM jobs")
 
 
+@pytest.mark.parametrize("error", ['""', '" "', "false", "0", "{}", "[]", "null"])
+def test_an_empty_error_is_none(database, jobs, error):
+    jobs.apply(batch(job(1, data=f'{{"job_id":"a","error":{error}}}')))
+
+    assert [("completed", None)] == query(database, "SELECT status, error FROM jobs")
+
+
 @pytest.mark.parametrize(
     "data", ["[]", "{}", '{"job_id":1}', r'{"job_id":"\u0000"}', r'{"job_id":"\ud800"}', '{"job_id":"a"}}']
 )

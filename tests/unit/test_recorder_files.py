@@ -13,15 +13,22 @@ from playhead.eventlog.replay.chosen_files import ChosenFiles
 from playhead.eventlog.replay.files import Found
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import parse_time
-from playhead.streams.storage.file_tree import Skipped, shown
+from playhead.streams.jobs.outcomes import meanings_of
+from playhead.streams.storage.file_tree import FILTERED, Skipped, shown
 from tests.support.users import nobody
 
 JOB = {"job_id": "7", "job": {"created_at": "2025-08-09 06:36:00"}, "result": "ok", "error": None}
 
 
-def looked_at(directory: Path, pattern: str | None = None) -> list[Found | Skipped]:
-    with RecorderFiles(directory) as files:
-        return [one if isinstance(one, Skipped) else files.examine(one) for one in files.names(pattern)]
+def looked_at(directory: Path, pattern: str | None = None, **statuses: str) -> list[Found | Skipped]:
+    with RecorderFiles(directory, meanings_of(statuses)) as files:
+        return look_at(files, pattern)
+
+
+def look_at(files: RecorderFiles, pattern: str | None = None) -> list[Found | Skipped]:
+    return [
+        one for name in files.names(pattern) for one in ([name] if isinstance(name, Skipped) else files.examine(name))
+    ]
 
 
 def job(**changed: object) -> bytes:
@@ -44,10 +51,14 @@ def job(**changed: object) -> bytes:
         (job(job={}, event_id="e1"), "neither completed_at nor job.created_at", True),
         (job(job={}, event_id="ffffffff-ffff-7fff-bfff-ffffffffffff"), "neither", True),
         (job(job={}, event_id="01a20a9f-9df3-73ba-828d-8c852963ab73"), None, None),
-        (job(completed_at="noon"), "RFC 3339", True),
+        (job(completed_at="noon"), None, None),
+        (job(completed_at="noon", job={"created_at": "noon"}), "neither completed_at nor job.created_at", True),
         (job(job_id=""), None, None),
         (job(job_id="x" * 5000), "4096", True),
-        (job(job_id=7), "not a job result", False),
+        (job(job_id=7), None, None),
+        (job(job_id=True), "not a job result", False),
+        (job(job_id=None), "not a job result", False),
+        (job(job_id=["7"]), "not a job result", False),
         (job(job="text"), "not a job result", False),
         (b'{"job_id": "7"}', "not a job result", False),
         (b"[1, 2]", "not a job result", False),
@@ -100,6 +111,8 @@ def test_only_regular_files_below_the_directory_are_read(tmp_path):
         "latest": "symbolic link",
         "fifo.json": "not a regular file",
         "socket.json": "not a regular file",
+        ".hidden.json": "hidden",
+        "notes.txt": "other file name",
     } == {one.name: one.reason for one in found if isinstance(one, Skipped)}
 
 
@@ -123,7 +136,7 @@ def test_a_directory_replaced_by_a_link_after_it_was_listed_is_not_followed(tmp_
         names = list(files.names())
         (root / "a").rename(root / "b")
         (root / "a").symlink_to(outside)
-        (found,) = [files.examine(name) for name in names]
+        (found,) = [one for name in names for one in files.examine(name)]
 
     assert ["a/one.json"] == names
     assert isinstance(found, Skipped)
@@ -136,7 +149,7 @@ def test_a_fifo_or_link_named_by_the_user_is_refused(tmp_path):
     (tmp_path / "link.json").symlink_to("good.json")
 
     with RecorderFiles(tmp_path) as files:
-        reasons = [files.examine(name).reason for name in ("fifo.json", "link.json")]
+        reasons = [one.reason for name in ("fifo.json", "link.json") for one in files.examine(name)]
 
     assert ["file: it is not a regular file", "file: it is a symbolic link; name the file itself"] == reasons
 
@@ -161,7 +174,7 @@ def test_what_may_not_be_read_is_reported_and_the_rest_goes_on(tmp_path):
     tmp_path.chmod(0o755)
 
     with RecorderFiles(tmp_path) as files, nobody():
-        found = [one if isinstance(one, Skipped) else files.examine(one) for one in files.names()]
+        found = look_at(files)
 
     assert [Skipped("one.json", "Permission denied", broken=True)] == found[:1]
     assert ["two.json"] == [one.name for one in found if isinstance(one, Found)]
@@ -217,7 +230,11 @@ def test_a_pattern_is_tried_on_the_path_and_on_the_name(tmp_path, pattern, names
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(job(job_id=name))
 
-    assert names == sorted(one.name for one in looked_at(tmp_path, pattern))
+    found = looked_at(tmp_path, pattern)
+
+    assert names == sorted(one.name for one in found if isinstance(one, Found))
+    assert {(FILTERED, True)} >= {(one.reason, one.spare) for one in found if isinstance(one, Skipped)}
+    assert len(found) == 3
 
 
 def test_numbers_and_strings_stay_as_they_are_written(tmp_path):
@@ -229,7 +246,7 @@ def test_numbers_and_strings_stay_as_they_are_written(tmp_path):
 
     with RecorderFiles(tmp_path) as files:
         event = files.event("one.json", imported="run")
-        found = files.examine("one.json")
+        (found,) = files.examine("one.json")
 
     assert event.data == (
         b'{"job_id":"7","job":{"created_at":"2025-08-09T06:36:00","n":1.50,"metadata":{"scraper_id":"s"}},'
@@ -288,5 +305,5 @@ def test_chosen_files_come_by_time_then_id_and_each_event_once():
     chosen.mark_known("1")
 
     assert [True, True, True, False, True] == taken
-    assert [("4", "early"), ("2", "a\udcff"), ("3", "b")] == list(chosen.new())
+    assert [("4", "early"), ("2", "a\udcff"), ("3", "b")] == [(one.event_id, one.name) for one in chosen.new()]
     assert (4, 1, True, False) == (len(chosen), chosen.known, chosen.is_known("1"), chosen.is_known("2"))

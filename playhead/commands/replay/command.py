@@ -3,12 +3,14 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast, get_args
 
 from cyclopts import App
 
 from playhead.commands.replay.plan import Plan
 from playhead.commands.replay.progress import Terminal
 from playhead.commands.replay.run import Run, file_source
+from playhead.eventlog.replay.files import Meaning
 from playhead.eventlog.replay.replay import Pace, Report, new_run
 from playhead.settings.settings import load
 from playhead.streams import telemetry
@@ -37,6 +39,8 @@ def replay(
     scraper: str | None = None,
     to: list[str] | None = None,
     include_failed: bool = False,
+    status: list[str] | None = None,
+    strict: bool = False,
     rate: float | None = None,
     resume: str | None = None,
     dry_run: bool = False,
@@ -59,6 +63,8 @@ def replay(
         scraper: Only jobs of this scraper.
         to: Only into this projection; may be repeated.
         include_failed: Also take failed jobs from files.
+        status: What a status in files means, such as 'partial=completed' or 'parked=failed'; may be repeated.
+        strict: Exit code 1 if something in the files was left out that no option leaves out.
         rate: The most events a second.
         resume: Continue this run, with the options that it was started with.
         dry_run: Only count; append nothing.
@@ -86,6 +92,7 @@ def replay(
         scraper=scraper,
         to=tuple(dict.fromkeys(to or installed().projections)),
         include_failed=include_failed,
+        statuses=dict(map(_meaning, status or ())),
     )
     if resume is not None and (dry_run or log or plan != Plan(to=tuple(installed().projections))):
         raise InvalidSetting("--resume uses the options that the run was started with; omit the other options")
@@ -101,7 +108,14 @@ def replay(
         print_json(run.report)
     else:
         print(_sentence(run.report, dry_run=dry_run))
-    return 1 if run.report.failed else 0
+    return 1 if run.report.failed or (strict and run.report.left_out) else 0
+
+
+def _meaning(text: str) -> tuple[str, Meaning]:
+    status, _, meaning = text.rpartition("=")
+    if not status or meaning not in get_args(Meaning):
+        raise InvalidSetting(f"--status {text}: write WORD=completed, WORD=failed or WORD=unfinished")
+    return status, cast("Meaning", meaning)
 
 
 def _check(

@@ -84,14 +84,15 @@ class Importer:
     def _batches(self, files: Files, chosen: ChosenFiles) -> Iterator[Sequence[Event]]:
         batch: list[Event] = []
         size = 0
-        for event_id, name in chosen.new():
+        for one in chosen.new():
             try:
-                event = files.event(name, imported=self._report.run)
+                event = files.event(one.name, self._report.run, start=one.start, length=one.length)
             except (NotAnEvent, InvalidEvent, OSError) as error:
-                self._terminal.skipped(Skipped(name, str(error), broken=True), self._report)
+                self._terminal.skipped(Skipped(one.name, str(error), broken=True), self._report)
                 continue
-            if event.id != event_id:
-                self._terminal.skipped(Skipped(name, "it changed while it was being read", broken=True), self._report)
+            if event.id != one.event_id:
+                changed = Skipped(one.name, "it changed while it was being read", broken=True)
+                self._terminal.skipped(changed, self._report)
                 continue
             batch.append(event)
             size += len(event.data)

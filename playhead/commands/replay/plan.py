@@ -6,6 +6,7 @@ import msgspec
 from redis import Redis, RedisCluster
 
 from playhead.eventlog.replay import runs
+from playhead.eventlog.replay.files import Meaning
 from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidSetting
 
@@ -23,6 +24,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     scraper: str | None = None
     to: tuple[str, ...]
     include_failed: bool = False
+    statuses: dict[str, Meaning] = {}
 
     def leaves_out(self, type: str, subject: str, time: datetime, scraper: str | None) -> bool:
         """Whether a filter is against an event."""

@@ -11,6 +11,8 @@ from playhead.eventlog.replay.replay import Report
 from playhead.streams.storage.file_tree import Skipped, shown
 
 FAILED_JOB = "failed job"
+_SAID = {FAILED_JOB, "unknown status"}
+"""Reasons that are said of each file, whether asked for or not."""
 
 
 class Terminal(Watch):
@@ -44,9 +46,13 @@ class Terminal(Watch):
             self.say(text)
             self._said = text
 
-    def left_out(self, name: str, reason: str) -> None:
-        if self._verbose or reason == FAILED_JOB:
-            self.say(f"{shown(name)}: skipped, {reason}")
+    def left_out(self, name: str, reason: str, detail: str = "") -> None:
+        if self._verbose or reason in _SAID:
+            self.say(f"{shown(name)}: skipped, {reason}{detail and ': '}{detail}")
+
+    def remark(self, name: str, text: str) -> None:
+        if self._verbose:
+            self.say(f"{shown(name)}: {text}")
 
     def skipped(self, one: Skipped, report: Report) -> None:
         """Count a file that is no event, or a broken one, and name it."""
@@ -54,8 +60,8 @@ class Terminal(Watch):
             report.failed += 1
             self.say(f"{shown(one.name)}: {one.reason}")
         else:
-            report.skip(one.reason)
-            self.left_out(one.name, one.reason)
+            report.skip(one.reason, spare=one.spare)
+            self.left_out(one.name, one.reason, one.detail)
 
     def say(self, text: str) -> None:
         self._bar.console.print(f"playhead: {text}", markup=False, highlight=False, soft_wrap=True)

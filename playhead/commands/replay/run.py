@@ -140,25 +140,26 @@ class Run:
     def _open_files(self) -> Generator[tuple[Files, Iterator[str | Skipped]]]:
         if self._plan.file is not None:
             file = Path(self._plan.file)
-            with self._source.open(file.parent) as files:
+            with self._source.open(file.parent, self._plan.statuses) as files:
                 yield files, iter([file.name])
         else:
-            with self._source.open(Path(str(self._plan.directory))) as files:
+            with self._source.open(Path(str(self._plan.directory)), self._plan.statuses) as files:
                 yield files, files.names(self._plan.pattern)
 
     def _choose(self, files: Files, names: Iterator[str | Skipped]) -> ChosenFiles:
         chosen = ChosenFiles()
-        for name in names:
-            one = name if isinstance(name, Skipped) else files.examine(name)
+        for one in _examined(files, names):
             if isinstance(one, Skipped):
                 self._terminal.skipped(one, self.report)
                 continue
             self.report.read += 1
             self._terminal.advanced(1)
+            if one.note is not None:
+                self._terminal.remark(one.name, one.note)
             if (reason := self._reason_against(one)) is None and not chosen.add(one):
                 reason = "same event twice"
             if reason is not None:
-                self.report.skip(reason)
+                self.report.skip(reason, spare=reason != FAILED_JOB)
                 self._terminal.left_out(one.name, reason)
         return chosen
 
@@ -189,6 +190,14 @@ class Run:
                 self.report.skip("sent before")
             else:
                 yield partition, recorded
+
+
+def _examined(files: Files, names: Iterator[str | Skipped]) -> Iterator[Found | Skipped]:
+    for name in names:
+        if isinstance(name, Skipped):
+            yield name
+        else:
+            yield from files.examine(name)
 
 
 def file_source(settings: Settings) -> FileSource:

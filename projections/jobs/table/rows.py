@@ -18,6 +18,7 @@ from playhead.projections.jobs.result import (
 )
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Recorded, parse_date_or_time
+from playhead.streams.jobs.outcomes import is_error
 
 _ABSENT, _NEXT, _END = b"\xff", b"\xfe", b"\xfd"
 """Bytes that UTF-8 never holds, so that many rows are escaped at once."""
@@ -203,7 +204,7 @@ def _is_unfit(raw: bytes) -> bool:
 
 def _error(payload: JobResult) -> bytes:
     raw = bytes(payload.error)
-    if raw == b"null":
+    if not is_error(raw):
         return _ABSENT
     return _text(text_or_none(payload.error) or "") if raw.startswith(b'"') else _literal(raw)
 
