@@ -1,15 +1,17 @@
 """Append events from an event loop, which never waits for Redis or a disk."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable
 from contextvars import copy_context
 from datetime import datetime
 from functools import cached_property, partial
+from itertools import count
 from types import TracebackType
 from typing import Self, TypeVar, Unpack, overload
 
 import msgspec
 
+from playhead.streams.appending.chunks import in_async_chunks, note
 from playhead.streams.appending.core import Attributes, ProducerCore, Submission, checked
 from playhead.streams.appending.lanes import STEPS, Lanes
 from playhead.streams.appending.threads import Threads
@@ -117,23 +119,34 @@ class AsyncProducer(ProducerCore):
         event = await self._aside(capture) if len(content) > _LARGE else capture()
         return await self._append_one(lanes, await self._checked(event))
 
-    async def append_events(self, events: Iterable[Event | msgspec.Struct]) -> list[Position | None]:
+    async def append_events(
+        self, events: Iterable[Event | msgspec.Struct] | AsyncIterable[Event | msgspec.Struct]
+    ) -> list[Position | None]:
         """Append a batch, one round trip for each partition and 8 MiB; return positions in the order of the events.
 
         An event is a Struct that was declared as the payload of one, or was made with `new_event`.
 
+        A list or another collection is checked before anything is sent. A generator, also an async one, is
+        appended as it is read, 500 events or 8 MiB at once, so that memory is bounded. If it raises, or gives an
+        invalid event, the events before are appended, and a note of the exception says how many.
+
         Raises:
-            InvalidEvent: names the invalid field; nothing of the batch was sent.
+            InvalidEvent: names the invalid field; nothing of a collection was sent.
             RedisUnavailable: part of the batch may be appended; append all of it again with the same ids.
             SpoolFailed: as RedisUnavailable, and the spool did not take the events either.
         """
         lanes = await self._open()
-        submission = Submission(self.partitions)
-        for number, event in enumerate(self._events(events)):
-            if number % STEPS == STEPS - 1:
-                await lanes.turns.take()
-            submission.add(await self._checked(event))
-        return await self._submit(lanes, submission)
+        check = self._checked_in_turn(lanes)
+        if isinstance(events, Collection):
+            return await self._append_checked(lanes, [await check(event) for event in events])
+        positions: list[Position | None] = []
+        try:
+            async for chunk in in_async_chunks(events, check):
+                positions += await self._append_checked(lanes, chunk)
+        except Exception as error:
+            note(error, positions)
+            raise
+        return positions
 
     async def flush(self) -> int:
         """Send every event that waits in the spool; return the number that this call sent.
@@ -196,10 +209,24 @@ class AsyncProducer(ProducerCore):
             lanes = self._lanes_of[loop] = Lanes(loop, self._senders, deliver, installed)
         return lanes
 
+    def _checked_in_turn(self, lanes: Lanes) -> Callable[[Event | msgspec.Struct], Awaitable[Event]]:
+        numbers = count(1)
+
+        async def check(event: Event | msgspec.Struct) -> Event:
+            if next(numbers) % STEPS == 0:
+                await lanes.turns.take()
+            return await self._checked(self._made(event))
+
+        return check
+
     async def _append_one(self, lanes: Lanes, event: Event) -> Position | None:
+        return (await self._append_checked(lanes, [event]))[0]
+
+    async def _append_checked(self, lanes: Lanes, events: Iterable[Event]) -> list[Position | None]:
         submission = Submission(self.partitions)
-        submission.add(event)
-        return (await self._submit(lanes, submission))[0]
+        for event in events:
+            submission.add(event)
+        return await self._submit(lanes, submission)
 
     async def _submit(self, lanes: Lanes, submission: Submission) -> list[Position | None]:
         for batch in submission.batches():

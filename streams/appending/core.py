@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Self, TypedDict, cast
@@ -210,10 +210,9 @@ class ProducerCore:
         made = new_event(type, subject=subject, data=data, source=self.source, id=id, time=time, **given)
         return made if stream is None else msgspec.structs.replace(made, stream=stream)
 
-    def _events(self, events: Iterable[Event | msgspec.Struct]) -> Iterator[Event]:
-        """The events of a batch, those made that are given as Structs."""
-        for event in events:
-            yield event if isinstance(event, Event) else self._event(event, None, None, None, None, None, {})
+    def _made(self, event: Event | msgspec.Struct) -> Event:
+        """The event of a batch, made if it is given as a Struct."""
+        return event if isinstance(event, Event) else self._event(event, None, None, None, None, None, {})
 
     def _capture(
         self,

@@ -1,12 +1,13 @@
 """Append events: durably, idempotently, in one round trip a batch."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import Self, Unpack, overload
 
 import msgspec
 
+from playhead.streams.appending.chunks import in_chunks, note
 from playhead.streams.appending.core import Attributes, ProducerCore, Submission, checked
 from playhead.streams.events import Event
 from playhead.streams.positions import Position
@@ -101,17 +102,25 @@ class Producer(ProducerCore):
 
         An event is a Struct that was declared as the payload of one, or was made with `new_event`.
 
+        A list or another collection is checked before anything is sent. A generator or another iterator is
+        appended as it is read, 500 events or 8 MiB at once, so that memory is bounded. If it raises, or gives an
+        invalid event, the events before are appended, and a note of the exception says how many.
+
         Raises:
-            InvalidEvent: names the invalid field; nothing of the batch was sent.
+            InvalidEvent: names the invalid field; nothing of a collection was sent.
             RedisUnavailable: part of the batch may be appended; append all of it again with the same ids.
             SpoolFailed: as RedisUnavailable, and the spool did not take the events either.
         """
-        submission = Submission(self.partitions)
-        for event in self._events(events):
-            submission.add(checked(event, self._size_limit))
-        for batch in submission.batches():
-            submission.settle(batch, self._deliver(self._send, batch.partition, batch.events))
-        return submission.positions
+        if isinstance(events, Collection):
+            return self._append_checked([self._checked(event) for event in events])
+        positions: list[Position | None] = []
+        try:
+            for chunk in in_chunks(events, self._checked):
+                positions += self._append_checked(chunk)
+        except Exception as error:
+            note(error, positions)
+            raise
+        return positions
 
     def flush(self) -> int:
         """Send every event that waits in the spool; return the number that this call sent.
@@ -121,6 +130,17 @@ class Producer(ProducerCore):
             PlayheadError: Redis refuses an event permanently; it and all behind it still wait.
         """
         return self._flush()
+
+    def _checked(self, event: Event | msgspec.Struct) -> Event:
+        return checked(self._made(event), self._size_limit)
+
+    def _append_checked(self, events: Iterable[Event]) -> list[Position | None]:
+        submission = Submission(self.partitions)
+        for event in events:
+            submission.add(event)
+        for batch in submission.batches():
+            submission.settle(batch, self._deliver(self._send, batch.partition, batch.events))
+        return submission.positions
 
     def close(self, flush_seconds: float = 2.0) -> None:
         """Close the connections; what waits in the spool is tried once more, for so long at most, and kept."""

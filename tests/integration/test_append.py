@@ -91,6 +91,67 @@ def test_any_iterable_of_events_is_a_batch(redis, producer):
     assert [] == producer.append_events(iter(()))
 
 
+def test_a_generator_is_appended_as_it_is_read_so_that_memory_is_bounded(redis, producer):
+    seen: list[int] = []
+
+    def events():
+        for number in range(1200):
+            seen.append(redis.xlen(JOBS.key))
+            yield event(number)
+
+    assert 1200 == len(producer.append_events(events()))
+    assert [0] * 500 + [500] * 500 + [1000] * 200 == seen
+
+
+def test_large_events_of_a_generator_are_appended_8_mib_at_once(redis, producer):
+    seen: list[int] = []
+
+    def events():
+        for number in range(6):
+            seen.append(redis.xlen(JOBS.key))
+            yield new_event(
+                "job.completed", subject="job/1", data={"job_id": "x" * (3 * 1024 * 1024)}, id=f"id-{number}"
+            )
+
+    producer.append_events(events())
+
+    assert [0, 0, 0, 3, 3, 3] == seen
+
+
+@pytest.mark.parametrize("number", [0, 3, 500, 777])
+def test_a_generator_that_raises_or_gives_an_invalid_event_loses_nothing_before_it(redis, producer, number):
+    def raising():
+        yield from map(event, range(number))
+        raise LookupError("source")
+
+    def invalid():
+        yield from map(event, range(number))
+        yield event(number, subject="\ud800")
+        yield event(number + 1)
+
+    with pytest.raises(LookupError) as raised:
+        producer.append_events(raising())
+    with pytest.raises(InvalidEvent) as refused:
+        producer.append_events(invalid())
+
+    assert (
+        [f"The first {number} events of the iterator are appended."]
+        == raised.value.__notes__
+        == refused.value.__notes__
+    )
+    assert [f"job/{one}" for one in range(number)] == [one.event.subject for one in recorded(redis)]
+
+
+def test_a_collection_is_appended_whole_or_not_at_all(redis, producer):
+    events = [*map(event, range(600)), event(600, subject="\ud800")]
+
+    for batch in (events, tuple(events), dict.fromkeys(range(601), events[-1]).values()):
+        with pytest.raises(InvalidEvent):
+            producer.append_events(batch)
+
+    assert [] == entries(redis)
+
+
 def test_an_id_is_remembered_for_one_window_and_forgotten_after_two(redis_server, redis, wait_until):
     def generation():
         return redis.time()[0] // 1

@@ -213,6 +213,31 @@ def test_any_iterable_of_events_is_a_batch(valkey):
     assert [f"id-{n}" for n in range(1300)] == ids(valkey.url)
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_generator_is_appended_as_it_is_read_and_loses_nothing_before_it_raises(valkey, asynchronous):
+    seen: list[int] = []
+
+    def events():
+        with plain_client(valkey.url) as redis:
+            for number in range(700):
+                seen.append(redis.xlen(JOBS.key))
+                yield event(number)
+        raise LookupError("source")
+
+    async def async_events():
+        for one in events():
+            yield one
+
+    async def use(producer):
+        with pytest.raises(LookupError) as raised:
+            await producer.append_events(async_events() if asynchronous else events())
+        return raised.value.__notes__
+
+    assert ["The first 700 events of the iterator are appended."] == with_producer(use, valkey.url)
+    assert [0] * 500 + [500] * 200 == seen
+    assert [f"id-{n}" for n in range(700)] == ids(valkey.url)
+
+
 def test_a_bad_event_of_one_task_fails_that_task_alone(valkey):
     bad = {3: {"subject": ""}, 5: {"data": float("nan")}, 7: {"data": "x" * 200_000}, 9: {"data": b"{"}}
 
