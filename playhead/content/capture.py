@@ -22,10 +22,11 @@ from playhead.streams.appending.producer import Producer
 from playhead.streams.content.events import capture_event
 from playhead.streams.errors import InvalidEvent, InvalidSetting
 from playhead.streams.events import Event
+from playhead.streams.members import without_mark
 from playhead.streams.names import TRACER
 from playhead.streams.storage.blobs import Blobs
 from playhead.streams.storage.claims import INLINE_LIMIT
-from playhead.streams.storage.file_tree import FileTree, Skipped, shown
+from playhead.streams.storage.file_tree import HIDDEN, OTHER_NAME, FileTree, Skipped, shown
 from playhead.terminal import diagnostics
 from playhead.terminal.exit_codes import DONE, FAILED
 from playhead.terminal.options import DataDir, Json
@@ -34,6 +35,8 @@ from playhead.terminal.output import print_json, say
 _NAMESPACE = uuid.UUID("0d3a4f0e-2b0c-5a7e-9d4b-6a3c1f5e8b21")
 _BATCH = 100
 _STDIN = Path("-")
+_CONTENT = "content"
+"""The directory of a content store that holds the contents."""
 
 
 class CaptureShown(msgspec.Struct, frozen=True):
@@ -48,12 +51,13 @@ class CaptureShown(msgspec.Struct, frozen=True):
 
 
 class ImportShown(msgspec.Struct, frozen=True):
-    """What became of the contents of a store; `known` were captured before."""
+    """What became of the contents of a store; `known` were captured before, `skipped` is what no content belongs to."""
 
     read: int
     captured: int
     known: int
     refused: int
+    skipped: int
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -190,13 +194,12 @@ class _Directory:
 
 
 def _import(directory: Path, settings: Settings, *, json: bool) -> int:
-    contents = directory / "content"
-    if not contents.is_dir():
-        raise InvalidSetting(f"{directory} is not a content store: it has no directory `content`")
+    if not any(_CONTENT in below for _, below, _ in os.walk(directory)):
+        raise InvalidSetting(f"{directory} is not a content store: there is no directory `{_CONTENT}` in it or below")
     log = settings.event_log_dir
     known = {recorded.event.id for _, recorded in read(log, streams=["content"])} if log.is_dir() else set[str]()
-    found = {"read": 0, "captured": 0, "known": 0, "refused": 0}
-    with FileTree(contents) as files, open_producer(settings) as producer:
+    found = {"read": 0, "captured": 0, "known": 0, "refused": 0, "skipped": 0}
+    with FileTree(directory) as files, open_producer(settings) as producer:
         events = _stored(files, Blobs(settings.blob_dir), known, found)
         while batch := list(islice(events, _BATCH)):
             _append(producer, batch, found)
@@ -204,7 +207,9 @@ def _import(directory: Path, settings: Settings, *, json: bool) -> int:
     if json:
         print_json(shown_)
     else:
-        print(f"{shown_.read} read, {shown_.captured} captured, {shown_.known} known, {shown_.refused} refused")
+        skipped = f", {shown_.skipped} skipped (not in a store)" if shown_.skipped else ""
+        counts = f"{shown_.captured} captured, {shown_.known} known, {shown_.refused} refused"
+        print(f"{shown_.read} read, {counts}{skipped}")
     return FAILED if shown_.refused else DONE
 
 
@@ -217,8 +222,14 @@ def _stored(files: FileTree, blobs: Blobs, known: set[str], found: dict[str, int
     run = new_run()
     for name in files.names():
         if isinstance(name, Skipped):
-            say(f"{shown(name.name)}: {name.reason}")
-            found["refused"] += 1
+            if name.spare or name.reason in {HIDDEN, OTHER_NAME}:
+                found["skipped"] += 1
+            else:
+                say(f"{shown(name.name)}: {name.reason}")
+                found["refused"] += 1
+            continue
+        if _CONTENT not in name.split("/")[:-1]:
+            found["skipped"] += 1
             continue
         found["read"] += 1
         try:
@@ -236,7 +247,7 @@ def _stored(files: FileTree, blobs: Blobs, known: set[str], found: dict[str, int
 def _event(data: bytes, name: str, blobs: Blobs, run: str, known: set[str]) -> Event | None:
     """The capture that a file of a store records; its id follows from the file, so that recording it is idempotent."""
     try:
-        record = msgspec.json.decode(data, type=_Record)
+        record = msgspec.json.decode(without_mark(data), type=_Record)
         raw = record.content.encode()
     except (msgspec.DecodeError, UnicodeError) as error:
         raise InvalidEvent("file", f"is not stored content: {error}") from error

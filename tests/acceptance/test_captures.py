@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+from redis import Redis
 
 from playhead.commands.app import make_app
 from playhead.eventlog.reader import stat
@@ -77,8 +78,8 @@ def test_a_content_store_becomes_archives_that_come_back_from_the_log_byte_for_b
     verified = playhead("archives", "verify", "--json")
     listed = json.loads(playhead("archives", "list", "--scraper", "s1", "--json").stdout)
 
-    assert {"read": 30, "captured": 30, "known": 0, "refused": 0} == imported == again
-    assert {"read": 30, "captured": 0, "known": 30, "refused": 0} == known
+    assert {"read": 30, "captured": 30, "known": 0, "refused": 0, "skipped": 1} == imported == again
+    assert {"read": 30, "captured": 0, "known": 30, "refused": 0, "skipped": 1} == known
     assert before == after
     assert sorted(contents.values()) == sorted(unpacked(archives, name) for name in after)
     assert {"archives": 30, "faults": []} == json.loads(verified.stdout)
@@ -251,5 +252,22 @@ def test_a_stored_content_that_is_not_what_its_name_says_is_refused_and_the_othe
     done = playhead("capture", "--content-store", str(tmp_path / "store"), "--json", check=False)
 
     assert 1 == done.returncode
-    assert {"read": 3, "captured": 1, "known": 0, "refused": 2} == json.loads(done.stdout)
+    assert {"read": 3, "captured": 1, "known": 0, "refused": 2, "skipped": 1} == json.loads(done.stdout)
     assert first.name in done.stderr.decode() and second.name in done.stderr.decode()
+
+
+def test_stores_below_a_directory_are_found_and_a_byte_order_mark_changes_nothing(playhead, tmp_path):
+    store(tmp_path / "old" / "deep" / "content_store", 2)
+    store(tmp_path / "old" / "content", 3)
+    (tmp_path / "old" / "index.json").write_text("{}")
+    (tmp_path / "old" / "README.txt").touch()
+    arguments = ("capture", "--content-store", str(tmp_path / "old"), "--json")
+    found = []
+    for _ in range(2):
+        imported = json.loads(playhead(*arguments).stdout)
+        with Redis.from_url(playhead.environment["REDIS_URL"]) as redis:
+            found.append((imported, redis.xlen("playhead:{content:0}")))
+        for path in tmp_path.glob("old/content/content/??/*.json"):
+            path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+    assert [({"read": 5, "captured": 5, "known": 0, "refused": 0, "skipped": 4}, found[0][1])] * 2 == found
