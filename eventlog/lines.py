@@ -9,7 +9,7 @@ import msgspec
 
 from playhead.eventlog.errors import BadLine
 from playhead.streams.errors import InvalidEvent
-from playhead.streams.events import Event, Recorded, one_line
+from playhead.streams.events import Event, Extension, Recorded, one_line
 from playhead.streams.positions import Position
 
 LINE_LIMIT = 256 * 1024 * 1024
@@ -53,7 +53,7 @@ class _Attributes(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, for
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Attributes).decode
-_decode_any = msgspec.json.Decoder(dict[str, str]).decode
+_decode_any = msgspec.json.Decoder(dict[str, Extension]).decode
 
 
 def encode_line(recorded: Recorded) -> bytes:
@@ -182,7 +182,7 @@ def holds_whole_line(torn: bytes) -> bool:
 
 
 def _recorded(attributes: bytes, data: bytes, position: Position) -> Recorded:
-    extensions: dict[str, str] = {}
+    extensions: dict[str, Extension] = {}
     try:
         known = _decode(attributes)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -217,7 +217,7 @@ def _string_end(line: bytes, start: int) -> int:
     return start + 1
 
 
-def _recorded_with_extensions(attributes: bytes) -> tuple[_Attributes, dict[str, str]]:
+def _recorded_with_extensions(attributes: bytes) -> tuple[_Attributes, dict[str, Extension]]:
     try:
         members = _decode_any(attributes)
         known = msgspec.convert({name: members.pop(name) for name in _KNOWN & members.keys()}, _Attributes)

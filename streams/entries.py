@@ -1,13 +1,15 @@
 """The entry codec: an event as the fields of a Redis Stream entry, and back."""
 
+import re
 from collections.abc import Sequence
 from operator import attrgetter
+from typing import Literal
 
 import crc32c
 import msgspec
 
 from playhead.streams.errors import InvalidEvent
-from playhead.streams.events import Event, Recorded, check_json, parse_time
+from playhead.streams.events import Event, Extension, Recorded, check_json, parse_time
 from playhead.streams.positions import Position
 
 _PREFIX = "ce_"
@@ -32,6 +34,13 @@ _FIELD = "field_"
 """Prefix of an extension that keeps an entry's field which is no CloudEvents attribute."""
 
 
+_TYPES = b"extension_types"
+"""The field that says which extensions are no text, as JSON: a field of Redis is always text."""
+_WORDS = {True: "true", False: "false"}
+_INTEGER = re.compile(r"0|-?[1-9]\d{0,9}", re.ASCII)
+_decode_types = msgspec.json.Decoder(dict[str, Literal["integer", "boolean"]]).decode
+
+
 class RawEntry(msgspec.Struct, frozen=True):
     """An entry as Redis gives it: its id, and field and value in turn."""
 
@@ -47,8 +56,13 @@ def encode(event: Event, *, replay: str | None = None, position: Position | None
     for name, value in zip(_OPTIONAL_FIELDS, _optional(event), strict=True):
         if value is not None:
             fields += (name, value)
+    types: dict[str, str] = {}
     for name, value in event.extensions.items():
-        fields += (name.removeprefix(_FIELD) if name.startswith(_FIELD) else _PREFIX + name, value)
+        if not isinstance(value, str):
+            types[name] = "boolean" if isinstance(value, bool) else "integer"
+        fields += (name.removeprefix(_FIELD) if name.startswith(_FIELD) else _PREFIX + name, _written(value))
+    if types:
+        fields += (_TYPES.decode(), msgspec.json.encode(types))
     if position is not None:
         fields += ("ce_position", str(position))
     if replay is not None:
@@ -134,9 +148,33 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode()
 
 
-def _extensions(members: dict[bytes, bytes]) -> dict[str, str]:
-    names = {key.decode("utf-8", "backslashreplace"): key for key in members.keys() - _KNOWN}
-    return {
-        name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else _FIELD + name: members[key].decode()
-        for name, key in names.items()
-    }
+def _extensions(members: dict[bytes, bytes]) -> dict[str, Extension]:
+    types = _types(members.get(_TYPES))
+    unknown = members.keys() - _KNOWN - ({_TYPES} if types is not None else set())
+    texts = {_extension(key.decode("utf-8", "backslashreplace")): members[key].decode() for key in unknown}
+    return {name: _typed(text, (types or {}).get(name)) for name, text in texts.items()}
+
+
+def _written(value: Extension) -> str:
+    return _WORDS[value] if isinstance(value, bool) else str(value)
+
+
+def _extension(field: str) -> str:
+    return field.removeprefix(_PREFIX) if field.startswith(_PREFIX) else _FIELD + field
+
+
+def _types(written: bytes | None) -> dict[str, Literal["integer", "boolean"]] | None:
+    """The types of extensions; None for a field that is not ours, which is then an extension itself."""
+    if written is None:
+        return None
+    try:
+        return _decode_types(written)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _typed(text: str, type: Literal["integer", "boolean"] | None) -> Extension:
+    """A value as it was given; text where it is not written as we write that type."""
+    if type == "boolean" and text in _WORDS.values():
+        return text == _WORDS[True]
+    return int(text) if type == "integer" and _INTEGER.fullmatch(text) else text

@@ -4,12 +4,13 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Generic, cast
 
 import msgspec
 import uuid_utils
 
 from playhead.streams.errors import EventTooLarge, InvalidEvent
+from playhead.streams.members import without_mark
 from playhead.streams.positions import START, Order, Position
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _TAKEN = frozenset(
 _required, _optional = attrgetter(*_REQUIRED), attrgetter(*_OPTIONAL)
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _FOREIGN_FIELD = "field_"
+_TAKEN_FIELDS = frozenset({"body", "extension_types"})
+_INTEGERS = 2**31
 _USUAL_TIME = len("2025-08-09T06:36:58.200226Z")
 """Characters up to which msgspec reads a time that ends with Z just as we do, at a third of the cost."""
 _HOUR_MINUTE = r"(?:[01]\d|2[0-3]):[0-5]\d"
@@ -42,6 +45,10 @@ _RFC3339 = re.compile(
 )
 _LEAP_SECOND, _LEAP_MINUTE = "60", (23, 59)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+Extension = str | int | bool
+"""The value of an extension, in the types that CloudEvents has in JSON; a whole number is one of 32 bits."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +71,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
     tracestate: str | None = None
     imported: str | None = None
-    extensions: dict[str, str] = {}
+    extensions: dict[str, Extension] = {}
     stream: str | None = None
 
     @property
@@ -102,7 +109,14 @@ def new_event(
     source: str = "playhead",
     id: str | None = None,
     time: datetime | str | None = None,
-    **attributes: str | None,
+    dataschema: str | None = None,
+    correlationid: str | None = None,
+    causationid: str | None = None,
+    traceparent: str | None = None,
+    tracestate: str | None = None,
+    imported: str | None = None,
+    extensions: dict[str, Extension] | None = None,
+    stream: str | None = None,
 ) -> Event:
     """Make an event of now, with a UUIDv7 unless the producer must be able to repeat itself and passes its own id.
 
@@ -117,7 +131,14 @@ def new_event(
         time=format_time(moment),
         subject=subject,
         data=encode_data(data),
-        **cast("dict[str, Any]", attributes),
+        dataschema=dataschema,
+        correlationid=correlationid,
+        causationid=causationid,
+        traceparent=traceparent,
+        tracestate=tracestate,
+        imported=imported,
+        extensions=extensions or {},
+        stream=stream,
     )
 
 
@@ -191,6 +212,7 @@ def encode_data(data: object) -> bytes:
         InvalidEvent: it has something that JSON cannot represent, such as NaN.
     """
     if isinstance(data, bytes):
+        data = without_mark(data)
         check_json(data)
         return one_line(data)
     try:
@@ -268,15 +290,17 @@ def _check_attribute(field: str, value: object) -> None:
             raise InvalidEvent(field, "holds a lone surrogate, which is not Unicode text") from error
 
 
-def _check_extensions(extensions: dict[str, str]) -> None:
+def _check_extensions(extensions: dict[str, Extension]) -> None:
     """Refuse what would overwrite an attribute of the entry, or make it too wide for one command of a script."""
     if len(extensions) > _EXTENSIONS_LIMIT:
         raise InvalidEvent("extensions", f"are {len(extensions)}; {_EXTENSIONS_LIMIT} is the limit")
     for name, value in extensions.items():
         foreign = name.removeprefix(_FOREIGN_FIELD)
-        if name in _TAKEN or (foreign != name and (foreign == "body" or foreign.startswith("ce_"))):
+        if name in _TAKEN or (foreign != name and (foreign in _TAKEN_FIELDS or foreign.startswith("ce_"))):
             raise InvalidEvent("extensions", f"{name!r} is the name of something else")
-        for text in (name, value or "empty"):
+        if isinstance(value, int) and not -_INTEGERS <= value < _INTEGERS:
+            raise InvalidEvent("extensions", f"{name!r} is over 32 bits, a CloudEvent's limit; write it as text")
+        for text in (name, "not text" if isinstance(value, int) else "empty" if value == "" else value):
             try:
                 _check_attribute("extensions", text)
             except InvalidEvent as error:

@@ -2,11 +2,12 @@
 
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from playhead.commands.event_lines import event_of
 from playhead.commands.spool import IN_SPOOL, open_producer
 from playhead.settings.settings import load
 from playhead.streams import telemetry
@@ -14,7 +15,7 @@ from playhead.streams.appending.core import derived_subject
 from playhead.streams.appending.producer import Producer
 from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidEvent
-from playhead.streams.events import Event, check, new_event
+from playhead.streams.events import Event, new_event
 from playhead.streams.names import TRACER
 from playhead.terminal import diagnostics
 from playhead.terminal.options import DataDir, Json
@@ -22,10 +23,6 @@ from playhead.terminal.output import say
 
 _BATCH = 500
 _CHUNK_BYTES = 1024 * 1024
-_ATTRIBUTES = frozenset(
-    {"id", "source", "time", "dataschema", "correlationid", "causationid", "traceparent", "tracestate"}
-)
-_DROPPED = frozenset({"specversion", "sequence", "type", "subject"})
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -51,9 +48,10 @@ def append(
 ) -> None:
     """Append one event, or without TYPE one for each JSON line on stdin, and print the positions.
 
-    A line is an object with type, subject and data, and may have any other CloudEvents attribute. The first refused
-    line ends the command with exit code 2: the lines before it are appended, none after it is. If PLAYHEAD_SPOOL_DIR is
-    set and Redis does not accept an event, the event waits there, and `spooled` is printed instead of a position.
+    A line is an object with type, subject and data, and may have any other CloudEvents attribute, or it is a line as
+    `playhead log cat` prints it. The first refused line ends the command with exit code 2: the lines before it are
+    appended, none after it is. If PLAYHEAD_SPOOL_DIR is set and Redis does not accept an event, the event waits there,
+    and `spooled` is printed instead of a position.
 
     Args:
         type: What happened, in the past tense.
@@ -133,24 +131,9 @@ def _batches() -> Iterator[list[tuple[int, bytes]]]:
 
 def _event(line: bytes, number: int) -> Event:
     try:
-        members = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-        _check_complete(members)
-        data = bytes(members.pop("data"))
-        texts = {name: msgspec.json.decode(value, type=str) for name, value in members.items()}
-        attributes = {name: value for name, value in texts.items() if name in _ATTRIBUTES}
-        event = new_event(texts["type"], subject=texts["subject"], data=data, **attributes)
-        extensions = {name: value for name, value in texts.items() if name not in _ATTRIBUTES | _DROPPED}
-        event = msgspec.structs.replace(event, extensions=extensions)
-        check(event)
-    except (InvalidEvent, msgspec.DecodeError, UnicodeDecodeError) as error:
+        return event_of(line)
+    except InvalidEvent as error:
         raise InvalidEvent(f"line {number}", f"{error}; it and what follows were not appended") from error
-    return event
-
-
-def _check_complete(members: Collection[str]) -> None:
-    for name in ("type", "subject", "data"):
-        if name not in members:
-            raise InvalidEvent(name, "is missing")
 
 
 def _print(events: list[Event], producer: Producer, *, json: bool) -> None:

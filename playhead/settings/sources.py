@@ -82,7 +82,7 @@ def _read_dotenv() -> dict[str, str]:
         return {}
     from dotenv import dotenv_values
 
-    return {name: value for name, value in dotenv_values(DOTENV).items() if value is not None}
+    return {name: value for name, value in dotenv_values(DOTENV, encoding="utf-8-sig").items() if value is not None}
 
 
 def _read_toml() -> dict[str, object]:
@@ -91,7 +91,7 @@ def _read_toml() -> dict[str, object]:
     import tomllib
 
     try:
-        return cast("dict[str, object]", tomllib.loads(TOML.read_text()))
+        return cast("dict[str, object]", tomllib.loads(TOML.read_text(encoding="utf-8-sig")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSetting(f"{TOML} is not TOML: {error}") from error
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Self, TypedDict, cast
+from typing import Self, TypedDict
 
 import msgspec
 from redis import Redis, RedisCluster
@@ -206,9 +206,8 @@ class ProducerCore:
             type, subject = declared.name, declared.subject_of(data) if subject is None else subject
         elif subject is None:
             subject = derived_subject(type, encode_data(data), attributes.get("dataschema"))
-        given = cast("dict[str, str | None]", attributes)
-        made = new_event(type, subject=subject, data=data, source=self.source, id=id, time=time, **given)
-        return made if stream is None else msgspec.structs.replace(made, stream=stream)
+        source = self.source
+        return new_event(type, subject=subject, data=data, source=source, id=id, time=time, stream=stream, **attributes)
 
     def _made(self, event: Event | msgspec.Struct) -> Event:
         """The event of a batch, made if it is given as a Struct."""

@@ -112,14 +112,14 @@ def named() -> list[Found]:
     if DOTENV.exists():
         from dotenv import dotenv_values
 
-        if value := dotenv_values(DOTENV).get(DomainVariable.DOMAINS):
+        if value := dotenv_values(DOTENV, encoding="utf-8-sig").get(DomainVariable.DOMAINS):
             return _split(value, f"{DomainVariable.DOMAINS} in {DOTENV}")
     if not TOML.exists():
         return []
     import tomllib
 
     try:
-        value = tomllib.loads(TOML.read_text()).get("domains", [])
+        value = tomllib.loads(TOML.read_text(encoding="utf-8-sig")).get("domains", [])
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         return []  # whoever reads the settings says so
     if not isinstance(value, list) or not all(isinstance(one, str) for one in cast("list[object]", value)):

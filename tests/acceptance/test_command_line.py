@@ -14,8 +14,11 @@ import pytest
 from redis import Redis
 
 from playhead.embedded.servers import Servers, embedded_servers
+from playhead.eventlog.lines import encode_line
 from playhead.projections.migrations import upgrade
 from playhead.settings.settings import declared
+from playhead.streams.events import Recorded, new_event
+from playhead.streams.positions import Position
 
 PLAYHEAD = [sys.executable, "-m", "playhead"]
 CLEAN = {name: value for name, value in os.environ.items() if name not in declared()}
@@ -107,6 +110,31 @@ def test_a_bad_line_ends_it_and_what_was_before_is_in(playhead, running, bad, pr
     assert [b"job/1", b"job/2"] == subjects
 
 
+def test_what_the_log_prints_is_appended_as_it_was_and_a_byte_order_mark_changes_nothing(playhead, running, tmp_path):
+    mark = b"\xef\xbb\xbf"
+    surrogate = rb'{"job_id":"s","job":{},"result":"cut \ud83d","n":[1.10,-0,1E5]}'
+    marked = tmp_path / "marked.json"
+    marked.write_bytes(mark + surrogate)
+    event = b'{"type":"job.completed","subject":"job/s","retries":5,"urgent":true,"data":%b}\n' % surrogate
+    log = Recorded(new_event("job.completed", subject="job/s", data=surrogate, id="7"), Position(5, 0))
+    with Redis.from_url(running.redis_url) as redis:
+        redis.flushall()
+        arguments = ("append", "job.completed", "--subject", "job/s")
+        done = [
+            playhead(*arguments, "--data", f"@{marked}", REDIS_URL=running.redis_url),
+            playhead(*arguments, "--data", "@-", stdin=mark + surrogate, REDIS_URL=running.redis_url),
+            playhead(*arguments, "--data", surrogate.decode(), REDIS_URL=running.redis_url),
+            playhead("append", stdin=mark + event + mark + event + encode_line(log), REDIS_URL=running.redis_url),
+        ]
+        utf16 = playhead(*arguments, "--data", "@-", stdin="{}".encode("utf-16"), REDIS_URL=running.redis_url)
+        entries = [fields for _, fields in redis.xrange("playhead:{jobs:0}")]
+
+    assert [0, 0, 0, 0] == [one.returncode for one in done]
+    assert [surrogate] * 6 == [fields[b"body"] for fields in entries]
+    assert (b"5", b"true", b"7") == (entries[3][b"ce_retries"], entries[4][b"ce_urgent"], entries[5][b"ce_id"])
+    assert (2, True) == (utf16.returncode, b"iconv" in utf16.stderr)
+
+
 def test_a_line_is_appended_before_the_next_one_comes(running, tmp_path):
     environment = CLEAN | {"REDIS_URL": running.redis_url}
     with subprocess.Popen(
@@ -118,6 +146,16 @@ def test_a_line_is_appended_before_the_next_one_comes(running, tmp_path):
         process.stdin.close()
 
     assert b"-" in position
+
+
+def test_settings_may_begin_with_a_byte_order_mark(playhead, tmp_path):
+    for name, text in {"playhead.toml": "batch = 7\n", ".env": "PLAYHEAD_PARTITIONS=3\n"}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+
+    done = playhead("config", "show", "--json")
+
+    values = {one["name"]: one["value"] for one in json.loads(done.stdout)}
+    assert ("7", "3") == (values["PLAYHEAD_BATCH"], values["PLAYHEAD_PARTITIONS"])
 
 
 def test_commands_need_only_the_server_they_use(playhead, running):
