@@ -34,7 +34,7 @@ from playhead.streams.partitions import Partition, partition_of
 from playhead.streams.positions import Position
 from playhead.streams.recordings.events import OfMeeting, read_payload
 from playhead.streams.recordings.files import RecordingFiles
-from playhead.streams.recordings.recorder import noted_strategy
+from playhead.streams.recordings.session_file import noted_strategy
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('playhead promote ' || %s, 0))"
 _LOOK_SECONDS = 0.05

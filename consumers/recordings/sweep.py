@@ -18,7 +18,7 @@ from playhead.streams.events import Event
 from playhead.streams.partitions import Partition, partition_of
 from playhead.streams.recordings.events import ChunkExpired, make_event_id, meeting_event, stopped_event, subject_of
 from playhead.streams.recordings.files import RecordingFiles
-from playhead.streams.recordings.recorder import session_events
+from playhead.streams.recordings.session_file import session_events
 
 _LOOK_SECONDS = 0.05
 _SOURCE = "playhead/sweep"
