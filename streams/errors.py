@@ -10,6 +10,7 @@
     - PartitionsChanged       the number of partitions differs from the one recorded in Redis
     - InvalidPcm              audio that is no whole frames, or out of order
     - MeetingOver             a session that ended cannot go on
+    - SessionUnreadable       what a recorder noted about a session is damaged
     - AudioNotWritten         the disk does not take audio
     - SpoolFailed             the spool directory did not take the events
     - StoreUnavailable        a directory or bucket did not take or give an object
@@ -20,6 +21,8 @@
     - DomainsCollide          two domains declare the same name
     - DomainNotLoaded         a domain that is named cannot be imported
 """
+
+from pathlib import Path
 
 
 class PlayheadError(Exception):
@@ -74,6 +77,13 @@ class InvalidPcm(PlayheadError, ValueError):
 
 class MeetingOver(PlayheadError):
     """The session has ended or was promoted: start another one, with a new meeting_id."""
+
+
+class SessionUnreadable(PlayheadError):
+    """The session cannot continue: restore its session.json, or record under a new meeting_id; its audio is kept."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}. {self.__doc__}")
 
 
 class AudioNotWritten(PlayheadError):

@@ -5,8 +5,8 @@ The tables say which those are, so it leaves alone whatever the tables may lack 
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import msgspec
 
@@ -14,11 +14,13 @@ from playhead.consumers.recordings.progress import Progress
 from playhead.projections.postgres import Connection
 from playhead.projections.recordings.overview import Overview, overview
 from playhead.projections.recordings.rows import TempRecording, chunks_of
+from playhead.streams.errors import SessionUnreadable
 from playhead.streams.events import Event
 from playhead.streams.partitions import Partition, partition_of
 from playhead.streams.recordings.events import ChunkExpired, make_event_id, meeting_event, stopped_event, subject_of
 from playhead.streams.recordings.files import RecordingFiles
 from playhead.streams.recordings.session_file import session_events
+from playhead.streams.storage.filenames import decode_name
 
 _LOOK_SECONDS = 0.05
 _SOURCE = "playhead/sweep"
@@ -69,7 +71,9 @@ class Sweep:
         swept: list[Swept] = []
         left: list[Left] = []
         for meeting_id, events in self._unheard_of({meeting.id for meeting in meetings}, before):
-            if reason := self._reason(meeting_id, doubts):
+            if isinstance(events, SessionUnreadable):
+                left.append(Left(meeting_id, str(events)))
+            elif reason := self._reason(meeting_id, doubts):
                 left.append(Left(meeting_id, reason))
             else:
                 self._append(events)
@@ -105,23 +109,32 @@ class Sweep:
             return "the projection recordings has parked events of it: see `playhead parked list recordings`"
         return None
 
-    def _unheard_of(self, known: set[str], before: datetime) -> Iterator[tuple[str, list[Event]]]:
-        """The events of sessions that are on disk alone; once they are known, they can be ended."""
+    def _unheard_of(self, known: set[str], before: datetime) -> Iterator[tuple[str, list[Event] | SessionUnreadable]]:
+        """The events of sessions that are on disk alone, or why they cannot be made; once known, they can be ended."""
         for path in self._files.sessions():
-            if datetime.fromtimestamp(path.stat().st_mtime, UTC) < before and (events := self._events_of(path)):
-                meeting_id = events[0].subject.removeprefix("meeting/")
-                if meeting_id not in known:
-                    yield meeting_id, events
+            with suppress(FileNotFoundError, ValueError):  # gone meanwhile, or of no recorder of ours
+                meeting_id = decode_name(path.parent.name)
+                if meeting_id in known or datetime.fromtimestamp(path.stat().st_mtime, UTC) >= before:
+                    continue
+                try:
+                    yield meeting_id, session_events(self._files, path)
+                except SessionUnreadable as error:
+                    if any(self._files.chunks("pcm", meeting_id)):
+                        yield meeting_id, error
 
     def _end(self, connection: Connection, meeting: Overview) -> Swept | str:
         """End a meeting, or say why not. No MP3 goes, nor what the transcoder may yet make one of."""
         chunks = chunks_of(connection, meeting.id)
         known = {make_event_id("chunk.flushed", meeting.id, chunk.id) for chunk in chunks}
-        unsaid = [
-            event
-            for event in self._events_of(self._files.path(self._files.session(meeting.id)))
-            if event.type != "meeting.started" and event.id not in known
-        ]
+        try:
+            noted = session_events(self._files, self._files.path(self._files.session(meeting.id)))
+        except FileNotFoundError:
+            noted = []
+        except SessionUnreadable as error:
+            if self._has_unsaid_audio(meeting.id, chunks):
+                return str(error)
+            noted = []
+        unsaid = [event for event in noted if event.type != "meeting.started" and event.id not in known]
         expired: list[TempRecording] = []
         if not unsaid and not meeting.done and not any(self._files.chunks("mp3", meeting.id)):
             partition = partition_of("recordings", subject_of(meeting.id), self._partitions)
@@ -143,8 +156,6 @@ class Sweep:
         self._append([*unsaid, *events])
         return Swept(meeting.id, meeting.done, len(expired))
 
-    def _events_of(self, path: Path) -> list[Event]:
-        try:
-            return list(session_events(self._files, path))
-        except (FileNotFoundError, msgspec.DecodeError):
-            return []  # gone meanwhile, or of no recorder of ours
+    def _has_unsaid_audio(self, meeting_id: str, chunks: Sequence[TempRecording]) -> bool:
+        known = {(chunk.user_id, chunk.sequence) for chunk in chunks}
+        return any((chunk.user_id, chunk.sequence) not in known for chunk in self._files.chunks("pcm", meeting_id))

@@ -529,6 +529,21 @@ def test_the_sweep_says_what_is_on_disk_alone(sessions):
     assert ["meeting.started", "chunk.flushed"] == [type for type, _ in facts(sessions.redis)]
 
 
+@pytest.mark.parametrize("place", ["known", "on disk alone"])
+def test_the_sweep_removes_no_audio_of_which_only_damaged_notes_speak(sessions, place):
+    if place == "known":
+        sessions.abandon(b"abc")
+    unsaid = Chunk("m", "u", 1)
+    sessions.files.write(sessions.files.pcm(unsaid), tone(0.2))
+    sessions.files.write(sessions.files.session("m"), b"{")
+    os.utime(sessions.files.path(sessions.files.session("m")), (0, 0))
+    swept, left = sessions.sweep()
+
+    assert ([], ["m"]) == (swept, [one.meeting_id for one in left])
+    assert "session.json" in left[0].reason
+    assert unsaid in list(sessions.files.chunks("pcm"))
+
+
 def test_what_the_projection_sets_aside_holds_no_other_meeting_up(sessions):
     sessions.record(("u", tone(0.2), 0))
     broken = new_event("transcode.finished", subject="meeting/other", data={"meeting_id": "other"})

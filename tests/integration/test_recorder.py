@@ -9,10 +9,9 @@ import pytest
 
 from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import AudioNotWritten, InvalidPcm, InvalidSetting, MeetingOver, RedisUnavailable
-from playhead.streams.events import parse_time
 from playhead.streams.recordings.files import Chunk, InvalidId, RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
-from tests.support.audio import facts, open_session, tone
+from tests.support.audio import content, facts, offsets, open_session, tone
 from tests.support.conditions import until
 
 QUICK = RecorderSettings(flush_seconds=0.5)
@@ -41,22 +40,6 @@ def record(recorder, *writes, meeting_id="m", again=False):
                 session.write(user_id, pcm, at=at)
 
     asyncio.run(run())
-
-
-def offsets(redis):
-    """Where each chunk stands, in seconds since the session began."""
-    (_, started), *_ = facts(redis, "meeting.started")
-    zero = parse_time(started["started_at"])
-    return {
-        (chunk["user_id"], chunk["sequence"]): (parse_time(chunk["started_at"]) - zero).total_seconds()
-        for _, chunk in facts(redis, "chunk.flushed")
-    }
-
-
-def content(files, user="u", meeting="m"):
-    return b"".join(
-        files.path(files.pcm(chunk)).read_bytes() for chunk in files.chunks("pcm", meeting) if chunk.user_id == user
-    )
 
 
 def test_audio_is_cut_into_chunks_that_follow_one_another_to_the_sample(recorder, redis, files):
@@ -119,7 +102,9 @@ def test_what_cannot_be_recorded_is_refused_and_the_rest_kept(recorder, redis, w
     with pytest.raises(error, match=said):
         record(recorder, ("other", tone(0.1), 0), *writes)
 
-    assert ("other", 0) in offsets(redis)
+    record(recorder, ("other", tone(0.1), 3))
+
+    assert {("other", 0), ("other", 1)} <= offsets(redis).keys()
     assert 1 == len(facts(redis, "meeting.stopped"))
 
 

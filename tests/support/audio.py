@@ -3,12 +3,14 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from playhead.consumers.recordings.ffmpeg import Children, Ffmpeg, Pcm, find_ffmpeg
 from playhead.consumers.recordings.mp3 import read_mp3
 from playhead.streams.entries import RawEntry, decode
+from playhead.streams.events import parse_time
 from playhead.streams.partitions import Partition
 from playhead.streams.recordings.events import ChunkFlushed, make_chunk_id, make_event_id, subject_of
 from playhead.streams.recordings.files import Chunk, RecordingFiles
@@ -62,16 +64,33 @@ def flush(producer, files: RecordingFiles, pcm: bytes | None, chunk: Chunk, **me
 
 def open_session(recorder: Recorder, meeting_id: str):
     """The note of a session that was opened by a recorder that died in the next moment."""
-    return recorder._open(meeting_id, "g", "c", "meeting")  # noqa: SLF001  # `session` ends what it opens
+    return recorder._open(meeting_id, "g", "c", "meeting")[0]  # noqa: SLF001  # `session` ends what it opens
 
 
-def facts(redis, type: str | None = None) -> list[tuple[str, dict[str, object]]]:
+def facts(redis, type: str | None = None) -> list[tuple[str, dict[str, Any]]]:
     """Type and payload of each event on the stream."""
     found = [
         decode(RawEntry(entry_id, [part for pair in fields.items() for part in pair])).event
         for entry_id, fields in redis.xrange(RECORDINGS.key)
     ]
     return [(event.type, json.loads(event.data)) for event in found if type in {None, event.type}]
+
+
+def offsets(redis) -> dict[tuple[str, int], float]:
+    """Where each chunk stands, in seconds since the session began."""
+    (_, started), *_ = facts(redis, "meeting.started")
+    zero = parse_time(started["started_at"])
+    return {
+        (chunk["user_id"], chunk["sequence"]): (parse_time(chunk["started_at"]) - zero).total_seconds()
+        for _, chunk in facts(redis, "chunk.flushed")
+    }
+
+
+def content(files: RecordingFiles, user: str = "u", meeting: str = "m") -> bytes:
+    """All PCM of a user."""
+    return b"".join(
+        files.path(files.pcm(chunk)).read_bytes() for chunk in files.chunks("pcm", meeting) if chunk.user_id == user
+    )
 
 
 def sha256(path: Path) -> str:
