@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -59,7 +60,14 @@ class Children:
         with self._lock:
             if self._stopped:
                 raise Stopped
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, pass_fds=fds)
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                pass_fds=fds,
+                process_group=0,  # Ctrl-C in a terminal is for us: an ffmpeg that it ends seems to have finished
+            )
             self._running.add(child)
             return child
 
@@ -117,7 +125,7 @@ class Ffmpeg:
             finally:
                 for reading, _ in pipes:
                     os.close(reading)
-            feeders = [_Feeder(writing, source, child) for (_, writing), source in zip(pipes, sources, strict=True)]
+            feeders = [Feeder(writing, source, child) for (_, writing), source in zip(pipes, sources, strict=True)]
             try:
                 for feeder in feeders:
                     feeder.start()
@@ -165,7 +173,7 @@ class Ffmpeg:
             try:
                 content, _ = child.communicate(timeout=self._seconds)
             except subprocess.TimeoutExpired:
-                raise FfmpegFailed(f"took longer than {self._seconds:g} seconds", _tail(said)) from None
+                raise FfmpegFailed(f"took longer than {self._seconds:g} seconds", tail(said)) from None
             finally:
                 children.ended(child)
             self._check(child, said)
@@ -174,21 +182,32 @@ class Ffmpeg:
     def _start(
         self, children: Children, command: Sequence[str], stdout: int, said: IO[bytes], fds: Sequence[int]
     ) -> "subprocess.Popen[bytes]":
-        try:
+        with executing(self._program):
             return children.start(command, stdout=stdout, stderr=said, fds=fds)
-        except (FileNotFoundError, PermissionError) as error:
-            raise FfmpegMissing(f"{self._program}: {error.strerror}. {FfmpegMissing.__doc__}") from error
 
     def _wait(self, child: "subprocess.Popen[bytes]", said: IO[bytes], seconds: float) -> None:
         try:
             child.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise FfmpegFailed(f"took longer than {seconds:g} seconds", _tail(said)) from None
+            raise FfmpegFailed(f"took longer than {seconds:g} seconds", tail(said)) from None
 
     def _check(self, child: "subprocess.Popen[bytes]", said: IO[bytes]) -> None:
         if child.returncode:
             how = f"was killed by signal {-child.returncode}" if child.returncode < 0 else "failed"
-            raise FfmpegFailed(how, _tail(said))
+            raise FfmpegFailed(how, tail(said))
+
+
+@contextmanager
+def executing(program: Path | str) -> Generator[None, None, None]:
+    """Say it well if there is no such program.
+
+    Raises:
+        FfmpegMissing: it cannot be executed.
+    """
+    try:
+        yield
+    except (FileNotFoundError, PermissionError) as error:
+        raise FfmpegMissing(f"{program}: {error.strerror}. {FfmpegMissing.__doc__}") from error
 
 
 def encoding(form: Pcm) -> list[str]:
@@ -252,7 +271,7 @@ async def run(work: Callable[[Children], _Result]) -> _Result:
         raise
 
 
-class _Feeder(threading.Thread):
+class Feeder(threading.Thread):
     """Writes PCM into a pipe until there is no more, or nobody reads it."""
 
     def __init__(self, pipe: int, source: Iterable[bytes | memoryview], child: "subprocess.Popen[bytes]") -> None:
@@ -261,6 +280,7 @@ class _Feeder(threading.Thread):
         self._pipe, self._source, self._child = pipe, source, child
 
     def run(self) -> None:
+        """Write."""
         try:
             with os.fdopen(self._pipe, "wb", buffering=0) as pipe:
                 for block in self._source:
@@ -274,6 +294,7 @@ class _Feeder(threading.Thread):
             self._child.kill()
 
 
-def _tail(said: IO[bytes]) -> str:
+def tail(said: IO[bytes]) -> str:
+    """The end of what an ffmpeg said."""
     said.seek(max(0, said.seek(0, os.SEEK_END) - _SAID_BYTES))
     return said.read().decode("utf-8", "replace").strip()

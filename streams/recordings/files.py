@@ -82,7 +82,11 @@ class RecordingFiles:
 
     def has_recording(self, meeting_id: str) -> bool:
         """Whether a finished recording of the meeting is there."""
-        return any(self.path(f"recordings/{_name(meeting_id)}").glob("*.mp3"))
+        return bool(self.finished(meeting_id))
+
+    def finished(self, meeting_id: str) -> list[Path]:
+        """The finished recordings of a meeting."""
+        return sorted(self.path(f"recordings/{_name(meeting_id)}").glob("*.mp3"))
 
     def last_sign_of_life(self, meeting_id: str) -> datetime | None:
         """When a recorder last had the session open, None if it is not known."""

@@ -211,8 +211,8 @@ SILENT = b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80\xbb\0\0\0\x77\1\0\2\0\x1
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", b"is not a WAV file of PCM: it is cut short"),
-        (b"RIFF", b"is not a WAV file of PCM: it is cut short"),
+        (b"", b"ffmpeg reads no audio in it"),
+        (b"RIFF", b"ffmpeg reads no audio in it"),
         (None, b"No such file"),
         (SILENT, b"there is no audio in"),
     ],
