@@ -22,6 +22,9 @@ from playhead.streams.recordings.events import (
 )
 from playhead.streams.recordings.files import RecordingFiles
 
+LONGEST_GAP = 3600.0
+"""Seconds of silence that recordings keep."""
+
 
 class Promotion(msgspec.Struct, frozen=True):
     """What came of it; `complete` if every chunk of the meeting is in its recordings."""
@@ -31,10 +34,21 @@ class Promotion(msgspec.Struct, frozen=True):
 
 
 class Promoter:
-    """Makes recordings, and the events that say so. The same chunks give the same files and the same event ids."""
+    """Makes recordings, and the events that say so. The same chunks give the same files and the same event ids.
 
-    def __init__(self, files: RecordingFiles, ffmpeg: Ffmpeg, source: str = "playhead/promote") -> None:
+    Silence of all participants that is longer than `longest_gap` seconds is cut.
+    """
+
+    def __init__(
+        self,
+        files: RecordingFiles,
+        ffmpeg: Ffmpeg,
+        source: str = "playhead/promote",
+        *,
+        longest_gap: float = LONGEST_GAP,
+    ) -> None:
         self._files, self._ffmpeg, self._source = files, ffmpeg, source
+        self._longest_gap = longest_gap
 
     def promote(
         self,
@@ -56,7 +70,7 @@ class Promoter:
         missing = [chunk.id for chunk in chunks if chunk.transcode_status != "DONE"]
         if not done:
             return Promotion([self.failed(meeting.id, chosen, _no_chunk(missing), missing, cause)], complete=False)
-        rendering = Rendering(self._files, self._ffmpeg, done, children)
+        rendering = Rendering(self._files, self._ffmpeg, done, children, self._longest_gap)
         wanted: list[str | None] = [] if chosen == "meeting" else list(rendering.user_ids)
         if chosen != "per-user":
             wanted.append(None)
@@ -96,6 +110,7 @@ class Promoter:
                     chunk_ids=[chunk.id for chunk in done if user_id in {None, chunk.user_id}],
                     missing_chunk_ids=missing,
                     created_at=format_time(datetime.now(UTC)),
+                    cuts=rendering.cuts,
                 )
                 for user_id in user_ids
             ]

@@ -1,7 +1,6 @@
 """Recordings made of chunks: each at its true time, to the sample."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -9,7 +8,9 @@ import msgspec
 from playhead.consumers.recordings.errors import FfmpegFailed
 from playhead.consumers.recordings.ffmpeg import Children, Ffmpeg, Pcm
 from playhead.consumers.recordings.mp3 import Mp3, read_mp3, untag_mp3
+from playhead.consumers.recordings.timeline import Timeline
 from playhead.projections.recordings.rows import TempRecording
+from playhead.streams.recordings.events import Cut
 from playhead.streams.recordings.files import RecordingFiles
 
 _BLOCK_FRAMES = 48000
@@ -34,12 +35,22 @@ class Rendering:
     """Makes the recordings of one meeting; all of them begin when its first chunk does."""
 
     def __init__(
-        self, files: RecordingFiles, ffmpeg: Ffmpeg, chunks: Sequence[TempRecording], children: Children
+        self,
+        files: RecordingFiles,
+        ffmpeg: Ffmpeg,
+        chunks: Sequence[TempRecording],
+        children: Children,
+        longest_gap: float,
     ) -> None:
         self._files, self._ffmpeg, self._children = files, ffmpeg, children
         self._chunks = chunks
-        self._zero = min(chunk.started_at for chunk in chunks)
         self._form = Pcm(chunks[0].rate, chunks[0].channels)
+        self._timeline = Timeline(chunks, self._form.rate, longest_gap)
+
+    @property
+    def cuts(self) -> list[Cut]:
+        """The silence that is left out."""
+        return self._timeline.cuts
 
     @property
     def user_ids(self) -> list[str]:
@@ -76,15 +87,14 @@ class Rendering:
     def _pcm(self, track: Sequence[TempRecording], limit: int) -> Iterator[bytes | memoryview]:
         """A user's audio from the beginning of the meeting, silence if there is none."""
         cursor, frame = 0, self._form.frame
-        for chunk, pcm in self._decoded(sorted(track, key=lambda chunk: (chunk.started_at, chunk.sequence)), limit):
+        for chunk, pcm in self._decoded(sorted(track, key=self._start), limit):
             start = self._start(chunk)
             while cursor < start:
                 silent = min(_BLOCK_FRAMES, start - cursor)
                 yield bytes(silent * frame)
                 cursor += silent
-            later = pcm[(cursor - start) * frame :]  # a clock that was set back makes chunks overlap
-            yield later
-            cursor += len(later) // frame
+            yield pcm
+            cursor += len(pcm) // frame
 
     def _decoded(
         self, track: Sequence[TempRecording], limit: int
@@ -130,16 +140,12 @@ class Rendering:
         return {Pcm(chunk.rate, chunk.channels) for chunk in group}
 
     def _start(self, chunk: TempRecording) -> int:
-        return _frames(chunk.started_at, self._zero, self._form.rate)
+        return self._timeline.starts[chunk.id]
 
     def _end(self, chunk: TempRecording) -> int:
-        return self._start(chunk) + round((chunk.samples or 0) * self._form.rate / chunk.rate)
+        return self._start(chunk) + self._timeline.length(chunk)
 
 
 def _is_usual(coded: _Coded) -> bool:
     """Whether a decoder that is late gets its sound out before the next chunk's begins."""
     return coded.before > _DECODER_DELAY and coded.before + coded.samples <= coded.total
-
-
-def _frames(moment: datetime, zero: datetime, rate: int) -> int:
-    return round((moment - zero).total_seconds() * rate)

@@ -1,6 +1,6 @@
 """`playhead recordings`: meetings, their chunks and their recordings."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from playhead.consumers.recordings.promote import lock
 from playhead.consumers.recordings.sweep import Sweep
 from playhead.projections.migrations import require_upgraded
 from playhead.projections.postgres import Connection, connect
-from playhead.projections.recordings.overview import overview
+from playhead.projections.recordings.overview import list_files, lost_files
 from playhead.projections.recordings.rows import (
     Meeting,
     Recording,
@@ -32,6 +32,7 @@ from playhead.settings.settings import Settings, load
 from playhead.streams.events import Event
 from playhead.streams.recordings.events import Strategy, stopped_event
 from playhead.streams.recordings.files import RecordingFiles
+from playhead.streams.recordings.ids import text_of
 from playhead.streams.redis.connections import connect as connect_redis
 from playhead.terminal import diagnostics
 from playhead.terminal.options import DataDir, Json, not_negative
@@ -51,12 +52,13 @@ class Stuck(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Shown(msgspec.Struct, frozen=True):
-    """All there is about a meeting."""
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """All there is about a meeting; `missing_files` are recordings that are not in the directory of recordings."""
 
     meeting: Meeting
     chunks: list[TempRecording]
     recordings: list[Recording]
+    missing_files: list[str]
 
     @property
     def is_whole(self) -> bool:
@@ -68,11 +70,14 @@ class Shown(msgspec.Struct, frozen=True):
 def list_meetings(*, data_dir: DataDir = None, json: Json = False) -> None:
     """List meetings, the newest first, with the number of their chunks and recordings.
 
+    A promoted meeting whose recordings are not all in PLAYHEAD_RECORDINGS_DIR has the status FILES_MISSING.
+
     Example:
         playhead recordings list
     """
-    with _database(load(data_dir)) as connection:
-        found = overview(connection)
+    settings = load(data_dir)
+    with _database(settings) as connection:
+        found = list_files(connection, RecordingFiles(settings[RECORDINGS_DIR]))
     if json:
         print_json(found)
         return
@@ -106,13 +111,14 @@ def show(meeting: str, /, *, data_dir: DataDir = None, json: Json = False) -> in
     """
     settings = load(data_dir)
     with _database(settings) as connection:
-        found = _find(connection, meeting)
+        found = _find(connection, settings, meeting)
     if found is None:
         return _FAILED
     if json:
         print_json(found)
         return 0
-    print(f"{meeting}: {found.meeting.status}" + (f", {found.meeting.problem}" if found.meeting.problem else ""))
+    status = "FILES_MISSING" if found.missing_files else found.meeting.status
+    print(f"{meeting}: {status}" + (f", {found.meeting.problem}" if found.meeting.problem else ""))
     if found.chunks:
         print_table(
             ("CHUNK", "USER", "SEQUENCE", "STATUS", "MILLISECONDS", "PROBLEM"),
@@ -121,7 +127,7 @@ def show(meeting: str, /, *, data_dir: DataDir = None, json: Json = False) -> in
                 for one in found.chunks
             ],
         )
-    _print_recordings(settings, found.recordings)
+    _print_recordings(settings, found)
     return 0
 
 
@@ -136,10 +142,11 @@ def stuck(*, idle: float = 300, data_dir: DataDir = None, json: Json = False) ->
         playhead recordings stuck
     """
     not_negative("--idle", idle)
-    with _database(load(data_dir)) as connection:
+    settings = load(data_dir)
+    with _database(settings) as connection:
         found = [
             Stuck(one.id, one.last_event_at, reason)
-            for one in overview(connection)
+            for one in list_files(connection, RecordingFiles(settings[RECORDINGS_DIR]))
             if (reason := one.stuck(datetime.now(UTC), timedelta(seconds=idle))) is not None
         ]
     if json:
@@ -175,10 +182,10 @@ def promote(
     diagnostics.configure(settings.log_format)
     promoter = make_promoter(settings)
     with _database(settings) as connection, open_producer(settings) as producer:
-        found = _find(connection, meeting)
+        found = _find(connection, settings, meeting)
         if found is None:
             return _FAILED
-        if not lock(connection, meeting):
+        if not lock(connection, found.meeting.id):
             say("another process promotes it now")
             return _FAILED
         if found.is_whole and not (found.chunks and settings[KEEP_CHUNKS]):
@@ -191,15 +198,12 @@ def promote(
         promotion = promoter.promote(found.meeting, found.chunks, Children(), strategy=strategy)
         producer.append_events([*ending, *promotion.events])
         if promotion.complete and not settings[KEEP_CHUNKS]:
-            RecordingFiles(settings[RECORDINGS_DIR]).remove_promoted(meeting)
+            RecordingFiles(settings[RECORDINGS_DIR]).remove_promoted(found.meeting.id)
     payloads: list[dict[str, Any]] = [msgspec.json.decode(event.data) for event in promotion.events]
     if json:
         print_json(payloads)
     for payload in payloads:
-        if "error" in payload:
-            say(f"not promoted: {payload['error']}")
-        elif not json:
-            print(f"{settings[RECORDINGS_DIR] / payload['filename']}  {payload['duration_in_ms'] / 1000:.1f} seconds")
+        _say_promoted(settings, payload, json=json)
     return _FAILED if any("error" in payload for payload in payloads) else 0
 
 
@@ -239,12 +243,19 @@ def _database(settings: Settings) -> Generator[Connection, None, None]:
         yield connection
 
 
-def _find(connection: Connection, meeting_id: str) -> Shown | None:
+def _find(connection: Connection, settings: Settings, meeting: str) -> Shown | None:
+    meeting_id = text_of(meeting)
     meetings = find_meetings(connection, [meeting_id])
     if not meetings:
-        say(f"there is no meeting {meeting_id!r}; see `playhead recordings list`")
+        say(f"there is no meeting {meeting!r}; see `playhead recordings list`")
         return None
-    return Shown(meetings[0], chunks_of(connection, meeting_id), recordings_of(connection, meeting_id))
+    recordings = recordings_of(connection, meeting_id)
+    return Shown(
+        meeting=meetings[0],
+        chunks=chunks_of(connection, meeting_id),
+        recordings=recordings,
+        missing_files=lost_files(RecordingFiles(settings[RECORDINGS_DIR]), recordings),
+    )
 
 
 def _ended(found: Shown) -> Event:
@@ -252,21 +263,36 @@ def _ended(found: Shown) -> Event:
     return stopped_event(found.meeting.id, users, "playhead", reason="ended by hand")
 
 
-def _print_recordings(settings: Settings, recordings: Sequence[Recording]) -> None:
-    if recordings:
+def _say_promoted(settings: Settings, payload: dict[str, Any], *, json: bool) -> None:
+    if "error" in payload:
+        say(f"not promoted: {payload['error']}")
+    elif not json:
+        print(f"{settings[RECORDINGS_DIR] / payload['filename']}  {payload['duration_in_ms'] / 1000:.1f} seconds")
+    for cut in payload.get("cuts", []):
+        say(f"{cut['length_ms'] / 1000:.1f} seconds of silence are cut at {cut['at_ms'] / 1000:.1f} seconds")
+
+
+def _print_recordings(settings: Settings, found: Shown) -> None:
+    if found.recordings:
         print_table(
-            ("RECORDING", "USER", "SECONDS", "LACKS", "FILE"),
+            ("RECORDING", "USER", "SECONDS", "LACKS", "CUT", "FILE"),
             [
                 (
                     one.id,
-                    one.user_id or "all",
+                    "all" if one.user_id is None else one.user_id,
                     f"{one.duration_in_ms / 1000:.1f}",
                     len(one.missing_chunk_ids),
-                    settings[RECORDINGS_DIR] / one.filename,
+                    f"{sum(cut.length_ms for cut in one.cuts) / 1000:.1f}",
+                    _place(settings, found, one),
                 )
-                for one in recordings
+                for one in found.recordings
             ],
         )
+
+
+def _place(settings: Settings, found: Shown, recording: Recording) -> str:
+    place = str(settings[RECORDINGS_DIR] / recording.filename)
+    return f"{place} (not there)" if recording.filename in found.missing_files else place
 
 
 def _time(moment: datetime | None) -> str:

@@ -34,6 +34,12 @@ KEEP_CHUNKS = recordings.setting(
 PROMOTE_SECONDS = recordings.setting(
     "PLAYHEAD_PROMOTE_SECONDS", 300, "Seconds that `promote` waits for chunks after a meeting ends.", read=number(0)
 )
+GAP_SECONDS = recordings.setting(
+    "PLAYHEAD_GAP_SECONDS",
+    3600,
+    "Seconds of silence that recordings keep; longer silence of all participants is cut.",
+    read=number(1),
+)
 SWEEP_SECONDS = recordings.setting(
     "PLAYHEAD_SWEEP_SECONDS", 86400, "Seconds after which `sweep` ends a session without a heartbeat.", read=number(60)
 )

@@ -6,7 +6,14 @@ from playhead.consumers.recordings.progress import Progress
 from playhead.consumers.recordings.promote import Promote, PromoteSettings
 from playhead.consumers.recordings.promotion import Promoter
 from playhead.consumers.recordings.transcode import Transcode
-from playhead.recordings.domain import FFMPEG, KEEP_CHUNKS, PROMOTE_SECONDS, RECORDINGS_DIR, TRANSCODE_SECONDS
+from playhead.recordings.domain import (
+    FFMPEG,
+    GAP_SECONDS,
+    KEEP_CHUNKS,
+    PROMOTE_SECONDS,
+    RECORDINGS_DIR,
+    TRANSCODE_SECONDS,
+)
 from playhead.settings.core import PARTITIONS, REDIS_TIMEOUT
 from playhead.streams.domains.place import Place
 from playhead.streams.domains.settings import SettingValues
@@ -39,7 +46,8 @@ def make_promoter(settings: SettingValues) -> Promoter:
     Raises:
         FfmpegMissing: there is no ffmpeg.
     """
-    return Promoter(RecordingFiles(settings[RECORDINGS_DIR]), _ffmpeg(settings))
+    files = RecordingFiles(settings[RECORDINGS_DIR])
+    return Promoter(files, _ffmpeg(settings), longest_gap=settings[GAP_SECONDS])
 
 
 def lacks_ffmpeg(settings: SettingValues) -> str | None:

@@ -157,6 +157,7 @@ class Fold:
             user_id=payload.user_id,
             strategy=payload.strategy,
             missing_chunk_ids=payload.missing_chunk_ids,
+            cuts=payload.cuts,
         )
         if not payload.missing_chunk_ids and not self._keep:
             self._remove(payload.chunk_ids)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
+from psycopg.types.json import Jsonb
 
 from playhead.projections.postgres import Connection
+from playhead.streams.recordings.events import Cut
 
 MeetingStatus = Literal["ACTIVE", "STOPPED", "PROMOTED", "PROMOTION_FAILED"]
 TranscodeStatus = Literal["QUEUED", "IN_PROGRESS", "DONE", "FAILED"]
@@ -66,6 +68,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str | None
     strategy: str
     missing_chunk_ids: list[str] = []
+    cuts: list[Cut] = []
 
 
 def find_meetings(connection: Connection, ids: Sequence[str] | None = None) -> list[Meeting]:
@@ -88,8 +91,9 @@ def chunks_of(connection: Connection, *meeting_ids: str) -> list[TempRecording]:
 
 def recordings_of(connection: Connection, *meeting_ids: str) -> list[Recording]:
     """The recordings of meetings."""
-    with connection.cursor(row_factory=class_row(Recording)) as cursor:
-        return cursor.execute(_sql("recordings_of"), (list(meeting_ids),)).fetchall()
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(_sql("recordings_of"), (list(meeting_ids),)).fetchall()
+    return [msgspec.convert(row, Recording) for row in rows]
 
 
 def remove_meeting(connection: Connection, meeting_id: str) -> None:
@@ -107,11 +111,18 @@ def store(
     """Write rows, whatever stood there, and remove chunks."""
     with connection.cursor() as cursor:
         for name, rows in (("store_meeting", meetings), ("store_chunk", chunks), ("store_recording", recordings)):
-            written = [msgspec.structs.asdict(row) for row in rows]
+            written = [_parameters(row) for row in rows]
             if written:
                 cursor.executemany(_sql(name), written)
         if removed:
             cursor.execute(_sql("remove_chunks"), (list(removed),))
+
+
+def _parameters(row: Meeting | TempRecording | Recording) -> dict[str, object]:
+    values = msgspec.structs.asdict(row)
+    if isinstance(row, Recording):
+        values["cuts"] = Jsonb(msgspec.to_builtins(row.cuts))
+    return values
 
 
 def _sql(name: str) -> bytes:

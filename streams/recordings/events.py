@@ -107,9 +107,19 @@ class ChunkExpired(OfChunk, frozen=True, kw_only=True):
     """A chunk of a session that never ended, and of which nothing was finished, is deleted."""
 
 
+class Cut(msgspec.Struct, frozen=True, kw_only=True):
+    """Silence that was left out of a recording: `length_ms` of it, `at_ms` after the recording's beginning."""
+
+    at_ms: int
+    length_ms: int
+
+
 @stream.event("recording.promoted", subject=_SUBJECT)
-class RecordingPromoted(OfMeeting, frozen=True, kw_only=True):
-    """A persistent recording is on disk; without `user_id` it is of all participants."""
+class RecordingPromoted(OfMeeting, frozen=True, kw_only=True, omit_defaults=True):
+    """A persistent recording is on disk; without `user_id` it is of all participants.
+
+    `cuts` say where silence of all participants was too long to be kept; all recordings of a meeting have the same.
+    """
 
     recording_id: str
     user_id: str | None
@@ -120,6 +130,7 @@ class RecordingPromoted(OfMeeting, frozen=True, kw_only=True):
     chunk_ids: list[str]
     missing_chunk_ids: list[str]
     created_at: str
+    cuts: list[Cut] = []
 
 
 @stream.event("recording.promotion_failed", subject=_SUBJECT)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import numpy as np
@@ -21,12 +21,14 @@ from playhead.consumers.recordings.promotion import Promoter
 from playhead.consumers.recordings.sweep import Sweep
 from playhead.consumers.recordings.transcode import Transcode
 from playhead.consumers.work.worker import WorkerSettings
+from playhead.projections.recordings.overview import list_files
 from playhead.projections.recordings.projection import Recordings
 from playhead.projections.recordings.rows import chunks_of, find_meetings, recordings_of
 from playhead.recordings.domain import RECORDINGS_DIR, SWEEP_SECONDS
 from playhead.recordings.sweeping import sweep
 from playhead.streams.appending.producer import Producer
-from playhead.streams.events import new_event
+from playhead.streams.events import format_time, new_event, parse_time
+from playhead.streams.recordings.events import Cut, stopped_event
 from playhead.streams.recordings.files import Chunk, RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from tests.support.audio import RECORDINGS, decoded, facts, flush, open_session, samples, sha256, tone
@@ -170,6 +172,47 @@ def test_a_meeting_becomes_recordings_of_each_and_of_all_at_their_true_times(ses
             one.missing_chunk_ids,
         )
     assert ["them", "us"] == meeting.user_ids
+
+
+def test_silence_of_years_is_cut_and_said_with_its_length(sessions):
+    years = 70 * 365 * 86400
+    note = open_session(Recorder(sessions.producer, sessions.files.directory, SHORT), "m")
+    sessions.producer.append_events([note.started()])
+    for user, sequence, later in (("u", 0, 0), ("v", 0, 0.2), ("u", 1, years), ("v", 1, years + 0.3)):
+        started_at = format_time(parse_time(note.started_at) + timedelta(seconds=later))
+        chunk = Chunk("m", user, sequence)
+        flush(sessions.producer, sessions.files, tone(0.4), chunk, started_at=started_at)
+    sessions.producer.append_events([stopped_event("m", ["u", "v"], "a test", reason="over")])
+    sessions.work("transcode", "promote", done=sessions.promoted)
+    (recording,) = sessions.rows()[2]
+    ((_, promoted),) = facts(sessions.redis, "recording.promoted")
+    cut = Cut(at_ms=1600, length_ms=years * 1000 - 1600)
+
+    assert (2300, [cut]) == (recording.duration_in_ms, recording.cuts)
+    assert [{"at_ms": cut.at_ms, "length_ms": cut.length_ms}] == promoted["cuts"]
+
+
+def test_a_meeting_whose_recordings_are_gone_is_not_called_promoted(sessions):
+    sessions.record(("u", tone(0.2), 0), meeting="whole")
+    sessions.record(("u", tone(0.2), 0), ("", tone(0.2), 0), meeting="m")
+    sessions.work("transcode", "promote", done=lambda: sessions.promoted() and sessions.promoted("whole"))
+
+    def listed():
+        with psycopg.connect(sessions.database) as connection:
+            return {one.id: one for one in list_files(connection, sessions.files)}
+
+    before = listed()
+    (of_all, *others) = sessions.rows()[2]
+    sessions.files.path(of_all.filename).unlink()
+    for one in others:
+        sessions.files.path(one.filename).write_bytes(b"")
+    after = listed()
+
+    assert {"m": "PROMOTED", "whole": "PROMOTED"} == {id_: one.status for id_, one in before.items()}
+    assert {"m": "FILES_MISSING", "whole": "PROMOTED"} == {id_: one.status for id_, one in after.items()}
+    assert after["m"].problem.startswith("3 of 3 recordings are not there: recordings/m/")
+    assert after["m"].problem == after["m"].stuck(datetime.now(UTC), timedelta())
+    assert {"PROMOTED"} == {sessions.status("m"), sessions.status("whole")}
 
 
 def test_the_end_of_a_meeting_waits_no_longer_than_its_chunks(sessions):
