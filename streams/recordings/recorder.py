@@ -38,7 +38,7 @@ _Opened = tuple[SessionNote, datetime | None]
 class Recorder:
     """Records sessions into a directory that the workers of recordings share.
 
-    Where Redis is away, audio is written all the same, and its events are sent when Redis is back, at the next start at
+    If Redis is away, audio is written all the same, and its events are sent when Redis is back, at the next start at
     the latest.
     """
 
@@ -152,7 +152,10 @@ class Recorder:
         if note.stopped_at is not None:
             raise MeetingOver(f"{meeting_id}: {MeetingOver.__doc__}")
         if (note.rate, note.channels) != (settings.rate, settings.channels):
-            raise InvalidSetting(f"{meeting_id} was begun with {note.rate} Hz and {note.channels} channels: go on so")
+            raise InvalidSetting(
+                f"{meeting_id} was started with {note.rate} Hz and {note.channels} channels;"
+                " resume with the same values"
+            )
         return note, self._files.last_sign_of_life(meeting_id)
 
     async def _leave(self, note: SessionNote, session: Session, writer: ChunkWriter) -> None:

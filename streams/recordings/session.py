@@ -139,7 +139,7 @@ class Session:
             self.flush()
 
     async def keep_flushing(self) -> None:
-        """Cut what has waited long enough, until cancelled."""
+        """Cut what has waited long enough, until canceled."""
         while True:
             await asyncio.sleep(self._settings.flush_seconds / 4)
             try:

@@ -112,7 +112,7 @@ def session_events(files: RecordingFiles, path: Path) -> list[Event]:
 
 
 def noted_strategy(files: RecordingFiles, meeting_id: str) -> Strategy | None:
-    """What a session's recorder asked for; None where it is not noted, or no longer."""
+    """What a session's recorder asked for; None if it is not noted, or no longer."""
     try:
         return read_note(files, files.path(files.session(meeting_id))).strategy
     except (OSError, SessionUnreadable):
