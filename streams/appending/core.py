@@ -222,18 +222,19 @@ class ProducerCore:
         id: str | None,
         time: datetime | str | None,
     ) -> Event:
-        for target in installed().extensions("capture"):
-            return resolve(target)(
-                content,
-                source_url,
-                metadata,
-                blobs=self._blobs,
-                scraper_id=scraper_id,
-                source=self.source,
-                id=id,
-                time=time,
-            )
-        raise InvalidSetting("no installed domain records content")
+        target = installed().extension("capture")
+        if target is None:
+            raise InvalidSetting("no installed domain records content")
+        return resolve(target)(
+            content,
+            source_url,
+            metadata,
+            blobs=self._blobs,
+            scraper_id=scraper_id,
+            source=self.source,
+            id=id,
+            time=time,
+        )
 
     def _deliver(self, send: Send, partition: Partition, events: Sequence[Event]) -> Sequence[Position | None]:
         """Send a batch; with a spool, what Redis does not take waits there, and so does what comes behind it."""

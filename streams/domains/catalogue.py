@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from playhead.streams.domains.domain import Clock, Command, Domain, Extension, Projection, Read, Target, Worker
+from playhead.streams.domains.domain import SINGLE, Clock, Command, Domain, Extension, Projection, Read, Target, Worker
 from playhead.streams.domains.event_types import EventType, Stream, event_type_of
 from playhead.streams.domains.settings import Setting
 from playhead.streams.errors import DomainInvalid, DomainsCollide, InvalidEvent
@@ -34,6 +34,7 @@ class Catalogue:
         self.commands = self._merged("command", _commands)
         self.settings = self._merged("setting", _settings)
         self._merged("consumer", _consumers)
+        self._check_single_extensions()
         self._check_upcasters()
         self.reads: dict[str, tuple[str, ...]] = {LOG: tuple(self.streams)}
         """The streams that each consumer reads, by its name."""
@@ -44,6 +45,11 @@ class Catalogue:
         self.reads |= dict.fromkeys(self.clocks, ())
         self.kinds |= dict.fromkeys(self.clocks, frozenset[str]())
         for worker in self.workers.values():
+            if not worker.ends:
+                raise DomainInvalid(
+                    f"{worker.name} ends with nothing: name in ends= the event types that its work ends with, so that"
+                    " finished work is not done again after Redis lost its state"
+                )
             for end in worker.ends:
                 if not isinstance(end, Stream):
                     self._declared(end, f"{worker.name} ends with")
@@ -78,6 +84,10 @@ class Catalogue:
         """What the domains declare of a kind."""
         return [target for domain in self.domains for target in domain.extensions.get(what, ())]
 
+    def extension(self, what: Extension) -> Target | None:
+        """What the domains declare of a kind of which there is one."""
+        return next(iter(self.extensions(what)), None)
+
     def stream_of(self, type: str, given: str | None = None) -> str:
         """The stream of an event type; `given` is that of a type that no domain declares.
 
@@ -110,6 +120,15 @@ class Catalogue:
                 owners[name] = domain.module
                 merged[name] = declared
         return merged
+
+    def _check_single_extensions(self) -> None:
+        for what in SINGLE:
+            owners = [domain.module for domain in self.domains for _ in domain.extensions.get(what, ())]
+            if len(owners) > 1:
+                raise DomainsCollide(
+                    f"{owners[0]} and {owners[1]} both declare the extension {what}, of which there can be one: remove"
+                    " one of them"
+                )
 
     def _check_upcasters(self) -> None:
         for declared in self.types.values():

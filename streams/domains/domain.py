@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, overload
+from typing import Any, Literal, TypeVar, get_args, overload
 
 import msgspec
 
@@ -21,7 +21,10 @@ Target = str | Callable[..., Any]
 """Something to call, or where it is: `"module:attribute"`."""
 Read = type[msgspec.Struct] | str | Stream
 """An event type by its Struct or its name, or a whole stream."""
-Extension = Literal["check", "demo", "files", "observer", "capture", "routes", "pages", "dashboards"]
+Reads = Read | Sequence[Read]
+Extension = Literal["check", "demo", "observer", "files", "capture", "routes", "pages"]
+SINGLE: tuple[Extension, ...] = ("files", "capture")
+"""Extensions of which all installed domains together declare one."""
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -81,7 +84,7 @@ class Domain:
     whose events or tables this one reads.
 
     Raises:
-        DomainInvalid: the declaration contradicts itself.
+        DomainInvalid: the declaration contradicts itself, or `migrations` is relative to a module without a file.
     """
 
     def __init__(self, name: str, *, migrations: str | None = None, requires: Iterable[str] = ()) -> None:
@@ -90,7 +93,7 @@ class Domain:
         self.name = name
         self.requires = tuple(requires)
         self.module = str(module["__name__"])
-        self.migrations = None if migrations is None else Path(str(module["__file__"])).parent / migrations
+        self.migrations = None if migrations is None else _beside(module, migrations)
         self.streams: dict[str, Stream] = {}
         self.projections: dict[str, Projection] = {}
         self.workers: dict[str, Worker] = {}
@@ -118,7 +121,7 @@ class Domain:
         name: str,
         target: Target,
         *,
-        reads: Sequence[Read],
+        reads: Reads,
         place: Setting[Any] | None = None,
         verification: Target | None = None,
     ) -> None: ...
@@ -128,7 +131,7 @@ class Domain:
         self,
         name: str,
         *,
-        reads: Sequence[Read],
+        reads: Reads,
         place: Setting[Any] | None = None,
         verification: Target | None = None,
     ) -> Callable[[_Decorated], _Decorated]: ...
@@ -138,7 +141,7 @@ class Domain:
         name: str,
         target: Target | None = None,
         *,
-        reads: Sequence[Read],
+        reads: Reads,
         place: Setting[Any] | None = None,
         verification: Target | None = None,
     ) -> Callable[[Any], Any] | None:
@@ -147,7 +150,7 @@ class Domain:
         def declare(target: Target) -> None:
             self._check_consumer(name)
             self.projections[name] = Projection(
-                name=name, target=target, reads=reads, place=place, verification=verification
+                name=name, target=target, reads=_several(reads), place=place, verification=verification
             )
 
         return _decorator(declare, target)
@@ -158,8 +161,8 @@ class Domain:
         name: str,
         target: Target,
         *,
-        on: Read | Sequence[Read],
-        ends: Sequence[Read],
+        on: Reads,
+        ends: Reads,
         lacks: Target | None = None,
         max_attempts: int | None = None,
     ) -> None: ...
@@ -169,8 +172,8 @@ class Domain:
         self,
         name: str,
         *,
-        on: Read | Sequence[Read],
-        ends: Sequence[Read],
+        on: Reads,
+        ends: Reads,
         handler: Target,
         lacks: Target | None = None,
         max_attempts: int | None = None,
@@ -181,8 +184,8 @@ class Domain:
         self,
         name: str,
         *,
-        on: Read | Sequence[Read],
-        ends: Sequence[Read],
+        on: Reads,
+        ends: Reads,
         lacks: Target | None = None,
         max_attempts: int | None = None,
     ) -> Callable[[_Decorated], _Decorated]: ...
@@ -192,8 +195,8 @@ class Domain:
         name: str,
         target: Target | None = None,
         *,
-        on: Read | Sequence[Read],
-        ends: Sequence[Read],
+        on: Reads,
+        ends: Reads,
         handler: Target | None = None,
         lacks: Target | None = None,
         max_attempts: int | None = None,
@@ -207,8 +210,8 @@ class Domain:
             self._check_consumer(name)
             self.workers[name] = Worker(
                 name=name,
-                on=on if isinstance(on, list | tuple) else [cast("Read", on)],
-                ends=ends,
+                on=_several(on),
+                ends=_several(ends),
                 target=target,
                 handler=handler,
                 lacks=lacks,
@@ -272,17 +275,23 @@ class Domain:
         return self._new_setting(Setting(name, "", help, reading.location, below=below, title=title))
 
     def extend(self, what: Extension, target: Target) -> None:
-        """Declare an extension of another kind.
+        """Declare an extension of another kind, a function or where it is.
 
-        - `check`: takes `Settings`, returns the checks that `doctor` prints;
-        - `demo`: a step of `playhead demo`;
-        - `files`: makes a source of events for `playhead replay --file` and `--directory`;
-        - `observer`: takes a projection's name and the registry of its process, gives what sees each applied batch, or
-          None;
-        - `capture`: makes the event of `Producer.archive`;
-        - `routes`, `pages`: what the HTTP API and the console serve;
-        - `dashboards`: Grafana dashboards.
+        - `check(settings: SettingValues) -> Iterable[Check]`: lines of `playhead doctor`.
+        - `demo(demo: Demo) -> None`: a step of `playhead demo`.
+        - `observer(projection: str, registry: CollectorRegistry) -> Callable[[Batch], None] | None`: called once in the
+          process of each projection, gives what sees every batch that it applied, such as metrics; None for nothing.
+        - `files(settings: SettingValues) -> FileSource`: what `playhead replay --file` and `--directory` read. The
+          domain `jobs` declares it, and only one domain may.
+        - `capture(content, source_url, metadata, *, blobs, scraper_id, source, id, time) -> Event`: makes the event of
+          `Producer.archive`. The domain `content` declares it, and only one domain may.
+        - `routes`, `pages`: reserved for the HTTP API and the console; not served yet.
+
+        Raises:
+            DomainInvalid: there is no such kind.
         """
+        if what not in get_args(Extension):
+            raise DomainInvalid(f"there is no extension {what!r}; there are {', '.join(get_args(Extension))}")
         self.extensions.setdefault(what, []).append(target)
 
     def _new_setting(self, setting: Setting[reading.Value_co]) -> Setting[reading.Value_co]:
@@ -316,6 +325,21 @@ def resolve(target: Target) -> Any:  # whatever is declared there
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise DomainNotLoaded(f"{target} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _beside(module: dict[str, Any], migrations: str) -> Path:
+    if "__file__" in module:
+        return Path(module["__file__"]).parent / migrations
+    if (directory := Path(migrations)).is_absolute():
+        return directory
+    raise DomainInvalid(
+        f"migrations={migrations!r} is relative to the file of the module {module['__name__']}, which has none: declare"
+        " the domain in a file, or pass an absolute path"
+    )
+
+
+def _several(reads: Reads) -> tuple[Read, ...]:
+    return (reads,) if isinstance(reads, str | Stream | type) else tuple(reads)
 
 
 def _check_name(kind: str, name: str) -> None:

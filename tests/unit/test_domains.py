@@ -2,6 +2,7 @@
 
 import sys
 from datetime import date
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -23,9 +24,11 @@ class Paid(msgspec.Struct, frozen=True):
     amount: int
 
 
-def a_domain(name="invoices", module="acme_invoices.domain", **options):
-    """A domain as the module of that name would declare it."""
-    space = {"__name__": module, "__file__": __file__, "Domain": Domain, "name": name, "options": options}
+def a_domain(name="invoices", module="acme_invoices.domain", file=__file__, **options):
+    """A domain as the module of that name would declare it; one without a file is that of a REPL."""
+    space = {"__name__": module, "Domain": Domain, "name": name, "options": options}
+    if file is not None:
+        space["__file__"] = file
     exec("domain = Domain(name, **options)", space)
     return space["domain"]
 
@@ -199,7 +202,7 @@ class TestTwoDomains:
             ("stream invoices", lambda domain: domain.stream("invoices")),
             ("event type invoice.paid", lambda domain: paid(domain.stream(f"of-{domain.name}"))),
             ("projection revenue", lambda domain: domain.projection("revenue", "a:b", reads=["job.failed"])),
-            ("worker receipt", lambda domain: domain.worker("receipt", "a:b", on="job.failed", ends=[])),
+            ("worker receipt", lambda domain: domain.worker("receipt", "a:b", on="job.failed", ends="job.completed")),
             ("clock remind", lambda domain: domain.clock("remind", "a:b", every=1)),
             ("command bills", lambda domain: domain.command("a:b", help="", name="bills")),
             ("setting RECEIPTS_URL", lambda domain: domain.setting("RECEIPTS_URL", "", "")),
@@ -220,7 +223,7 @@ class TestTwoDomains:
     def test_with_a_projection_and_a_worker_of_one_name_are_both_named(self):
         one, other = a_domain("one", "acme.one"), a_domain("other", "bolt.other")
         one.projection("receipt", "a:b", reads=["job.completed"])
-        other.worker("receipt", "a:b", on="job.completed", ends=[])
+        other.worker("receipt", "a:b", on="job.completed", ends="job.failed")
 
         assert "acme.one and bolt.other both declare the consumer receipt" in refused(one, other)
 
@@ -253,7 +256,7 @@ class TestWhatIsRead:
     def test_a_projection_or_worker_reads_what_is_declared(self, reads, said):
         projection, worker = a_domain(), a_domain()
         projection.projection("revenue", "a:b", reads=reads)
-        worker.worker("revenue", "a:b", on=reads, ends=[])
+        worker.worker("revenue", "a:b", on=reads, ends="receipt.sent")
 
         assert said in refused(projection)
         assert said in refused(worker)
@@ -265,11 +268,64 @@ class TestWhatIsRead:
 
         assert "receipt ends with receipt.sent, which no installed domain declares" in refused(domain)
 
+    def test_a_worker_whose_work_never_ends_is_refused(self):
+        domain = a_domain()
+        type = paid(domain.stream("invoices"))
+        domain.worker("receipt", "a:b", on=type, ends=[])
+
+        assert "receipt ends with nothing: name in ends=" in refused(domain)
+
+    @pytest.mark.parametrize("several", [False, True])
+    def test_one_event_type_stands_for_a_list_of_it(self, several):
+        domain = a_domain()
+        stream = domain.stream("invoices")
+        for number, read in enumerate((paid(stream), "invoice.paid", stream)):
+            domain.projection(f"revenue-{number}", "a:b", reads=[read] if several else read)
+            domain.worker(f"receipt-{number}", "a:b", on=(read,) if several else read, ends=[read] if several else read)
+
+        catalogue = Catalogue([domain])
+
+        assert {frozenset({"invoice.paid"})} == set(catalogue.kinds.values())
+        assert [1] * 3 == [len(worker.ends) for worker in catalogue.workers.values()]
+
     def test_the_name_of_the_log_is_taken(self):
         domain = a_domain(module="acme.domain")
         domain.clock("log", "a:b", every=1)
 
         assert "playhead and acme.domain both declare the consumer log" in refused(domain)
+
+
+class TestExtensions:
+    def test_of_a_kind_that_does_not_exist_name_those_that_do(self):
+        with pytest.raises(DomainInvalid, match="no extension 'chekc'; there are check, demo, observer"):
+            a_domain().extend("chekc", "a:b")
+
+    @pytest.mark.parametrize("what", ["files", "capture"])
+    def test_of_which_there_can_be_one_name_both_that_declare_it(self, what):
+        one, other = a_domain("one", "acme.one"), a_domain("other", "bolt.other")
+        one.extend(what, "a:b")
+        other.extend(what, "a:b")
+
+        assert f"acme.one and bolt.other both declare the extension {what}" in refused(one, other)
+        assert "a:b" == Catalogue([one]).extension(what)
+
+    def test_of_other_kinds_are_there_from_every_domain(self):
+        one, other = a_domain("one"), a_domain("other")
+        one.extend("check", "a:b")
+        other.extend("check", "c:d")
+
+        assert ["a:b", "c:d"] == Catalogue([one, other]).extensions("check")
+
+
+class TestMigrations:
+    def test_are_beside_the_module(self):
+        assert Path(__file__).parent / "sql" == a_domain(migrations="sql").migrations
+
+    def test_of_a_module_without_a_file_need_an_absolute_path(self, tmp_path):
+        with pytest.raises(DomainInvalid, match=r"'sql' is relative .* __main__, which has none: .* absolute path"):
+            a_domain(module="__main__", file=None, migrations="sql")
+
+        assert tmp_path == a_domain(module="__main__", file=None, migrations=str(tmp_path)).migrations
 
 
 class TestNamesOfPlayhead:
