@@ -24,7 +24,7 @@ from playhead.terminal.exit_codes import BEHIND, DONE
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json, print_table
 
-Kind = Literal["log", "projection", "worker"]
+Kind = Literal["log", "projection", "worker", "clock"]
 
 
 class Consumer(msgspec.Struct, frozen=True):
@@ -167,9 +167,11 @@ def _lost(redis: Any, name: str, partition: Partition) -> int:
 
 
 def _kind(name: str) -> Kind:
-    if name == LOG:
-        return "log"
-    return "projection" if name in installed().projections else "worker"
+    if name in installed().projections:
+        return "projection"
+    if name in installed().workers:
+        return "worker"
+    return "log" if name == LOG else "clock"
 
 
 def _listed(name: str) -> Consumer:

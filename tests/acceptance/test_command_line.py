@@ -277,6 +277,13 @@ def test_config_shows_origins_and_check_has_exit_codes(playhead, tmp_path):
     assert b"hunter2" not in shown.stdout + invalid.stderr + refused.stderr
 
 
+def test_consumers_says_what_each_is(playhead):
+    listed = json.loads(playhead("consumers", "--json").stdout)["consumers"]
+
+    kinds = {"log": "log", "json-files": "projection", "transcode": "worker", "sweep": "clock"}
+    assert kinds == {one["name"]: one["kind"] for one in listed if one["name"] in kinds}
+
+
 @pytest.mark.parametrize("closed", [0, 1, 2])
 @pytest.mark.parametrize("arguments", [["consumers"], ["config", "show"]])
 def test_a_standard_stream_that_is_closed_is_no_error(tmp_path, arguments, closed):
