@@ -15,6 +15,7 @@ from playhead.streams.domains.catalogue import LOG
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import Projection, resolve
 from playhead.streams.domains.place import Place
+from playhead.streams.errors import InvalidSetting
 from playhead.streams.sinks import Sink
 
 _SERVERS = ("valkey", "postgres")
@@ -40,9 +41,11 @@ def place(name: str, data_dir: Path | None = None) -> Place:
     For commands of a domain, which so reach the servers and directories of what the domain declares.
 
     Raises:
-        InvalidSetting: a setting cannot be used.
-        KeyError: there is no consumer of that name.
+        InvalidSetting: there is none of that name, or a setting cannot be used.
     """
+    known = [consumer for consumer in installed().consumers if consumer != LOG]
+    if name not in known:
+        raise InvalidSetting(f"there is no projection, worker or clock {name!r}; there are {', '.join(known)}")
     settings = load(data_dir)
     return place_of(name, settings, servers(settings))
 
