@@ -1,7 +1,7 @@
 """Following the log: what was written since the last look, without reading a segment again from its beginning."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import msgspec
@@ -38,7 +38,7 @@ class Follower:
         root, *below = self._parents
         return _may_read(root) and all(_may_read(path) for path in below if os.path.lexists(path))
 
-    def behind(self, position: Position) -> Iterator[Recorded]:
+    def behind(self, position: Position) -> Generator[Recorded, None, None]:
         """Events behind a position, in order and bounded memory, up to the end that the log has on the way.
 
         Raises:

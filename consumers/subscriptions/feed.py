@@ -5,7 +5,7 @@ stream is seen to begin behind our position, the log is read after that look, an
 (docs/decisions/0011-subscriptions.md).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -37,7 +37,7 @@ class PartitionFeed:
         """Why it gives nothing although there may be something."""
         self._stream = stream
         self._log = None if log is None else Follower(log, partition)
-        self._reading: Iterator[Recorded] | None = None
+        self._reading: Generator[Recorded, None, None] | None = None
         self._held: Recorded | None = None
         """What was read of the log, and is to come behind a gap."""
         self._sequence: int | None = 0 if position == START else None
@@ -90,7 +90,7 @@ class PartitionFeed:
             return False
         events = self._log.behind(just_before(self.position))
         found = next(events, None)
-        _close(events)
+        events.close()
         if found is None or found.position != self.position:
             return False
         self._sequence = found.sequence if self._sequence is None else self._sequence
@@ -105,7 +105,7 @@ class PartitionFeed:
     def _stop_reading(self) -> None:
         self._held = None
         if self._reading is not None:
-            _close(self._reading)
+            self._reading.close()
             self._reading = None
 
     def _from_log(self) -> Sequence[Recorded]:
@@ -278,9 +278,3 @@ def _id_of(entry: RawEntry) -> str | None:
         if name == b"ce_id":
             return value.decode("utf-8", "backslashreplace")
     return None
-
-
-def _close(events: Iterator[Recorded]) -> None:
-    close = getattr(events, "close", None)
-    if close is not None:
-        close()

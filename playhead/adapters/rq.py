@@ -1,6 +1,7 @@
 """RQ: `queue.enqueue(function, **CALLBACKS)`.
 
-The callbacks run in the worker, and take REDIS_URL, PLAYHEAD_PARTITIONS and PLAYHEAD_SPOOL_DIR from its environment.
+The callbacks run in the worker, and take REDIS_URL, PLAYHEAD_PARTITIONS, PLAYHEAD_SPOOL_DIR and
+PLAYHEAD_ALLOW_INSECURE from its environment.
 `job.meta["playhead"]` may describe the job: prompt, format, provider_config, metadata, correlation_id.
 A job that is tried again has no outcome yet, so that attempt is not recorded.
 """
