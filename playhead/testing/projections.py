@@ -73,12 +73,11 @@ class ProjectionScenario:
         self._recorded += recorded
         for batch in self._batches(recorded, delivery, seed):
             if delivery == "killed":
-                self._kill_at_every_point(batch)
+                self._survive(batch)
+                continue
             self._deliver(batch)
             if delivery == "twice":
                 self._apply(batch)
-            if delivery == "killed":
-                self._take_over(batch)
         if delivery == "replayed":
             self._replay()
         self._process().settle()
@@ -150,16 +149,22 @@ class ProjectionScenario:
             events = [msgspec.structs.replace(one, replay="run") for one in run]
             self._apply(Batch(Source(Partition(stream, 0), "run"), events, events[-1].position))
 
-    def _kill_at_every_point(self, batch: Batch) -> None:
-        """Begin the batch in one process after another, each of which dies a little later."""
+    def _survive(self, batch: Batch) -> None:
+        """Deliver a batch although processes die: while they apply it, and before the acknowledgement."""
+        killed = self._kill_at_every_point(batch)
+        self._deliver(batch)  # raises what the others died of, if the projection refuses the batch
+        assert killed, f"no process of {self.place.name} was killed: each ended by itself before its batch was applied"
+        self._take_over(batch)
+
+    def _kill_at_every_point(self, batch: Batch) -> bool:
+        """Apply the batch in one process after another, each of which dies a little later; whether one was killed."""
         made = self._made()
         points = FILE_POINTS if isinstance(made, FileProjection) else ()
-        points = TABLE_POINTS if isinstance(made, TableProjection) else points
+        points = TABLE_POINTS if isinstance(made, TableProjection | TableSink) else points
         sink_of(made).close()
         self.close()
-        for point in points:
-            if not apply_and_die(self._make, self._epochs(), batch, point):
-                break
+        killed = [apply_and_die(self._make, self._epochs(), batch, point) for point in (*points, None)]
+        return any(killed)
 
     def _take_over(self, batch: Batch) -> None:
         """Let the process die after the effect and before the acknowledgement, and another one go on."""

@@ -1,13 +1,17 @@
 """Scenarios: what a projection or a worker of one's own makes of events, however they come."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from playhead import Domain, Recorded
+from playhead import Batch, Domain, Partition, Place, Position, Recorded
 from playhead.consumers.errors import Retry
+from playhead.projections.failures import classify
 from playhead.projections.file_projection import FileProjection
 from playhead.streams.events import new_event
+from playhead.streams.sinks import Failure, Outcome
 from playhead.testing import DELIVERIES, Timeline, WorkerScenario
 from tests.support.invoices import InvoicePaid, ReceiptSent, invoices, stream
 from tests.support.workers import Enrich
@@ -37,6 +41,34 @@ class Arrivals(FileProjection):
 
     def fold(self, name: str, content: bytes | None, events: Sequence[Recorded[InvoicePaid]]) -> bytes:
         return events[-1].data.number.encode()
+
+
+@broken.projection("processes", reads=[InvoicePaid])
+class Processes:
+    """A sink of one's own, without a checkpoint: the process that applied each batch."""
+
+    name, streams, exclusive = "processes", ("invoices",), False
+    only: int | None = None
+
+    def __init__(self, place: Place) -> None:
+        self._file = Path(place.location, "processes")
+
+    def open(self, partition: Partition, epoch: int) -> Position | None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+
+    def apply(self, batch: Batch) -> Outcome:
+        if self.only not in {None, os.getpid()}:
+            raise OSError("not in this process")
+        with self._file.open("a") as file:
+            file.write(f"{os.getpid()} {batch.events[0].event.id}\n")
+        return "applied"
+
+    def settle(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def classify(self, error: Exception) -> Failure:
+        return classify(error)
 
 
 def test_rows_are_the_same_however_events_come(playhead_scenarios, playhead_delivery):
@@ -73,6 +105,31 @@ def test_a_projection_that_counts_is_found_out(playhead_scenarios, delivery):
     counter.when(InvoicePaid("1", 10), InvoicePaid("2", 20), delivery=delivery)
 
     assert {"count": b"2"} != counter.files()
+
+
+def test_a_sink_of_ones_own_is_killed_after_its_effect(playhead_scenarios):
+    processes = playhead_scenarios.projection(broken, "processes")
+
+    processes.when(InvoicePaid("1", 10), delivery="killed")
+
+    pids, ids = zip(*(line.split() for line in processes.files()["processes"].decode().splitlines()), strict=True)
+    assert {"event-1"} == set(ids)
+    assert [2, 3] == [len(set(pids)), len(pids)], "one that was killed, and two that live in this process"
+
+
+def test_a_sink_that_no_process_can_be_killed_of_fails_the_test(playhead_scenarios, monkeypatch):
+    monkeypatch.setattr(Processes, "only", os.getpid())
+    processes = playhead_scenarios.projection(broken, "processes")
+
+    with pytest.raises(AssertionError, match="no process of processes was killed"):
+        processes.when(InvoicePaid("1", 10), delivery="killed")
+
+
+def test_a_batch_that_a_projection_refuses_raises_its_error_from_the_process_that_lives(playhead_scenarios):
+    payments = playhead_scenarios.projection(invoices, "payments")
+
+    with pytest.raises(ValueError, match="never negative"):
+        payments.when(InvoicePaid("1", -1), delivery="killed")
 
 
 def test_a_projection_that_keeps_what_came_last_is_found_out_by_another_order(playhead_scenarios):
