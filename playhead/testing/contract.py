@@ -186,7 +186,12 @@ class SinkContract(ABC):
         assert self._standing() == self._expected("abacab")
 
     def test_an_empty_place_has_no_checkpoint_and_takes_everything(self) -> None:
-        assert self._checkpoint(self.make_sink()) in {None, START}
+        sink = self.make_sink()
+
+        assert self._checkpoint(sink) in {None, START}
+        assert sink.apply(self._batch(self._events("ab"))) == "applied"
+        sink.settle()
+        assert self._standing() == self._expected("ab")
 
     def test_a_process_that_opens_again_goes_on(self) -> None:
         events = self._events("abacab")
