@@ -7,6 +7,7 @@
     - SinkNotReady  the sink cannot be opened for now
     - SinkFailed    the sink failed, and no retry in this process can help
     - Retry         a worker asks for another attempt later
+    - OutcomeInvalid  a worker returned what cannot be appended, or does not end its work
     - AddressTaken  the address for health and metrics is in use
 """
 
@@ -54,6 +55,10 @@ class Retry(PlayheadError):
         """Whether this counts as an attempt; False if it waits for something that is not its own work.
         The problem is logged then, so it must quote no payload.
         """
+
+
+class OutcomeInvalid(PlayheadError, ValueError):
+    """The outcome of a worker is not one: fix the worker, then `playhead parked retry` its event."""
 
 
 class AddressTaken(PlayheadError):

@@ -12,9 +12,10 @@ import structlog
 from redis.exceptions import ResponseError
 
 from playhead.consumers.backoff import Backoff
-from playhead.consumers.errors import HoldLost, Retry
+from playhead.consumers.errors import HoldLost
 from playhead.consumers.tasks import pause
-from playhead.consumers.work.handler import Handler, failure_of
+from playhead.consumers.work.attempts import Attempt, attempt
+from playhead.consumers.work.handler import Handler
 from playhead.consumers.work.holds import Held, Holds
 from playhead.consumers.work.observer import WorkObserver
 from playhead.consumers.work.recovery import WAITING, WorkRecovery
@@ -182,21 +183,16 @@ class Worker:
             return
 
         task = self._task(holds, held, recorded)
-        if held.attempt > self._settings.max_attempts:
-            reason = f"the process died {held.attempt - 1} times while working on it"
-            await task.append(self._handler.give_up(task, reason))
-            await self._park(holds, held, reason, "killed", log)
+        working = self._observe.working(holds.partition, recorded)
+        made = await attempt(self._handler, task, self._settings.max_attempts, working)
+        if made.ending == "retry":
+            await self._defer(holds, held, made, log)
             return
-        try:
-            with self._observe.working(holds.partition, recorded):
-                outcome = await self._handler.handle(task)
-        except HoldLost:
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever a handler raises is told apart below
-            await self._failed(holds, held, task, error, log)
+        if made.ending == "gave up":
+            if made.refused is not None:
+                log.error("the event that says so was refused", error=type(made.refused).__name__)
+            await self._park(holds, held, made.reason, made.reason_class, log)
             return
-        failpoints.reach(Point.BEFORE_OUTCOME)
-        await task.append(outcome)
         failpoints.reach(Point.BEFORE_ACK)
         await self._end(holds, entry, partial(holds.finish, entry))
         failpoints.reach(Point.AFTER_ACK)
@@ -221,31 +217,21 @@ class Worker:
 
         return Task(self._handler.name, recorded, held.attempt, append_patiently, listen, wake)
 
-    async def _failed(self, holds: Holds, held: Held, task: Task, error: Exception, log: Any) -> None:
-        passing = failure_of(error) == "transient"
-        said = type(error).__name__  # the message may quote the payload
-        counts = not isinstance(error, Retry) or error.counts
-        if passing and (held.attempt < self._settings.max_attempts or not counts):
-            delay = self._delay(held.attempt, error)
-            why = said if counts else str(error)  # what it waits for has no payload
-            log.warning("to be tried again", error=why, retry_in_seconds=round(delay, 1))
-            await self._end(holds, held.entry, partial(holds.postpone, held.entry, delay, counts=counts))
-            self._observe.ended(holds.partition, "put off")
-            return
-        reason = f"{said}: {error}"
-        await task.append(self._handler.give_up(task, reason))
-        await self._park(holds, held, reason, "gave up" if passing else "refused", log)
+    async def _defer(self, holds: Holds, held: Held, made: Attempt, log: Any) -> None:
+        delay = self._longest_delay(held.attempt) * random.uniform(0.5, 1.0) if made.after is None else made.after
+        said = type(made.error).__name__  # the message may quote the payload
+        why = said if made.counts else str(made.error)  # what it waits for has no payload
+        log.warning("to be tried again", error=why, retry_in_seconds=round(delay, 1))
+        await self._end(holds, held.entry, partial(holds.postpone, held.entry, delay, counts=made.counts))
+        self._observe.ended(holds.partition, "put off")
 
     async def _park(self, holds: Holds, held: Held, reason: str, reason_class: str, log: Any) -> None:
         await self._end(holds, held.entry, partial(holds.park, held.entry, reason, reason_class=reason_class))
         self._observe.ended(holds.partition, "parked")
         log.error("parked", reason_class=reason_class, reason=reason.partition(":")[0])
 
-    def _delay(self, attempt: int, error: Exception) -> float:
-        if isinstance(error, Retry) and error.after is not None:
-            return error.after
-        longest = min(self._settings.first_delay * 2 ** (attempt - 1), self._settings.longest_delay)
-        return longest * random.uniform(0.5, 1.0)
+    def _longest_delay(self, attempt: int) -> float:
+        return min(self._settings.first_delay * 2 ** (attempt - 1), self._settings.longest_delay)
 
     async def _end(self, holds: Holds, entry: RawEntry, end: Callable[[], Awaitable[None]]) -> None:
         """Let go of an entry; from here on it may be gone from our hands without anybody having taken it over."""

@@ -7,20 +7,20 @@ from typing import Literal
 
 import msgspec
 
-from playhead.consumers.errors import Retry
+from playhead.consumers.work.attempts import AttemptEnding, attempt
 from playhead.consumers.work.functions import FunctionHandler
-from playhead.consumers.work.handler import Handler, failure_of
+from playhead.consumers.work.handler import Handler
 from playhead.consumers.work.task import Task
 from playhead.consumers.work.worker import WorkerSettings
+from playhead.streams.appending.core import checked
 from playhead.streams.domains.catalogue import Catalogue
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import Domain, resolve
 from playhead.streams.domains.place import Address
-from playhead.streams.events import Event, Recorded, check
+from playhead.streams.events import DEFAULT_SIZE_LIMIT, Event, Recorded
 from playhead.testing.places import place_of
 from playhead.testing.timeline import Timeline
 
-Ending = Literal["done", "retry", "gave up"]
 WorkDelivery = Literal["once", "killed"]
 """`killed`: the first process dies between appending its outcome and saying so, and another one works on the event."""
 
@@ -32,7 +32,7 @@ class Worked(msgspec.Struct, frozen=True):
     `after` has the seconds that it asked to wait, None if it did not say. `counts` is whether it was an attempt.
     """
 
-    ending: Ending
+    ending: AttemptEnding
     outcome: Sequence[Event]
     steps: Sequence[Event]
     error: Exception | None = None
@@ -43,7 +43,7 @@ class Worked(msgspec.Struct, frozen=True):
 
 
 class WorkerScenario:
-    """One worker, given tasks as its process would, without Redis.
+    """One worker, given tasks as its process would, without Redis. What `append` refuses is refused.
 
     `appended` has every event that stands in a stream afterward: one that comes again with the same id adds nothing.
     """
@@ -110,14 +110,14 @@ class WorkerScenario:
         """The payloads of what stands in a stream; an event whose type nobody declares is given whole."""
         return [self._payload(event) for event in self._appended.values()]
 
-    async def _work(self, recorded: Recorded, attempt: int) -> Worked:
-        steps: list[Event] = []
+    async def _work(self, recorded: Recorded, number: int) -> Worked:
+        appended: list[Event] = []
         listened: list[str] = []
         woken: list[str] = []
 
         async def append(events: Sequence[Event]) -> None:
-            steps.extend(events)
             self._append(events)
+            appended.extend(events)
 
         async def listen(name: str) -> None:
             listened.append(name)
@@ -125,30 +125,17 @@ class WorkerScenario:
         async def wake(name: str) -> None:
             woken.append(name)
 
-        task = Task(self.handler.name, recorded, attempt, append=append, listen=listen, wake=wake)
-        outcome: Sequence[Event] = []
-        error: Exception | None = None
-        if attempt > self._max_attempts:
-            outcome = self.handler.give_up(task, f"the process died {attempt - 1} times while working on it")
-        else:
-            try:
-                outcome = await self.handler.handle(task)
-            except Exception as raised:  # noqa: BLE001  # whatever a handler raises is told apart below
-                error = raised
-        after, counts = (error.after, error.counts) if isinstance(error, Retry) else (None, True)
-        if error is None:
-            ending: Ending = "done" if attempt <= self._max_attempts else "gave up"
-        elif failure_of(error) == "transient" and (attempt < self._max_attempts or not counts):
-            ending = "retry"
-        else:
-            ending = "gave up"
-            outcome = self.handler.give_up(task, f"{type(error).__name__}: {error}")
-        self._append(outcome)
-        return Worked(ending, list(outcome), steps, error, after, counts, listened, woken)
+        task = Task(self.handler.name, recorded, number, append=append, listen=listen, wake=wake)
+        made = await attempt(self.handler, task, self._max_attempts)
+        steps = appended[: len(appended) - len(made.outcome)]
+        return Worked(made.ending, made.outcome, steps, made.error, made.after, made.counts, listened, woken)
 
     def _append(self, events: Sequence[Event]) -> None:
-        for event in events:
-            check(event)
+        """Append as a producer does: all of them, or none if one is refused."""
+        taken = [checked(event, DEFAULT_SIZE_LIMIT, self._catalogue) for event in events]
+        for event in taken:
+            self._catalogue.stream_of(event.type, event.stream)
+        for event in taken:
             self._appended.setdefault(event.id, event)
 
     def _payload(self, event: Event) -> msgspec.Struct:

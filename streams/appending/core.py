@@ -14,6 +14,7 @@ from redis import asyncio as redis_asyncio
 from playhead.streams.appending.appender import DEFAULT_WINDOW, Appender, AppendSettings, replicas_of
 from playhead.streams.appending.flusher import Flusher
 from playhead.streams.appending.spool import Spool
+from playhead.streams.domains.catalogue import Catalogue
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import resolve
 from playhead.streams.domains.event_types import event_type_of
@@ -48,14 +49,16 @@ class Attributes(TypedDict, total=False):
 Send = Callable[[Partition, Sequence[Event]], Sequence[Position]]
 
 
-def checked(event: Event, size_limit: int) -> Event:
+def checked(event: Event, size_limit: int, catalogue: Catalogue | None = None) -> Event:
     """Refuse an event that a stream must not hold; one of a declared type says which version its payload is of.
+
+    Types are those of the catalogue, by default of the installed domains.
 
     Raises:
         EventTooLarge: its payload is over the limit.
         InvalidEvent: names the field.
     """
-    declared = installed().types.get(event.type)
+    declared = (catalogue or installed()).types.get(event.type)
     if declared is None:
         check(event, size_limit)
         return event

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from playhead import Batch, Domain, Partition, Place, Position, Recorded
+from playhead import Batch, Domain, InvalidEvent, Partition, Place, Position, Recorded
 from playhead.consumers.errors import Retry
 from playhead.projections.failures import classify
 from playhead.projections.file_projection import FileProjection
@@ -217,6 +217,24 @@ def test_a_handler_says_how_it_gave_up():
 
     assert "gave up" == worked.ending
     assert (["disk"], ["others"]) == (worked.listened, worked.woken)
+    assert ["note.enrichment_failed"] == [event.type for event in enrich.appended]
+
+
+@pytest.mark.parametrize(
+    ("type", "data", "said"),
+    [("nobody.declares", {}, "no domain declares"), ("note.enriched", {"note_id": 7}, "is not a valid NoteEnriched")],
+)
+def test_what_append_refuses_is_refused(type, data, said):
+    class Careless(Enrich):
+        async def handle(self, task):
+            return [*await super().handle(task), task.event(type, data, step="other")]
+
+    enrich = WorkerScenario(Careless())
+
+    worked = enrich.when(new_event("note.submitted", subject="note/1", data={}))
+
+    assert ("gave up", ()) == (worked.ending, tuple(worked.steps))
+    assert isinstance(worked.error, InvalidEvent) and said in str(worked.error)
     assert ["note.enrichment_failed"] == [event.type for event in enrich.appended]
 
 

@@ -163,6 +163,63 @@ def test_a_failure_that_no_retry_mends_parks_at_once_and_the_rest_goes_on(redis_
     assert [("refused", "ValueError: no language")] == [(one.reason_class, one.reason) for one in parked(redis)]
 
 
+@pytest.mark.parametrize("given_up", ["note.enrichment_failed", "nobody.declares"])
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (lambda task: [task.event("nobody.declares", {})], "InvalidEvent: type: no domain declares 'nobody.declares'"),
+        (lambda task: [task.event("note.enriched", {"note_id": 7})], "InvalidEvent: data: is not a valid NoteEnriched"),
+        (lambda task: [task.event("note.enriched", {"text": "x" * 1000})], "EventTooLarge: data: "),
+        (lambda task: None, "OutcomeInvalid: a handler returns a list of events, not None"),
+    ],
+)
+def test_an_outcome_that_append_refuses_parks_its_event_and_the_rest_goes_on(
+    redis_server, redis, submit, outcome, said, given_up
+):
+    submit(20)
+
+    class Careless(Enrich):
+        async def handle(self, task):
+            return outcome(task) if task.cause.event.id == "note.submitted-7" else await super().handle(task)
+
+        def give_up(self, task, reason):
+            return [task.event(given_up, {"reason": reason})]
+
+    async def run():
+        async with working(redis_server.url, Careless(), size_limit=1000):
+            await until(lambda: nothing_left(redis) and parked(redis))
+
+    asyncio.run(run())
+
+    [one] = parked(redis)
+    unsaid = "; no event says so, because that was refused: InvalidEvent: type: no domain declares"
+    assert ("note/7", "refused") == (one.subject, one.reason_class)
+    assert one.reason.startswith(said)
+    assert (given_up == "nobody.declares") == (unsaid in one.reason)
+    assert 19 == len(outcomes(redis))
+    assert (given_up != "nobody.declares") == bool(outcomes(redis, "note.enrichment_failed"))
+
+
+def test_an_event_whose_failure_cannot_be_said_is_parked(redis_server, redis, submit):
+    submit(1)
+
+    class Broken(Enrich):
+        def give_up(self, task, reason):
+            raise KeyError("reason")
+
+    async def refuse(task):
+        raise ValueError("no language")
+
+    async def run():
+        async with working(redis_server.url, Broken(refuse)):
+            await until(lambda: parked(redis))
+
+    asyncio.run(run())
+
+    said = "ValueError: no language; no event says so, because that was refused: KeyError: 'reason'"
+    assert [said] == [one.reason for one in parked(redis)]
+
+
 def test_a_parked_event_given_back_by_an_operator_ends_in_an_outcome_of_its_own(redis_server, redis, submit):
     submit(1)
     broken = True

@@ -12,6 +12,7 @@ from playhead.consumers.work.observer import WorkObserver
 from playhead.consumers.work.worker import Worker, WorkerSettings
 from playhead.streams.appending.producer import Producer
 from playhead.streams.entries import RawEntry, decode
+from playhead.streams.events import DEFAULT_SIZE_LIMIT
 from playhead.streams.partitions import Partition
 
 NOTES = Partition("notes", 0)
@@ -46,9 +47,18 @@ class Enrich:
 
 
 @asynccontextmanager
-async def working(url, handler, settings=QUICK, observer=None, owner="one", partition=NOTES, history=None):
+async def working(
+    url,
+    handler,
+    settings=QUICK,
+    observer=None,
+    owner="one",
+    partition=NOTES,
+    history=None,
+    size_limit=DEFAULT_SIZE_LIMIT,
+):
     """A worker at work; when the block ends it has stopped as a process does on SIGTERM."""
-    with Producer(url) as producer:
+    with Producer(url, size_limit=size_limit) as producer:
         async with AsyncRedis.from_url(url) as client:
             client.set_response_callback("XREAD", lambda reply, **_: reply)
 
