@@ -2,25 +2,29 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import msgspec
 
+from playhead.consumers.errors import OutcomeInvalid
 from playhead.consumers.work.task import Task
 from playhead.streams.domains.domain import Read, Worker, resolve
 from playhead.streams.domains.event_types import EventType, Stream, event_type_of
 from playhead.streams.domains.place import Place
+from playhead.streams.errors import DomainInvalid
 from playhead.streams.events import Event
 
 Outcome = msgspec.Struct | Event
-Outcomes = Outcome | Iterable[Outcome] | None
 
 
 class FunctionHandler:
     """Calls a function for each task; one that is not async runs in a thread.
 
     Work on an event ends with an event of one of the declared types that was caused by it.
+
+    Raises:
+        DomainInvalid: `failed` is async.
     """
 
     def __init__(self, worker: Worker, place: Place) -> None:
@@ -29,7 +33,10 @@ class FunctionHandler:
         self.streams, self.types = place.streams, place.types
         self.ends = frozenset(_names(worker.ends))
         self._function: Callable[[Task[Any]], Any] = resolve(worker.target)
-        self._is_async = inspect.iscoroutinefunction(self._function)
+        self._is_async = _is_async(self._function)
+        self._failed: Callable[[Task[Any], str], Any] | None = None if worker.failed is None else resolve(worker.failed)
+        if _is_async(self._failed):
+            raise DomainInvalid(f"failed= of {self.name} must not be async: it makes an event, and the work is over")
         self._declared = place.catalogue.types
         self._settings = place.settings
 
@@ -42,36 +49,96 @@ class FunctionHandler:
 
         Raises:
             InvalidEvent: the payload has another form than its type.
+            OutcomeInvalid: what the function returned or appended is no event of this task, or none ends its work.
             Exception: whatever the function raises.
         """
-        declared = self._declared[task.cause.event.type]
-        typed = msgspec.structs.replace(task, cause=declared.typed(task.cause), settings=self._settings)
-        if self._is_async:
-            returned = await cast("Awaitable[Outcomes]", self._function(typed))
-        else:
-            returned = cast("Outcomes", await asyncio.to_thread(self._function, typed))
-        if returned is None:
+        steps: list[Event] = []
+
+        async def append(events: Sequence[Event]) -> None:
+            _check_ids(typed, [*steps, *events])
+            await task.append(events)
+            steps.extend(events)
+
+        typed = msgspec.structs.replace(self._typed(task), append=append)
+        returned = self._function(typed) if self._is_async else await asyncio.to_thread(_call, self._function, typed)
+        if inspect.isawaitable(returned):
+            returned = await returned
+        outcome = _events(typed, "outcome", returned)
+        _check_ids(typed, [*steps, *outcome])
+        if self.ends.isdisjoint(event.type for event in outcome):
+            found = ", ".join(event.type for event in outcome) or "nothing"
+            raise OutcomeInvalid(
+                f"{self.name} returned {found}, and its work ends with {' or '.join(sorted(self.ends))}: return one of"
+                " these, or add the type to ends="
+            )
+        return outcome
+
+    def give_up(self, task: Task[Any], reason: str) -> Sequence[Event]:
+        """What `failed` makes of the reason; without it no event, because the parked one has the reason."""
+        if self._failed is None:
             return []
-        outcomes = [returned] if isinstance(returned, msgspec.Struct) else list(returned)
-        return [_event(typed, number, outcome) for number, outcome in enumerate(outcomes)]
+        typed = self._typed(task)
+        outcome = _events(typed, "failed", self._failed(typed, reason))
+        _check_ids(typed, outcome)
+        return outcome
 
-    def give_up(self, task: Task[Any], reason: str) -> Sequence[Event]:  # noqa: ARG002  # the event is parked with it
-        """No event of its own: the parked one has the reason."""
-        return []
+    def _typed(self, task: Task[Any]) -> Task[Any]:
+        declared = self._declared[task.cause.event.type]
+        return msgspec.structs.replace(task, cause=declared.typed(task.cause), settings=self._settings)
 
 
-def _event(task: Task[Any], number: int, outcome: Outcome) -> Event:
+def _is_async(function: object) -> bool:
+    """Whether it is an async function, or an object whose call is one."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _call(function: Callable[[Task[Any]], Any], task: Task[Any]) -> Any:
+    """Call it, and run through what it yields, in the same thread."""
+    returned = function(task)
+    return list(cast("Iterable[Outcome]", returned)) if inspect.isgenerator(returned) else returned
+
+
+def _events(task: Task[Any], step: str, returned: Any) -> list[Event]:
     """The id of the first is that of the only one, so that another one may follow it in a later version."""
+    if returned is None:
+        return []
+    outcomes = [returned] if isinstance(returned, msgspec.Struct) else returned
+    if not isinstance(outcomes, Iterable):
+        raise OutcomeInvalid(f"{task.worker} returned {outcomes!r:.200}: return a Struct, several of them, or None")
+    each = enumerate(cast("Iterable[Any]", outcomes))
+    return [_event(task, step if number == 0 else f"{step} {number + 1}", one) for number, one in each]
+
+
+def _event(task: Task[Any], step: str, outcome: Any) -> Event:
     if isinstance(outcome, Event):
         return outcome
+    if not isinstance(outcome, msgspec.Struct):
+        raise OutcomeInvalid(f"{task.worker} returned {outcome!r:.200}, which is no event")
     declared: EventType[Any] = event_type_of(outcome)
     return task.event(
         declared.name,
         outcome,
-        step="outcome" if number == 0 else f"outcome {number + 1}",
+        step=step,
         subject=declared.subject_of(outcome),
         dataschema=declared.dataschema,
     )
+
+
+def _check_ids(task: Task[Any], events: Iterable[Event]) -> None:
+    """Refuse an event that a second attempt would append again, or that would be taken for another one."""
+    seen: dict[str, Event] = {}
+    for event in events:
+        if event.id not in task.made:
+            raise OutcomeInvalid(
+                f"the {event.type} of {task.worker} has an id of its own, so that another attempt would append another"
+                " one: return the Struct, or make it with task.event(...)"
+            )
+        other = seen.setdefault(event.id, event)
+        if (other.type, other.subject, other.data) != (event.type, event.subject, event.data):
+            raise OutcomeInvalid(
+                f"{task.worker} made {other.type} and {event.type} as the same step, so that one would be taken for the"
+                " other: pass another step= to task.event(...)"
+            )
 
 
 def _names(reads: Iterable[Read]) -> Iterable[str]:

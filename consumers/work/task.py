@@ -29,6 +29,8 @@ class Task(msgspec.Struct, Generic[Payload], frozen=True):
     listen: Callable[[str], Awaitable[None]]
     wake: Callable[[str], Awaitable[None]]
     settings: SettingValues = GivenValues()
+    made: set[str] = msgspec.field(default_factory=set[str])
+    """Ids of the events that `event` made."""
 
     @property
     def data(self) -> Payload:
@@ -48,15 +50,17 @@ class Task(msgspec.Struct, Generic[Payload], frozen=True):
         """Make an event that the cause led to.
 
         Its id derives from the cause and the step, so a second attempt, or a process that lost its hold, adds nothing.
+        Each event of a task needs a step of its own; the one that a function returns as a Struct is `outcome`.
         """
         cause = self.cause.event
-        name = "\0".join((self.worker, cause.id, self.cause.replay or "", step))
+        id = str(uuid5(_NAMESPACE, "\0".join((self.worker, cause.id, self.cause.replay or "", step))))
+        self.made.add(id)
         return new_event(
             type,
             subject=subject or cause.subject,
             data=data,
             source=f"playhead/{self.worker}",
-            id=str(uuid5(_NAMESPACE, name)),
+            id=id,
             time=time,
             dataschema=dataschema,
             correlationid=cause.correlationid,

@@ -48,8 +48,8 @@ class Projection(msgspec.Struct, frozen=True, kw_only=True):
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
     """A worker: `target` is the work itself, a function of a `Task`; or `handler` makes a Handler from a `Place`.
 
-    The work on an event ends with one of the types in `ends`. `lacks` takes the settings and says why the worker cannot
-    run here, or None.
+    The work on an event ends with one of the types in `ends`. `failed` takes the task and a reason, and makes the event
+    that says so when the work is given up. `lacks` takes the settings and says why the worker cannot run here, or None.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     ends: Sequence[Read]
     target: Target | None
     handler: Target | None
+    failed: Target | None
     lacks: Target | None
     max_attempts: int | None
 
@@ -163,6 +164,7 @@ class Domain:
         *,
         on: Reads,
         ends: Reads,
+        failed: Target | None = None,
         lacks: Target | None = None,
         max_attempts: int | None = None,
     ) -> None: ...
@@ -186,6 +188,7 @@ class Domain:
         *,
         on: Reads,
         ends: Reads,
+        failed: Target | None = None,
         lacks: Target | None = None,
         max_attempts: int | None = None,
     ) -> Callable[[_Decorated], _Decorated]: ...
@@ -198,12 +201,18 @@ class Domain:
         on: Reads,
         ends: Reads,
         handler: Target | None = None,
+        failed: Target | None = None,
         lacks: Target | None = None,
         max_attempts: int | None = None,
     ) -> Callable[[Any], Any] | None:
-        """Declare a worker: decorate its function, pass `"module:function"`, or pass a factory of a Handler.
+        """Declare a worker: decorate its function, pass `"module:function"`, or pass a factory of a `Handler`.
 
-        A failed attempt is repeated up to `max_attempts` or PLAYHEAD_MAX_ATTEMPTS times, whichever is more.
+        `on` names the events that it works on. The work on an event is over when an event in `ends` is appended that
+        was caused by it, so the function returns one of these, as a Struct or from `task.event`.
+
+        A failed attempt is repeated up to `max_attempts` or PLAYHEAD_MAX_ATTEMPTS times, whichever is more. Then the
+        event is parked, and `failed(task, reason)` returns a Struct to append, such as `ReceiptFailed`, or None. Name
+        its type in `ends` if the work must not start again after Redis lost its state.
         """
 
         def declare(target: Target | None) -> None:
@@ -214,11 +223,14 @@ class Domain:
                 ends=_several(ends),
                 target=target,
                 handler=handler,
+                failed=failed,
                 lacks=lacks,
                 max_attempts=max_attempts,
             )
 
         if handler is not None:
+            if target is not None or failed is not None:
+                raise DomainInvalid(f"{name} has a handler=, which is the work and gives up itself: omit the other one")
             return declare(None)
         return _decorator(declare, target)
 

@@ -275,6 +275,11 @@ class TestWhatIsRead:
 
         assert "receipt ends with nothing: name in ends=" in refused(domain)
 
+    @pytest.mark.parametrize("other", [{"target": "a:b"}, {"failed": "a:b"}])
+    def test_a_worker_with_a_handler_has_no_function(self, other):
+        with pytest.raises(DomainInvalid, match="receipt has a handler="):
+            a_domain().worker("receipt", on="job.completed", ends="job.failed", handler="a:b", **other)
+
     @pytest.mark.parametrize("several", [False, True])
     def test_one_event_type_stands_for_a_list_of_it(self, several):
         domain = a_domain()
