@@ -11,7 +11,6 @@ from playhead.eventlog.history import History
 from playhead.eventlog.reader import partitions, read_ordered
 from playhead.eventlog.selection import Selection, Types, streams_of
 from playhead.streams.cursors import Cursor, Received, cursor_of
-from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidEvent, InvalidSetting
 from playhead.streams.events import Recorded, parse_date_or_time
 from playhead.streams.partitions import Partition
@@ -89,10 +88,9 @@ class EventLog:
             InvalidEvent: a Struct is not declared as an event.
         """
         selection, start = Selection(type, subject), cursor_of(after)
-        there = partitions(self.directory)
         found = read_ordered(
             self.directory,
-            streams=streams_of(stream, [*installed().streams, *(partition.stream for partition in there)]),
+            streams=streams_of(stream, self.directory),
             types=selection.types,
             subject=subject,
             since=_moment("since", since),

@@ -11,9 +11,8 @@ from playhead.consumers.subscriptions.kept import KeptCursor
 from playhead.consumers.subscriptions.partitions_check import PartitionsCheck
 from playhead.consumers.subscriptions.stream import PartitionStream
 from playhead.consumers.subscriptions.subscription import Subscription
-from playhead.eventlog.selection import Selection, Types
+from playhead.eventlog.selection import Selection, Types, streams_of
 from playhead.streams.cursors import Cursor, cursor_of
-from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidSetting
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START
@@ -82,7 +81,7 @@ def subscribe(
     `after` is where a new name begins. Without one, keep the `cursor` of an event yourself, and pass it as `after`.
 
     Raises:
-        InvalidSetting: the URL, a name or a cursor cannot be used, or a name has no directory.
+        InvalidSetting: the URL, a name or a cursor cannot be used, a name has no directory, or there is no such stream.
         SubscriptionInUse: another process has the name.
         InvalidEvent: a type is not declared, and no `stream` is named.
     """
@@ -96,8 +95,8 @@ def subscribe(
             "a subscription with a name needs a directory for its cursor: pass name= and cursors=, or neither"
         )
     chosen, start = Selection(type, subject), cursor_of(after)
-    streams = _streams_of(stream, chosen)
     directory = None if log is None else Path(log)
+    streams = streams_of(stream, directory) or chosen.streams
     kept = None if name is None or cursors is None else KeptCursor(Path(cursors), name)
     try:
         start = start if kept is None else kept.load() or start
@@ -117,15 +116,6 @@ def subscribe(
     ]
     check = PartitionsCheck(streams, partitions, directory, sources)
     return Subscription(client, chosen, feeds, start, kept, check)
-
-
-def _streams_of(stream: str | Sequence[str] | None, chosen: Selection) -> list[str]:
-    if stream is not None:
-        return [stream] if isinstance(stream, str) else list(dict.fromkeys(stream))
-    if chosen.types is None:
-        return list(installed().streams)
-    declared = {name: declared.stream for name, declared in chosen.declared.items()}
-    return sorted({declared.get(name) or installed().stream_of(name) for name in chosen.types})
 
 
 def _as_it_comes(reply: object, **_: object) -> object:

@@ -15,7 +15,6 @@ from playhead.eventlog.log import EventLog
 from playhead.eventlog.reader import partitions, read, read_last, stat, verify
 from playhead.eventlog.selection import Selection, streams_of
 from playhead.settings.settings import event_log, load
-from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidSetting
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
@@ -134,7 +133,7 @@ def log_cat(
     directory = event_log(load(data_dir))
     selected = read(
         directory,
-        streams=_known(directory, stream),
+        streams=streams_of(stream, directory),
         types=type,
         subject=subject,
         since=moment("--since", since),
@@ -168,7 +167,7 @@ def log_tail(
     if lines < 0:
         raise InvalidSetting("-n takes a number of events from 0 up, such as 10")
     directory = event_log(load(data_dir))
-    streams = _known(directory, stream)
+    streams = streams_of(stream, directory)
     ends = dict(EventLog(directory).end().positions) if follow else {}
     for partition, recorded in read_last(directory, lines, streams=streams, types=type, subject=subject):
         ends[partition] = max(recorded.position, ends.get(partition, START))
@@ -196,10 +195,6 @@ def _new(
         positions[partition] = recorded.position
         if selection.takes(recorded):
             yield recorded
-
-
-def _known(directory: Path, streams: list[str] | None) -> list[str] | None:
-    return streams_of(streams, [*installed().streams, *(partition.stream for partition in partitions(directory))])
 
 
 def _print(events: Iterable[Recorded]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from playhead import Cursor, EventLog, InvalidEvent, LogCorrupt, PayloadInvalid
+from playhead import Cursor, EventLog, InvalidEvent, LogCorrupt, PayloadInvalid, subscribe
 from playhead.eventlog.writer import LogWriter
 from playhead.streams.domains.event_types import Stream
 from playhead.streams.errors import InvalidSetting
@@ -140,6 +140,8 @@ def test_damage_says_where_and_what_was_before_it_was_given(tmp_path):
     ("selection", "says"),
     [
         ({"stream": "jbos"}, "there is no stream 'jbos'; there are jobs"),
+        ({"stream": ["jobs", "jbos"]}, "there is no stream 'jbos'"),
+        ({"stream": []}, "no stream is named"),
         ({"since": "yesterday"}, "since takes a datetime, a date or an RFC 3339 time"),
         ({"after": "jobs/0@7"}, "'jobs/0@7' is not part of a cursor such as jobs/0@1754541721120-0"),
     ],
@@ -147,6 +149,20 @@ def test_damage_says_where_and_what_was_before_it_was_given(tmp_path):
 def test_what_cannot_be_read_is_refused_before_anything_is(tmp_path, selection, says):
     with pytest.raises(InvalidSetting, match=says):
         EventLog.open(tmp_path).read(**selection)
+
+
+@pytest.mark.parametrize("logged", [True, False])
+@pytest.mark.parametrize("stream", ["jbos", ["jobs", "jbos"], []])
+def test_a_subscription_refuses_a_stream_for_which_it_would_wait_forever(tmp_path, logged, stream):
+    with pytest.raises(InvalidSetting, match="no stream"):
+        subscribe("redis://localhost", log=tmp_path if logged else None, stream=stream)
+
+
+def test_a_stream_that_only_the_log_knows_can_be_read_and_subscribed_to(tmp_path):
+    write(tmp_path, [event(1)], partition=BILLS)
+
+    assert ["e1"] == ids(EventLog.open(tmp_path).read(stream="bills"))
+    subscribe("redis://localhost", log=tmp_path, stream="bills").close()
 
 
 def test_a_struct_that_nobody_declared_is_refused(tmp_path):
