@@ -8,20 +8,29 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from playhead.checks.check import Check as Check
+    from playhead.consumers.errors import OutcomeInvalid as OutcomeInvalid
     from playhead.consumers.errors import Retry as Retry
     from playhead.consumers.subscriptions.errors import EventsGone as EventsGone
     from playhead.consumers.subscriptions.errors import SubscriptionInUse as SubscriptionInUse
     from playhead.consumers.subscriptions.factory import subscribe as subscribe
     from playhead.consumers.subscriptions.subscription import Subscription as Subscription
+    from playhead.consumers.work.handler import Handler as Handler
     from playhead.consumers.work.task import Task as Task
+    from playhead.demo import Demo as Demo
     from playhead.eventlog.errors import LogCorrupt as LogCorrupt
     from playhead.eventlog.errors import PayloadInvalid as PayloadInvalid
     from playhead.eventlog.log import EventLog as EventLog
+    from playhead.projections.failures import classify as classify
     from playhead.projections.file_projection import FileProjection as FileProjection
     from playhead.projections.postgres import Connection as Connection
     from playhead.projections.table_projection import TableProjection as TableProjection
     from playhead.projections.table_projection import connection_to as connection_to
     from playhead.projections.table_verification import TableVerification as TableVerification
+    from playhead.projections.verification import Foldable as Foldable
+    from playhead.projections.verification import Lack as Lack
+    from playhead.projections.verification import Searchable as Searchable
+    from playhead.projections.verification import Stray as Stray
+    from playhead.projections.verification import Verifiable as Verifiable
     from playhead.streams.appending.async_producer import AsyncProducer as AsyncProducer
     from playhead.streams.appending.producer import Producer as Producer
     from playhead.streams.cursors import Cursor as Cursor
@@ -32,6 +41,7 @@ if TYPE_CHECKING:
     from playhead.streams.domains.settings import Setting as Setting
     from playhead.streams.domains.settings import SettingValues as SettingValues
     from playhead.streams.errors import EventTooLarge as EventTooLarge
+    from playhead.streams.errors import Fenced as Fenced
     from playhead.streams.errors import InvalidEvent as InvalidEvent
     from playhead.streams.errors import InvalidSetting as InvalidSetting
     from playhead.streams.errors import NotReplicated as NotReplicated
@@ -44,6 +54,9 @@ if TYPE_CHECKING:
     from playhead.streams.partitions import Partition as Partition
     from playhead.streams.positions import Position as Position
     from playhead.streams.sinks import Batch as Batch
+    from playhead.streams.sinks import Failure as Failure
+    from playhead.streams.sinks import OnDisk as OnDisk
+    from playhead.streams.sinks import Outcome as Outcome
     from playhead.streams.sinks import Sink as Sink
     from playhead.streams.sinks import Source as Source
     from playhead.wiring import place as place
@@ -54,16 +67,25 @@ _HOMES = {
     "Check": "playhead.checks.check",
     "Connection": "playhead.projections.postgres",
     "Cursor": "playhead.streams.cursors",
+    "Demo": "playhead.demo",
     "Domain": "playhead.streams.domains.domain",
     "Event": "playhead.streams.events",
     "EventLog": "playhead.eventlog.log",
     "EventTooLarge": "playhead.streams.errors",
     "EventsGone": "playhead.consumers.subscriptions.errors",
+    "Failure": "playhead.streams.sinks",
+    "Fenced": "playhead.streams.errors",
     "FileProjection": "playhead.projections.file_projection",
+    "Foldable": "playhead.projections.verification",
+    "Handler": "playhead.consumers.work.handler",
     "InvalidEvent": "playhead.streams.errors",
     "InvalidSetting": "playhead.streams.errors",
+    "Lack": "playhead.projections.verification",
     "LogCorrupt": "playhead.eventlog.errors",
     "NotReplicated": "playhead.streams.errors",
+    "OnDisk": "playhead.streams.sinks",
+    "Outcome": "playhead.streams.sinks",
+    "OutcomeInvalid": "playhead.consumers.errors",
     "Partition": "playhead.streams.partitions",
     "PayloadInvalid": "playhead.eventlog.errors",
     "Place": "playhead.streams.domains.place",
@@ -74,17 +96,21 @@ _HOMES = {
     "Recorded": "playhead.streams.events",
     "RedisUnavailable": "playhead.streams.errors",
     "Retry": "playhead.consumers.errors",
+    "Searchable": "playhead.projections.verification",
     "Setting": "playhead.streams.domains.settings",
     "SettingValues": "playhead.streams.domains.settings",
     "Sink": "playhead.streams.sinks",
     "Source": "playhead.streams.sinks",
     "SpoolFailed": "playhead.streams.errors",
+    "Stray": "playhead.projections.verification",
     "Stream": "playhead.streams.domains.event_types",
     "Subscription": "playhead.consumers.subscriptions.subscription",
     "SubscriptionInUse": "playhead.consumers.subscriptions.errors",
     "TableProjection": "playhead.projections.table_projection",
     "TableVerification": "playhead.projections.table_verification",
     "Task": "playhead.consumers.work.task",
+    "Verifiable": "playhead.projections.verification",
+    "classify": "playhead.projections.failures",
     "connection_to": "playhead.projections.table_projection",
     "new_event": "playhead.streams.events",
     "place": "playhead.wiring",

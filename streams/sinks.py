@@ -83,7 +83,7 @@ class Sink(Protocol):
     def classify(self, error: Exception) -> Failure:
         """What an error of `open`, `apply` or `settle` means.
 
-        `playhead.projections.failures.classify` answers for files, object stores and Postgres.
+        `playhead.classify` answers for files, object stores and Postgres.
         """
         ...
 

@@ -12,7 +12,11 @@ from playhead.streams.sinks import Failure
 
 
 class Handler(Protocol):
-    """The work itself."""
+    """The work of a worker, for `Domain.worker(handler=...)`: what a function cannot say.
+
+    Make its events with `task.event`: their ids derive from the cause and the step, so that another attempt adds
+    nothing. What `append` refuses parks the event.
+    """
 
     name: str
     streams: tuple[str, ...]
@@ -30,8 +34,8 @@ class Handler(Protocol):
 
         Raises:
             Retry: later.
-            Exception: one that `playhead.projections.failures.classify` calls transient means later too, any other
-                that this event will never do.
+            Exception: one that `playhead.classify` calls transient means later too, any other that this event will
+                never do.
         """
         ...
 

@@ -293,8 +293,8 @@ class Domain:
         - `demo(demo: Demo) -> None`: a step of `playhead demo`.
         - `observer(projection: str, registry: CollectorRegistry) -> Callable[[Batch], None] | None`: called once in the
           process of each projection, gives what sees every batch that it applied, such as metrics; None for nothing.
-        - `files(settings: SettingValues) -> FileSource`: what `playhead replay --file` and `--directory` read. The
-          domain `jobs` declares it, and only one domain may.
+        - `files(settings: SettingValues) -> FileSource`, of `playhead.eventlog.replay.files`: what `playhead replay
+          --file` and `--directory` read. The domain `jobs` declares it, and only one domain may.
         - `capture(content, source_url, metadata, *, blobs, scraper_id, source, id, time) -> Event`: makes the event of
           `Producer.archive`. The domain `content` declares it, and only one domain may.
         - `routes`, `pages`: reserved for the HTTP API and the console; not served yet.

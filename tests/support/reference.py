@@ -1,10 +1,12 @@
 """The page of reference, made from the docstrings of the public API: `python -m tests.support.reference` writes it."""
 
+import ast
 import inspect
 import re
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
-from typing import Unpack, get_origin
+from typing import Literal, Unpack, get_args, get_origin
 
 import msgspec
 
@@ -71,9 +73,22 @@ def section(name, found):
         lines += [entry(name, member, value) for member, value in members(found)]
     elif get_origin(found) is None:
         lines += [code(f"{name}{signature(found)}"), text(found)]
+    elif get_origin(found) is Literal:
+        lines.append(f"\nOne of {', '.join(f'`{one}`' for one in get_args(found))}.\n")
+        lines.append(text(documented_beside(name)))
     else:
         lines.append(f"\nThe type `{found.__module__}.{found.__name__}`, with rows as tuples.\n")
     return "".join(lines)
+
+
+def documented_beside(name):
+    """The string below an assignment of ours, which nothing keeps at run time."""
+    home = import_module(playhead._HOMES[name])  # noqa: SLF001  # where a public name is
+    body = ast.parse(inspect.getsource(home)).body
+    for statement, following in pairwise(body):
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:
+            return following.value.value
+    raise AssertionError(f"{name} has no string below it")
 
 
 def is_constructed(cls):
@@ -151,7 +166,8 @@ def annotation(value):
 def text(documented):
     """The docstring as Markdown: what is raised becomes a list."""
     lines = []
-    for line in (inspect.getdoc(documented) or "").splitlines():
+    said = documented if isinstance(documented, str) else inspect.getdoc(documented)
+    for line in inspect.cleandoc(said or "").splitlines():
         if line == "Raises:":
             lines.append("Raises:\n")
         elif line.startswith("    "):

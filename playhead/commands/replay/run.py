@@ -206,6 +206,7 @@ def file_source(settings: Settings) -> FileSource:
     Raises:
         InvalidSetting: no installed domain does.
     """
-    for target in installed().extensions("files"):
-        return cast("FileSource", resolve(target)(settings))
-    raise InvalidSetting("no installed domain reads files as events")
+    target = installed().extension("files")
+    if target is None:
+        raise InvalidSetting("no installed domain reads files as events")
+    return cast("FileSource", resolve(target)(settings))
