@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from playhead.consumers.work.handler import Handler
 from playhead.consumers.work.worker import WorkerSettings
@@ -17,6 +17,9 @@ from playhead.streams.domains.domain import Projection, resolve
 from playhead.streams.domains.place import Place
 from playhead.streams.errors import InvalidSetting
 from playhead.streams.sinks import Sink
+
+if TYPE_CHECKING:
+    from playhead.projections.file_verification import FileVerification
 
 _SERVERS = ("valkey", "postgres")
 """Directories of the embedded servers below the data directory."""
@@ -69,10 +72,27 @@ def sink_of(made: object) -> Sink:
     return cast("Sink", made)
 
 
-def make_verification(name: str, settings: Settings, servers: Servers) -> Verifiable | Foldable | None:
-    """What `verify` compares a projection by, None if it declares nothing."""
-    target = installed().projections[name].verification
-    return None if target is None else resolve(target)(place_of(name, settings, servers))
+def make_verification(
+    name: str, settings: Settings, servers: Servers
+) -> "Verifiable | Foldable | FileVerification | None":
+    """What `verify` compares a projection by: what it declares, or for a `FileProjection` the same files folded again.
+
+    None if there is nothing to compare it by.
+    """
+    from playhead.projections.file_projection import FileProjection
+    from playhead.projections.file_verification import FileVerification
+
+    declared, place = installed().projections[name], place_of(name, settings, servers)
+    if declared.verification is not None:
+        return resolve(declared.verification)(place)
+    target = resolve(declared.target)
+    if isinstance(target, type) and not issubclass(target, FileProjection):
+        return None
+    made = target(place)
+    if isinstance(made, FileProjection):
+        return FileVerification(made)
+    sink_of(made).close()
+    return None
 
 
 def make_handler(name: str, settings: Settings, servers: Servers) -> Handler:

@@ -28,7 +28,8 @@ class FileProjection(ABC):
 
     An event may come again: after a crash, and in a replay. So `fold` must be idempotent: it returns the same
     bytes if the content has the event already, and does not overwrite data of a later event: `str(event.order)` sorts
-    as the events of a subject do.
+    as the events of a subject do. It gives the same content whether events come together or one by one; `playhead
+    verify` compares files by folding the log once more.
     """
 
     def __init__(self, place: Place) -> None:
@@ -69,9 +70,8 @@ class ProjectedFiles:
     def __init__(self, projection: FileProjection) -> None:
         place = projection.place
         self.name, self.streams, self.types = place.name, place.streams, place.types
-        self.directory = _directory_of(place)
+        self.directory = directory_of(place)
         self._projection = projection
-        self._declared = place.catalogue.types
         self._staging = Staging(self.directory)
 
     def open(self, partition: Partition, epoch: int) -> None:
@@ -97,7 +97,11 @@ class ProjectedFiles:
             OSError: a symbolic link stands in the way, or the disk is full; the same batch may come again.
             Exception: whatever the projection raises; then no file has changed.
         """
-        grouped = self._grouped(batch)
+        grouped: dict[str, list[Recorded[Any]]] = {}
+        for recorded in batch.events:
+            if (found := place_event(self._projection, recorded)) is not None:
+                name, typed = found
+                grouped.setdefault(name, []).append(typed)
         for attempt in range(1, _ATTEMPTS + 1):
             ours = self._staging.confirm() is not None
             if not ours or not self._staging.has_opened(self._key(batch.source.partition)):
@@ -137,25 +141,15 @@ class ProjectedFiles:
                     f" {self.name} one of its own, or delete {self._staging.path} if the other one is gone"
                 )
 
-    def _grouped(self, batch: Batch) -> Mapping[str, list[Recorded[Any]]]:
-        grouped: dict[str, list[Recorded[Any]]] = {}
-        for recorded in batch.events:
-            if recorded.event.type in self.types:
-                typed = self._declared[recorded.event.type].typed(recorded)
-                name = self._projection.file_of(typed)
-                if name is not None:
-                    grouped.setdefault(name, []).append(typed)
-        return grouped
-
     def _write(self, grouped: Mapping[str, list[Recorded[Any]]]) -> None:
         root = self._staging.root
-        paths = {name: _path_of(name) for name in grouped}
+        paths = {name: path_of(name) for name in grouped}
         changed: list[str] = []
         unsynced: list[int] = []
         try:
             for name, events in grouped.items():
-                content = _read(root, paths[name])
-                made = self._fold(name, content, events)
+                content = read_file(root, paths[name])
+                made = fold_events(self._projection, name, content, events)
                 if made != content:
                     unsynced.append(self._staging.write(_staged_name(len(changed)), made))
                     changed.append(name)
@@ -172,12 +166,6 @@ class ProjectedFiles:
         finally:
             _close(unsynced)
 
-    def _fold(self, name: str, content: bytes | None, events: Sequence[Recorded[Any]]) -> bytes:
-        made = cast("object", self._projection.fold(name, content, events))
-        if not isinstance(made, bytes):
-            raise InvalidEvent("fold", f"returned {type(made).__name__} for {name!r}; it must return bytes")
-        return made
-
     def _publish(self, root: int, paths: Sequence[tuple[str, ...]]) -> None:
         """Move the staged files to their places, one folder after the other."""
         folders: dict[tuple[str, ...], list[int]] = {}
@@ -191,7 +179,40 @@ class ProjectedFiles:
         sync_directories(root, touched)
 
 
-def _directory_of(place: Place) -> Path:
+def place_event(projection: FileProjection, recorded: Recorded) -> tuple[str, Recorded[Any]] | None:
+    """The name of the file that an event belongs to, and the event with its payload; None if it belongs to none.
+
+    Raises:
+        InvalidEvent: the payload has another form than its type.
+        Exception: whatever `file_of` raises.
+    """
+    place, kind = projection.place, recorded.event.type
+    if kind not in place.types:
+        return None
+    typed = place.catalogue.types[kind].typed(recorded)
+    name = projection.file_of(typed)
+    return None if name is None else (name, typed)
+
+
+def fold_events(projection: FileProjection, name: str, content: bytes | None, events: Sequence[Recorded[Any]]) -> bytes:
+    """The content of a file with these events.
+
+    Raises:
+        InvalidEvent: `fold` returned something else.
+        Exception: whatever it raises.
+    """
+    made = cast("object", projection.fold(name, content, events))
+    if not isinstance(made, bytes):
+        raise InvalidEvent("fold", f"returned {type(made).__name__} for {name!r}; it must return bytes")
+    return made
+
+
+def directory_of(place: Place) -> Path:
+    """The directory of a projection.
+
+    Raises:
+        InvalidSetting: its place is no directory.
+    """
     if not place.location:
         raise InvalidSetting(
             f"the projection {place.name} has no directory: declare one, `place=domain.directory(...)`, and pass it to"
@@ -204,15 +225,24 @@ def _directory_of(place: Place) -> Path:
     return Path(place.location).absolute()
 
 
-def _path_of(name: str) -> tuple[str, ...]:
-    """The folders and the name of a file, each fit for a path."""
+def path_of(name: str) -> tuple[str, ...]:
+    """The folders and the name of a file, each fit for a path.
+
+    Raises:
+        InvalidEvent: it has too many folders.
+    """
     parts = name.split("/")
     if len(parts) > FOLDERS_LIMIT + 1:
         raise InvalidEvent("file_of", f"the name has {len(parts) - 1} folders; {FOLDERS_LIMIT} is the limit")
     return tuple(map(encode_name, parts))
 
 
-def _read(root: int, path: tuple[str, ...]) -> bytes | None:
+def read_file(root: int, path: tuple[str, ...]) -> bytes | None:
+    """The content of a file below a directory, None if no regular file is there.
+
+    Raises:
+        UnsafePath: a link or a file stands in the way.
+    """
     with suppress(FileNotFoundError), opened(root, path[:-1]) as folder:
         return read_regular(path[-1], folder)
     return None

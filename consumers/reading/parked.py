@@ -42,6 +42,11 @@ class ParkedEvents:
     def __iter__(self) -> Iterator[Parked]:
         return (parked for parked, _ in self._entries("-", "+"))
 
+    def positions(self) -> frozenset[str]:
+        """Positions of events that are parked, or were until an operator dropped them."""
+        known = cast("list[bytes]", cast("Any", self._client).hkeys(self._positions))
+        return frozenset(name.decode() for name in known if not name.startswith(b"="))
+
     def show(self, parked_id: str) -> dict[str, str] | None:
         """Every field of a parked entry as it was appended, None if there is none."""
         for _, fields in self._entries(parked_id, parked_id):

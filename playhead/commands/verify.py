@@ -1,6 +1,6 @@
 """`playhead verify`: the log against every projection."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -9,20 +9,21 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 from redis import Redis, RedisCluster
-from redis.exceptions import ResponseError
 
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.reading.recovery import Lost, lost_key
 from playhead.eventlog.reader import partitions, read_partition
 from playhead.eventlog.reader import verify as verify_log
 from playhead.eventlog.replay.replay import Replay, new_run
+from playhead.file_comparison import FileComparison, group_position
+from playhead.projections.file_verification import FileFault, FileVerification
 from playhead.projections.verification import Foldable, Lack, Searchable, Verifiable
 from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, event_log, load
 from playhead.streams.domains.discovery import installed
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
-from playhead.streams.positions import START, Position
+from playhead.streams.positions import Position
 from playhead.streams.redis.connections import connect
 from playhead.terminal.exit_codes import BEHIND, CORRUPT, DONE
 from playhead.terminal.options import DataDir, Json
@@ -57,15 +58,27 @@ class ParkedShown(msgspec.Struct, frozen=True):
     position: str
 
 
+class Undecided(msgspec.Struct, frozen=True):
+    """A file that holds more than the log gives, while the log may lack events: `reason` says why."""
+
+    projection: str
+    key: str
+    reason: str
+
+
 class Verified(msgspec.Struct):
-    """`checked` counts events by projection, `behind` those that it has not come to yet."""
+    """`checked` counts events by projection, `behind` those that it has not come to yet. `unchecked` names projections
+    that nothing compares with the log, `refused` events that one does not take, though they are not parked.
+    """
 
     events: int = 0
     checked: dict[str, int] = {}
     behind: dict[str, int] = {}
     unchecked: list[str] = []
     faults: list[FaultShown] = []
+    undecided: list[Undecided] = []
     parked: list[ParkedShown] = []
+    refused: list[ParkedShown] = []
     lost: list[Lost] = []
     repaired: int = 0
 
@@ -78,48 +91,54 @@ def verify(
     Args:
         repair: Replay what is missing to the projection that lacks it; its consumer must run.
 
-    Exit code 4 if something is missing or wrong, 5 if a projection has not caught up yet.
+    Exit code 4 if something is missing or wrong, 5 if a projection or the log has not caught up yet. The last line
+    names projections that are not compared, as they have no verification.
 
     Example:
         playhead verify --repair
     """
     settings = load(data_dir)
     with closing(connect(servers(settings, postgres=False).redis_url, settings.redis_timeout)) as client:
-        found, lacks = _verify(settings, client)
+        found, lacks, files = _verify(settings, client)
         repaired = 0
         for _ in range(_ROUNDS if repair else 0):
-            if not any(lack.replayed for each in lacks.values() for _, lack in each):
+            wrong = any(lack.replayed for each in lacks.values() for _, lack in each)
+            if not wrong and not any(fault.repair != "none" for each in files.values() for fault in each):
                 break
-            repaired += _repair(settings, client, lacks)
-            found, lacks = _verify(settings, client)
+            repaired += _repair(settings, client, lacks) + _repair_files(settings, client, files)
+            found, lacks, files = _verify(settings, client)
         found.repaired = repaired
     if json:
         print_json(found)
     else:
         _print(found)
-    return CORRUPT if found.faults else BEHIND if any(found.behind.values()) else DONE
+    return CORRUPT if found.faults else BEHIND if any(found.behind.values()) or found.undecided else DONE
 
 
 _Lacks = dict[str, list[tuple[Partition, Lack]]]
+_Files = dict[str, Sequence[FileFault]]
 
 
-def _verify(settings: Settings, client: "Redis | RedisCluster") -> tuple[Verified, _Lacks]:
+def _verify(settings: Settings, client: "Redis | RedisCluster") -> tuple[Verified, _Lacks, _Files]:
     root = event_log(settings)
     log = verify_log(root)
-    found = Verified(
-        events=log.events, unchecked=[name for name, one in installed().projections.items() if one.verification is None]
-    )
+    found = Verified(events=log.events)
     for fault in log.faults:
         place = str(fault.file) if fault.line is None else f"{fault.file}:{fault.line}"
         position = None if fault.position is None else str(fault.position)
         partition = "/".join(fault.file.parts[-3:-1])
         found.faults.append(FaultShown(fault.kind, "log", partition, None, None, position, place, fault.problem))
     lacks: _Lacks = {}
+    files: _Files = {}
     for name in installed().projections:
         verification = make_verification(name, settings, servers(settings))
         if verification is None:
+            found.unchecked.append(name)
             continue
         with closing(verification) as projection:
+            if isinstance(projection, FileVerification):
+                files[name] = _compare_files(settings, client, name, projection, found)
+                continue
             for partition in partitions(root):
                 if partition.stream in installed().reads[name]:
                     one = _Comparison(root, partition, name, projection, client, found)
@@ -132,7 +151,42 @@ def _verify(settings: Settings, client: "Redis | RedisCluster") -> tuple[Verifie
     redis: Any = client
     for partition in partitions(root):
         found.lost += [msgspec.json.decode(raw, type=Lost) for raw in redis.lrange(lost_key(partition), 0, -1)]
-    return found, lacks
+    return found, lacks, files
+
+
+def _compare_files(
+    settings: Settings, client: "Redis | RedisCluster", name: str, projection: FileVerification, found: Verified
+) -> Sequence[FileFault]:
+    """Compare files, which may each come from events of several partitions."""
+    comparison = _file_comparison(settings, client, name)
+    reached = {partition: group_position(client, name, partition) for partition in comparison.partitions}
+    for partition in comparison.partitions:
+        found.parked += _parked(client, name, partition).values()
+    result = comparison.compare(
+        projection, reached, log_is_whole=not any(one.projection == "log" for one in found.faults)
+    )
+    found.checked[name], found.behind[name] = comparison.checked, comparison.behind
+    found.faults += [
+        FaultShown(fault.kind, name, None, None, fault.key, None, fault.place, fault.problem) for fault in result.faults
+    ]
+    found.undecided += [Undecided(name, key, result.reason) for key in result.undecided]
+    found.refused += [
+        ParkedShown(name, str(one.partition), one.subject, str(one.position)) for one in projection.refused
+    ]
+    return result.faults
+
+
+def _file_comparison(settings: Settings, client: "Redis | RedisCluster", name: str) -> FileComparison:
+    streams = installed().reads[name]
+    return FileComparison(client, event_log(settings), name, streams, count=settings.partitions)
+
+
+def _parked(client: "Redis | RedisCluster", name: str, partition: Partition) -> dict[str, ParkedShown]:
+    """By position."""
+    return {
+        one.position: ParkedShown(name, str(partition), one.subject, one.position)
+        for one in ParkedEvents(client, name, partition)
+    }
 
 
 class _Comparison:
@@ -152,12 +206,10 @@ class _Comparison:
 
     def run(self) -> list[Lack]:
         """Compare; gives what can be repaired."""
-        reached = _position(self._client, self._name, self._partition)
-        parked = {one.position: one for one in ParkedEvents(self._client, self._name, self._partition)}
+        reached = group_position(self._client, self._name, self._partition)
+        parked = _parked(self._client, self._name, self._partition)
         found = self._found
-        found.parked += [
-            ParkedShown(self._name, str(self._partition), one.subject, one.position) for one in parked.values()
-        ]
+        found.parked += parked.values()
         if isinstance(self._projection, Foldable):
             lacks = self._folded(self._projection, reached, frozenset(parked))
         else:
@@ -224,12 +276,31 @@ def _repair(settings: Settings, client: "Redis | RedisCluster", lacks: _Lacks) -
             continue
         projection = make_verification(name, settings, servers(settings))
         assert projection is not None, "it found what is lacking"
+        assert not isinstance(projection, FileVerification), "its files are repaired apart"
         with closing(projection):
             for _, lack in each:
                 projection.discard(lack)
             wanted = _wanted(settings.event_log_dir, projection, each)
         replay = Replay(client, new_run(), dict.fromkeys(installed().reads[name], (name,)))
         count += replay.send(wanted) - replay.finish()
+    return count
+
+
+def _repair_files(settings: Settings, client: "Redis | RedisCluster", files: _Files) -> int:
+    """Replay every event of a file that is wrong; one that holds something else is taken out of the way first."""
+    count = 0
+    for name, faults in files.items():
+        mended = [fault for fault in faults if fault.repair != "none"]
+        if not mended:
+            continue
+        projection = make_verification(name, settings, servers(settings))
+        assert isinstance(projection, FileVerification), "it found what is wrong"
+        with closing(projection):
+            replay = Replay(client, new_run(), dict.fromkeys(installed().reads[name], (name,)))
+            for place in _file_comparison(settings, client, name).repair(projection, mended, replay):
+                say(f"{name}: the file that was there is now {place}")
+            replay.finish()
+        count += len(mended)
     return count
 
 
@@ -245,18 +316,6 @@ def _wanted(
     return sorted(wanted, key=lambda one: (one[0], one[1].position))
 
 
-def _position(client: "Redis | RedisCluster", name: str, partition: Partition) -> Position:
-    redis: Any = client
-    try:
-        groups = redis.xinfo_groups(partition.key)
-    except ResponseError as error:
-        if "no such key" not in str(error):
-            raise
-        return START
-    found = (Position.parse(group["last-delivered-id"]) for group in groups if group["name"] == name.encode())
-    return next(found, START)
-
-
 def _print(found: Verified) -> None:
     for fault in found.faults:
         about = " ".join(part for part in (fault.projection, fault.subject or fault.key, fault.position) if part)
@@ -265,11 +324,18 @@ def _print(found: Verified) -> None:
         print(f"parked: {parked.projection} {parked.subject} {parked.position}")
     for lost in found.lost:
         print(f"lost: {lost.projection}: {lost.count} events between {lost.after} and {lost.before}, {lost.reason}")
+    for refused in found.refused:
+        print(f"refused, and not parked: {refused.projection} {refused.subject} {refused.position}")
+    for one in found.undecided:
+        print(f"not compared: {one.projection} {one.key}: {one.reason}")
     for name, count in found.behind.items():
         if count:
             say(f"{name} has not applied {count} events yet; see `playhead status`")
     for name in found.unchecked:
-        say(f"{name} is not compared with the log")
+        print(f"not compared: {name}: it declares no verification")
     checked = ", ".join(f"{name} {count}" for name, count in found.checked.items())
     repaired = f", {found.repaired} repaired" if found.repaired else ""
     print(f"{found.events} events; compared: {checked or 'none'}; {len(found.faults)} faults{repaired}")
+    every = len(found.checked) + len(found.unchecked)
+    rest = f"; not compared: {', '.join(found.unchecked)}" if found.unchecked else ""
+    print(f"verified {len(found.checked)} of {every} projections{rest}")

@@ -225,6 +225,60 @@ def test_a_row_that_is_gone_is_named_by_verify_and_repaired(company):
     assert rows == company.rows()
 
 
+def test_files_that_are_gone_altered_or_nobodys_are_named_by_verify_and_repaired(company):
+    days = [f"2026-02-0{day}" for day in (1, 2, 3)]
+    for day in days:
+        line = paid(f"G-{day}")
+        company.append(line | {"data": {**line["data"], "paid_on": day}})
+    company.caught_up()
+    files, directory = company.files(), company.directory / "playhead-data/payments"
+    well = company.json("verify")
+    gone, altered, shorter, stray = (directory / f"{name}.csv" for name in (*days, "stray"))
+    gone.unlink()
+    altered.write_text(altered.read_text() + "9,G-9,9,USD,nobody\n")
+    shorter.write_text(shorter.read_text().splitlines(keepends=True)[0])
+    stray.write_text("mine")
+
+    found = company.json("verify", code=4)["faults"]
+    repaired = company.json("verify", "--repair", code=4)
+
+    assert ([], 0) == (well["faults"], well["repaired"])
+    assert well["checked"]["revenue"] == well["checked"]["daily-payments"]
+    assert {
+        ("missing", gone.name, str(gone)),
+        ("altered", altered.name, str(altered)),
+        ("stale", shorter.name, str(shorter)),
+        ("stray", stray.name, str(stray)),
+    } == {(fault["kind"], fault["key"], str(company.directory / fault["file"])) for fault in found}
+    assert {"daily-payments"} == {fault["projection"] for fault in found}
+    assert (3, ["stray"]) == (repaired["repaired"], [fault["kind"] for fault in repaired["faults"]])
+    assert "nobody" in next((directory / ".replaced").iterdir()).read_text()
+
+    stray.unlink()
+
+    assert [] == company.json("verify")["faults"]
+    assert files == company.files()
+
+
+def test_a_projection_that_nothing_compares_is_named_by_verify(company):
+    (company.directory / "unseen.py").write_text(
+        "from playhead import Domain\n"
+        "unseen = Domain('unseen', requires=['invoices'])\n"
+        "class Index:\n"
+        "    def __init__(self, place): pass\n"
+        "unseen.projection('search-index', Index, reads=['invoice.paid'])\n"
+    )
+    domains = {"PLAYHEAD_DOMAINS": "unseen:unseen"}
+
+    *_, summary = company.playhead("verify", **domains).splitlines()
+    found = json.loads(company.playhead("verify", "--json", **domains))
+
+    assert re.fullmatch(r"verified (\d+) of (\d+) projections; not compared: search-index", summary)
+    assert ["search-index"] == found["unchecked"]
+    assert "search-index" not in found["checked"]
+    assert [] == company.json("verify")["unchecked"]
+
+
 def test_another_process_fences_and_its_successor_goes_on(company):
     with psycopg.connect(company.database) as connection:
         epoch = "SELECT epoch FROM playhead_checkpoints WHERE projection = 'revenue' AND source = 'invoices/0'"
