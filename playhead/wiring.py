@@ -1,6 +1,7 @@
 """Wiring: what the domains declare, made with the settings and servers of this invocation."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,6 +10,7 @@ from playhead.consumers.work.worker import WorkerSettings
 from playhead.eventlog.writer import LogWriter
 from playhead.projections.verification import Foldable, Verifiable
 from playhead.settings import core
+from playhead.settings.errors import ServersNotRunning
 from playhead.settings.servers import Servers, servers
 from playhead.settings.settings import Settings, declared, load
 from playhead.streams.domains.catalogue import LOG
@@ -19,6 +21,7 @@ from playhead.streams.errors import InvalidSetting
 from playhead.streams.sinks import Sink
 
 if TYPE_CHECKING:
+    from playhead.projections.file_projection import FileProjection
     from playhead.projections.file_verification import FileVerification
 
 _SERVERS = ("valkey", "postgres")
@@ -79,20 +82,30 @@ def make_verification(
 
     None if there is nothing to compare it by.
     """
-    from playhead.projections.file_projection import FileProjection
     from playhead.projections.file_verification import FileVerification
 
-    declared, place = installed().projections[name], place_of(name, settings, servers)
-    if declared.verification is not None:
-        return resolve(declared.verification)(place)
-    target = resolve(declared.target)
-    if isinstance(target, type) and not issubclass(target, FileProjection):
-        return None
-    made = target(place)
-    if isinstance(made, FileProjection):
-        return FileVerification(made)
-    sink_of(made).close()
-    return None
+    projection, place = installed().projections[name], place_of(name, settings, servers)
+    if projection.verification is not None:
+        return resolve(projection.verification)(place)
+    made = _file_projection(projection, place)
+    return None if made is None else FileVerification(made)
+
+
+def default_directories(settings: Settings) -> dict[str, str]:
+    """The directory of each `FileProjection` that declares no setting for it; empty if another place has that name.
+
+    Raises:
+        DomainNotLoaded: a projection cannot be imported.
+    """
+    found: dict[str, str] = {}
+    nowhere = Servers(None, None, settings.data_dir)
+    for name, projection in installed().projections.items():
+        if projection.place is None:
+            place = place_of(name, settings, nowhere)
+            with suppress(ServersNotRunning):  # of a function that asks for its servers at once
+                if _file_projection(projection, place) is not None:
+                    found[name] = place.location
+    return found
 
 
 def make_handler(name: str, settings: Settings, servers: Servers) -> Handler:
@@ -120,6 +133,20 @@ def work_settings(name: str, settings: Settings) -> WorkerSettings:
         concurrency=settings[core.CONCURRENCY],
         max_attempts=max(settings[core.MAX_ATTEMPTS], installed().workers[name].max_attempts or 1),
     )
+
+
+def _file_projection(projection: Projection, place: Place) -> "FileProjection | None":
+    """A projection, if it is one of files: a class says so by itself, what a function makes is looked at."""
+    from playhead.projections.file_projection import FileProjection
+
+    target = resolve(projection.target)
+    if isinstance(target, type) and not issubclass(target, FileProjection):
+        return None
+    made = target(place)
+    if isinstance(made, FileProjection):
+        return made
+    sink_of(made).close()
+    return None
 
 
 def _location(projection: Projection | None, settings: Settings) -> str:

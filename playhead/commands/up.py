@@ -13,7 +13,7 @@ from playhead.streams.domains.discovery import installed
 from playhead.terminal import diagnostics
 from playhead.terminal.options import DataDir
 from playhead.terminal.output import say
-from playhead.wiring import lacking
+from playhead.wiring import default_directories, lacking
 
 
 def up(*, data_dir: DataDir = None) -> int:
@@ -46,6 +46,7 @@ def _say_where(settings: Settings, reached: Servers, addresses: dict[str, str]) 
     here = "" if settings.data_dir == DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(settings.data_dir))}"
     places = [
         *((one.title, settings[one]) for one in declared().values() if one.title is not None),
+        *((f"{name} files", place) for name, place in default_directories(settings).items()),
         ("Redis", mask(reached.redis_url)),
         ("Postgres", mask(reached.database_url)),
         *((name, f"{address}/metrics") for name, address in addresses.items()),

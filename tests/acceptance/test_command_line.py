@@ -357,3 +357,41 @@ def test_a_stream_that_is_not_known_is_answered_with_those_there_are(playhead, t
 
     assert (2, 0) == (unknown.returncode, known.returncode)
     assert b"there is no stream 'job'; there are jobs, " in unknown.stderr
+
+
+def test_doctor_checks_the_directory_of_a_file_projection_that_declares_none(playhead, tmp_path):
+    (tmp_path / "reports.py").write_text(
+        "from playhead import Domain, FileProjection\n"
+        "reports = Domain('reports', requires=['jobs'])\n"
+        "class Named(FileProjection):\n"
+        "    def file_of(self, event): return 'name'\n"
+        "    def fold(self, name, content, events): return b''\n"
+        "reports.projection('named', Named, reads=['job.completed'])\n"
+        "reports.projection('eventlog', Named, reads=['job.completed'])\n"
+        "reports.projection('blocked', Named, reads=['job.completed'])\n"
+    )
+    (tmp_path / "playhead-data").mkdir()
+    (tmp_path / "playhead-data/blocked").write_text("")
+    done = playhead("doctor", "--json", PLAYHEAD_DOMAINS="reports:reports")
+    checks = {check["name"]: (check["result"], check["found"]) for check in json.loads(done.stdout)["checks"]}
+
+    assert ("ok", "playhead-data/named, to be created in") == (
+        checks["named directory"][0],
+        checks["named directory"][1].rpartition(" ")[0],
+    )
+    assert "ok" == checks["named directory free space"][0]
+    assert ("fail", "another directory has this name") == checks["eventlog directory"]
+    assert "fail" == checks["blocked directory"][0]
+    assert ["playhead-data", "reports.py"] == sorted(
+        path.name for path in tmp_path.iterdir() if path.name != "__pycache__"
+    )
+
+    (tmp_path / "reports.py").write_text(
+        "from playhead import Domain\n"
+        "reports = Domain('reports', requires=['jobs'])\n"
+        "reports.projection('named', 'reports:Missing', reads=['job.completed'])\n"
+    )
+    done = playhead("doctor", "--json", PLAYHEAD_DOMAINS="reports:reports")
+    checks = {check["name"]: (check["result"], check["found"]) for check in json.loads(done.stdout)["checks"]}
+
+    assert "reports:Missing cannot be imported" in checks["projections"][1]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,20 @@ from playhead.streams.domains.discovery import installed
 PLAYHEAD = [sys.executable, "-m", "playhead"]
 SCRIPT = [str(Path(sys.executable).with_name("playhead"))]
 CLEAN = {name: value for name, value in os.environ.items() if name not in {*declared(), "PYTHONPATH", "PYTHONSAFEPATH"}}
+
+LEDGER = """
+from playhead import FileProjection
+
+class Ledger(FileProjection):
+    def file_of(self, event):
+        return "ledger.txt"
+
+    def fold(self, name, content, events):
+        lines = {*(content or b"").split(), *(event.event.id.encode() for event in events)}
+        return b" ".join(sorted(lines))
+
+billing.projection("ledger", Ledger, reads=["billing.requested"])
+"""
 
 
 @pytest.fixture
@@ -55,8 +70,10 @@ def test_up_and_its_consumers_import_no_module_of_the_current_directory(director
 
 @pytest.fixture
 def own_domain(directory) -> None:
-    """A domain of the user's own beside those modules, named in `playhead.toml`."""
+    """A domain of the user's own beside those modules, named in `playhead.toml`, with one more projection."""
     subprocess.run([*PLAYHEAD, "init", "billing", "--directory", "."], cwd=directory, env=CLEAN, check=True)
+    declaration = directory / "billing" / "domain.py"
+    declaration.write_text(declaration.read_text() + LEDGER)
 
 
 def test_every_command_and_up_know_a_domain_of_the_current_directory(directory, own_domain, wait_until):
@@ -91,9 +108,15 @@ def test_every_command_and_up_know_a_domain_of_the_current_directory(directory, 
     assert (0, 0) == (code, appended.returncode), messages.read_text()
     assert "was imported" not in messages.read_text()
     assert {} == {command: one.stderr for command, one in done.items() if one.returncode != 0}
+    assert re.search(r"^ +ledger files +playhead-data/ledger$", messages.read_text(), re.MULTILINE)
+    assert b"ok    ledger directory: playhead-data/ledger\nok    ledger directory free space: " in done["doctor"].stdout
+    assert b"ledger 2; 0 faults\n" in done["verify"].stdout, "the request and its answer"
+    assert done["verify"].stdout.endswith(b"projections; not compared: billing-answers\n")
     assert b"billing_greeting" in (directory / "playhead.toml").read_bytes()
     assert b"BILLING_GREETING" in done["config show"].stdout
-    assert {"billing-answers", "billing-answer"} == {one["name"] for one in consumers if one["package"] == "billing"}
+    assert {"billing-answers", "billing-answer", "ledger"} == {
+        one["name"] for one in consumers if one["package"] == "billing"
+    }
 
 
 @pytest.mark.parametrize(

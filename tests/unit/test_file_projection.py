@@ -19,7 +19,7 @@ from playhead.streams.jobs.events import JobCompleted
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
-from playhead.wiring import place_of, sink_of
+from playhead.wiring import default_directories, place_of, sink_of
 
 PARTITION = Partition("jobs", 0)
 HOSTILE = [
@@ -281,11 +281,13 @@ def test_the_directory_of_another_projection_is_refused(root):
 def test_the_place_of_a_projection_that_declares_none_is_below_the_data_directory(tmp_path):
     named_like_ours = Domain("others", requires=["jobs"])
     named_like_ours.projection("eventlog", Named, reads=[JobCompleted])
-    settings = Settings({"PLAYHEAD_DATA_DIR": tmp_path}, ())
+    settings = Settings({"PLAYHEAD_DATA_DIR": tmp_path, "PLAYHEAD_KEEP_CHUNKS": False}, ())
     servers = Servers(None, None, tmp_path)
 
     with chosen([reports, named_like_ours]):
         places = {name: place_of(name, settings, servers) for name in ("named", "eventlog")}
+        directories = default_directories(settings)
 
     assert {"named": str(tmp_path / "named"), "eventlog": ""} == {name: one.location for name, one in places.items()}
+    assert {"named": str(tmp_path / "named"), "eventlog": ""} == directories
     assert isinstance(sink_of(Named(places["named"])), ProjectedFiles)
