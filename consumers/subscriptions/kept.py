@@ -12,6 +12,7 @@ from playhead.streams.storage.disk import make_directory, write_all
 from playhead.streams.storage.durability import sync_directory
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+_SUFFIX = ".cursor"
 
 
 class KeptCursor:
@@ -29,7 +30,8 @@ class KeptCursor:
                 f"the name of a subscription has letters, digits, dots, hyphens and underscores; not {name!r}"
             )
         make_directory(directory)
-        self.path = directory / f"{name}.cursor"
+        self.path = cursor_path(directory, name)
+        self._name = name
         self._lock = os.open(directory / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -44,13 +46,18 @@ class KeptCursor:
             InvalidSetting: the file holds no cursor.
         """
         try:
-            text = self.path.read_text("ascii", errors="replace")
+            return read_cursor(self.path.parent, self._name)
         except FileNotFoundError:
             return None
-        try:
-            return Cursor.parse(text)
-        except InvalidSetting as error:
-            raise InvalidSetting(f"{self.path} is not a cursor: {error}; restore or remove it") from error
+
+    def forget(self) -> None:
+        """Remove the cursor; when this returns, it is gone from disk. The lock stays, as another process may want it.
+
+        Raises:
+            OSError: it is as it was.
+        """
+        self.path.unlink(missing_ok=True)
+        sync_directory(self.path.parent)
 
     def save(self, cursor: Cursor) -> None:
         """Replace the cursor; when this returns, it is on disk.
@@ -73,3 +80,36 @@ class KeptCursor:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def kept_names(directory: Path) -> list[str]:
+    """The names that have a cursor in a directory; none if it is not there.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        names = [path.name.removesuffix(_SUFFIX) for path in directory.iterdir() if path.name.endswith(_SUFFIX)]
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in names if _NAME.fullmatch(name))
+
+
+def read_cursor(directory: Path, name: str) -> Cursor:
+    """The cursor of a name as it was saved last.
+
+    Raises:
+        FileNotFoundError: it never was.
+        InvalidSetting: the file holds no cursor.
+    """
+    path = cursor_path(directory, name)
+    text = path.read_text("ascii", errors="replace")
+    try:
+        return Cursor.parse(text)
+    except InvalidSetting as error:
+        raise InvalidSetting(f"{path} is not a cursor: {error}; restore or remove it") from error
+
+
+def cursor_path(directory: Path, name: str) -> Path:
+    """The file of the cursor of a name."""
+    return directory / f"{name}{_SUFFIX}"

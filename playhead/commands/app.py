@@ -47,6 +47,10 @@ CORE = {
         "playhead.commands.replay.command:replay_app",
         "Replay the log or a recorder's JSON files; files whose events the log lacks are imported, once.",
     ),
+    "subscriptions": (
+        "playhead.commands.subscriptions:subscriptions_app",
+        "List and forget the cursors that subscriptions keep by name.",
+    ),
     "parked": ("playhead.commands.parked:parked_app", "List, retry and drop events that failed permanently."),
     "config": ("playhead.commands.config:config_app", "Show and check the settings."),
     "db": ("playhead.commands.db:db_app", "Upgrade the database of the projections."),

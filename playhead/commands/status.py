@@ -9,11 +9,13 @@ import msgspec
 from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
+from playhead.commands.subscriptions import SubscriptionStatus, print_subscriptions, read_subscriptions
 from playhead.consumers.reading.group import Report
 from playhead.consumers.reading.recovery import Lost, lost_key
 from playhead.eventlog.replay.runs import Unfinished, unfinished
+from playhead.settings.core import CURSORS_DIR
 from playhead.settings.servers import servers
-from playhead.settings.settings import load
+from playhead.settings.settings import Settings, load
 from playhead.streams.domains.catalogue import LOG
 from playhead.streams.domains.discovery import installed
 from playhead.streams.names import again_key, presence_key
@@ -22,7 +24,7 @@ from playhead.streams.positions import START, Position
 from playhead.streams.redis.connections import connect
 from playhead.terminal.exit_codes import BEHIND, DONE
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import print_json, print_table
+from playhead.terminal.output import print_json, print_table, say
 
 Kind = Literal["log", "projection", "worker", "clock"]
 
@@ -78,6 +80,7 @@ class Status(msgspec.Struct, frozen=True):
     consumers: list[ConsumerStatus]
     replays: list[Unfinished]
     held: list[Floor]
+    subscriptions: list[SubscriptionStatus] = []
 
 
 _CLEAR = "\033[H\033[J"
@@ -114,7 +117,7 @@ def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False)
     settings = load(data_dir)
     client = connect(servers(settings, postgres=False).redis_url, settings.redis_timeout)
     while True:
-        found = read_status(client, settings.partitions)
+        found = _with_subscriptions(read_status(client, settings.partitions), client, settings)
         if not watch:
             _print(found, json=json)
             return DONE if found.caught_up else BEHIND
@@ -148,6 +151,15 @@ def read_status(client: "Redis | RedisCluster", partitions: int) -> Status:
     replays = unfinished(client, everywhere)
     caught_up = caught_up and all(one.applied and one.state == "interrupted" for one in replays)
     return Status(caught_up and heard, consumers, replays, _held(consumers))
+
+
+def _with_subscriptions(found: Status, client: "Redis | RedisCluster", settings: Settings) -> Status:
+    directory = settings[CURSORS_DIR]
+    try:
+        return msgspec.structs.replace(found, subscriptions=list(read_subscriptions(client, settings, directory)))
+    except OSError as error:  # what consumers do is worth knowing all the same
+        say(f"the cursors of subscriptions cannot be read: {error}")
+        return found
 
 
 def _held(consumers: Sequence[ConsumerStatus]) -> list[Floor]:
@@ -202,6 +214,8 @@ def _print(found: Status, *, json: bool) -> None:
             for one in found.consumers
         ],
     )
+    if found.subscriptions:
+        print_subscriptions(found.subscriptions)
     for one in found.consumers:
         if one.problem:
             print(f"{one.name} {one.partition}: {one.problem}")

@@ -79,6 +79,13 @@ EVENT_LOG_DIR = _setting("EVENT_LOG_DIR", "", "The event log.", Path, below="eve
 BLOB_DIR = _setting(
     "PLAYHEAD_BLOB_DIR", "", "Content above 256 KiB: a directory or s3://bucket/prefix.", location, below="blobs"
 )
+CURSORS_DIR = _setting(
+    "PLAYHEAD_CURSORS_DIR",
+    "",
+    "Where `status` looks for cursors that subscriptions keep by name.",
+    Path,
+    below="cursors",
+)
 DOMAINS = _setting(
     DomainVariable.DOMAINS, "", "Domains besides those of installed packages: module:attribute, ...", text
 )

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from redis import Redis
 
+from playhead.consumers.subscriptions.kept import KeptCursor
 from playhead.embedded.servers import Servers, embedded_servers
 from playhead.eventlog.lines import encode_line
 from playhead.projections.migrations import upgrade
@@ -395,3 +396,37 @@ def test_doctor_checks_the_directory_of_a_file_projection_that_declares_none(pla
     checks = {check["name"]: (check["result"], check["found"]) for check in json.loads(done.stdout)["checks"]}
 
     assert "reports:Missing cannot be imported" in checks["projections"][1]
+
+
+def test_subscriptions_are_listed_in_status_and_forgotten_unless_a_process_uses_them(playhead, running, tmp_path):
+    servers = {"REDIS_URL": running.redis_url, "DATABASE_URL": running.database_url}
+    cursors = tmp_path / "playhead-data/cursors"
+    nothing = playhead("subscriptions", "list", **servers)
+    cursors.mkdir(parents=True)
+    (cursors / "mailer.cursor").write_text("jobs/0@9999999999999-0 notes/0@1-0\n")
+    (cursors / "torn.cursor").write_text("jobs/0@\n")
+    (cursors / "new.cursor").write_text("\n")
+    status = json.loads(playhead("status", "--json", **servers).stdout)
+    listed = playhead("subscriptions", "list", "--json", "--cursors", "playhead-data/cursors", **servers)
+    table = playhead("status", **servers).stdout.decode()
+
+    assert (2, b"") == (nothing.returncode, nothing.stdout)
+    assert b"PLAYHEAD_CURSORS_DIR" in nothing.stderr
+    assert [
+        ("mailer", "jobs/0", "9999999999999-0", 0),
+        ("mailer", "notes/0", "1-0", 0),
+        ("new", None, None, None),
+        ("torn", None, None, None),
+    ] == [(one["name"], one["partition"], one["position"], one["lag_events"]) for one in status["subscriptions"]]
+    assert status["subscriptions"] == json.loads(listed.stdout)
+    assert "SUBSCRIPTION  PARTITION" in table
+    assert "torn: playhead-data/cursors/torn.cursor is not a cursor" in table
+
+    used = KeptCursor(cursors, "mailer")
+    refused = playhead("subscriptions", "forget", "mailer")
+    used.close()
+    forgotten = [playhead("subscriptions", "forget", name) for name in ("mailer", "torn", "mailer", "../mailer")]
+
+    assert (1, True) == (refused.returncode, b"stop it first" in refused.stderr)
+    assert [0, 0, 1, 1] == [done.returncode for done in forgotten]
+    assert ["new.cursor"] == [path.name for path in cursors.glob("*.cursor")]

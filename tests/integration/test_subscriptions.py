@@ -15,6 +15,8 @@ import msgspec
 import pytest
 
 from playhead import EventsGone, PayloadInvalid, Position, Subscription, SubscriptionInUse, subscribe
+from playhead.consumers.subscriptions.kept import kept_names, read_cursor
+from playhead.consumers.subscriptions.lag import lag_behind
 from playhead.eventlog.log import EventLog
 from playhead.eventlog.writer import LogWriter
 from playhead.streams.appending.producer import Producer
@@ -579,3 +581,32 @@ def test_the_documented_user_of_readers_may_do_all_that_a_subscription_needs(pip
     assert [] == [
         one for one in pipeline.redis.execute_command("ACL", "LOG") if b"playhead-reader" in str(one).encode()
     ]
+
+
+def test_how_far_a_name_is_behind_is_known_from_the_stream_or_the_log(pipeline, log_dir, tmp_path):
+    def lag(log=log_dir):
+        cursor = read_cursor(tmp_path, "billing")
+        ((partition, position),) = cursor.positions.items()
+        return lag_behind(pipeline.redis, log, partition, position)
+
+    append(pipeline, *range(1, 7))
+    with subscribe(pipeline.server.url, log=log_dir, stream="jobs", name="billing", cursors=tmp_path) as subscription:
+        for _ in range(2):
+            next(subscription)
+        subscription.acknowledge()
+    in_stream = lag()
+    pipeline.start("log")
+    pipeline.caught_up("log")
+    pipeline.stop()
+    pipeline.redis.xtrim(JOBS.key, maxlen=1, approximate=False)
+    in_log, unknown = lag(), lag(tmp_path / "nowhere")
+    with subscribe(pipeline.server.url, log=log_dir, stream="jobs", name="billing", cursors=tmp_path) as subscription:
+        for _ in range(4):
+            next(subscription)
+        subscription.acknowledge()
+
+    assert (4, 4, None) == (in_stream.events, in_log.events, unknown.events)
+    assert 0 <= in_stream.seconds <= in_log.seconds
+    assert unknown.seconds is None
+    assert ["billing"] == kept_names(tmp_path)
+    assert (0, 0.0) == (lag().events, lag().seconds)
