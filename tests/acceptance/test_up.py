@@ -5,40 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
 
 from playhead.consumers.recordings.mp3 import read_mp3
 from playhead.embedded.directory import load_running
-from playhead.settings.settings import declared
 from playhead.streams.domains.discovery import installed
-
-PLAYHEAD = [sys.executable, "-m", "playhead"]
-CLEAN = {name: value for name, value in os.environ.items() if name not in declared()}
-
-
-class Up:
-    def __init__(self, directory: Path, wait_until) -> None:
-        self.directory = directory
-        self._wait_until = wait_until
-        self._messages = directory.with_suffix(".messages")
-        with self._messages.open("wb") as messages:
-            self.process = subprocess.Popen(
-                [*PLAYHEAD, "up", "--data-dir", str(directory)], cwd=directory.parent, env=CLEAN, stderr=messages
-            )
-
-    def said(self, text: str) -> bool:
-        assert self.process.poll() is None or text in self._messages.read_text(), self._messages.read_text()
-        return text in self._messages.read_text()
-
-    def wait_for(self, text: str) -> None:
-        self._wait_until(lambda: self.said(text))
-
-    def consumer(self, name: str) -> psutil.Process:
-        children = psutil.Process(self.process.pid).children()
-        return next(child for child in children if child.cmdline()[-2:] == ["run", name])
+from tests.support.up import CLEAN, PLAYHEAD, Up
 
 
 @pytest.fixture

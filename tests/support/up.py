@@ -1,0 +1,35 @@
+"""`playhead up` in a directory, as a user starts it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from playhead.settings.settings import declared
+
+PLAYHEAD = [sys.executable, "-m", "playhead"]
+CLEAN = {name: value for name, value in os.environ.items() if name not in declared()}
+
+
+class Up:
+    def __init__(self, directory: Path, wait_until) -> None:
+        self.directory = directory
+        self._wait_until = wait_until
+        self._messages = directory.with_suffix(".messages")
+        with self._messages.open("wb") as messages:
+            self.process = subprocess.Popen(
+                [*PLAYHEAD, "up", "--data-dir", str(directory)], cwd=directory.parent, env=CLEAN, stderr=messages
+            )
+
+    def said(self, text: str) -> bool:
+        assert self.process.poll() is None or text in self._messages.read_text(), self._messages.read_text()
+        return text in self._messages.read_text()
+
+    def wait_for(self, text: str) -> None:
+        self._wait_until(lambda: self.said(text))
+
+    def consumer(self, name: str) -> psutil.Process:
+        children = psutil.Process(self.process.pid).children()
+        return next(child for child in children if child.cmdline()[-2:] == ["run", name])
