@@ -14,6 +14,10 @@ from playhead.streams.errors import PlayheadError
 from playhead.streams.telemetry import plain
 
 _AFTER_FAILURE = 10.0
+_DOUBLINGS = 30
+"""More of them would wait for centuries."""
+_EXPECTED = (PlayheadError, RedisError, psycopg.Error, OSError)
+"""Errors that need no traceback: something else is in trouble, not the function."""
 
 
 async def run_clock(name: str, call: Callable[[], float | None], every: float, settings: ServiceSettings) -> int:
@@ -23,9 +27,8 @@ async def run_clock(name: str, call: Callable[[], float | None], every: float, s
     usual. It runs in a thread, so it may block; a stop waits for the round in hand. Several processes may be there, so
     two rounds at once must do no harm.
 
-    A `PlayheadError` and any error of Redis, Postgres or the operating system is logged, makes the process not ready,
-    and is followed by another round 10 seconds later, or sooner if rounds come faster. Any other error ends the process
-    with exit code 1.
+    A round that raises is logged and makes the process not ready until one succeeds. The next round follows after 10
+    seconds, then twice as long each time, and always after `every` seconds at the latest.
 
     Raises:
         AddressTaken: another program listens there.
@@ -35,12 +38,18 @@ async def run_clock(name: str, call: Callable[[], float | None], every: float, s
     )
 
 
+def wait_after(failures: int, every: float) -> float:
+    """Seconds until the round that follows so many failed ones."""
+    return min(every, _AFTER_FAILURE * 2 ** min(failures - 1, _DOUBLINGS))
+
+
 class ClockService:
     """Calls a function every so many seconds, beginning at once with what was left while no process was there."""
 
     def __init__(self, name: str, call: Callable[[], float | None], every: float) -> None:
         self._call, self._every = call, every
         self._problem: str | None = "not started yet"
+        self._failures = 0
         self._stopping = asyncio.Event()
         self._log = structlog.get_logger().bind(projection=name)
 
@@ -63,11 +72,26 @@ class ClockService:
     async def _do_round(self) -> float:
         """Seconds until the next."""
         try:
-            wait = await asyncio.to_thread(self._call)
-        except (PlayheadError, RedisError, psycopg.Error, OSError) as error:
-            wait = min(self._every, _AFTER_FAILURE)
+            wait = _seconds(await asyncio.to_thread(self._call))
+        except Exception as error:  # noqa: BLE001  # whatever it is, the next round may succeed
+            self._failures += 1
+            wait = wait_after(self._failures, self._every)
             self._problem = plain(error)
-            self._log.warning("to be tried again", error=type(error).__name__, retry_in_seconds=round(wait, 1))
+            self._log.warning(
+                "to be tried again",
+                error=type(error).__name__,
+                retry_in_seconds=round(wait, 1),
+                exc_info=None if isinstance(error, _EXPECTED) else error,
+            )
             return wait
-        self._problem = None
+        self._problem, self._failures = None, 0
         return self._every if wait is None else wait
+
+
+def _seconds(returned: object) -> float | None:
+    """What a round returned, if it is what a round may return."""
+    if returned is None:
+        return None
+    if isinstance(returned, bool) or not isinstance(returned, int | float) or not 0 <= returned < float("inf"):
+        raise TypeError(f"a round returns None or seconds from 0 up, not {returned!r}")
+    return returned

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from playhead.consumers.processes.clock import ClockService
+from playhead.consumers.processes.clock import ClockService, wait_after
 from playhead.consumers.processes.service import Supervisor
 from playhead.streams.errors import PlayheadError
 
@@ -33,6 +33,18 @@ class Rounds:
         return answer
 
 
+class Failing(ClockService):
+    def __init__(self) -> None:
+        super().__init__("tidy", fail, 3600)
+
+    async def run(self) -> None:
+        fail()
+
+
+def fail() -> None:
+    raise KeyError("of the function")
+
+
 def test_rounds_follow_one_another_until_it_is_stopped():
     rounds = Rounds(None, None, None)
     rounds.play(every=0.001)
@@ -57,22 +69,40 @@ def test_a_failed_round_makes_the_process_unready_until_one_succeeds():
     assert {("to be tried again", "tidy")} == {(entry["event"], entry["projection"]) for entry in logs}
 
 
-def test_an_error_that_no_round_can_mend_ends_it():
-    with pytest.raises(KeyError):
-        Rounds(KeyError("of the function"), None).play(every=3600)
+def test_a_round_with_a_bug_is_tried_again_like_any_other_and_its_traceback_logged():
+    rounds = Rounds(KeyError("of the function"), None, None)
+    with capture_logs() as logs:
+        rounds.play(every=0.001)
+
+    assert [["not started yet"], ["KeyError: 'of the function'"], []] == rounds.problems
+    assert [("KeyError", True)] == [(entry["error"], entry["exc_info"] is not None) for entry in logs]
+
+
+def test_rounds_that_go_on_failing_wait_twice_as_long_each_time_but_no_longer_than_usual():
+    assert [10, 20, 40, 80, 100] == [wait_after(failures, every=100) for failures in range(1, 6)]
+    assert (5, 100) == (wait_after(1, every=5), wait_after(100_000, every=100))
+
+
+@pytest.mark.parametrize("returned", [-1, float("nan"), float("inf"), "60", True])
+def test_a_round_that_returns_no_time_fails(returned):
+    rounds = Rounds(returned, None)
+    with capture_logs() as logs:
+        rounds.play(every=0.001)
+
+    assert [["not started yet"], [f"TypeError: a round returns None or seconds from 0 up, not {returned!r}"]] == (
+        rounds.problems
+    )
+    assert ["to be tried again"] == [entry["event"] for entry in logs]
 
 
 def test_a_supervisor_keeps_what_ended_a_service_and_says_so():
     async def run():
         supervisor, over = Supervisor("tidy"), asyncio.Event()
         before = supervisor.problems()
-        supervisor.start(ClockService("tidy", fail, 3600), on_failure=over.set)
+        supervisor.start(Failing(), on_failure=over.set)
         await over.wait()
         await supervisor.stop()
         return before, supervisor
-
-    def fail() -> None:
-        raise KeyError("of the function")
 
     with capture_logs() as logs:
         before, supervisor = asyncio.run(run())
