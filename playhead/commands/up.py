@@ -1,6 +1,7 @@
 """`playhead up`: the whole product in one terminal."""
 
 import shlex
+from collections.abc import Sequence
 
 from playhead.embedded.servers import embedded_servers, ended_server
 from playhead.embedded.supervisor import Supervisor
@@ -37,12 +38,12 @@ def up(*, data_dir: DataDir = None) -> int:
         names = [name for name in installed().consumers if name not in missing]
         say(f"servers are up; starting {', '.join(names)}; Ctrl-C stops everything")
         return Supervisor(settings, reached, names).run(
-            on_ready=lambda addresses: _say_where(settings, reached, addresses),
+            on_ready=lambda addresses, failing: _say_where(settings, reached, addresses, failing),
             trouble=lambda: ended_server(settings.data_dir),
         )
 
 
-def _say_where(settings: Settings, reached: Servers, addresses: dict[str, str]) -> None:
+def _say_where(settings: Settings, reached: Servers, addresses: dict[str, str], failing: Sequence[str]) -> None:
     here = "" if settings.data_dir == DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(settings.data_dir))}"
     places = [
         *((one.title, settings[one]) for one in declared().values() if one.title is not None),
@@ -53,7 +54,7 @@ def _say_where(settings: Settings, reached: Servers, addresses: dict[str, str]) 
     ]
     width = max(len(name) for name, _ in places)
     lines = [
-        "every consumer is ready",
+        "every consumer is ready" + (f", but these keep ending: {', '.join(failing)}" if failing else ""),
         *(f"  {name:<{width}} {place}" for name, place in places),
         f"next, in another terminal: playhead status{here}, playhead append --help, playhead env{here} for passwords",
     ]

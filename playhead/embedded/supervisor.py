@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -15,20 +14,25 @@ from typing import IO
 import structlog
 
 from playhead.embedded.processes import free_port
+from playhead.embedded.restarts import Restarts
 from playhead.settings.servers import Servers
 from playhead.settings.settings import Settings, declared
 from playhead.streams.domains.discovery import installed
 
-_RESTARTS, _WITHIN_SECONDS = 5, 60.0
 _POLL_SECONDS = 0.1
 _ANSWER_SECONDS = 1.0
 _STOP_SECONDS = 30.0
 _PATIENCE_SECONDS = 10.0
 """After which it is said why a consumer is not ready, and again after as long."""
+_SILENCE_SECONDS = 2.0
+"""After which it is said which consumers a stop waits for."""
 
 
 class Supervisor:
-    """Starts consumers as processes of their own, and starts one again that ends, five times a minute at most."""
+    """Starts consumers as processes of their own, and starts one again that ends, whatever becomes of the others.
+
+    One that keeps ending is started again ever later, as `Restarts` says, and the others run on.
+    """
 
     def __init__(
         self, settings: Settings, servers: Servers, names: Iterable[str], *, messages: IO[bytes] | None = None
@@ -40,14 +44,17 @@ class Supervisor:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._ports: dict[str, int] = {}
         self._waited_for: dict[str, str] = {}
-        self._starts: dict[str, deque[float]] = {}
+        self._restarts = {name: Restarts() for name in self._names}
+        self._due: dict[str, float] = {}
+        """When to start those that keep ending again."""
         self._signals = 0
         self._log = structlog.get_logger()
 
-    def run(self, on_ready: Callable[[dict[str, str]], None], trouble: Callable[[], str | None]) -> int:
+    def run(self, on_ready: Callable[[dict[str, str], Sequence[str]], None], trouble: Callable[[], str | None]) -> int:
         """Serve until SIGINT or SIGTERM, or until `trouble` says why it cannot go on; 1 then.
 
-        `on_ready` gets the address of each consumer once all of them serve, or stand by.
+        `on_ready` gets the address of each consumer once all of them serve, or stand by, and the names of those that
+        keep ending instead.
         """
         for sign in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sign, self._on_signal)
@@ -55,10 +62,7 @@ class Supervisor:
         told = False
         complain_at = time.monotonic() + _PATIENCE_SECONDS
         while not self._signals:
-            for name, child in list(self._children.items()):
-                if child.poll() is not None and not self._revive(name, child.returncode):
-                    self.stop()
-                    return 1
+            self._revive()
             if (problem := trouble()) is not None:
                 self._log.critical(problem)
                 self.stop()
@@ -70,7 +74,7 @@ class Supervisor:
                     self._log.warning("a consumer is not ready", consumer=name, problem=problem)
             if not self._waited_for and not told:
                 told = True
-                on_ready({name: f"http://{self._host}:{port}" for name, port in self._ports.items()})
+                on_ready({name: f"http://{self._host}:{self._ports[name]}" for name in self._children}, list(self._due))
             time.sleep(_POLL_SECONDS)
         self.stop()
         return 0
@@ -85,7 +89,14 @@ class Supervisor:
         for child in self._children.values():
             child.terminate()
         deadline = time.monotonic() + _STOP_SECONDS
+        say_at = time.monotonic() + _SILENCE_SECONDS
         while alive := [name for name, child in self._children.items() if child.poll() is None]:
+            if time.monotonic() > say_at:
+                say_at = time.monotonic() + _PATIENCE_SECONDS
+                for name in alive:
+                    self._log.warning(
+                        "waiting for what it has in hand; Ctrl-C does not, and loses nothing", consumer=name
+                    )
             if time.monotonic() > deadline or self._signals > 1:
                 for name in alive:
                     self._log.error("killed before it stopped by itself", consumer=name)
@@ -94,7 +105,7 @@ class Supervisor:
             time.sleep(_POLL_SECONDS / 10)
 
     def _start(self, name: str) -> None:
-        self._starts.setdefault(name, deque(maxlen=_RESTARTS)).append(time.monotonic())
+        self._restarts[name].started(time.monotonic())
         index = installed().consumers.index(name)
         port = self._first_port + index if self._first_port else free_port(self._ports.get(name, 0))
         self._ports[name] = port
@@ -106,14 +117,29 @@ class Supervisor:
             stderr=self._messages,
         )
 
-    def _revive(self, name: str, code: int) -> bool:
-        starts = self._starts[name]
-        if len(starts) == _RESTARTS and time.monotonic() - starts[0] < _WITHIN_SECONDS:
-            self._log.critical("a consumer keeps ending; see its messages above", consumer=name, exit_code=code)
-            return False
-        self._log.error("a consumer ended and is started again", consumer=name, exit_code=code)
-        self._start(name)
-        return True
+    def _revive(self) -> None:
+        """Start again those that ended, each when it is due."""
+        for name, child in list(self._children.items()):
+            if child.poll() is None:
+                continue
+            del self._children[name]
+            self._waited_for.pop(name, None)
+            wait = self._restarts[name].ended(time.monotonic())
+            if wait == 0:
+                self._log.error("a consumer ended and is started again", consumer=name, exit_code=child.returncode)
+                self._start(name)
+                continue
+            self._due[name] = time.monotonic() + wait
+            self._log.critical(
+                "a consumer keeps ending; see its messages above",
+                consumer=name,
+                exit_code=child.returncode,
+                retry_in_seconds=wait,
+            )
+        for name, due in list(self._due.items()):
+            if time.monotonic() >= due:
+                del self._due[name]
+                self._start(name)
 
     def _problem(self, name: str) -> str | None:
         """What the consumer says is wrong, None when it is ready."""

@@ -14,18 +14,25 @@ CLEAN = {name: value for name, value in os.environ.items() if name not in declar
 
 
 class Up:
-    def __init__(self, directory: Path, wait_until) -> None:
+    def __init__(self, directory: Path, wait_until, **settings: str) -> None:
         self.directory = directory
         self._wait_until = wait_until
         self._messages = directory.with_suffix(".messages")
         with self._messages.open("wb") as messages:
             self.process = subprocess.Popen(
-                [*PLAYHEAD, "up", "--data-dir", str(directory)], cwd=directory.parent, env=CLEAN, stderr=messages
+                [*PLAYHEAD, "up", "--data-dir", str(directory)],
+                cwd=directory.parent,
+                env=CLEAN | settings,
+                stderr=messages,
             )
+        self._settings = settings
+
+    def messages(self) -> str:
+        return self._messages.read_text()
 
     def said(self, text: str) -> bool:
-        assert self.process.poll() is None or text in self._messages.read_text(), self._messages.read_text()
-        return text in self._messages.read_text()
+        assert self.process.poll() is None or text in self.messages(), self.messages()
+        return text in self.messages()
 
     def wait_for(self, text: str) -> None:
         self._wait_until(lambda: self.said(text))
@@ -33,3 +40,14 @@ class Up:
     def consumer(self, name: str) -> psutil.Process:
         children = psutil.Process(self.process.pid).children()
         return next(child for child in children if child.cmdline()[-2:] == ["run", name])
+
+    def playhead(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Another command, with the same settings."""
+        return subprocess.run(
+            [*PLAYHEAD, *arguments, "--data-dir", str(self.directory)],
+            cwd=self.directory.parent,
+            env=CLEAN | self._settings,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
