@@ -68,7 +68,9 @@ def _check(name: str) -> None:
         if name == domain.name or name in domain.streams:
             raise InvalidSetting(f"{domain.module} declares {name} already: choose another name")
     module = _module(name)
-    if keyword.iskeyword(module) or module == "tests" or module in sys.stdlib_module_names or _is_importable(module):
+    if keyword.iskeyword(module):
+        raise InvalidSetting(f"{module} is a keyword of Python, so no module can have that name: choose another name")
+    if module == "tests" or module in sys.stdlib_module_names or _is_importable(module):
         raise InvalidSetting(f"there is a module {module} in Python or among its packages: choose another name")
 
 

@@ -1,6 +1,6 @@
 """Settings: flag, then environment, then `.env`, then `playhead.toml`, then default."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,8 +12,9 @@ from playhead.settings.errors import InvalidValue
 from playhead.settings.sources import Given, Sources
 from playhead.settings.urls import check_exposure, check_urls, make_redis_url
 from playhead.streams.domains.discovery import installed
+from playhead.streams.domains.domain import INTERVAL, is_interval
 from playhead.streams.domains.settings import Setting, Value_co
-from playhead.streams.errors import InvalidSetting
+from playhead.streams.errors import DomainInvalid, InvalidSetting
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -106,9 +107,17 @@ def declared() -> dict[str, Setting[Any]]:
 
     Raises:
         DomainsCollide: a domain declares a setting of core.
+        DomainInvalid: a clock or a projection refers to a setting that nobody declares.
     """
     refuse_taken(installed().domains)
-    return {**CORE, **installed().settings}
+    found = {**CORE, **installed().settings}
+    for name, setting in _referred():
+        if found.get(setting.name) is not setting:
+            raise DomainInvalid(
+                f"{name} refers to the setting {setting.name}, which no installed domain declares: make it with"
+                " Domain.setting, Domain.directory or Domain.location"
+            )
+    return found
 
 
 def load(data_dir: Path | None = None) -> Settings:
@@ -163,6 +172,16 @@ def event_log(settings: Settings) -> Path:
     return settings.event_log_dir
 
 
+def _referred() -> Iterator[tuple[str, Setting[Any]]]:
+    """The settings that declarations of consumers refer to, with the consumer."""
+    for clock in installed().clocks.values():
+        if isinstance(clock.every, Setting):
+            yield clock.name, clock.every
+    for projection in installed().projections.values():
+        if projection.place is not None:
+            yield projection.name, projection.place
+
+
 def _find_all(data_dir: Path | None) -> dict[str, Given]:
     sources = Sources()
     found = {name: sources.find(setting) for name, setting in declared().items()}
@@ -182,15 +201,22 @@ def _settings(found: Mapping[str, Given]) -> Settings:
     for name, setting in declared().items():
         if setting.below is not None and not found[name].value:
             found[name] = msgspec.structs.replace(found[name], value=str(directory / setting.below))
-    return Settings({name: _read(setting, found) for name, setting in declared().items()}, tuple(found.values()))
+    values = {name: _read(setting, found) for name, setting in declared().items()}
+    for clock in installed().clocks.values():
+        if isinstance(clock.every, Setting) and not is_interval(values[clock.every.name]):
+            given = found[clock.every.name]
+            raise InvalidValue(
+                given, f"is {given.shown!r}; it must be {INTERVAL}: the clock {clock.name} runs that often"
+            )
+    return Settings(values, tuple(found.values()))
 
 
 def _read(setting: Setting[Value_co], found: Mapping[str, Given]) -> Value_co:
     given = found[setting.name]
     try:
-        return setting.read(given.value)
+        return setting.parse(given.value)
     except InvalidSetting as error:
-        raise InvalidValue(given, f"is {given.shown!r}; it must be {error}") from None
+        raise InvalidValue(given, f"is {given.shown!r}; {error}") from None
 
 
 def _redis_url(found: Mapping[str, Given]) -> str:

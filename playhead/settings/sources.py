@@ -9,7 +9,7 @@ import msgspec
 
 from playhead.settings.core import toml_key
 from playhead.settings.masking import MASK, mask
-from playhead.streams.domains.discovery import DOTENV, TOML
+from playhead.streams.domains.discovery import DOTENV, TOML, read_toml
 from playhead.streams.domains.settings import Setting
 from playhead.streams.errors import InvalidSetting
 from playhead.streams.names import ENVIRONMENT_PREFIX, DomainVariable
@@ -39,7 +39,7 @@ class Sources:
     def __init__(self) -> None:
         self._environment: Mapping[str, str] = os.environ
         self._dotenv = _read_dotenv()
-        self._toml = _read_toml()
+        self._toml = read_toml()
 
     def find(self, setting: Setting[Any]) -> Given:
         """The text that counts for a setting, which is its default if no source has it.
@@ -83,17 +83,6 @@ def _read_dotenv() -> dict[str, str]:
     from dotenv import dotenv_values
 
     return {name: value for name, value in dotenv_values(DOTENV, encoding="utf-8-sig").items() if value is not None}
-
-
-def _read_toml() -> dict[str, object]:
-    if not TOML.exists():
-        return {}
-    import tomllib
-
-    try:
-        return cast("dict[str, object]", tomllib.loads(TOML.read_text(encoding="utf-8-sig")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidSetting(f"{TOML} is not TOML: {error}") from error
 
 
 def _unknown(name: str, origin: str, known: Iterable[str]) -> str:

@@ -178,7 +178,7 @@ def settings_below(data_dir: Path, given: Mapping[str, object]) -> Settings:
         value = given.get(name, setting.default)
         if value == "" and setting.below is not None:
             value = str(data_dir / setting.below)
-        values[name] = setting.read(value) if isinstance(value, str) else value
+        values[name] = setting.value_of(value)
     return Settings(values | {DATA_DIR.name: data_dir}, ())
 
 

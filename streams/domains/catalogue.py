@@ -115,9 +115,9 @@ class Catalogue:
             for name, declared in declared_by(domain).items():
                 if name in owners:
                     raise DomainsCollide(
-                        f"{owners[name]} and {domain.module} both declare the {kind} {name}: rename it in one of them"
+                        f"{owners[name]} and {domain} both declare the {kind} {name}: rename it in one of them"
                     )
-                owners[name] = domain.module
+                owners[name] = str(domain)
                 merged[name] = declared
         return merged
 
@@ -193,7 +193,10 @@ def _ordered(domains: list[Domain]) -> Iterator[Domain]:
     given = {domain.name: domain for domain in domains}
     if len(given) < len(domains):
         twice = next(one for one in domains if given[one.name] is not one)
-        raise DomainsCollide(f"{twice.module} and {given[twice.name].module} both declare the domain {twice.name}")
+        other = given[twice.name]
+        if twice.module == other.module:
+            raise DomainsCollide(f"{twice.module} declares the domain {twice.name} twice: rename one of them")
+        raise DomainsCollide(f"{twice.module} and {other.module} both declare the domain {twice.name}")
     placed: set[str] = set()
 
     def place(domain: Domain, behind: tuple[str, ...]) -> Iterator[Domain]:
@@ -203,9 +206,7 @@ def _ordered(domains: list[Domain]) -> Iterator[Domain]:
             return
         for name in domain.requires:
             if name not in given:
-                raise DomainInvalid(
-                    f"the domain {domain.name} ({domain.module}) requires {name}, which is not installed"
-                )
+                raise DomainInvalid(f"the domain {domain} requires {name}, which is not installed")
             yield from place(given[name], (*behind, domain.name))
         placed.add(domain.name)
         yield domain

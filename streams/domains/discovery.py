@@ -17,7 +17,7 @@ import msgspec
 
 from playhead.streams.domains.catalogue import Catalogue
 from playhead.streams.domains.domain import Domain
-from playhead.streams.errors import DomainNotLoaded, InvalidSetting
+from playhead.streams.errors import DomainInvalid, DomainNotLoaded, InvalidSetting
 from playhead.streams.names import DomainVariable
 
 GROUP = "playhead.domains"
@@ -75,6 +75,7 @@ def load(found: Sequence[Found]) -> list[Domain]:
 
     Raises:
         DomainNotLoaded: one cannot be imported, or is no Domain.
+        DomainInvalid: one contradicts itself.
     """
     loaded: dict[int, Domain] = {}
     for one in found:
@@ -105,7 +106,7 @@ def named() -> list[Found]:
     """What PLAYHEAD_DOMAINS names, in the environment or `.env`, or else `domains` in `playhead.toml`.
 
     Raises:
-        InvalidSetting: the value has another form.
+        InvalidSetting: the value has another form, or the file is not TOML.
     """
     if value := os.environ.get(DomainVariable.DOMAINS):
         return _split(value, DomainVariable.DOMAINS)
@@ -114,17 +115,26 @@ def named() -> list[Found]:
 
         if value := dotenv_values(DOTENV, encoding="utf-8-sig").get(DomainVariable.DOMAINS):
             return _split(value, f"{DomainVariable.DOMAINS} in {DOTENV}")
-    if not TOML.exists():
-        return []
-    import tomllib
-
-    try:
-        value = tomllib.loads(TOML.read_text(encoding="utf-8-sig")).get("domains", [])
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        return []  # whoever reads the settings says so
+    value = read_toml().get("domains", [])
     if not isinstance(value, list) or not all(isinstance(one, str) for one in cast("list[object]", value)):
         raise InvalidSetting(f'domains in {TOML} must be a list such as ["my_package.domain:invoices"]')
     return [Found(target, f"domains in {TOML}") for target in cast("list[str]", value)]
+
+
+def read_toml() -> dict[str, object]:
+    """What `playhead.toml` says, nothing if there is none.
+
+    Raises:
+        InvalidSetting: it is not TOML.
+    """
+    if not TOML.exists():
+        return {}
+    import tomllib
+
+    try:
+        return cast("dict[str, object]", tomllib.loads(TOML.read_text(encoding="utf-8-sig")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f"{TOML} is not TOML: {error}") from error
 
 
 def _split(value: str, origin: str) -> list[Found]:
@@ -132,12 +142,14 @@ def _split(value: str, origin: str) -> list[Found]:
 
 
 def _load(found: Found) -> Domain:
-    module, separator, attribute = found.target.partition(":")
-    if not separator:
+    module, _, attribute = found.target.partition(":")
+    if not module or not attribute:
         raise DomainNotLoaded(f"{found.target!r} ({found.origin}) is not a domain: write module:attribute")
     try:
         with redirect_stdout(sys.stderr):  # what a domain prints must not stand in the output of a command
             domain = getattr(import_module(module), attribute)
+    except DomainInvalid as error:
+        raise DomainInvalid(f"the declaration of {found.target} ({found.origin}) is wrong: {error}") from error
     except (Exception, SystemExit) as error:  # an import runs whatever the module does, an exit too
         raise DomainNotLoaded(
             f"the domain {found.target} ({found.origin}) cannot be imported: {type(error).__name__}: {error}"

@@ -15,7 +15,7 @@ import msgspec
 from playhead.streams.domains import settings as reading
 from playhead.streams.domains.event_types import Stream
 from playhead.streams.domains.settings import Setting
-from playhead.streams.errors import DomainInvalid, DomainNotLoaded
+from playhead.streams.errors import DomainInvalid, DomainNotLoaded, InvalidSetting
 
 Target = str | Callable[..., Any]
 """Something to call, or where it is: `"module:attribute"`."""
@@ -25,6 +25,7 @@ Reads = Read | Sequence[Read]
 Extension = Literal["check", "demo", "observer", "files", "capture", "routes", "pages"]
 SINGLE: tuple[Extension, ...] = ("files", "capture")
 """Extensions of which all installed domains together declare one."""
+INTERVAL = "a number of seconds above 0"
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -102,6 +103,9 @@ class Domain:
         self.commands: dict[str, Command] = {}
         self.settings: dict[str, Setting[Any]] = {}
         self.extensions: dict[Extension, list[Target]] = {}
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.module})"
 
     @property
     def package(self) -> str:
@@ -235,8 +239,16 @@ class Domain:
         return _decorator(declare, target)
 
     def clock(self, name: str, target: Target, *, every: float | Setting[float]) -> None:
-        """Declare work that runs every `every` seconds: `target` takes a `Place` and returns the function to call."""
+        """Declare work that runs every `every` seconds: `target` takes a `Place` and returns the function to call.
+
+        The function does one round in a thread, and may return the seconds until the next one. A round that raises is
+        logged, and the next one follows within 10 seconds, or later if rounds go on failing.
+        """
         self._check_consumer(name)
+        seconds = every.parse(every.default) if isinstance(every, Setting) else every
+        if not is_interval(seconds):
+            default = f"the default of {every.name}, " if isinstance(every, Setting) else ""
+            raise DomainInvalid(f"every= of the clock {name} must be {INTERVAL}, not {default}{seconds!r}")
         self.clocks[name] = Clock(name=name, target=target, every=every)
 
     def command(self, target: str, *, help: str, name: str | None = None) -> None:
@@ -272,8 +284,11 @@ class Domain:
     ) -> Setting[Any]:
         """Declare a setting: an environment variable, and a key of `playhead.toml`.
 
-        `help` is a sentence for users. `read` converts text to the value, by default to the type of the default; it
-        raises `InvalidSetting` and says what the text must be.
+        `help` is a sentence for users. `read` converts text to the value, by default to the type of the default. If it
+        raises, the setting is refused with its message; `InvalidSetting` says what the text must be.
+
+        Raises:
+            DomainInvalid: the name is no environment variable, or `read` refuses the default.
         """
         shown = str(default).lower() if isinstance(default, bool) else str(default)
         return self._new_setting(Setting(name, shown, help, read or reading.reader_of(default), secret=secret))
@@ -312,6 +327,13 @@ class Domain:
                 f"the name of a setting is an environment variable, such as INVOICES_CURRENCY, not {setting.name!r}"
             )
         self._check_new(setting.name, self.settings)
+        if setting.below is None:
+            try:
+                setting.parse(setting.default)
+            except InvalidSetting as error:
+                raise DomainInvalid(
+                    f"the default of the setting {setting.name} is {setting.default!r}; {error}"
+                ) from error
         self.settings[setting.name] = setting
         return setting
 
@@ -322,6 +344,11 @@ class Domain:
     def _check_new(self, name: str, *declared: dict[str, Any]) -> None:
         if any(name in each for each in declared):
             raise DomainInvalid(f"the domain {self.name} declares {name} twice")
+
+
+def is_interval(value: object) -> bool:
+    """Whether a value is an `INTERVAL`."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
 def resolve(target: Target) -> Any:  # whatever is declared there

@@ -41,7 +41,11 @@ class EventType(Generic[Payload]):
         self._subject, self._upcasters = subject, upcasters
         if isinstance(subject, str):
             known = set(payload.__struct_fields__)
-            for field in _fields_of(subject):
+            try:
+                fields = _fields_of(subject)
+            except ValueError as error:
+                raise DomainInvalid(f"the subject {subject!r} of {name} is no template: {error}") from error
+            for field in fields:
                 if field not in known:
                     raise DomainInvalid(
                         f"the subject {subject!r} of {name} names {field!r}, for which {payload.__name__} has no field"
@@ -61,14 +65,23 @@ class EventType(Generic[Payload]):
         """The subject of an event with this payload.
 
         Raises:
-            InvalidEvent: a field that the subject names is null.
+            InvalidEvent: a field that the subject names is null, or the subject cannot be made or is no text.
         """
-        if callable(self._subject):
-            return self._subject(payload)
-        named = {name: getattr(payload, name) for name in _fields_of(self._subject)}
+        try:
+            subject = self._subject(payload) if callable(self._subject) else self._filled(self._subject, payload)
+        except InvalidEvent:
+            raise
+        except Exception as error:
+            raise InvalidEvent("subject", f"of {self.name} cannot be made: {type(error).__name__}: {error}") from error
+        if not _is_text(subject):
+            raise InvalidEvent("subject", f"of {self.name} must be text; its function returned {subject!r}")
+        return subject
+
+    def _filled(self, template: str, payload: Payload) -> str:
+        named = {name: getattr(payload, name) for name in _fields_of(template)}
         if missing := [name for name, value in named.items() if value is None]:
             raise InvalidEvent("subject", f"cannot be made from the payload: it has no {missing[0]}")
-        return self._subject.format_map(named)
+        return template.format_map(named)
 
     def check(self, event: Event) -> None:
         """Refuse an event whose payload is not JSON in UTF-8, or not of this type.
@@ -171,19 +184,25 @@ class Stream:
         """
 
         def declare(payload: "type[Payload]") -> "type[Payload]":
-            if not payload.__struct_config__.frozen:
-                raise DomainInvalid(
-                    f"the payload of {type}, {payload.__name__}, must be frozen, because a fact does not change"
-                )
-            if not _TYPE.fullmatch(type):
+            if not _is_text(type) or not _TYPE.fullmatch(type):
                 raise DomainInvalid(f"an event type has no spaces or slashes, such as invoice.paid; not {type!r}")
+            if not _is_frozen_struct(payload):
+                raise DomainInvalid(
+                    f"the payload of {type}, {getattr(payload, '__name__', repr(payload))}, must be a msgspec.Struct"
+                    " with frozen=True, because a fact does not change"
+                )
             if _MARK in vars(payload):
                 other = event_type_of(payload).name
                 raise DomainInvalid(f"{payload.__name__} is the payload of {other}, and cannot be that of {type} too")
             if type in self.types:
                 raise DomainInvalid(f"{type} is declared twice in the stream {self.name}")
-            if version < 1:
-                raise DomainInvalid(f"the version of {type} is {version}; versions are whole numbers from 1 up")
+            if not _is_whole(version) or version < 1:
+                raise DomainInvalid(f"the version of {type} is {version!r}; versions are whole numbers from 1 up")
+            if not _is_text(subject) and not callable(subject):
+                raise DomainInvalid(
+                    f"the subject of {type} is a template such as invoice/{{number}}, or a function of the payload; not"
+                    f" {subject!r}"
+                )
             declared = EventType(
                 type, payload, stream=self.name, version=version, subject=subject, upcasters=self._upcasters
             )
@@ -223,6 +242,18 @@ def event_type_of(payload: "msgspec.Struct | type[msgspec.Struct]") -> EventType
             "type", f"{cls.__name__} is not declared as an event: decorate it with `@stream.event(type, subject=...)`"
         )
     return declared
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_frozen_struct(payload: object) -> bool:
+    return isinstance(payload, type) and issubclass(payload, msgspec.Struct) and payload.__struct_config__.frozen
 
 
 def _loads(data: bytes) -> object:

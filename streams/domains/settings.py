@@ -14,8 +14,8 @@ _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", 
 class Setting(Generic[Value_co]):
     """A setting: `settings[it]` gives its value.
 
-    `read` turns text into the value, and says what it must be if it cannot. `below` names the directory below the data
-    directory that stands for an empty value; `title` is what `up` and `doctor` call the place.
+    `read` turns text into the value; `InvalidSetting` of it says what the text must be. `below` names the directory
+    below the data directory that stands for an empty value; `title` is what `up` and `doctor` call the place.
     """
 
     def __init__(
@@ -31,6 +31,34 @@ class Setting(Generic[Value_co]):
     ) -> None:
         self.name, self.default, self.help, self.read = name, default, help, read
         self.secret, self.below, self.title = secret, below, title
+
+    def parse(self, text: str) -> Value_co:
+        """Read the value.
+
+        Raises:
+            InvalidSetting: with what is wrong, to follow the text. The message quotes no secret.
+        """
+        try:
+            return self.read(text)
+        except InvalidSetting as error:
+            raise InvalidSetting(f"it must be {error}") from error
+        except Exception as error:
+            said = "" if self.secret else f": {error}"
+            raise InvalidSetting(f"it cannot be read: {type(error).__name__}{said}") from error
+
+    def value_of(self, given: object) -> Value_co:
+        """The value that a program gives: text is read, anything else is the value.
+
+        Raises:
+            InvalidSetting: its text cannot be read; names the setting.
+        """
+        if not isinstance(given, str):
+            return cast("Value_co", given)
+        try:
+            return self.parse(given)
+        except InvalidSetting as error:
+            shown = "secret" if self.secret else repr(given)
+            raise InvalidSetting(f"{self.name} is {shown}; {error}") from error
 
 
 class SettingValues(Protocol):
@@ -51,8 +79,7 @@ class GivenValues:
         Raises:
             InvalidSetting: its text cannot be read.
         """
-        given = self._values.get(setting.name, setting.default)
-        return setting.read(given) if isinstance(given, str) else cast("Value_co", given)
+        return setting.value_of(self._values.get(setting.name, setting.default))
 
 
 def text(value: str) -> str:

@@ -1,8 +1,11 @@
 """What a domain declares, what domains declare together, and how they are found: every mistake is one clear error."""
 
+import re
 import sys
-from datetime import date
+from dataclasses import make_dataclass
+from datetime import date, timedelta
 from pathlib import Path
+from typing import TypedDict
 
 import msgspec
 import pytest
@@ -15,6 +18,7 @@ from playhead.streams.domains import discovery
 from playhead.streams.domains.catalogue import Catalogue
 from playhead.streams.domains.discovery import Found, entry_points, load, named
 from playhead.streams.domains.event_types import event_type_of
+from playhead.streams.domains.settings import choice
 from playhead.streams.errors import DomainInvalid, DomainNotLoaded, DomainsCollide, InvalidSetting
 from playhead.streams.events import new_event
 
@@ -76,19 +80,80 @@ class TestNames:
         with pytest.raises(DomainInvalid, match="read="):
             a_domain().setting("RECEIPTS", [], "Receipts.")
 
+    @pytest.mark.parametrize(
+        ("default", "read", "said"),
+        [
+            ("", int, "'' ; it cannot be read: ValueError: invalid literal for int() with base 10: ''"),
+            ("dollars", choice("USD", "EUR"), "'dollars'; it must be one of USD, EUR"),
+            (-5, None, "'-5'; it must be a whole number from 0 up"),
+        ],
+    )
+    def test_a_setting_whose_default_cannot_be_read_is_refused(self, default, read, said):
+        with pytest.raises(DomainInvalid) as caught:
+            a_domain().setting("INVOICES_CURRENCY", default, "The currency.", read=read)
+
+        assert f"the default of the setting INVOICES_CURRENCY is {said}".replace(" ;", ";") == str(caught.value)
+
+
+class TestClocks:
+    @pytest.mark.parametrize("every", [0, -1, 0.0, float("nan"), float("inf"), "5", True, None, timedelta(seconds=5)])
+    def test_a_clock_runs_every_so_many_seconds(self, every):
+        with pytest.raises(DomainInvalid, match="every= of the clock tidy must be a number of seconds above 0, not "):
+            a_domain().clock("tidy", "a:b", every=every)
+
+    def test_the_default_of_its_setting_is_such_a_number(self):
+        domain = a_domain()
+        setting = domain.setting("TIDY_SECONDS", 0, "Seconds between two rounds.")
+        with pytest.raises(DomainInvalid, match="above 0, not the default of TIDY_SECONDS, 0"):
+            domain.clock("tidy", "a:b", every=setting)
+
 
 class TestEventTypes:
-    def test_a_payload_that_can_change_is_refused(self):
-        with pytest.raises(DomainInvalid, match=r"invoice\.paid, Open, must be frozen"):
-            Stream("invoices").event("invoice.paid", subject="x")(msgspec.defstruct("Open", [("number", str)]))
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            msgspec.defstruct("Open", [("number", str)]),
+            make_dataclass("Open", ["number"], frozen=True),
+            type("Open", (), {}),
+            TypedDict("Open", {"number": str}),
+        ],
+    )
+    def test_a_payload_that_is_no_frozen_struct_is_refused(self, payload):
+        with pytest.raises(
+            DomainInvalid, match=r"invoice\.paid, Open, must be a msgspec\.Struct with frozen=True, because a fact"
+        ):
+            Stream("invoices").event("invoice.paid", subject="x")(payload)
+
+    @pytest.mark.parametrize("subject", [None, 7, b"invoice/{number}"])
+    def test_a_subject_is_a_template_or_a_function(self, subject):
+        with pytest.raises(DomainInvalid, match=r"the subject of invoice\.paid is a template such as invoice/\{num"):
+            Stream("invoices").event("invoice.paid", subject=subject)(type_of(Paid))
+
+    @pytest.mark.parametrize("subject", [None, 7, b"invoice/1"])
+    def test_a_function_returns_the_subject_as_text(self, subject):
+        declared = event_type_of(Stream("invoices").event("invoice.paid", subject=lambda _: subject)(type_of(Paid)))
+        with pytest.raises(InvalidEvent, match=r"^subject: of invoice\.paid must be text; its function returned "):
+            declared.subject_of(declared.payload("1", 2))
 
     def test_a_subject_names_fields_of_the_payload(self):
         with pytest.raises(DomainInvalid, match="'id', for which Paid has no field"):
             Stream("invoices").event("invoice.paid", subject="invoice/{id}")(type_of(Paid))
 
-    def test_a_version_counts_from_one(self):
+    @pytest.mark.parametrize("subject", ["invoice/{number", "invoice/number}", "invoice/{}", "invoice/{0}"])
+    def test_a_subject_that_is_no_template_is_refused(self, subject):
+        with pytest.raises(DomainInvalid, match=re.escape(repr(subject))):
+            Stream("invoices").event("invoice.paid", subject=subject)(type_of(Paid))
+
+    @pytest.mark.parametrize("subject", [lambda paid: paid.nobody, "invoice/{number:d}"])
+    def test_a_subject_that_cannot_be_made_is_refused_with_why(self, subject):
+        declared = event_type_of(Stream("invoices").event("invoice.paid", subject=subject)(type_of(Paid)))
+        with pytest.raises(InvalidEvent, match=r"subject: of invoice\.paid cannot be made: \w+Error: "):
+            declared.subject_of(declared.payload("1", 2))
+
+    @pytest.mark.parametrize("version", [0, -1, 1.5, "2", True, None])
+    def test_a_version_counts_from_one(self, version):
         with pytest.raises(DomainInvalid, match="from 1 up"):
-            paid(Stream("invoices"), version=0)
+            paid(Stream("invoices"), version=version)
 
     def test_a_type_is_declared_once_in_a_stream(self):
         stream = Stream("invoices")
@@ -213,7 +278,14 @@ class TestTwoDomains:
         declare(one)
         declare(other)
 
-        assert f"acme.one and bolt.other both declare the {what}: rename it in one of them" == refused(one, other)
+        assert f"one (acme.one) and other (bolt.other) both declare the {what}: rename it in one of them" == refused(
+            one, other
+        )
+
+    def test_of_one_name_in_one_module_are_named_with_it(self):
+        assert "acme.domain declares the domain invoices twice: rename one of them" == refused(
+            a_domain(module="acme.domain"), a_domain(module="acme.domain")
+        )
 
     def test_of_one_name_are_both_named(self):
         said = refused(a_domain(module="acme.domain"), a_domain(module="bolt.domain"))
@@ -225,7 +297,7 @@ class TestTwoDomains:
         one.projection("receipt", "a:b", reads=["job.completed"])
         other.worker("receipt", "a:b", on="job.completed", ends="job.failed")
 
-        assert "acme.one and bolt.other both declare the consumer receipt" in refused(one, other)
+        assert "one (acme.one) and other (bolt.other) both declare the consumer receipt" in refused(one, other)
 
     def test_that_require_each_other_are_shown_in_their_circle(self):
         circle = [a_domain("one", requires=["two"]), a_domain("two", requires=["three"])]
@@ -297,7 +369,7 @@ class TestWhatIsRead:
         domain = a_domain(module="acme.domain")
         domain.clock("log", "a:b", every=1)
 
-        assert "playhead and acme.domain both declare the consumer log" in refused(domain)
+        assert "playhead and invoices (acme.domain) both declare the consumer log" in refused(domain)
 
 
 class TestExtensions:
@@ -361,6 +433,14 @@ class TestNamesOfPlayhead:
         with pytest.raises(DomainsCollide, match=rf"playhead declares .*{name}.*acme\.domain declares {name}"):
             declared()
 
+    def test_a_setting_that_nobody_declares_is_refused(self, install):
+        domain = a_domain(module="acme.domain")
+        domain.clock("remind", "a:b", every=a_domain().setting("REMIND_SECONDS", 5, "Seconds between reminders."))
+        install(domain)
+
+        with pytest.raises(DomainInvalid, match="remind refers to the setting REMIND_SECONDS, which no installed"):
+            declared()
+
     def test_a_directory_without_migrations_is_refused(self, tmp_path):
         with pytest.raises(DomainInvalid, match=r"invoices \(acme_invoices\.domain\) has no numbered SQL file"):
             migrations([a_domain(migrations=str(tmp_path))])
@@ -400,8 +480,9 @@ class TestFinding:
             ("acme_module:invoices", "invoices = (", "SyntaxError"),
             ("acme_module:invoices", "raise SystemExit('stop')", "SystemExit: stop"),
             ("acme_module:invoices", "invoices = 7", "is not a Domain, but of type int"),
-            ("acme_module:invoices", "from playhead import Domain\ninvoices = Domain('In voices')", "lower-case"),
             ("acme_module", "", "write module:attribute"),
+            (":invoices", "", "write module:attribute"),
+            ("acme_module:", "", "write module:attribute"),
         ],
     )
     def test_a_domain_that_cannot_be_had_is_named_with_what_names_it(self, package, target, text, said):
@@ -412,6 +493,16 @@ class TestFinding:
         assert target in str(caught.value)
         assert "(domains in playhead.toml)" in str(caught.value)
         assert said in str(caught.value)
+
+    def test_a_declaration_that_is_wrong_says_so_and_not_that_it_cannot_be_imported(self, package):
+        package("from playhead import Domain\ninvoices = Domain('In voices')")
+        with pytest.raises(DomainInvalid) as caught:
+            load([Found("acme_module:invoices", "PLAYHEAD_DOMAINS")])
+
+        assert (
+            "the declaration of acme_module:invoices (PLAYHEAD_DOMAINS) is wrong: the name of a domain has lower-case"
+            " letters, digits and hyphens; not 'In voices'" == str(caught.value)
+        )
 
     def test_entry_points_are_read_from_the_metadata_of_installed_packages_those_of_playhead_first(self, tmp_path):
         for name, text in {
@@ -445,6 +536,13 @@ class TestFinding:
         (tmp_path / "playhead.toml").write_text(f"domains = {value}")
 
         with pytest.raises(InvalidSetting, match="must be a list"):
+            named()
+
+    def test_a_file_that_is_not_toml_is_refused(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "playhead.toml").write_text("domains = [")
+
+        with pytest.raises(InvalidSetting, match=r"playhead\.toml is not TOML: "):
             named()
 
     def test_the_domains_of_playhead_stand_first(self):

@@ -101,7 +101,13 @@ def test_the_name_of_a_domain_that_is_there_is_refused(name):
         init(name)
 
 
-@pytest.mark.parametrize("name", ["class", "json", "redis", "playhead", "tests", "sys"])
+@pytest.mark.parametrize("name", ["class", "async", "lambda"])
+def test_a_keyword_is_refused(name):
+    with pytest.raises(InvalidSetting, match=f"{name} is a keyword of Python, so no module can have that name: choose"):
+        init(name)
+
+
+@pytest.mark.parametrize("name", ["json", "redis", "playhead", "tests", "sys"])
 def test_the_name_of_another_module_is_refused(name):
     with pytest.raises(InvalidSetting, match=f"there is a module {name}"):
         init(name)

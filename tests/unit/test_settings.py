@@ -2,11 +2,14 @@ from pathlib import Path
 
 import pytest
 
+from playhead import Domain
 from playhead.jobs.domain import OUTPUT_DIR
 from playhead.settings.core import BATCH
 from playhead.settings.errors import InvalidValue
 from playhead.settings.masking import mask
 from playhead.settings.settings import declared, load, problems, unknown_settings
+from playhead.streams.domains.discovery import chosen
+from playhead.streams.domains.settings import GivenValues, Setting
 from playhead.streams.errors import InvalidSetting
 
 
@@ -211,3 +214,44 @@ def test_what_libpq_reads_from_the_environment_counts(monkeypatch):
 
     assert NO_TLS in refused[0]
     assert [] == problems()
+
+
+class TestSettingsOfADomain:
+    @pytest.fixture
+    def domain(self):
+        domain = Domain("invoices")
+        rate = domain.setting("INVOICES_RATE", "2", "Invoices a second.", read=int)
+        domain.setting("INVOICES_KEY", "0", "The key of the bank.", read=int, secret=True)
+        domain.clock("remind", "a:b", every=domain.setting("REMIND_SECONDS", 5.0, "Seconds between two reminders."))
+        with chosen([domain]):
+            yield rate
+
+    def test_an_error_of_a_reader_says_of_which_setting_and_from_where(self, domain, directory):
+        (directory / "playhead.toml").write_text('invoices_rate = "fast"')
+        with pytest.raises(InvalidValue) as refused:
+            load()
+
+        assert (
+            "INVOICES_RATE (playhead.toml) is 'fast'; it cannot be read:"
+            " ValueError: invalid literal for int() with base 10: 'fast'" == str(refused.value)
+        )
+
+    def test_an_error_of_a_reader_quotes_no_secret(self, domain, monkeypatch):
+        monkeypatch.setenv("INVOICES_KEY", "hunter2")
+
+        assert ["INVOICES_KEY (environment) is '***'; it cannot be read: ValueError"] == problems()
+        with pytest.raises(InvalidSetting, match=r"^INVOICES_KEY is secret; it cannot be read: ValueError$"):
+            GivenValues({"INVOICES_KEY": "hunter2"})[Setting("INVOICES_KEY", "0", "", int, secret=True)]
+
+    def test_a_value_that_a_test_gives_is_refused_by_name(self, domain):
+        with pytest.raises(InvalidSetting, match=r"^INVOICES_RATE is 'fast'; it cannot be read: ValueError: "):
+            GivenValues({"INVOICES_RATE": "fast"})[domain]
+
+    def test_the_seconds_between_rounds_of_a_clock_are_above_zero(self, domain, monkeypatch):
+        monkeypatch.setenv("REMIND_SECONDS", "0")
+
+        (said,) = problems()
+        assert said == (
+            "REMIND_SECONDS (environment) is '0'; it must be a number of seconds above 0: the clock remind runs that"
+            " often"
+        )
