@@ -123,7 +123,7 @@ def test_each_wheel_adds_one_name_and_has_its_data(environment, wheels):
         {"playhead", "playhead-0.2.0.dev0.dist-info"},
         {"acme_invoices", "acme_invoices-1.0.0.dist-info"},
     ] == environment.added
-    assert "acme_invoices/sql/0001_invoices_paid.sql" in ZipFile(wheels[1]).namelist()
+    assert "acme_invoices/migrations/0001_invoices_paid.sql" in ZipFile(wheels[1]).namelist()
 
 
 def test_help_knows_its_command_and_imports_nothing_heavy_for_it(environment, tmp_path):

@@ -32,7 +32,8 @@ def test_every_name_is_the_domains_own(written):
     assert {
         *(".gitignore", "playhead.toml", "pyproject.toml", "tests/conftest.py", "tests/test_late_fees.py"),
         *(f"late_fees/{name}.py" for name in ("__init__", "answering", "answers", "domain")),
-        *(f"late_fees/sql/{name}.sql" for name in ("0001_answers", "store_answer")),
+        "late_fees/migrations/0001_answers.sql",
+        "late_fees/sql/store_answer.sql",
     } == paths
     assert "sample" not in contents.lower()
     assert {"late-fees.requested", "late_fees_answers", "LATE_FEES_GREETING"} <= {

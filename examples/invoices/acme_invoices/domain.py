@@ -4,7 +4,7 @@ from playhead import Domain
 
 from acme_invoices.events import InvoicePaid, ReceiptSent, stream
 
-invoices = Domain("invoices", migrations="sql")
+invoices = Domain("invoices", migrations="migrations")
 invoices.stream(stream)
 
 PAYMENTS_DIR = invoices.directory(

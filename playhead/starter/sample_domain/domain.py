@@ -6,7 +6,7 @@ Every command imports this module, so it stays cheap: projection and worker are 
 import msgspec
 from playhead import Domain
 
-sample_domain = Domain("sample-domain", migrations="sql")
+sample_domain = Domain("sample-domain", migrations="migrations")
 stream = sample_domain.stream("sample-domain")
 
 
