@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import psycopg
+
 from playhead.projections.postgres import SQL, Connection, connect
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import Domain
@@ -15,6 +17,9 @@ from playhead.streams.errors import DomainInvalid, PlayheadError
 
 _LOCK = 0x504C4159  # "PLAY": any number that nothing else in the database locks
 _MAKES = re.compile(rb"^CREATE TABLE (\w+)", re.MULTILINE)
+_NAME = re.compile(r"(\d{4})_.+\.sql", re.ASCII)
+_AWAY = ("08", "57P")
+"""Classes of SQLSTATE that say that Postgres is away; no file is to blame."""
 _TABLE = (SQL / "migrations_table.sql").read_bytes()
 
 
@@ -24,6 +29,14 @@ _UNSCOPED = frozenset({"jobs/0002_jobs", "organizations/0003_organizations", "re
 
 class MigrationAltered(PlayheadError):
     """A migration that was applied has been altered since: restore the file and add a new one instead."""
+
+
+class MigrationFailed(PlayheadError):
+    """A migration failed, and nothing was applied: fix its file, then run `playhead db upgrade` again."""
+
+
+class MigrationGone(PlayheadError):
+    """The file of an applied migration is missing: restore it, or install the version of its package that has it."""
 
 
 class DatabaseNotUpgraded(PlayheadError):
@@ -38,17 +51,12 @@ def migrations(domains: Iterable[Domain] | None = None) -> dict[str, Path]:
     """Every migration of core and of the installed domains, in the order in which they are applied.
 
     Raises:
-        DomainInvalid: a domain names a directory that has none.
+        DomainInvalid: a domain names a directory that has none, or an SQL file there has no number of its own.
     """
-    found = {path.stem: path for path in _numbered(SQL)}
+    found = {path.stem: path for path in sorted(SQL.glob("[0-9]*_*.sql"))}
     for domain in installed().domains if domains is None else domains:
         if domain.migrations is not None:
-            if not (numbered := _numbered(domain.migrations)):
-                raise DomainInvalid(
-                    f"the domain {domain.name} ({domain.module}) has no numbered SQL file such as 0001_tables.sql in"
-                    f" {domain.migrations}: check that its package includes them as data"
-                )
-            for path in numbered:
+            for path in _numbered(domain, domain.migrations):
                 name = f"{domain.name}/{path.stem}"
                 found[path.stem if name in _UNSCOPED else name] = path
     return found
@@ -59,13 +67,15 @@ def upgrade(database_url: str, files: Mapping[str, Path] | None = None) -> list[
 
     Raises:
         MigrationAltered: a file differs from the one that was applied.
+        MigrationFailed: Postgres refuses a file.
+        MigrationGone: a domain has no file of a migration that was applied.
         DatabaseNewer: the database has migrations this code does not know.
     """
-    statements = {name: path.read_bytes() for name, path in (migrations() if files is None else files).items()}
+    known = migrations() if files is None else files
     with connect(database_url, "playhead-migrations", statement_timeout=0) as connection, connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         connection.execute(_TABLE)
-        return _apply(connection, statements)
+        return _apply(connection, known)
 
 
 def require_upgraded(connection: Connection, files: Mapping[str, Path] | None = None) -> None:
@@ -108,27 +118,74 @@ def gone(connection: Connection, files: Mapping[str, Path] | None = None) -> lis
     return [name for name in made if name not in found]
 
 
-def _numbered(directory: Path) -> list[Path]:
-    return sorted(directory.glob("[0-9]*_*.sql"))
+def _numbered(domain: Domain, directory: Path) -> list[Path]:
+    numbered: dict[str, Path] = {}
+    for path in sorted(one for one in directory.glob("*") if one.suffix.lower() == ".sql"):
+        found = _NAME.fullmatch(path.name)
+        if found is None:
+            raise DomainInvalid(
+                f"{path}, in the directory of migrations of the domain {domain}, is not named by a number of four"
+                " digits and words, such as 0001_tables.sql: rename it, or move it to another directory if it is no"
+                " migration"
+            )
+        if (other := numbered.get(found[1])) is not None:
+            raise DomainInvalid(
+                f"two migrations of the domain {domain} have one number, {other} and {path.name}: number them in the"
+                " order in which they are to be applied"
+            )
+        numbered[found[1]] = path
+    if not numbered:
+        raise DomainInvalid(
+            f"the domain {domain} has no numbered SQL file such as 0001_tables.sql in {directory}: check that its"
+            " package includes them as data"
+        )
+    return list(numbered.values())
 
 
-def _apply(connection: Connection, files: dict[str, bytes]) -> list[str]:
+def _apply(connection: Connection, files: Mapping[str, Path]) -> list[str]:
     applied = {
         str(name): str(sha256) for name, sha256 in connection.execute("SELECT name, sha256 FROM playhead_migrations")
     }
-    scopes = {name.partition("/")[0] for name in files if "/" in name}
-    unknown = sorted(
-        name for name in applied.keys() - files.keys() if "/" not in name or name.partition("/")[0] in scopes
-    )
-    if unknown:
-        raise DatabaseNewer(f"the database has {', '.join(unknown)}, which this Playhead lacks: install a newer one")
+    _refuse_unknown(applied, files)
     missing: list[str] = []
-    for name, statements in files.items():
+    for name, path in files.items():
+        statements = path.read_bytes()
         sha256 = hashlib.sha256(statements).hexdigest()
         if name not in applied:
-            connection.execute(statements)
+            _run(connection, path, statements)
             connection.execute("INSERT INTO playhead_migrations (name, sha256) VALUES (%s, %s)", (name, sha256))
             missing.append(name)
         elif applied[name] != sha256:
             raise MigrationAltered(f"{name}.sql was changed after it was applied: restore it and add a new migration")
     return missing
+
+
+def _refuse_unknown(applied: Iterable[str], files: Mapping[str, Path]) -> None:
+    """Refuse a database with migrations that are not here; those of a domain that is not installed are let be."""
+    directories = {name.partition("/")[0]: path.parent for name, path in files.items() if "/" in name}
+    unknown = sorted(set(applied) - files.keys())
+    if of_core := [name for name in unknown if "/" not in name]:
+        raise DatabaseNewer(f"the database has {', '.join(of_core)}, which this Playhead lacks: install a newer one")
+    for name in unknown:
+        domain, _, file = name.partition("/")
+        if domain in directories:
+            raise MigrationGone(
+                f"the database has {name}, and {directories[domain] / file}.sql is missing: restore the file, or"
+                f" install the version of the domain {domain} that has it"
+            )
+
+
+def _run(connection: Connection, path: Path, statements: bytes) -> None:
+    try:
+        connection.execute(statements)
+    except psycopg.Error as error:
+        if error.sqlstate is None or error.sqlstate.startswith(_AWAY):
+            raise
+        position = error.diag.statement_position
+        line = (
+            ""
+            if position is None
+            else f", line {statements.decode(errors='replace')[: int(position)].count(chr(10)) + 1}"
+        )
+        said = "; ".join(part.strip() for part in str(error).splitlines() if part.strip())
+        raise MigrationFailed(f"{path}{line}: {said}. {MigrationFailed.__doc__}") from error

@@ -445,6 +445,25 @@ class TestNamesOfPlayhead:
         with pytest.raises(DomainInvalid, match=r"invoices \(acme_invoices\.domain\) has no numbered SQL file"):
             migrations([a_domain(migrations=str(tmp_path))])
 
+    @pytest.mark.parametrize(
+        "name",
+        ["tables.sql", "1_tables.sql", "00001_tables.sql", "0001-tables.sql", "0001.sql", "0001_.sql", "0001_A.SQL"],
+    )
+    def test_a_migration_without_a_number_of_four_digits_is_refused(self, tmp_path, name):
+        (tmp_path / "0001_first.sql").touch()
+        (tmp_path / "README.md").touch()
+        (tmp_path / name).touch()
+
+        with pytest.raises(DomainInvalid, match=rf"{re.escape(name)}, .* is not named by a number of four digits"):
+            migrations([a_domain(migrations=str(tmp_path))])
+
+    def test_two_migrations_of_one_number_are_refused(self, tmp_path):
+        (tmp_path / "0001_a.sql").touch()
+        (tmp_path / "0001_b.sql").touch()
+
+        with pytest.raises(DomainInvalid, match=r"have one number, .*0001_a\.sql and 0001_b\.sql: number them in the"):
+            migrations([a_domain(migrations=str(tmp_path))])
+
 
 class TestFinding:
     @pytest.fixture
