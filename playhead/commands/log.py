@@ -21,7 +21,7 @@ from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 from playhead.terminal.exit_codes import CORRUPT, DONE
 from playhead.terminal.options import DataDir, Json, moment
-from playhead.terminal.output import print_json, print_table
+from playhead.terminal.output import counted, print_json, print_table
 
 _POLL_SECONDS = 0.2
 
@@ -83,7 +83,7 @@ def log_stat(*, data_dir: DataDir = None, json: Json = False) -> None:
         ("PARTITION", "SEGMENTS", "EVENTS", "BYTES", "FIRST", "LAST"),
         [(one.partition, one.segments, one.events, one.bytes, one.first or "-", one.last or "-") for one in partitions],
     )
-    print(f"{found.events} events, {found.bytes} bytes")
+    print(f"{counted(found.events, 'event')}, {counted(found.bytes, 'byte')}")
 
 
 @log_app.command(name="verify")
@@ -104,7 +104,7 @@ def log_verify(*, data_dir: DataDir = None, json: Json = False) -> int:
         for fault in faults:
             place = fault.file if fault.line is None else f"{fault.file}, line {fault.line}"
             print(f"{place}: {fault.problem}")
-        print(f"{found.events} events, {len(faults)} faults")
+        print(f"{counted(found.events, 'event')}, {counted(len(faults), 'fault')}")
     return CORRUPT if faults else DONE
 
 

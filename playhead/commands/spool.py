@@ -11,7 +11,7 @@ from playhead.streams.errors import InvalidSetting
 from playhead.streams.names import ProducerVariable
 from playhead.terminal import diagnostics
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import print_json
+from playhead.terminal.output import counted, print_json
 
 IN_SPOOL = "spooled"
 """What `append` prints if an event has no position yet."""
@@ -60,7 +60,7 @@ def spool(
         print_json(found)
     else:
         oldest = f", the oldest of {found.oldest}" if found.oldest else ""
-        print(f"{found.events} events ({found.bytes} bytes) wait in {found.directory}{oldest}")
+        print(f"{counted(found.events, 'event')} ({found.bytes} bytes) waiting in {found.directory}{oldest}")
         if found.damaged:
             print(f"{found.damaged} damaged lines are in {found.directory}/damaged.jsonl")
     return _CORRUPT if found.damaged else 0

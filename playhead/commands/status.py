@@ -24,7 +24,7 @@ from playhead.streams.positions import START, Position
 from playhead.streams.redis.connections import connect
 from playhead.terminal.exit_codes import BEHIND, DONE
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import print_json, print_table, say
+from playhead.terminal.output import counted, print_json, print_table, say
 
 Kind = Literal["log", "projection", "worker", "clock"]
 
@@ -220,7 +220,7 @@ def _print(found: Status, *, json: bool) -> None:
         if one.problem:
             print(f"{one.name} {one.partition}: {one.problem}")
         if one.lost:
-            print(f"{one.name} {one.partition}: {one.lost} events lost; `playhead verify` names them")
+            print(f"{one.name} {one.partition}: {counted(one.lost, 'event')} lost; `playhead verify` names them")
     for floor in found.held:
         print(f"{floor.partition}: {floor.held_by} holds trimming at {floor.position}")
     for replay in found.replays:

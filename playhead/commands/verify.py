@@ -27,7 +27,7 @@ from playhead.streams.positions import Position
 from playhead.streams.redis.connections import connect
 from playhead.terminal.exit_codes import BEHIND, CORRUPT, DONE
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import print_json, say
+from playhead.terminal.output import counted, print_json, say
 from playhead.wiring import make_verification
 
 _CHUNK = 500
@@ -323,19 +323,21 @@ def _print(found: Verified) -> None:
     for parked in found.parked:
         print(f"parked: {parked.projection} {parked.subject} {parked.position}")
     for lost in found.lost:
-        print(f"lost: {lost.projection}: {lost.count} events between {lost.after} and {lost.before}, {lost.reason}")
+        events = counted(lost.count, "event")
+        print(f"lost: {lost.projection}: {events} between {lost.after} and {lost.before}, {lost.reason}")
     for refused in found.refused:
         print(f"refused, and not parked: {refused.projection} {refused.subject} {refused.position}")
     for one in found.undecided:
         print(f"not compared: {one.projection} {one.key}: {one.reason}")
     for name, count in found.behind.items():
         if count:
-            say(f"{name} has not applied {count} events yet; see `playhead status`")
+            say(f"{name} has not applied {counted(count, 'event')} yet; see `playhead status`")
     for name in found.unchecked:
         print(f"not compared: {name}: it declares no verification")
     checked = ", ".join(f"{name} {count}" for name, count in found.checked.items())
     repaired = f", {found.repaired} repaired" if found.repaired else ""
-    print(f"{found.events} events; compared: {checked or 'none'}; {len(found.faults)} faults{repaired}")
+    faults = counted(len(found.faults), "fault")
+    print(f"{counted(found.events, 'event')}; compared: {checked or 'none'}; {faults}{repaired}")
     every = len(found.checked) + len(found.unchecked)
     rest = f"; not compared: {', '.join(found.unchecked)}" if found.unchecked else ""
     print(f"verified {len(found.checked)} of {every} projections{rest}")

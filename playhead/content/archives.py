@@ -20,7 +20,7 @@ from playhead.streams.storage.blobs import Blobs
 from playhead.streams.storage.objects import Objects
 from playhead.terminal.exit_codes import CORRUPT, DONE, FAILED
 from playhead.terminal.options import DataDir, Json, moment
-from playhead.terminal.output import print_json, print_table, say
+from playhead.terminal.output import counted, print_json, print_table, say
 
 archives_app = App(name="archives", help="List, show and verify archives of captured content.")
 
@@ -83,7 +83,7 @@ def list_archives(
         ("CAPTURED", "SCRAPER", "BYTES", "NAME"),
         [(one.captured_at[:19], one.scraper_id or "-", one.bytes, one.name) for one in found],
     )
-    print(f"{len(found)} archives, {sum(one.bytes for one in found)} bytes")
+    print(f"{counted(len(found), 'archive')}, {counted(sum(one.bytes for one in found), 'byte')}")
 
 
 @archives_app.command
@@ -147,7 +147,7 @@ def verify(*, data_dir: DataDir = None, json: Json = False) -> int:
     else:
         for fault in faults:
             print(f"{fault.kind}  {fault.name}: {fault.problem}")
-        print(f"{len(names)} archives, {len(faults)} faults")
+        print(f"{counted(len(names), 'archive')}, {counted(len(faults), 'fault')}")
     return CORRUPT if faults else DONE
 
 

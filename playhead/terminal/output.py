@@ -29,6 +29,11 @@ def say(text: str) -> None:
     print(f"playhead: {text}", file=sys.stderr, flush=True)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 event`, `2 events`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _is_number(cell: str) -> bool:
     return cell in {"?", "-"} or cell.replace(".", "", 1).isdecimal()
 

@@ -174,7 +174,7 @@ def test_a_bucket_takes_outputs_archives_and_blobs(server, playhead, tmp_path, w
         assert 2 == refused.returncode and b"publish needs a directory" in refused.stderr
         assert ("blob", len(large)) == (stored["stored"], stored["size"])
         assert large == content
-        assert b"1 archives, 0 faults" in there("archives", "verify").stdout
+        assert b"1 archive, 0 faults" in there("archives", "verify").stdout
     assert not (tmp_path / "data").exists()
 
 

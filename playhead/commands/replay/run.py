@@ -26,6 +26,7 @@ from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.redis.connections import connect
 from playhead.streams.storage.file_tree import Skipped
+from playhead.terminal.output import counted
 
 
 class Run:
@@ -103,7 +104,8 @@ class Run:
         parked = run.finish()
         self.report.failed += parked
         if parked:
-            self._terminal.say(f"{parked} events were parked by a projection; `playhead parked list` has the reasons")
+            were = f"{counted(parked, 'event')} {'was' if parked == 1 else 'were'}"
+            self._terminal.say(f"{were} parked by a projection; `playhead parked list` has the reasons")
 
     @property
     def _patience(self) -> float:
