@@ -45,12 +45,14 @@ class SinkFailed(PlayheadError):
 
 
 class Retry(PlayheadError):
-    """The work cannot be done now: the worker retries it later."""
+    """The work cannot be done now: the worker retries it later.
+
+    `after` is the seconds to wait, if the other side said so; 0 if it is below 0, a year if it is above that.
+    """
 
     def __init__(self, problem: str, after: float | None = None, *, counts: bool = True) -> None:
         super().__init__(problem)
-        self.after = after
-        """Seconds to wait, if the other side said so."""
+        self.after = None if after is None else min(max(0.0, after), 365 * 86400.0)
         self.counts = counts
         """Whether this counts as an attempt; False if it waits for something that is not its own work.
         The problem is logged then, so it must quote no payload.

@@ -30,12 +30,13 @@ class EventLog:
         """Open the log in a directory, that of EVENT_LOG_DIR.
 
         Raises:
-            InvalidSetting: there is no such directory.
+            InvalidSetting: there is no such directory, or none is named.
         """
         directory = Path(place)
-        if not directory.is_dir():
+        if not str(place) or not directory.is_dir():
             raise InvalidSetting(
-                f"{directory} is no directory: give that of the event log (EVENT_LOG_DIR); the log writer makes it"
+                f"{str(place) or 'an empty path'} is no directory: give that of the event log (EVENT_LOG_DIR); the log"
+                " writer makes it"
             )
         return cls(directory)
 

@@ -40,7 +40,9 @@ class FileProjection(ABC):
         """Name the file that an event belongs to, such as `2026-01/31.csv`; None if it belongs to none.
 
         Each part between slashes is encoded: what is not a letter, a digit, `.`, `_` or `-` becomes `%` and its code,
-        and so does a leading dot. Thus a name that holds data from outside never leads out of the directory.
+        and so does a leading dot; an empty part becomes `%`. Thus a name that holds data from outside never leads out
+        of the directory: `../x` is `%2E./x` below it, and `/x` is `%/x`. A name that is empty or no text parks the
+        event.
 
         Raises:
             ValueError: the event can never be applied. It is parked alone, and its batch comes again without it.
@@ -183,14 +185,14 @@ def place_event(projection: FileProjection, recorded: Recorded) -> tuple[str, Re
     """The name of the file that an event belongs to, and the event with its payload; None if it belongs to none.
 
     Raises:
-        InvalidEvent: the payload has another form than its type.
+        InvalidEvent: the payload has another form than its type, or `file_of` returned no name.
         Exception: whatever `file_of` raises.
     """
     place, kind = projection.place, recorded.event.type
     if kind not in place.types:
         return None
     typed = place.catalogue.types[kind].typed(recorded)
-    name = projection.file_of(typed)
+    name = _named(projection.file_of(typed))
     return None if name is None else (name, typed)
 
 
@@ -223,6 +225,12 @@ def directory_of(place: Place) -> Path:
             f"the projection {place.name} keeps files in a directory, and cannot in {place.location}: set a directory"
         )
     return Path(place.location).absolute()
+
+
+def _named(returned: object) -> str | None:
+    if returned is None or (isinstance(returned, str) and returned):
+        return returned
+    raise InvalidEvent("file_of", f"must return the name of a file, or None for no file; it returned {returned!r}")
 
 
 def path_of(name: str) -> tuple[str, ...]:

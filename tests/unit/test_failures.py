@@ -5,7 +5,7 @@ import errno
 import psycopg
 import pytest
 
-from playhead.consumers.errors import LeaseLost
+from playhead.consumers.errors import LeaseLost, Retry
 from playhead.eventlog.errors import BehindTail, LogCorrupt, LogWriteFailed
 from playhead.eventlog.writer import LogWriter
 from playhead.projections.failures import classify
@@ -68,3 +68,10 @@ def test_a_sink_tells_its_own_trouble_from_that_of_an_event(tmp_path):
     assert "transient" == log.classify(OSError(errno.ENOSPC, "no room"))
     assert "lasting" == files.classify(UnreadableSummary("cut off"))
     assert "transient" == files.classify(OSError(errno.ENOSPC, "no room"))
+
+
+@pytest.mark.parametrize(
+    ("expected", "after"), [(None, None), (60, 60), (0, -5), (0, float("-inf")), (0, float("nan")), (31_536_000, 1e300)]
+)
+def test_a_retry_waits_between_no_time_and_a_year(expected, after):
+    assert expected == Retry("the mail server is busy", after=after).after

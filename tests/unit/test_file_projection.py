@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -34,7 +35,7 @@ HOSTILE = [
     ".staging/epoch",
     "ünï 漢字",
     "%",
-    "",
+    "/",
     "a//b",
     "\ud800",
 ]
@@ -168,6 +169,23 @@ def test_a_name_of_an_event_never_leads_out_of_the_directory(root, name):
     assert [b"e001"] == list(tree(root).values())
     assert not outside.exists()
     assert [root] == list(root.parent.iterdir())
+
+
+@pytest.mark.parametrize("returned", ["", Path("2026.csv"), b"2026.csv", 7, ["2026.csv"]])
+def test_a_name_that_is_empty_or_no_text_is_refused_with_what_it_must_be(root, returned):
+    class Odd(Named):
+        def file_of(self, event):
+            return returned if event.data.job_id == "odd" else super().file_of(event)
+
+    sink = sink_of(Odd(Place("named", catalogue=CATALOGUE, location=str(root))))
+    sink.open(PARTITION, 1)
+    with pytest.raises(
+        InvalidEvent, match=r"file_of: must return the name of a file, or None .* it returned"
+    ) as refused:
+        sink.apply(batch(recorded(1, "good"), recorded(2, "odd")))
+
+    assert "permanent" == sink.classify(refused.value)
+    assert {} == tree(root)
 
 
 def test_two_names_never_share_a_file(root):

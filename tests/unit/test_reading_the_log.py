@@ -171,6 +171,8 @@ def test_a_struct_that_nobody_declared_is_refused(tmp_path):
 
 
 def test_a_directory_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InvalidSetting, match="an empty path is no directory"):
+        EventLog.open("")
     with pytest.raises(InvalidSetting, match="missing is no directory"):
         EventLog.open(tmp_path / "missing")
 
