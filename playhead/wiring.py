@@ -1,7 +1,8 @@
 """Wiring: what the domains declare, made with the settings and servers of this invocation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from inspect import getmembers, isabstract
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +18,7 @@ from playhead.streams.domains.catalogue import LOG
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import Projection, resolve
 from playhead.streams.domains.place import Place
-from playhead.streams.errors import InvalidSetting
+from playhead.streams.errors import DomainInvalid, DomainNotLoaded, InvalidSetting
 from playhead.streams.sinks import Sink
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _SERVERS = ("valkey", "postgres")
 """Directories of the embedded servers below the data directory."""
+_ATTRIBUTES, _METHODS = ("name", "streams", "exclusive"), ("open", "apply", "settle", "close", "classify")
+"""What every sink has."""
 
 
 def place_of(name: str, settings: Settings, servers: Servers) -> Place:
@@ -60,11 +63,19 @@ def make_sink(name: str, settings: Settings, servers: Servers) -> Sink:
     """The sink of a projection, or the log's."""
     if name == LOG:
         return LogWriter(settings.event_log_dir)
-    return sink_of(resolve(installed().projections[name].target)(place_of(name, settings, servers)))
+    who = installed().described(name)
+    target = resolve(installed().projections[name].target, who)
+    if isinstance(target, type):
+        refuse_other(cast("type[object]", target), who)
+    return sink_of(target(place_of(name, settings, servers)), who)
 
 
-def sink_of(made: object) -> Sink:
-    """The sink of what a projection's target made: itself, or that of one of the bases."""
+def sink_of(made: object, who: str = "the projection") -> Sink:
+    """The sink of what a projection's target made: itself, or that of one of the bases.
+
+    Raises:
+        DomainInvalid: it is no projection.
+    """
     from playhead.projections.file_projection import FileProjection, ProjectedFiles
     from playhead.projections.table_projection import ProjectedTable, TableProjection
 
@@ -72,7 +83,36 @@ def sink_of(made: object) -> Sink:
         return ProjectedTable(made)
     if isinstance(made, FileProjection):
         return ProjectedFiles(made)
-    return cast("Sink", made)
+    if not isinstance(made, Sink):
+        raise _no_projection(made, type(made).__name__, (*_ATTRIBUTES, *_METHODS), who)
+    return made
+
+
+def refuse_other(target: type[object], who: str) -> None:
+    """Refuse a class that makes no projection.
+
+    Raises:
+        DomainInvalid: says what it lacks.
+    """
+    from playhead.projections.file_projection import FileProjection
+    from playhead.projections.table_projection import TableProjection
+
+    if isabstract(target):
+        missing = ", ".join(
+            name for name, member in getmembers(target) if getattr(member, "__isabstractmethod__", False)
+        )
+        raise DomainInvalid(f"{who} is declared as {target.__name__}, which does not define {missing}")
+    of_a_base = issubclass(target, TableProjection | FileProjection)
+    if not of_a_base and not all(hasattr(target, method) for method in _METHODS):
+        raise _no_projection(target, target.__name__, _METHODS, who)
+
+
+def _no_projection(made: object, name: str, members: Iterable[str], who: str) -> DomainInvalid:
+    missing = ", ".join(member for member in members if not hasattr(made, member))
+    return DomainInvalid(
+        f"{who} is declared as {name}, which is no projection: make it a TableProjection or a FileProjection, or give"
+        f" it what it lacks of playhead.Sink: {missing}"
+    )
 
 
 def make_verification(
@@ -86,7 +126,7 @@ def make_verification(
 
     projection, place = installed().projections[name], place_of(name, settings, servers)
     if projection.verification is not None:
-        return resolve(projection.verification)(place)
+        return resolve(projection.verification, f"the verification of {installed().described(name)}")(place)
     made = _file_projection(projection, place)
     return None if made is None else FileVerification(made)
 
@@ -94,15 +134,14 @@ def make_verification(
 def default_directories(settings: Settings) -> dict[str, str]:
     """The directory of each `FileProjection` that declares no setting for it; empty if another place has that name.
 
-    Raises:
-        DomainNotLoaded: a projection cannot be imported.
+    A projection that cannot be made is omitted: its process says so, and so does `playhead doctor`.
     """
     found: dict[str, str] = {}
     nowhere = Servers(None, None, settings.data_dir)
     for name, projection in installed().projections.items():
         if projection.place is None:
             place = place_of(name, settings, nowhere)
-            with suppress(ServersNotRunning):  # of a function that asks for its servers at once
+            with suppress(ServersNotRunning, DomainNotLoaded, DomainInvalid):  # a function may need its servers at once
                 if _file_projection(projection, place) is not None:
                     found[name] = place.location
     return found
@@ -112,7 +151,7 @@ def make_handler(name: str, settings: Settings, servers: Servers) -> Handler:
     """What a worker does."""
     worker, place = installed().workers[name], place_of(name, settings, servers)
     if worker.handler is not None:
-        return cast("Handler", resolve(worker.handler)(place))
+        return cast("Handler", resolve(worker.handler, installed().described(name))(place))
     from playhead.consumers.work.functions import FunctionHandler
 
     assert worker.target is not None, "a worker has a handler or a target"
@@ -123,7 +162,13 @@ def make_clock(name: str, settings: Settings, servers: Servers) -> tuple[Callabl
     """What does one round of a clock, and the seconds between two."""
     clock = installed().clocks[name]
     every = clock.every if isinstance(clock.every, int | float) else settings[clock.every]
-    return resolve(clock.target)(place_of(name, settings, servers)), every
+    call = resolve(clock.target, installed().described(name))(place_of(name, settings, servers))
+    if not callable(call):
+        raise DomainInvalid(
+            f"{installed().described(name)} is declared as a function that returned {call!r}: it must return the"
+            " function that does one round"
+        )
+    return call, every
 
 
 def work_settings(name: str, settings: Settings) -> WorkerSettings:
@@ -139,7 +184,7 @@ def _file_projection(projection: Projection, place: Place) -> "FileProjection | 
     """A projection, if it is one of files: a class says so by itself, what a function makes is looked at."""
     from playhead.projections.file_projection import FileProjection
 
-    target = resolve(projection.target)
+    target = resolve(projection.target, installed().described(projection.name))
     if isinstance(target, type) and not issubclass(target, FileProjection):
         return None
     made = target(place)
@@ -163,6 +208,9 @@ def lacking(settings: Settings) -> dict[str, str]:
     """The workers that cannot be started here, each with what it lacks."""
     found: dict[str, str] = {}
     for name, worker in installed().workers.items():
-        if worker.lacks is not None and (problem := resolve(worker.lacks)(settings)) is not None:
+        if (
+            worker.lacks is not None
+            and (problem := resolve(worker.lacks, installed().described(name))(settings)) is not None
+        ):
             found[name] = problem
     return found

@@ -49,6 +49,7 @@ class Batch(msgspec.Struct, frozen=True):
     last: Position
 
 
+@runtime_checkable
 class Sink(Protocol):
     """A projection or the event log, as a consumer process sees it. One thread calls it, blocking is fine."""
 

@@ -32,9 +32,12 @@ class FunctionHandler:
         self.name = worker.name
         self.streams, self.types = place.streams, place.types
         self.ends = frozenset(_names(worker.ends))
-        self._function: Callable[[Task[Any]], Any] = resolve(worker.target)
+        who = place.catalogue.described(worker.name)
+        self._function: Callable[[Task[Any]], Any] = resolve(worker.target, who)
         self._is_async = _is_async(self._function)
-        self._failed: Callable[[Task[Any], str], Any] | None = None if worker.failed is None else resolve(worker.failed)
+        self._failed: Callable[[Task[Any], str], Any] | None = (
+            None if worker.failed is None else resolve(worker.failed, who)
+        )
         if _is_async(self._failed):
             raise DomainInvalid(f"failed= of {self.name} must not be async: it makes an event, and the work is over")
         self._declared = place.catalogue.types

@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 from playhead.settings.core import refuse_taken
 from playhead.streams.domains.discovery import installed
+from playhead.streams.domains.domain import resolve
 from playhead.streams.errors import DomainsCollide
 
 CORE = {
@@ -102,6 +103,10 @@ def make_app() -> App:
 def choose(tokens: Sequence[str]) -> App:
     """Load the command that is typed, if one is, so that its help says all that its docstring says."""
     app = make_app()
+    for domain in installed().domains:
+        for command in domain.commands.values():
+            if command.name in tokens[:1]:
+                resolve(command.target, f"the command {command.name} of the domain {domain}")
     names, chain, _ = app.parse_commands(tokens)
     for name, command in zip(names, chain[1:], strict=True):
         if not name.startswith("-"):

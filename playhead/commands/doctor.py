@@ -17,6 +17,7 @@ from playhead.checks.postgres import REACHABLE as POSTGRES_REACHABLE
 from playhead.checks.postgres import check_postgres
 from playhead.checks.redis import REACHABLE as REDIS_REACHABLE
 from playhead.checks.redis import check_redis
+from playhead.checks.targets import check_targets
 from playhead.commands.status import read_status
 from playhead.embedded.errors import EmbeddedServerError
 from playhead.settings.core import DATA_DIR
@@ -94,6 +95,7 @@ def _checks(data_dir: DataDir) -> Iterator[Check]:
         if setting.below is not None:
             yield from _check_place(setting, str(settings[setting]))
     yield from _check_default_directories(settings)
+    yield from check_targets(installed())
     for target in installed().extensions("check"):
         yield from _check_of_domain(target, settings)
     yield from _check_servers(settings)
@@ -103,6 +105,8 @@ def _check_of_domain(target: Target, settings: Settings) -> Iterator[Check]:
     """The checks of a domain; whatever they raise is one that fails, and the others are made."""
     try:
         yield from [one for one in resolve(target)(settings) if isinstance(one, Check)]
+    except DomainNotLoaded:
+        return  # `check_targets` says so
     except (Exception, SystemExit) as error:  # noqa: BLE001  # it is the program of somebody else
         name = target if isinstance(target, str) else target.__qualname__
         yield Check(f"check {name}", "fail", f"raised {type(error).__name__}: {error}", "correct the domain's check")
@@ -119,12 +123,7 @@ def _check_place(setting: Setting[Any], place: str) -> Iterator[Check]:
 
 def _check_default_directories(settings: Settings) -> Iterator[Check]:
     """Those of file projections that declare no setting for theirs."""
-    try:
-        directories = default_directories(settings)
-    except DomainNotLoaded as error:
-        yield Check("projections", "fail", str(error), "correct the target that its domain declares")
-        return
-    for name, location in directories.items():
+    for name, location in default_directories(settings).items():
         if location:
             yield from check_directory(f"{name} directory", DATA_DIR.name, Path(location))
         else:

@@ -71,6 +71,11 @@ class Catalogue:
                 return domain
         return None
 
+    def described(self, consumer: str) -> str:
+        """A projection, worker or clock as errors call it."""
+        kind = "projection" if consumer in self.projections else "worker" if consumer in self.workers else "clock"
+        return f"the {kind} {consumer} of the domain {self.domain_of(consumer)}"
+
     def readers_of(self, stream: str) -> tuple[str, ...]:
         """Every consumer of a stream: an entry may go only when all of them are past it."""
         return tuple(name for name, streams in self.reads.items() if stream in streams)

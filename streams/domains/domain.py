@@ -6,6 +6,7 @@ A declaration is cheap: refer to heavy code as `"module:attribute"`, which is im
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, overload
@@ -351,19 +352,31 @@ def is_interval(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
-def resolve(target: Target) -> Any:  # whatever is declared there
-    """Import what a declaration names.
+def resolve(target: Target, who: str | None = None) -> Any:  # whatever is declared there
+    """Import what a declaration names; `who` is what is declared, as errors call it.
 
     Raises:
-        DomainNotLoaded: it is not there, or its module cannot be imported.
+        DomainNotLoaded: it is not there, its module cannot be imported, or it cannot be called.
     """
-    if not isinstance(target, str):
-        return target
-    module, _, attribute = target.partition(":")
-    try:
-        return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise DomainNotLoaded(f"{target} cannot be imported: {type(error).__name__}: {error}") from error
+    found: object = target
+    if isinstance(target, str):
+        module, _, attribute = target.partition(":")
+        if not module or not attribute:
+            raise DomainNotLoaded(_said(target, who, "is not the place of anything: write module:attribute"))
+        try:
+            with redirect_stdout(sys.stderr):  # what a module prints must not stand in the output of a command
+                found = getattr(import_module(module), attribute)
+        except (Exception, SystemExit) as error:
+            problem = f"cannot be imported: {type(error).__name__}: {error}"
+            raise DomainNotLoaded(_said(target, who, problem)) from error
+    if not callable(found):
+        raise DomainNotLoaded(_said(target, who, f"cannot be called: it is of type {type(found).__name__}"))
+    return found
+
+
+def _said(target: Target, who: str | None, problem: str) -> str:
+    named = target if isinstance(target, str) else repr(target)
+    return f"{named} {problem}" if who is None else f"{who} is declared as {named}, which {problem}"
 
 
 def _beside(module: dict[str, Any], migrations: str) -> Path:
