@@ -76,6 +76,38 @@ def test_wrong_use_names_the_help_of_the_command(playhead, arguments, said):
     assert said in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [["consumers"], ["--help"], ["config", "check"], ["status"]])
+def test_a_settings_file_that_is_not_toml_is_said_by_every_command(playhead, tmp_path, arguments):
+    (tmp_path / "playhead.toml").write_text("batch = [")
+    done = playhead(*arguments)
+
+    assert (2, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n"))
+    assert done.stderr.startswith(b"playhead: playhead.toml is not TOML: ")
+
+
+def test_a_domain_whose_command_or_setting_fails_is_one_line(playhead, tmp_path):
+    (tmp_path / "acme_cli.py").write_text(
+        "from playhead import Domain\n"
+        "acme = Domain('acme')\n"
+        "acme.setting('ACME_RATE', 1, 'Things a second.', read=int)\n"
+        "acme.command('acme_nowhere:app', help='Things.')\n"
+    )
+    (tmp_path / "playhead.toml").write_text('domains = ["acme_cli:acme"]\n')
+    command, listed = playhead("acme", "list"), playhead("--help")
+    setting = playhead("status", ACME_RATE="fast")
+    (tmp_path / "acme_cli.py").write_text("from playhead import Domain\nacme = Domain('Acme')\n")
+    wrong = playhead("consumers")
+
+    assert (2, 0, 2, 2) == (command.returncode, listed.returncode, setting.returncode, wrong.returncode)
+    assert [1, 1, 1] == [done.stderr.count(b"\n") for done in (command, setting, wrong)]
+    assert (
+        b"the command acme of the domain acme (acme_cli) is declared as acme_nowhere:app, which cannot"
+        in command.stderr
+    )
+    assert b"ACME_RATE (environment) is 'fast'; it cannot be read: ValueError: invalid literal" in setting.stderr
+    assert b"the declaration of acme_cli:acme (domains in playhead.toml) is wrong: the name of a domain" in wrong.stderr
+
+
 def test_lines_are_appended_in_order_and_once(playhead, running):
     lines = b"".join(line(number, traceparent=f"00-{number:032x}-00000000000000aa-01") for number in range(1, 1201))
     first = playhead("append", stdin=lines + b"\n" + line(1201)[:-1], REDIS_URL=running.redis_url)
