@@ -427,7 +427,7 @@ def test_doctor_checks_the_directory_of_a_file_projection_that_declares_none(pla
     done = playhead("doctor", "--json", PLAYHEAD_DOMAINS="reports:reports")
     checks = {check["name"]: (check["result"], check["found"]) for check in json.loads(done.stdout)["checks"]}
 
-    assert "reports:Missing cannot be imported" in checks["projections"][1]
+    assert ("fail", True) == (checks["domain reports"][0], "reports:Missing" in checks["domain reports"][1])
 
 
 def test_subscriptions_are_listed_in_status_and_forgotten_unless_a_process_uses_them(playhead, running, tmp_path):
