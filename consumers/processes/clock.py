@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from playhead.consumers.processes.metrics import make_registry
 from playhead.consumers.processes.service import ServiceSettings, run_service
 from playhead.consumers.tasks import pause
+from playhead.streams.appending.threads import contained
 from playhead.streams.errors import PlayheadError
 from playhead.streams.telemetry import plain
 
@@ -72,7 +73,7 @@ class ClockService:
     async def _do_round(self) -> float:
         """Seconds until the next."""
         try:
-            wait = _seconds(await asyncio.to_thread(self._call))
+            wait = _seconds(await asyncio.to_thread(contained, self._call))
         except Exception as error:  # noqa: BLE001  # whatever it is, the next round may succeed
             self._failures += 1
             wait = wait_after(self._failures, self._every)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TypeVar
 
+from playhead.streams.appending.threads import contained
+
 _Result = TypeVar("_Result")
 
 
@@ -16,4 +18,4 @@ class SinkThread:
 
     async def call(self, function: Callable[[], _Result]) -> _Result:
         """Run a function there, and wait for its result."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, function)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, contained, function)

@@ -21,6 +21,7 @@ from playhead.consumers.subscriptions.kept import KeptCursor
 from playhead.consumers.subscriptions.partitions_check import PartitionsCheck
 from playhead.eventlog.errors import PayloadInvalid
 from playhead.eventlog.selection import Selection
+from playhead.streams.appending.threads import contained
 from playhead.streams.cursors import Cursor, Payload, Received
 
 _SAVE_SECONDS = 1.0
@@ -140,7 +141,7 @@ class Subscription(Generic[Payload]):
     async def _in_thread(self, function: Any) -> None:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, "playhead-subscription")
-        await asyncio.get_running_loop().run_in_executor(self._executor, function)
+        await asyncio.get_running_loop().run_in_executor(self._executor, contained, function)
 
     def _take(self) -> Received[Payload]:
         item = self._items.popleft()

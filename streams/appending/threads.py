@@ -1,14 +1,35 @@
 """Threads that do for an event loop what would block it."""
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from functools import partial
 from queue import SimpleQueue
 from typing import TypeVar
 
 Result = TypeVar("Result")
+
+
+_NO_RESULTS = (StopIteration, GeneratorExit, SystemExit, KeyboardInterrupt, asyncio.CancelledError, CancelledError)
+"""What a coroutine cannot raise, or what would end its loop, or cancel it."""
+
+
+def contained(work: Callable[[], Result]) -> Result:
+    """Call code of a domain for a coroutine that waits for it in another thread.
+
+    Set on a future, a StopIteration leaves the coroutine waiting for ever, a SystemExit ends its process without a
+    word, and a CancelledError looks like a stop.
+
+    Raises:
+        RuntimeError: the code raised one of these.
+        Exception: whatever else it raises.
+    """
+    try:
+        return work()
+    except _NO_RESULTS as error:
+        raise RuntimeError(f"{type(error).__name__} was raised: {error}") from error
 
 
 class Threads:
@@ -67,7 +88,7 @@ def _do(future: "Future[Result]", work: Callable[[], Result]) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:
-        future.set_result(work())
+        future.set_result(contained(work))
     except BaseException as error:  # noqa: BLE001  whoever waits for it gets it
         future.set_exception(error)
     finally:

@@ -71,6 +71,17 @@ def test_an_event_of_which_a_sink_does_not_say_what_became_is_parked(pipeline):
     assert 1 == len(pipeline.parked("jobs"))
 
 
+class Leaving(Jobs):
+    """Raises what is no error, at one event."""
+
+    raised: type[BaseException] = SystemExit
+
+    def apply(self, batch):
+        if any(recorded.event.id == "e2" for recorded in batch.events):
+            raise self.raised(2)
+        return super().apply(batch)
+
+
 def test_the_log_keeps_what_follows_an_entry_that_it_cannot_read(pipeline):
     good = [job(1, "job/a"), job(2, "job/a"), job(3, "job/b")]
     pipeline.append(good[0])
@@ -160,6 +171,19 @@ def test_a_fatal_failure_of_a_parked_event_that_is_tried_again_ends_the_process(
 
     assert "no fsync" in repr(consumer.failure)
     assert [parked] == pipeline.parked("jobs")
+
+
+@pytest.mark.parametrize("raised", [StopIteration, SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_an_event_at_which_a_sink_exits_or_stops_is_parked_and_the_rest_flows(pipeline, raised):
+    sink = Leaving(place_of("jobs", pipeline.database))
+    sink.raised = raised
+    pipeline.append(job(1), job(2), job(3))
+    pipeline.start(sink)
+    pipeline.caught_up("jobs")
+    pipeline.stop()
+
+    assert {"1": "e1", "3": "e3"} == pipeline.rows()
+    assert [f"RuntimeError: {raised.__name__} was raised: 2"] == [one.reason for one in pipeline.parked("jobs")]
 
 
 def test_a_lease_lost_again_and_again_while_nothing_happens_is_nobodys_fault(pipeline):
