@@ -1,7 +1,9 @@
 """One attempt at an event: the work is done, its outcome appended, and if it failed, what that means."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Literal, cast
 
 import msgspec
@@ -10,6 +12,7 @@ from playhead.consumers.errors import HoldLost, OutcomeInvalid, Retry
 from playhead.consumers.work.handler import Handler, failure_of
 from playhead.consumers.work.task import Task
 from playhead.streams import failpoints
+from playhead.streams.appending.threads import as_error, contained
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event
 from playhead.streams.failpoints import Point
@@ -51,7 +54,7 @@ async def attempt(
         return await _give_up(handler, task, f"the process died {task.attempt - 1} times while working on it", "killed")
     try:
         with working or nullcontext():
-            outcome = _events(await handler.handle(task))
+            outcome = _events(await _handle(handler, task))
     except HoldLost:
         raise
     except Exception as error:  # noqa: BLE001  # whatever a handler raises is told apart below
@@ -62,6 +65,19 @@ async def attempt(
     except InvalidEvent as error:
         return await _failed(handler, task, max_attempts, error)
     return Attempt("done", outcome)
+
+
+async def _handle(handler: Handler, task: Task) -> Sequence[Event]:
+    """Do the work; what it raises must not end the loop, nor look like a stop."""
+    try:
+        return await handler.handle(task)
+    except SystemExit as error:
+        raise as_error(error) from error
+    except asyncio.CancelledError as error:
+        current = asyncio.current_task()
+        if current is None or current.cancelling():
+            raise
+        raise as_error(error) from error
 
 
 async def _failed(handler: Handler, task: Task, max_attempts: int, error: Exception) -> Attempt:
@@ -77,7 +93,7 @@ async def _failed(handler: Handler, task: Task, max_attempts: int, error: Except
 async def _give_up(handler: Handler, task: Task, reason: str, reason_class: ReasonClass) -> Attempt:
     """Append what the handler says of the failure; an event is parked even if that cannot be."""
     try:
-        outcome = _events(handler.give_up(task, reason))
+        outcome = _events(contained(partial(handler.give_up, task, reason)))
     except Exception as error:  # noqa: BLE001  # whatever is wrong with it, the event is parked
         return _unsaid(reason, reason_class, error)
     try:

@@ -163,6 +163,27 @@ def test_a_failure_that_no_retry_mends_parks_at_once_and_the_rest_goes_on(redis_
     assert [("refused", "ValueError: no language")] == [(one.reason_class, one.reason) for one in parked(redis)]
 
 
+@pytest.mark.parametrize("raised", [SystemExit, asyncio.CancelledError])
+def test_an_event_at_which_a_worker_exits_or_is_canceled_by_itself_is_parked_and_the_rest_goes_on(
+    redis_server, redis, submit, raised
+):
+    submit(20)
+
+    async def leave(task):
+        if task.cause.event.id == "note.submitted-7":
+            raise raised("0")
+
+    async def run():
+        async with working(redis_server.url, Enrich(leave)):
+            await until(lambda: nothing_left(redis) and parked(redis))
+
+    asyncio.run(run())
+
+    reason = f"RuntimeError: {raised.__name__} was raised: 0"
+    assert 19 == len(outcomes(redis))
+    assert [("refused", reason)] == [(one.reason_class, one.reason) for one in parked(redis)]
+
+
 @pytest.mark.parametrize("given_up", ["note.enrichment_failed", "nobody.declares"])
 @pytest.mark.parametrize(
     ("outcome", "said"),
@@ -321,7 +342,9 @@ def test_work_longer_than_the_hold_is_not_taken_over(redis_server, redis, submit
     assert {"note.submitted-0": 1} == causes(redis)
 
 
-def test_work_that_a_stop_interrupts_does_not_count_as_an_attempt(redis_server, redis, submit):
+@pytest.mark.parametrize("concurrency", [4, 1])
+def test_work_that_a_stop_interrupts_does_not_count_as_an_attempt(redis_server, redis, submit, concurrency):
+    """With one slot, which the work in hand has, nothing else could be taken before the stop."""
     submit(1)
 
     async def forever(task):
@@ -330,7 +353,7 @@ def test_work_that_a_stop_interrupts_does_not_count_as_an_attempt(redis_server, 
     handler, next_one = Enrich(forever), Enrich()
 
     async def run():
-        async with working(redis_server.url, handler, quick(grace=0.01)):
+        async with working(redis_server.url, handler, quick(grace=0.01, concurrency=concurrency)):
             await until(lambda: handler.seen)
         async with working(redis_server.url, next_one, owner="two"):
             await until(lambda: nothing_left(redis))

@@ -1,5 +1,6 @@
 """Workers that are functions: what they may return, and that a second attempt appends nothing twice."""
 
+import asyncio
 from functools import partial
 
 import msgspec
@@ -96,6 +97,48 @@ def test_what_ends_no_work_or_would_be_doubled_or_lost_is_refused(outcome, said)
     with pytest.raises(OutcomeInvalid, match=said):
         raise worked.error
     assert ("gave up", []) == (worked.ending, receipt.outcomes)
+
+
+def leaving(raised):
+    def function(task):
+        raise raised("of the function")
+
+    return function
+
+
+def leaving_while_it_yields(raised):
+    def function(task):
+        yield SENT
+        raise raised("of the function")
+
+    return function
+
+
+def leaving_in_the_loop(raised):
+    async def function(task):
+        raise raised("of the function")
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("function", "raised"),
+    [
+        *((leaving, raised) for raised in (StopIteration, SystemExit, KeyboardInterrupt, asyncio.CancelledError)),
+        *((leaving_while_it_yields, raised) for raised in (SystemExit, KeyboardInterrupt, asyncio.CancelledError)),
+        *((leaving_in_the_loop, raised) for raised in (SystemExit, asyncio.CancelledError)),
+    ],
+)
+def test_a_function_that_exits_or_stops_is_an_error_of_its_event(function, raised):
+    receipt = scenario(function(raised), failed=leaving(raised))
+
+    worked = receipt.when(PAID)
+
+    assert ("gave up", "RuntimeError", raised) == (
+        worked.ending,
+        type(worked.error).__name__,
+        type(worked.error.__cause__),
+    )
 
 
 @pytest.mark.parametrize(
