@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 
 from playhead.consumers.errors import AddressTaken
 from playhead.consumers.processes.broker import connect, make_broker
+from playhead.streams.appending.threads import Threads
 from playhead.streams.redis.connections import DEFAULT_TIMEOUT
 from playhead.streams.telemetry import plain
 
@@ -114,6 +115,7 @@ async def run_service(
     gc.set_threshold(50_000, 20, 100)
     broker = make_broker(settings.redis_url, settings.redis_timeout)
     supervisor = Supervisor(name)
+    looking = Threads(f"{name}-ready", 1)  # nobody waits for a thread that does work
 
     @get
     async def live(_: dict[str, Any]) -> AsgiResponse:
@@ -121,7 +123,7 @@ async def run_service(
 
     @get
     async def ready(_: dict[str, Any]) -> AsgiResponse:
-        problems = await asyncio.to_thread(supervisor.problems)
+        problems = await looking.call(supervisor.problems)
         return AsgiResponse("".join(f"{line}\n" for line in problems or ["ok"]).encode(), 503 if problems else 200)
 
     app = AsgiFastStream(

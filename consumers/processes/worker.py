@@ -1,7 +1,7 @@
 """The process of a worker."""
 
-import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from redis.asyncio import Redis
@@ -15,6 +15,7 @@ from playhead.consumers.work.observer import WorkObserver
 from playhead.consumers.work.worker import Worker, WorkerSettings
 from playhead.eventlog.history import History
 from playhead.streams.appending.producer import Producer
+from playhead.streams.appending.threads import Threads
 from playhead.streams.events import Event
 from playhead.streams.partitions import Partition
 
@@ -52,6 +53,7 @@ class WorkerService:
             timeout=settings.redis_timeout,
             allow_insecure=True,  # whoever made the settings has looked
         )
+        self._appending = Threads(f"{handler.name}-appending", settings.work.concurrency)
         owner = owner_name()
         holds = [
             Holds(client, handler.name, Partition(stream, number), handler.types, owner=owner, hold=settings.work.hold)
@@ -75,7 +77,8 @@ class WorkerService:
 
     def close(self) -> None:
         """Close the producer's connection."""
+        self._appending.stop()
         self._producer.close()
 
     async def _append(self, events: Sequence[Event]) -> None:
-        await asyncio.to_thread(self._producer.append_events, events)
+        await self._appending.call(partial(self._producer.append_events, events))

@@ -1,8 +1,8 @@
 """A worker that is a function: given a task, it returns the events that its work came to."""
 
-import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -63,7 +63,9 @@ class FunctionHandler:
             steps.extend(events)
 
         typed = msgspec.structs.replace(self._typed(task), append=append)
-        returned = self._function(typed) if self._is_async else await asyncio.to_thread(_call, self._function, typed)
+        returned = (
+            self._function(typed) if self._is_async else await typed.in_thread(partial(_call, self._function, typed))
+        )
         if inspect.isawaitable(returned):
             returned = await returned
         outcome = _events(typed, "outcome", returned)

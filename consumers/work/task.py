@@ -1,12 +1,15 @@
 """What a worker is given to do."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Generic
+from functools import partial
+from typing import Any, Generic
 from uuid import UUID, uuid5
 
 import msgspec
 
+from playhead.streams.appending.threads import contained
 from playhead.streams.domains.settings import GivenValues, SettingValues
 from playhead.streams.events import Event, Payload, Recorded, new_event
 
@@ -19,6 +22,8 @@ class Task(msgspec.Struct, Generic[Payload], frozen=True):
     An event that waits for something calls `listen` before it checks whether that has happened. The process that makes
     it happen calls `wake` with the same name, which ends the wait of a deferred event, or one about to be deferred.
 
+    An async function calls what blocks as `await task.in_thread(function)`, in a thread of its worker.
+
     `settings[setting]` gives the value of a setting, for a worker that is a function.
     """
 
@@ -28,6 +33,7 @@ class Task(msgspec.Struct, Generic[Payload], frozen=True):
     append: Callable[[Sequence[Event]], Awaitable[None]]
     listen: Callable[[str], Awaitable[None]]
     wake: Callable[[str], Awaitable[None]]
+    in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] = partial(asyncio.to_thread, contained)
     settings: SettingValues = GivenValues()
     made: set[str] = msgspec.field(default_factory=set[str])
     """Ids of the events that `event` made."""

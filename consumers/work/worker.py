@@ -15,6 +15,7 @@ from playhead.consumers.backoff import Backoff
 from playhead.consumers.errors import HoldLost
 from playhead.consumers.tasks import pause
 from playhead.consumers.work.attempts import Attempt, attempt
+from playhead.consumers.work.calls import Calls
 from playhead.consumers.work.handler import Handler
 from playhead.consumers.work.holds import Held, Holds
 from playhead.consumers.work.observer import WorkObserver
@@ -23,6 +24,7 @@ from playhead.consumers.work.task import Task
 from playhead.eventlog.errors import LogCorrupt
 from playhead.eventlog.history import History
 from playhead.streams import failpoints
+from playhead.streams.appending.threads import Threads
 from playhead.streams.entries import RawEntry, decode
 from playhead.streams.errors import InvalidEvent, RedisUnavailable
 from playhead.streams.events import Event, Recorded
@@ -52,6 +54,14 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     grace: float = 20.0
 
 
+class _InHand(msgspec.Struct, frozen=True):
+    """An entry that is worked on, where it stands, and what is called for it in threads."""
+
+    holds: Holds
+    entry: RawEntry
+    calls: Calls
+
+
 class Worker:
     """Takes entries of every partition, as many at once as the settings say."""
 
@@ -70,7 +80,8 @@ class Worker:
         self._recoveries = {one: WorkRecovery(handler, one, history) for one in holds}
         self._observe = observe
         self._slots = asyncio.Semaphore(settings.concurrency)
-        self._in_hand: dict[asyncio.Task[None], tuple[Holds, RawEntry]] = {}
+        self._threads = Threads(f"{handler.name}-working", settings.concurrency)
+        self._in_hand: dict[asyncio.Task[None], _InHand] = {}
         self._ending: set[bytes] = set()
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -79,6 +90,8 @@ class Worker:
     def stop(self) -> None:
         """Take nothing more, and return from `run` when the work in hand is done or its grace is over."""
         self._stopping.set()
+        for _ in self._holds:
+            self._slots.release()  # whoever waits for one sees that it is over
 
     async def run(self) -> None:
         """Work until stopped.
@@ -100,6 +113,7 @@ class Worker:
             finally:
                 self._stopping.set()
                 self._stopped.set()
+                self._threads.stop()
         for holds in self._holds:
             with suppress(*_REDIS_AWAY, ResponseError):
                 await holds.leave()
@@ -123,8 +137,8 @@ class Worker:
         except (*_REDIS_AWAY, ResponseError, LogCorrupt) as error:
             return str(error)
         if waiting is None:
-            for task, (where, _) in self._in_hand.items():
-                if where is holds:  # it is given again, to us or to another
+            for task, one in self._in_hand.items():
+                if one.holds is holds:  # it is given again, to us or to another
                     task.cancel()
         return waiting
 
@@ -143,8 +157,9 @@ class Worker:
                 self._log.error("the entry is gone from the stream", position=entry_id.decode())
             for held in taken.held:
                 failpoints.reach(Point.AFTER_READ)
-                task = group.create_task(self._work(holds, held))
-                self._in_hand[task] = (holds, held.entry)
+                calls = Calls(self._threads)
+                task = group.create_task(self._work(holds, held, calls))
+                self._in_hand[task] = _InHand(holds, held.entry, calls)
                 task.add_done_callback(self._ended)
                 started = True
         finally:
@@ -153,15 +168,15 @@ class Worker:
         return None if started or taken.lost else taken.newest
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        _, entry = self._in_hand.pop(task)
-        self._ending.discard(entry.entry_id)
-        self._slots.release()
+        one = self._in_hand.pop(task)
+        self._ending.discard(one.entry.entry_id)
+        one.calls.when_over(self._slots.release)
 
-    async def _work(self, holds: Holds, held: Held) -> None:
+    async def _work(self, holds: Holds, held: Held, calls: Calls) -> None:
         """Bring one entry to its end: outcome appended, deferred, or parked."""
         log = self._log.bind(partition=str(holds.partition), attempt=held.attempt, **about(held.entry))
         try:
-            await self._work_on(holds, held, log)
+            await self._work_on(holds, held, calls, log)
         except HoldLost:
             log.warning("another process has taken the entry over")
             self._observe.ended(holds.partition, "taken over")
@@ -171,10 +186,12 @@ class Worker:
                 self._observe.ended(holds.partition, "taken over")
                 return
             log.warning("stopped before the work was done")
+            # A thread goes on until the process has ended: nobody else may work on the event meanwhile.
+            delay = self._settings.hold if calls.are_running else 0
             with suppress(HoldLost, *_REDIS_AWAY, ResponseError):
-                await holds.postpone(held.entry, 0, counts=False)
+                await holds.postpone(held.entry, delay, counts=False)
 
-    async def _work_on(self, holds: Holds, held: Held, log: Any) -> None:
+    async def _work_on(self, holds: Holds, held: Held, calls: Calls, log: Any) -> None:
         entry = held.entry
         try:
             recorded = decode(entry, copied=holds.is_private)
@@ -182,7 +199,7 @@ class Worker:
             await self._park(holds, held, str(error), "undecodable", log)
             return
 
-        task = self._task(holds, held, recorded)
+        task = self._task(holds, held, recorded, calls)
         working = self._observe.working(holds.partition, recorded)
         made = await attempt(self._handler, task, self._settings.max_attempts, working)
         if made.ending == "retry":
@@ -198,7 +215,7 @@ class Worker:
         failpoints.reach(Point.AFTER_ACK)
         self._observe.ended(holds.partition, "done")
 
-    def _task(self, holds: Holds, held: Held, recorded: Recorded) -> Task:
+    def _task(self, holds: Holds, held: Held, recorded: Recorded, calls: Calls) -> Task:
         async def append(events: Sequence[Event]) -> None:
             if await holds.keep([held.entry]):
                 raise HoldLost(str(recorded.position))
@@ -215,7 +232,7 @@ class Worker:
                 if each.partition == holds.partition:
                     await self._once_redis_answers(partial(each.wake, name), each)
 
-        return Task(self._handler.name, recorded, held.attempt, append_patiently, listen, wake)
+        return Task(self._handler.name, recorded, held.attempt, append_patiently, listen, wake, calls.call)
 
     async def _defer(self, holds: Holds, held: Held, made: Attempt, log: Any) -> None:
         delay = self._longest_delay(held.attempt) * random.uniform(0.5, 1.0) if made.after is None else made.after
@@ -242,8 +259,8 @@ class Worker:
         """Renew what is in hand, and cancel the work on what another process has taken over."""
         while not self._stopped.is_set():
             for holds in self._holds:
-                mine = {entry.entry_id: task for task, (where, entry) in self._in_hand.items() if where is holds}
-                entries = [entry for where, entry in self._in_hand.values() if where is holds]
+                mine = {one.entry.entry_id: task for task, one in self._in_hand.items() if one.holds is holds}
+                entries = [one.entry for one in self._in_hand.values() if one.holds is holds]
                 with suppress(*_REDIS_AWAY, ResponseError):
                     for entry_id in await holds.keep(entries) - self._ending:
                         if not mine[entry_id].done():

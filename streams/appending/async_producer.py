@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable
-from contextvars import copy_context
 from datetime import datetime
 from functools import cached_property, partial
 from itertools import count
@@ -239,5 +238,4 @@ class AsyncProducer(ProducerCore):
         return await self._aside(check) if len(event.data) > _LARGE else check()
 
     async def _aside(self, work: Callable[[], Result]) -> Result:
-        """Call it in a thread, in the context of this task."""
-        return await asyncio.wrap_future(self._helpers.submit(partial(copy_context().run, work)))
+        return await self._helpers.call(work)

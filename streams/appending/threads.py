@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
 from typing import TypeVar
@@ -29,7 +30,12 @@ def contained(work: Callable[[], Result]) -> Result:
     try:
         return work()
     except _NO_RESULTS as error:
-        raise RuntimeError(f"{type(error).__name__} was raised: {error}") from error
+        raise as_error(error) from error
+
+
+def as_error(raised: BaseException) -> RuntimeError:
+    """What is raised instead of an exception that is no error."""
+    return RuntimeError(f"{type(raised).__name__} was raised: {raised}")
 
 
 class Threads:
@@ -57,6 +63,10 @@ class Threads:
                     target=_run, args=(self._jobs, self._idle), name=f"{self._name}-{self._count}", daemon=True
                 ).start()
         return future
+
+    async def call(self, work: Callable[[], Result]) -> Result:
+        """Call the function in a thread, in the context of this task, and wait for its result."""
+        return await asyncio.wrap_future(self.submit(partial(copy_context().run, work)))
 
     def stop(self) -> None:
         """Let the threads end once the jobs they have are done; `submit` starts new ones."""
