@@ -10,6 +10,7 @@ import msgspec
 
 from playhead.consumers.errors import HoldLost, OutcomeInvalid, Retry
 from playhead.consumers.work.handler import Handler, failure_of
+from playhead.consumers.work.steps import Steps
 from playhead.consumers.work.task import Task
 from playhead.streams import failpoints
 from playhead.streams.appending.threads import as_error, contained
@@ -50,20 +51,24 @@ async def attempt(
         HoldLost: another process has the event.
         PlayheadError: Redis refuses whatever is appended.
     """
+    steps = Steps(task, task.append)
+    task = msgspec.structs.replace(task, append=steps.append, ends=handler.ends)
     if task.attempt > max_attempts:
-        return await _give_up(handler, task, f"the process died {task.attempt - 1} times while working on it", "killed")
+        return await _give_up(
+            handler, task, steps, f"the process died {task.attempt - 1} times while working on it", "killed"
+        )
     try:
         with working or nullcontext():
             outcome = _events(await _handle(handler, task))
     except HoldLost:
         raise
     except Exception as error:  # noqa: BLE001  # whatever a handler raises is told apart below
-        return await _failed(handler, task, max_attempts, error)
+        return await _failed(handler, task, steps, max_attempts, error)
     failpoints.reach(Point.BEFORE_OUTCOME)
     try:
-        await task.append(outcome)
-    except InvalidEvent as error:
-        return await _failed(handler, task, max_attempts, error)
+        outcome = await steps.append_numbered(outcome)
+    except (InvalidEvent, OutcomeInvalid) as error:
+        return await _failed(handler, task, steps, max_attempts, error)
     return Attempt("done", outcome)
 
 
@@ -80,25 +85,25 @@ async def _handle(handler: Handler, task: Task) -> Sequence[Event]:
         raise as_error(error) from error
 
 
-async def _failed(handler: Handler, task: Task, max_attempts: int, error: Exception) -> Attempt:
+async def _failed(handler: Handler, task: Task, steps: Steps, max_attempts: int, error: Exception) -> Attempt:
     passing = failure_of(error) == "transient"
     after, counts = (error.after, error.counts) if isinstance(error, Retry) else (None, True)
     if passing and (task.attempt < max_attempts or not counts):
         return Attempt("retry", error=error, after=after, counts=counts)
     reason = f"{type(error).__name__}: {error}"
-    given_up = await _give_up(handler, task, reason, "gave up" if passing else "refused")
+    given_up = await _give_up(handler, task, steps, reason, "gave up" if passing else "refused")
     return msgspec.structs.replace(given_up, error=error, after=after, counts=counts)
 
 
-async def _give_up(handler: Handler, task: Task, reason: str, reason_class: ReasonClass) -> Attempt:
+async def _give_up(handler: Handler, task: Task, steps: Steps, reason: str, reason_class: ReasonClass) -> Attempt:
     """Append what the handler says of the failure; an event is parked even if that cannot be."""
     try:
         outcome = _events(contained(partial(handler.give_up, task, reason)))
     except Exception as error:  # noqa: BLE001  # whatever is wrong with it, the event is parked
         return _unsaid(reason, reason_class, error)
     try:
-        await task.append(outcome)
-    except InvalidEvent as error:
+        outcome = await steps.append_numbered(outcome)
+    except (InvalidEvent, OutcomeInvalid) as error:
         return _unsaid(reason, reason_class, error)
     return Attempt("gave up", outcome, reason=reason, reason_class=reason_class)
 

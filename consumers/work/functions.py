@@ -55,12 +55,10 @@ class FunctionHandler:
             OutcomeInvalid: what the function returned or appended is no event of this task, or none ends its work.
             Exception: whatever the function raises.
         """
-        steps: list[Event] = []
 
         async def append(events: Sequence[Event]) -> None:
-            _check_ids(typed, [*steps, *events])
+            _check_made(typed, events)
             await task.append(events)
-            steps.extend(events)
 
         typed = msgspec.structs.replace(self._typed(task), append=append)
         returned = (
@@ -69,7 +67,7 @@ class FunctionHandler:
         if inspect.isawaitable(returned):
             returned = await returned
         outcome = _events(typed, "outcome", returned)
-        _check_ids(typed, [*steps, *outcome])
+        _check_made(typed, outcome)
         if self.ends.isdisjoint(event.type for event in outcome):
             found = ", ".join(event.type for event in outcome) or "nothing"
             raise OutcomeInvalid(
@@ -84,7 +82,7 @@ class FunctionHandler:
             return []
         typed = self._typed(task)
         outcome = _events(typed, "failed", self._failed(typed, reason))
-        _check_ids(typed, outcome)
+        _check_made(typed, outcome)
         return outcome
 
     def _typed(self, task: Task[Any]) -> Task[Any]:
@@ -120,29 +118,24 @@ def _event(task: Task[Any], step: str, outcome: Any) -> Event:
     if not isinstance(outcome, msgspec.Struct):
         raise OutcomeInvalid(f"{task.worker} returned {outcome!r:.200}, which is no event")
     declared: EventType[Any] = event_type_of(outcome)
-    return task.event(
+    event = task.event(
         declared.name,
         outcome,
         step=step,
         subject=declared.subject_of(outcome),
         dataschema=declared.dataschema,
     )
+    task.made[event.id] = step  # the function did not give it
+    return event
 
 
-def _check_ids(task: Task[Any], events: Iterable[Event]) -> None:
-    """Refuse an event that a second attempt would append again, or that would be taken for another one."""
-    seen: dict[str, Event] = {}
+def _check_made(task: Task[Any], events: Iterable[Event]) -> None:
+    """Refuse an event that a second attempt would append again."""
     for event in events:
         if event.id not in task.made:
             raise OutcomeInvalid(
                 f"the {event.type} of {task.worker} has an id of its own, so that another attempt would append another"
                 " one: return the Struct, or make it with task.event(...)"
-            )
-        other = seen.setdefault(event.id, event)
-        if (other.type, other.subject, other.data) != (event.type, event.subject, event.data):
-            raise OutcomeInvalid(
-                f"{task.worker} made {other.type} and {event.type} as the same step, so that one would be taken for the"
-                " other: pass another step= to task.event(...)"
             )
 
 

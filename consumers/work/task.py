@@ -35,8 +35,10 @@ class Task(msgspec.Struct, Generic[Payload], frozen=True):
     wake: Callable[[str], Awaitable[None]]
     in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] = partial(asyncio.to_thread, contained)
     settings: SettingValues = GivenValues()
-    made: set[str] = msgspec.field(default_factory=set[str])
-    """Ids of the events that `event` made."""
+    ends: frozenset[str] = frozenset()
+    """Types of which an event is the `outcome` if its step is omitted."""
+    made: dict[str, str | None] = msgspec.field(default_factory=dict[str, str | None])
+    """Ids of the events that `event` made, each with the step that it has because it was omitted."""
 
     @property
     def data(self) -> Payload:
@@ -48,7 +50,7 @@ class Task(msgspec.Struct, Generic[Payload], frozen=True):
         type: str,
         data: object,
         *,
-        step: str = "outcome",
+        step: str | None = None,
         subject: str | None = None,
         time: datetime | None = None,
         dataschema: str | None = None,
@@ -56,11 +58,14 @@ class Task(msgspec.Struct, Generic[Payload], frozen=True):
         """Make an event that the cause led to.
 
         Its id derives from the cause and the step, so a second attempt, or a process that lost its hold, adds nothing.
-        Each event of a task needs a step of its own; the one that a function returns as a Struct is `outcome`.
+        If you omit the step, the one that ends the work is `outcome`, and any other is named after its type; those of
+        the same name are numbered as they are appended. Pass a step if another attempt may omit some of them.
         """
-        cause = self.cause.event
-        id = str(uuid5(_NAMESPACE, "\0".join((self.worker, cause.id, self.cause.replay or "", step))))
-        self.made.add(id)
+        given, cause = step, self.cause.event
+        if step is None:
+            step = "outcome" if type in self.ends else type
+        id = self.id_of(step)
+        self.made[id] = step if given is None else None
         return new_event(
             type,
             subject=subject or cause.subject,
@@ -74,3 +79,8 @@ class Task(msgspec.Struct, Generic[Payload], frozen=True):
             traceparent=cause.traceparent,
             tracestate=cause.tracestate,
         )
+
+    def id_of(self, step: str) -> str:
+        """The id of a step, the same one for every attempt."""
+        parts = (self.worker, self.cause.event.id, self.cause.replay or "", step)
+        return str(uuid5(_NAMESPACE, "\0".join(parts)))

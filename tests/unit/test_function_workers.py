@@ -86,7 +86,10 @@ def test_an_outcome_is_appended_once_however_it_is_returned(function, delivery):
         ("sent", "receipt returned 's', which is no event"),
         ({"number": "1"}, "receipt returned 'number', which is no event"),
         (new_event("receipt.sent", subject="invoice/1", data=SENT), r"receipt\.sent of receipt has an id of its own"),
-        (lambda task: [SENT, task.event("invoice.paid", PAID)], r"receipt\.sent and invoice\.paid as the same step"),
+        (
+            lambda task: [task.event("receipt.sent", SENT, step="a"), task.event("invoice.paid", PAID, step="a")],
+            r"receipt\.sent and invoice\.paid as the same step",
+        ),
     ],
 )
 def test_what_ends_no_work_or_would_be_doubled_or_lost_is_refused(outcome, said):
@@ -145,18 +148,92 @@ def test_a_function_that_exits_or_stops_is_an_error_of_its_event(function, raise
     ("step", "said"),
     [
         (lambda task: new_event("receipt.sent", subject="invoice/1", data=ReceiptSent("draft")), "an id of its own"),
-        (lambda task: task.event("receipt.sent", ReceiptSent("draft")), "as the same step"),
+        (lambda task: task.event("receipt.sent", ReceiptSent("draft"), step="a"), "as the same step"),
     ],
 )
 def test_a_step_has_an_id_that_no_other_event_of_the_task_has(step, said):
     async def function(task: Task[InvoicePaid]) -> ReceiptSent:
         await task.append([step(task)])
-        return SENT
+        return task.event("receipt.sent", SENT, step="a")
 
     worked = scenario(function).when(PAID)
 
     with pytest.raises(OutcomeInvalid, match=said):
         raise worked.error
+
+
+async def appending_twice(task):
+    await task.append([task.event("invoice.paid", InvoicePaid("1", 1))])
+    await task.append([task.event("invoice.paid", InvoicePaid("1", 2))])
+    return SENT
+
+
+async def returning_several(task):
+    return [task.event("invoice.paid", InvoicePaid("1", 1)), task.event("invoice.paid", InvoicePaid("1", 2)), SENT]
+
+
+async def ending_with_several(task):
+    await task.append([task.event("receipt.sent", ReceiptSent("draft"))])
+    return SENT
+
+
+async def ending_with_a_struct_before_an_event(task):
+    return [ReceiptSent("draft"), task.event("receipt.sent", SENT)]
+
+
+async def appending_at_once(task):
+    steps = [task.event("invoice.paid", InvoicePaid("1", amount)) for amount in (1, 2)]
+    await asyncio.gather(*(task.append([step]) for step in steps))
+    return SENT
+
+
+async def appending_and_returning_the_same(task):
+    step = task.event("invoice.paid", InvoicePaid("1", 2))
+    await task.append([task.event("invoice.paid", InvoicePaid("1", 1)), step])
+    return [step, SENT]
+
+
+@pytest.mark.parametrize("delivery", ["once", "killed"])
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (appending_twice, [InvoicePaid("1", 1), InvoicePaid("1", 2), SENT]),
+        (returning_several, [InvoicePaid("1", 1), InvoicePaid("1", 2), SENT]),
+        (ending_with_several, [ReceiptSent("draft"), SENT]),
+        (ending_with_a_struct_before_an_event, [ReceiptSent("draft"), SENT]),
+        (appending_at_once, [InvoicePaid("1", 1), InvoicePaid("1", 2), SENT]),
+        (appending_and_returning_the_same, [InvoicePaid("1", 1), InvoicePaid("1", 2), SENT]),
+    ],
+)
+def test_steps_without_names_are_appended_in_order_and_once(function, expected, delivery):
+    receipt = scenario(function)
+
+    assert "done" == receipt.when(PAID, delivery=delivery).ending
+    assert expected == receipt.outcomes
+
+
+def test_a_step_that_another_attempt_omits_is_not_taken_for_the_outcome():
+    async def function(task: Task[InvoicePaid]) -> ReceiptSent:
+        if task.attempt == 1:
+            await task.append([task.event("invoice.paid", PAID)])
+            raise ConnectionError("the mail server is away")
+        return SENT
+
+    receipt, event = scenario(function), new_event("invoice.paid", subject="invoice/1", data=PAID)
+    receipt.when(event)
+    receipt.when(event, attempt=2)
+
+    assert [PAID, SENT] == receipt.outcomes
+
+
+def test_the_id_of_an_outcome_is_the_same_in_every_version():
+    event = new_event("invoice.paid", subject="invoice/1", data=PAID, id="e1")
+    returned = [scenario(given(one)) for one in (SENT, lambda task: task.event("receipt.sent", SENT), [PAID, SENT])]
+
+    ids = [[made.id for made in receipt.when(event).outcome] for receipt in returned]
+
+    first, second = "9eb8c192-c23b-516a-a0f3-9ef496a84e18", "09f5a3af-804a-5584-884d-c5a755304f18"
+    assert [[first], [first], [first, second]] == ids
 
 
 def test_a_step_that_is_appended_again_is_the_same():
