@@ -1,8 +1,9 @@
 """History: what the log holds of a partition, for whoever must fill a gap in the stream from it."""
 
+import heapq
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from playhead.eventlog.errors import BadLine, LogCorrupt
 from playhead.eventlog.lines import decode_line, position_if_readable
 from playhead.eventlog.reader import read_partition
-from playhead.eventlog.segments import list_segments, partition_directory, read_lines
+from playhead.eventlog.segments import list_segments, partition_directory, partitions, read_lines
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
@@ -75,3 +76,15 @@ class History:
             if until is not None and recorded.position > until:
                 return
             yield recorded
+
+    def elsewhere(self, partition: Partition, types: Iterable[str]) -> Iterator[Recorded]:
+        """Events of some types in every other partition of every stream, by position; what has none is not read.
+
+        Raises:
+            LogCorrupt: damage.
+        """
+        others = (each for each in partitions(self._root) if each != partition)
+        chosen = frozenset(types)
+        return heapq.merge(
+            *(read_partition(self._root, each, None, types=chosen) for each in others), key=lambda one: one.position
+        )

@@ -151,10 +151,15 @@ def read_last(
 
 
 def read_partition(
-    root: Path, partition: Partition, after: Position | None, *, strict: bool = True
+    root: Path,
+    partition: Partition,
+    after: Position | None,
+    *,
+    types: Iterable[str] | None = None,
+    strict: bool = True,
 ) -> Iterator[Recorded]:
     """Events of one partition behind a position, as `read` gives them."""
-    selection = _selection()
+    selection = _selection(types)
     return (recorded for _, recorded in _read_partition(root, partition, selection, after, strict=strict))
 
 

@@ -26,6 +26,8 @@ class WorkerProcessSettings(ServiceSettings, frozen=True, kw_only=True):
     work: WorkerSettings = WorkerSettings()
     event_log_dir: Path | None = None
     """Where to read what was not finished when Redis lost its state, None if this process has no log."""
+    rivals: frozenset[str] = frozenset()
+    """Other workers on the same events: what ends their work does not end the work of this one."""
 
 
 async def run_worker(handler: Handler, settings: WorkerProcessSettings) -> int:
@@ -61,7 +63,7 @@ class WorkerService:
             for number in range(settings.partitions)
         ]
         history = None if settings.event_log_dir is None else History(settings.event_log_dir)
-        self._worker = Worker(handler, holds, settings.work, self._append, observer, history)
+        self._worker = Worker(handler, holds, settings.work, self._append, observer, history, settings.rivals)
 
     def problems(self) -> list[str]:
         """Why no entry can be taken."""

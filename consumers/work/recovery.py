@@ -5,13 +5,17 @@ stream, whole and under its own id: work that ended is not done again (docs/deci
 """
 
 import asyncio
+import heapq
+from collections.abc import Iterable
 from typing import Protocol
 
 import structlog
 
 from playhead.consumers.work.holds import Holds
+from playhead.consumers.work.task import source_of
 from playhead.eventlog.history import History
 from playhead.streams.events import Event, Recorded
+from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 
 WAITING = (
@@ -39,8 +43,9 @@ class Ends(Protocol):
 class WorkRecovery:
     """Brings a worker's group on one partition back."""
 
-    def __init__(self, handler: Ends, holds: Holds, history: History | None) -> None:
+    def __init__(self, handler: Ends, holds: Holds, history: History | None, rivals: Iterable[str] = ()) -> None:
         self._handler, self._holds, self._history = handler, holds, history
+        self._rivals = rivals
         self._partition = holds.partition
         self._log = structlog.get_logger().bind(projection=handler.name, partition=str(self._partition))
 
@@ -65,19 +70,39 @@ class WorkRecovery:
         first = await asyncio.to_thread(history.first, self._partition)
         if first is not None and not view.is_compared:
             return WAITING
-        tail, unfinished = await asyncio.to_thread(self._unfinished, history)
-        if await self._holds.begin(tail, restart, unfinished) and unfinished:
-            self._log.warning("not finished yet, as the log tells", count=len(unfinished), tail=str(tail))
+        tail, left = await asyncio.to_thread(unfinished, self._handler, self._partition, history, self._rivals)
+        if await self._holds.begin(tail, restart, left) and left:
+            self._log.warning("not finished yet, as the log tells", count=len(left), tail=str(tail))
         return None
 
-    def _unfinished(self, history: History) -> tuple[Position, list[Recorded]]:
-        """The log's last position, and the events after which it tells of no end."""
-        handler, tail = self._handler, START
-        wanted: dict[str, list[Recorded]] = {}
-        for recorded in history.between(self._partition, None, None):
-            tail, event = recorded.position, recorded.event
-            if event.type in handler.ends and (about := handler.key(event)) is not None:
-                wanted.pop(about, None)
+
+def unfinished(
+    handler: Ends, partition: Partition, history: History, rivals: Iterable[str] = ()
+) -> tuple[Position, list[Recorded]]:
+    """The log's last position in a partition, and the events there of which it knows no end, wherever that stands.
+
+    An end counts whoever appended it, but for a rival: another worker on the same events does work of its own. All
+    partitions are read side by side, so no more is held than what was unfinished at one time.
+
+    Raises:
+        LogCorrupt: the log cannot be read.
+    """
+    others = frozenset(map(source_of, rivals))
+    tail, wanted = START, dict[str, list[Recorded]]()
+    here = ((True, recorded) for recorded in history.between(partition, None, None))
+    elsewhere = ((False, recorded) for recorded in history.elsewhere(partition, handler.ends))
+    for is_here, recorded in heapq.merge(here, elsewhere, key=lambda each: each[1].position):
+        event = recorded.event
+        is_end = event.type in handler.ends and event.source not in others
+        if is_end and (about := handler.key(event)) is not None:
+            wanted.pop(about, None)
+        if is_here:
+            tail = recorded.position
             if event.type in handler.types:
                 wanted.setdefault(handler.key(event) or f"\0{event.id}", []).append(recorded)
-        return tail, sorted((each for group in wanted.values() for each in group), key=lambda one: one.position)
+    left = {recorded.event.id: recorded for group in wanted.values() for recorded in group}
+    if left:  # the clock of another server may have been behind: an end there stands before what it ends
+        for recorded in history.elsewhere(partition, handler.ends):
+            if recorded.event.source not in others:
+                left.pop(recorded.event.causationid or "", None)
+    return tail, sorted(left.values(), key=lambda one: one.position)

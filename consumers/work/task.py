@@ -70,7 +70,7 @@ class Task(msgspec.Struct, Generic[Payload], frozen=True):
             type,
             subject=subject or cause.subject,
             data=data,
-            source=f"playhead/{self.worker}",
+            source=source_of(self.worker),
             id=id,
             time=time,
             dataschema=dataschema,
@@ -84,3 +84,8 @@ class Task(msgspec.Struct, Generic[Payload], frozen=True):
         """The id of a step, the same one for every attempt."""
         parts = (self.worker, self.cause.event.id, self.cause.replay or "", step)
         return str(uuid5(_NAMESPACE, "\0".join(parts)))
+
+
+def source_of(worker: str) -> str:
+    """The source of the events that a worker appends."""
+    return f"playhead/{worker}"

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -73,11 +73,12 @@ class Worker:
         append: Callable[[Sequence[Event]], Awaitable[None]],
         observe: WorkObserver,
         history: History | None = None,
+        rivals: Iterable[str] = (),
     ) -> None:
         self.problem: str | None = "not started yet"
         self._handler, self._settings, self._append = handler, settings, append
         self._holds = [one for partition in holds for one in (partition, partition.again())]
-        self._recoveries = {one: WorkRecovery(handler, one, history) for one in holds}
+        self._recoveries = {one: WorkRecovery(handler, one, history, rivals) for one in holds}
         self._observe = observe
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._threads = Threads(f"{handler.name}-working", settings.concurrency)
@@ -134,7 +135,7 @@ class Worker:
                 await holds.create()
                 return None
             waiting = await self._recoveries[holds].begin()
-        except (*_REDIS_AWAY, ResponseError, LogCorrupt) as error:
+        except (*_REDIS_AWAY, ResponseError, LogCorrupt, OSError) as error:
             return str(error)
         if waiting is None:
             for task, one in self._in_hand.items():

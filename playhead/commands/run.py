@@ -75,7 +75,10 @@ def _run_worker(name: str, settings: Settings, reached: Servers, place: "Service
     from playhead.consumers.processes.worker import WorkerProcessSettings, run_worker
 
     work = WorkerProcessSettings(
-        **msgspec.structs.asdict(place), work=work_settings(name, settings), event_log_dir=settings.event_log_dir
+        **msgspec.structs.asdict(place),
+        work=work_settings(name, settings),
+        event_log_dir=settings.event_log_dir,
+        rivals=installed().rivals_of(name),
     )
     return asyncio.run(run_worker(make_handler(name, settings, reached), work))
 

@@ -100,7 +100,10 @@ def service_of(name: str, settings: Settings, servers: Servers) -> MakeService:
     )
     if name in catalogue.workers:
         work = WorkerProcessSettings(
-            **msgspec.structs.asdict(place), work=work_settings(name, settings), event_log_dir=settings.event_log_dir
+            **msgspec.structs.asdict(place),
+            work=work_settings(name, settings),
+            event_log_dir=settings.event_log_dir,
+            rivals=catalogue.rivals_of(name),
         )
         return lambda client: WorkerService(make_handler(name, settings, servers), work, client, WorkObserver())
     if name in catalogue.clocks:

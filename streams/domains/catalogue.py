@@ -76,6 +76,11 @@ class Catalogue:
         kind = "projection" if consumer in self.projections else "worker" if consumer in self.workers else "clock"
         return f"the {kind} {consumer} of the domain {self.domain_of(consumer)}"
 
+    def rivals_of(self, worker: str) -> frozenset[str]:
+        """The other workers on an event type that a worker is on: each does work of its own for the same event."""
+        types = self.kinds[worker]
+        return frozenset(name for name in self.workers if name != worker and not types.isdisjoint(self.kinds[name]))
+
     def readers_of(self, stream: str) -> tuple[str, ...]:
         """Every consumer of a stream: an entry may go only when all of them are past it."""
         return tuple(name for name, streams in self.reads.items() if stream in streams)

@@ -568,3 +568,15 @@ class TestFinding:
         assert ["jobs", "organizations", "recordings", "content", "notes", "documents"] == [
             domain.name for domain in discovery.installed().domains if domain.package == "playhead"
         ]
+
+
+def test_workers_on_one_event_type_are_rivals():
+    domain = a_domain()
+    stream = domain.stream("invoices")
+    paid(stream)
+    paid(stream, "invoice.canceled")
+    for name, on in (("first", "invoice.paid"), ("second", stream), ("third", "invoice.canceled")):
+        domain.worker(name, "a:b", on=on, ends="invoice.paid")
+    catalogue = Catalogue([domain])
+
+    assert [{"second"}, {"first", "third"}] == [catalogue.rivals_of(name) for name in ("first", "second")]
