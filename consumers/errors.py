@@ -44,15 +44,28 @@ class SinkFailed(PlayheadError):
         """What the sink raised, whatever its class: an OSError is not taken for an outage of Redis on the way out."""
 
 
+LONGEST_WAIT = 24 * 3600
+"""Seconds that a worker can wait between two attempts."""
+
+
 class Retry(PlayheadError):
     """The work cannot be done now: the worker retries it later.
 
-    `after` is the seconds to wait, if the other side said so; 0 if it is below 0, a year if it is above that.
+    `after` is the seconds to wait, if the other side said so; 0 if it is below 0.
+
+    Raises:
+        ValueError: `after` is no number, or more than 86400, a day.
     """
 
     def __init__(self, problem: str, after: float | None = None, *, counts: bool = True) -> None:
         super().__init__(problem)
-        self.after = None if after is None else min(max(0.0, after), 365 * 86400.0)
+        if after is not None and not after <= LONGEST_WAIT:
+            raise ValueError(
+                f"after={after!r} of Retry must be seconds, {LONGEST_WAIT} (a day) at most: to wait longer, let the work"
+                " end, and append an event when it is time"
+            )
+        self.after = None if after is None else max(0.0, after)
+        """Seconds to wait, if the other side said so."""
         self.counts = counts
         """Whether this counts as an attempt; False if it waits for something that is not its own work.
         The problem is logged then, so it must quote no payload.

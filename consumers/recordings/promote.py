@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 import psycopg
 
-from playhead.consumers.errors import Retry
+from playhead.consumers.errors import LONGEST_WAIT, Retry
 from playhead.consumers.recordings.errors import NotMounted
 from playhead.consumers.recordings.ffmpeg import run
 from playhead.consumers.recordings.progress import BEHIND, Progress
@@ -182,7 +182,7 @@ class Promote:
         if event.type == "meeting.stopped":
             waits = self._settings.wait_seconds - (datetime.now(UTC) - event.timestamp).total_seconds()
             if waits > 0:
-                raise Retry("some chunks are not finished", after=waits, counts=False)
+                raise Retry("some chunks are not finished", after=min(waits, LONGEST_WAIT), counts=False)
             return True
         return False
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 import msgspec
 from redis.asyncio import Redis
 
-from playhead.consumers.errors import HoldLost
+from playhead.consumers.errors import LONGEST_WAIT, HoldLost
 from playhead.consumers.reading.group import CREATE, Group
 from playhead.consumers.reading.parked import parkable, parked_key, retry_key
 from playhead.consumers.reading.recovery import Recovery, restarts_key
@@ -22,8 +22,10 @@ from playhead.streams.names import again_key, presence_key, waiting_key
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 
-HORIZON = 24 * 3600
-"""Seconds beyond which nothing is ever deferred; a later time was written by a clock that went back since."""
+HORIZON = LONGEST_WAIT + 3600
+"""Seconds beyond which nothing is ever deferred; a later time was written by a clock that went back since, by more than
+it is adjusted.
+"""
 
 _SILENT_MS = 3600 * 1000
 
@@ -151,7 +153,7 @@ class Holds:
         Raises:
             HoldLost: another process has it.
         """
-        delay = min(int(seconds * 1000), HORIZON * 1000)
+        delay = min(int(seconds * 1000), LONGEST_WAIT * 1000)
         done = await self._postpone(
             keys=[self._stream, self._due, self._waiting],
             args=[self._group, self._owner, entry.entry_id, delay, int(counts)],

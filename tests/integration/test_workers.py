@@ -409,6 +409,49 @@ def test_an_entry_deleted_while_it_was_put_off_is_counted_as_lost(redis_server, 
     assert 0 == redis.xpending(NOTES.key, "enrich")["pending"]
 
 
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [(float("nan"), "after=nan"), (float("inf"), "after=inf"), (-1, "after=-1"), (3 * 86400, "after=259200")],
+)
+def test_a_wait_that_cannot_be_kept_is_refused(redis_server, redis, submit, after, said):
+    submit(1)
+
+    async def fail(task):
+        raise Retry("later", after=after)
+
+    async def run():
+        async with working(redis_server.url, Enrich(fail)):
+            await until(lambda: parked(redis))
+
+    asyncio.run(run())
+
+    assert [f"ValueError: {said} of Retry must be seconds from 0 to 86400"] == [
+        one.reason.partition(",")[0] for one in parked(redis)
+    ]
+
+
+def test_a_wait_of_a_day_is_kept(redis_server, redis, submit):
+    submit(1)
+
+    async def fail(task):
+        raise Retry("later", after=86400)
+
+    async def run():
+        handler = Enrich(fail)
+        async with working(redis_server.url, handler):
+            await until(lambda: (redis.zscore(f"{NOTES.key}:due:enrich", entry_id(redis)) or 0) > far_off(redis))
+        async with working(redis_server.url, handler, owner="two"):
+            submit(2)
+            await until(lambda: len(handler.seen) == 2)
+        return handler.attempts
+
+    before = far_off(redis) - 1_000_000
+    attempts = asyncio.run(run())
+
+    assert [1, 1] == attempts
+    assert before + 86_400_000 <= redis.zscore(f"{NOTES.key}:due:enrich", entry_id(redis))
+
+
 def test_work_put_off_by_a_clock_that_went_back_is_due(redis_server, redis, submit):
     submit(1)
 
