@@ -70,8 +70,6 @@ def test_a_sink_tells_its_own_trouble_from_that_of_an_event(tmp_path):
     assert "transient" == files.classify(OSError(errno.ENOSPC, "no room"))
 
 
-@pytest.mark.parametrize(
-    ("expected", "after"), [(None, None), (60, 60), (0, -5), (0, float("-inf")), (0, float("nan")), (31_536_000, 1e300)]
-)
-def test_a_retry_waits_between_no_time_and_a_year(expected, after):
+@pytest.mark.parametrize(("expected", "after"), [(None, None), (60, 60), (0, -5), (0, float("-inf")), (86_400, 86_400)])
+def test_a_retry_waits_between_no_time_and_a_day(expected, after):
     assert expected == Retry("the mail server is busy", after=after).after
