@@ -61,8 +61,8 @@ class Retry(PlayheadError):
         super().__init__(problem)
         if after is not None and not after <= LONGEST_WAIT:
             raise ValueError(
-                f"after={after!r} of Retry must be seconds, {LONGEST_WAIT} (a day) at most: to wait longer, let the work"
-                " end, and append an event when it is time"
+                f"after={after!r} of Retry must be seconds, {LONGEST_WAIT} (a day) at most: to wait longer, let the"
+                " work end, and append an event when it is time"
             )
         self.after = None if after is None else max(0.0, after)
         """Seconds to wait, if the other side said so."""

@@ -2,14 +2,11 @@
 
 import asyncio
 import concurrent.futures
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from structlog.testing import capture_logs
 
 from playhead.consumers.processes.clock import ClockService
-from playhead.consumers.processes.service import Supervisor
 from playhead.consumers.reading.thread import SinkThread
 from playhead.streams.appending.threads import Threads, contained
 
@@ -27,10 +24,6 @@ async def in_a_thread_of_a_producer(work):
         threads.stop()
 
 
-async def in_a_round_of_a_clock(work):
-    await ClockService("tidy", work, 3600).run()
-
-
 NO_RESULTS = [
     StopIteration,
     GeneratorExit,
@@ -42,7 +35,7 @@ NO_RESULTS = [
 
 
 @pytest.mark.parametrize("raised", NO_RESULTS)
-@pytest.mark.parametrize("call", [in_the_thread_of_a_sink, in_a_thread_of_a_producer, in_a_round_of_a_clock])
+@pytest.mark.parametrize("call", [in_the_thread_of_a_sink, in_a_thread_of_a_producer])
 def test_what_a_coroutine_cannot_raise_comes_out_as_an_error(call, raised):
     def work():
         raise raised("of the function")
@@ -62,16 +55,23 @@ def test_results_and_other_errors_are_left_as_they_are():
         contained(fail)
 
 
-def test_a_clock_that_exits_is_a_failure_of_its_process():
+@pytest.mark.parametrize("raised", NO_RESULTS)
+def test_a_round_of_a_clock_that_raises_it_failed_and_the_next_one_comes(raised):
+    rounds = []
+
     async def run():
-        supervisor, over = Supervisor("tidy"), asyncio.Event()
-        supervisor.start(ClockService("tidy", lambda: sys.exit(0), 3600), on_failure=over.set)
-        await over.wait()
-        await supervisor.stop()
-        return supervisor.problems()
+        loop = asyncio.get_running_loop()
 
-    with capture_logs() as logs:
-        problems = asyncio.run(run())
+        def tidy():
+            rounds.append(1)
+            if len(rounds) == 2:
+                loop.call_soon_threadsafe(service.stop)
+            raise raised("of the function")
 
-    assert ["RuntimeError: SystemExit was raised: 0"] == problems
-    assert [("consumer failed", "critical")] == [(entry["event"], entry["log_level"]) for entry in logs]
+        service = ClockService("tidy", tidy, 0.01)
+        await asyncio.wait_for(service.run(), 30)
+        return service.problems()
+
+    problems = asyncio.run(run())
+
+    assert [f"RuntimeError: {raised.__name__} was raised: of the function"] == problems
