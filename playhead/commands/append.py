@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,7 @@ from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event, new_event
 from playhead.streams.names import TRACER
+from playhead.streams.positions import Position
 from playhead.terminal import diagnostics
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import say
@@ -51,7 +52,8 @@ def append(
     A line is an object with type, subject and data, and may have any other CloudEvents attribute, or it is a line as
     `playhead log cat` prints it. The first refused line ends the command with exit code 2: the lines before it are
     appended, none after it is. If PLAYHEAD_SPOOL_DIR is set and Redis does not accept an event, the event waits there,
-    and `spooled` is printed instead of a position.
+    and `spooled` is printed instead of a position. If nobody reads the positions any more, as after `| head -1`, the
+    rest of stdin is not appended; exit code 141.
 
     Args:
         type: What happened, in the past tense.
@@ -71,7 +73,7 @@ def append(
     one = None if type is None else _to(stream, _one(type, subject, data, id, time))
     with open_producer(settings) as producer:
         if one is not None:
-            _print([one], producer, json=json)
+            _print([one], producer.append_events([one]), json=json)
         else:
             _append_lines(producer, stream, json=json)
 
@@ -109,8 +111,12 @@ def _append_lines(producer: Producer, stream: str | None, *, json: bool) -> None
                 for number, line in lines:
                     events.append(_to(stream, _event(line, number)))
             finally:
-                _print(events, producer, json=json)
+                positions = producer.append_events(events)
                 count += len(events)
+                _print(events, positions, json=json)
+    except BrokenPipeError:
+        say("nobody reads the positions: the rest of stdin is not appended")
+        raise
     finally:
         say(f"{count} {'event' if count == 1 else 'events'} appended")
 
@@ -136,8 +142,8 @@ def _event(line: bytes, number: int) -> Event:
         raise InvalidEvent(f"line {number}", f"{error}; it and what follows were not appended") from error
 
 
-def _print(events: list[Event], producer: Producer, *, json: bool) -> None:
-    for event, position in zip(events, producer.append_events(events), strict=True):
+def _print(events: list[Event], positions: Sequence[Position | None], *, json: bool) -> None:
+    for event, position in zip(events, positions, strict=True):
         shown = Appended(event.id, event.type, event.subject, position and str(position))
         print(msgspec.json.encode(shown).decode() if json else shown.position or IN_SPOOL)
     sys.stdout.flush()

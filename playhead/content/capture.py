@@ -6,6 +6,7 @@ import stat
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -116,7 +117,7 @@ def capture(
     described = _described(metadata)
     blobs = Blobs(settings.blob_dir)
     below = _Directory(path) if path.is_dir() else None
-    with open_producer(settings) as producer:
+    with open_producer(settings) as producer, nullcontext() if below is None else below:
         for file, content in _contents(path) if below is None else below:
             event = capture_event(
                 content,
@@ -128,14 +129,13 @@ def capture(
                 time=time,
             )
             position = producer.append_events([event])[0]
+            if below is not None:
+                below.captured += 1
             stored = "blob" if len(content) > INLINE_LIMIT else "event"
             sha256 = hashlib.sha256(content).hexdigest()
             about = CaptureShown(file or "-", event.id, sha256, len(content), stored, position and str(position))
             print(msgspec.json.encode(about).decode() if json else about.position or IN_SPOOL, flush=True)
-    if below is None:
-        return DONE
-    below.say()
-    return FAILED if below.unreadable else DONE
+    return FAILED if below is not None and below.unreadable else DONE
 
 
 def _described(metadata: str | None) -> dict[str, object]:
@@ -155,12 +155,23 @@ def _contents(path: Path) -> Iterator[tuple[str | None, bytes]]:
 
 
 class _Directory:
-    """The contents of the files below a directory, in the order of their names, and how many there were."""
+    """The contents of the files below a directory, in the order of their names.
+
+    As a context manager it says at the end how many were captured, also where an error or a closed pipe ends it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._captured = self._left_out = 0
-        self.unreadable = 0
+        self._left_out = 0
+        self.captured = self.unreadable = 0
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        left_out = f", {self._left_out} skipped (hidden, a link, or not a file)" if self._left_out else ""
+        unreadable = f", {self.unreadable} not readable" if self.unreadable else ""
+        ended = "" if kind is None else "; ended before the last file"
+        say(f"{self.captured} captured{left_out}{unreadable}{ended}")
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
         for directory, below, files in os.walk(self._path, onerror=self._name):
@@ -180,13 +191,6 @@ class _Directory:
                     self._name(error)
                     continue
                 yield shown(str(file.relative_to(self._path))), content
-                self._captured += 1
-
-    def say(self) -> None:
-        """Say how many there were."""
-        left_out = f", {self._left_out} skipped (hidden, a link, or not a file)" if self._left_out else ""
-        unreadable = f", {self.unreadable} not readable" if self.unreadable else ""
-        say(f"{self._captured} captured{left_out}{unreadable}")
 
     def _name(self, error: OSError) -> None:
         say(f"{shown(str(error.filename))}: {error.strerror}")
@@ -201,8 +205,12 @@ def _import(directory: Path, settings: Settings, *, json: bool) -> int:
     found = {"read": 0, "captured": 0, "known": 0, "refused": 0, "skipped": 0}
     with FileTree(directory) as files, open_producer(settings) as producer:
         events = _stored(files, Blobs(settings.blob_dir), known, found)
-        while batch := list(islice(events, _BATCH)):
-            _append(producer, batch, found)
+        try:
+            while batch := list(islice(events, _BATCH)):
+                _append(producer, batch, found)
+        except BaseException:
+            say(f"{found['captured']} captured; ended before the last one")
+            raise
     shown_ = ImportShown(**found)
     if json:
         print_json(shown_)

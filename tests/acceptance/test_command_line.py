@@ -122,6 +122,78 @@ def test_lines_are_appended_in_order_and_once(playhead, running):
     assert entries[0][1][b"ce_traceparent"].startswith(b"00-")
 
 
+@pytest.mark.parametrize("json_option", [[], ["--json"]])
+def test_what_was_appended_is_counted_also_if_nobody_reads_the_positions(tmp_path, running, json_option):
+    with Redis.from_url(running.redis_url) as redis:
+        redis.flushall()
+        done = piped_to_head(["append", *json_option], tmp_path, running, b"".join(line(n) for n in range(300)))
+        appended = redis.xlen("playhead:{jobs:0}")
+
+    assert (141, 300) == (done.returncode, appended)
+    assert b"playhead: 300 events appended\n" in done.stderr
+    assert b"the rest of stdin is not appended" in done.stderr
+
+
+def test_what_was_captured_is_counted_also_if_nobody_reads_the_positions(tmp_path, running):
+    site = tmp_path / "site"
+    site.mkdir()
+    for number in range(300):
+        (site / f"{number}.html").write_text(str(number))
+    with Redis.from_url(running.redis_url) as redis:
+        redis.flushall()
+        done = piped_to_head(["capture", str(site)], tmp_path, running)
+        captured = redis.xlen("playhead:{content:0}")
+
+    assert 141 == done.returncode
+    assert b"playhead: %d captured; ended before the last file\n" % captured == done.stderr
+
+
+def piped_to_head(
+    arguments: list[str], directory: Path, running: Servers, stdin: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    """A command into a pipe that nobody reads any more."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        return subprocess.run(
+            [*PLAYHEAD, *arguments],
+            cwd=directory,
+            env=CLEAN | {"REDIS_URL": running.redis_url},
+            input=stdin,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(writing)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["append", "job.failed", "--subject", "job/1"],
+        ["status"],
+        ["parked", "list"],
+        ["verify"],
+        ["run", "jobs"],
+        ["up"],
+        ["replay", "--log"],
+        ["recordings", "sweep"],
+        ["config", "check"],
+        ["env"],
+        ["doctor"],
+    ],
+)
+def test_every_command_refuses_an_option_of_redis_that_changes_replies(playhead, running, arguments):
+    urls = {"REDIS_URL": f"{running.redis_url}?decode_responses=true", "DATABASE_URL": running.database_url}
+    done = playhead(*arguments, **urls)
+
+    said = b"REDIS_URL (environment) cannot be read: decode_responses after the ? cannot be used"
+    assert (1 if arguments == ["doctor"] else 2) == done.returncode
+    assert said in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     ("bad", "problem"),
     [
