@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from typing import Any, cast
+from urllib.parse import quote
 
 from faststream.redis import RedisBroker, RedisClusterBroker, RedisSentinelBroker
 from redis._parsers import AsyncCommandsParser
@@ -28,7 +29,13 @@ def make_broker(url: str, timeout: float = DEFAULT_TIMEOUT) -> RedisBroker:
             sentinel_kwargs=limits | address.sentinel_options,
             **limits | address.options,
         )
-    return RedisBroker(url, **limits)
+    # What stands after the ? is given as read: FastStream would take it as it stands in the URL.
+    options = {name: value for name, value in address.options.items() if name not in {"ssl", "path"}}
+    if address.scheme == "unix":
+        return RedisBroker(f"unix://{quote(address.options['path'])}", **{"socket_timeout": timeout} | options)
+    ((host, port),) = address.hosts
+    scheme = "rediss" if address.options.get("ssl") else "redis"
+    return RedisBroker(f"{scheme}://", host=host, port=port, **limits | options)
 
 
 async def connect(broker: RedisBroker) -> Redis:

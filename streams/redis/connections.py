@@ -1,7 +1,6 @@
 """Connections from every URL form: redis://, rediss://, unix://, redis+sentinel://, redis+cluster://."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -10,26 +9,24 @@ import msgspec
 from redis import Redis, RedisCluster, Sentinel
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.cluster import ClusterNode
-from redis.connection import HiredisRespSerializer, parse_url  # pyright: ignore[reportUnknownVariableType]  # untyped in redis-py
+from redis.connection import HiredisRespSerializer
 from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 
 from playhead.streams.errors import InvalidSetting, RedisUnavailable
+from playhead.streams.redis.options import read_options, unreadable
 
 DEFAULT_TIMEOUT = 5.0
 """Seconds after which a silent connection counts as dead."""
 
 _SENTINEL_PORT = 26379
 _REDIS_PORT = 6379
-_TRUE = {"1", "true", "yes", "on"}
 _RETRY_BASE, _RETRY_CAP = 0.01, 1.0  # seconds, as redis-py's own
 _CLUSTER_RETRIES = 3  # to learn which node has a slot now
-_VERIFICATIONS = {"none", "optional", "required"}
 _SHORT = 256
 """Arguments of a command that is packed at once."""
 _PIECE_BYTES = 64 * 1024
 """Of a long one, packed and sent at once: below what malloc takes from the kernel page by page."""
-_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 FORMS = (
     "redis://host:6379/0, rediss://host:6379/0, unix:///path/of.sock, "
@@ -60,35 +57,35 @@ class RedisAddress(msgspec.Struct, frozen=True):
         try:
             parts = urlsplit(url)
         except ValueError:
-            raise _unreadable("the brackets of its host do not match") from None
+            raise unreadable("the brackets of its host do not match") from None
         if parts.scheme not in {"redis", "rediss", "unix", "redis+sentinel", "redis+cluster"}:
             known = f"starts with {parts.scheme}://" if "://" in url and parts.scheme else "has no known scheme"
             raise InvalidSetting(f"REDIS_URL {known}; use {FORMS}")
         if parts.fragment or ("@" in parts.path and parts.scheme != "unix"):
-            raise _unreadable("write special characters of the user and password as %XX, such as %2F for /")
+            raise unreadable("write special characters of the user and password as %XX, such as %2F for /")
         credentials, _, hosts = parts.netloc.rpartition("@")
         options = _options(parts, credentials)
         if parts.scheme == "unix":
             if not parts.path.strip("/"):
-                raise _unreadable("unix:// needs the path of the socket")
+                raise unreadable("unix:// needs the path of the socket")
             return cls(parts.scheme, url, (), options | {"path": unquote(parts.path)})
         if parts.scheme == "redis+sentinel":
             return cls._sentinel(url, parts, options)
         if parts.scheme == "redis+cluster":
             if parts.path.strip("/") not in {"", "0"}:
-                raise _unreadable("Redis Cluster has only database 0")
+                raise unreadable("Redis Cluster has only database 0")
             return cls(parts.scheme, url, _hosts(hosts, _REDIS_PORT), options)
         options.setdefault("db", _database(parts.path.strip("/")))
         (address,) = _hosts(hosts, _REDIS_PORT)[:1]
         if "," in hosts:
-            raise _unreadable("it names several hosts; use redis+sentinel:// or redis+cluster://")
+            raise unreadable("it names several hosts; use redis+sentinel:// or redis+cluster://")
         return cls(parts.scheme, url, (address,), options)
 
     @classmethod
     def _sentinel(cls, url: str, parts: SplitResult, options: dict[str, Any]) -> "RedisAddress":
         service, _, database = parts.path.strip("/").partition("/")
         if not service:
-            raise _unreadable("redis+sentinel:// needs the name of the service after the hosts")
+            raise unreadable("redis+sentinel:// needs the name of the service after the hosts")
         options.setdefault("db", _database(database))
         own = {name.removeprefix("sentinel_"): options.pop(name) for name in list(options) if name[:9] == "sentinel_"}
         tls = {name: value for name, value in options.items() if name.startswith("ssl")}
@@ -126,7 +123,7 @@ def connect(url: str | RedisAddress, timeout: float = DEFAULT_TIMEOUT, *, retrie
     except RedisClusterException as error:
         raise RedisUnavailable(f"{RedisUnavailable.__doc__} ({error})") from error
     except (TypeError, ValueError, OSError) as error:
-        raise _unreadable(f"an option after the ? is wrong: {error}") from error
+        raise unreadable(f"an option after the ? is wrong: {error}") from error
     client.connection_pool.connection_kwargs["command_packer"] = _PiecewiseSerializer()
     return client
 
@@ -175,29 +172,20 @@ def _retry(retries: int) -> Retry:
 
 def _options(parts: SplitResult, credentials: str) -> dict[str, Any]:
     """What stands before the @ and after the ?, as redis-py's keyword arguments of the right type."""
-    try:
-        options = cast("dict[str, Any]", parse_url(f"redis://?{parts.query}"))
-    except ValueError as error:
-        raise _unreadable(f"an option after the ? is wrong: {error}") from error
-    if options.get("ssl_cert_reqs", "required") not in _VERIFICATIONS:
-        raise _unreadable(f"ssl_cert_reqs after the ? must be one of {', '.join(sorted(_VERIFICATIONS))}")
-    for name in _FILES:
-        if name in options and not Path(options[name]).is_file():
-            raise _unreadable(f"{name} after the ? names no file: {options[name]}")
+    options = read_options(parts.query, sentinel=parts.scheme == "redis+sentinel")
     username, _, password = credentials.partition(":")
     if username:
         options["username"] = unquote(username)
     if password:
         options["password"] = unquote(password)
-    wanted = str(options.pop("ssl", "")).lower()
-    if parts.scheme == "rediss" or wanted in _TRUE:
+    if parts.scheme == "rediss":
         options["ssl"] = True
     return options
 
 
 def _database(text: str) -> int:
     if not (text or "0").isdecimal():
-        raise _unreadable("the database after the last / is not a number")
+        raise unreadable("the database after the last / is not a number")
     return int(text or 0)
 
 
@@ -207,12 +195,6 @@ def _hosts(text: str, default_port: int) -> tuple[tuple[str, int], ...]:
         bracketed = one.startswith("[") and one.endswith("]")
         host, _, port = one.rpartition(":") if ":" in one and not bracketed else (one, "", "")
         if not (port or "1").isdecimal() or not 0 < int(port or 1) < 1 << 16:
-            raise _unreadable(
-                "a port is not a number from 1 to 65535; write a : or @ within the password as %3A or %40"
-            )
+            raise unreadable("a port is not a number from 1 to 65535; write a : or @ within the password as %3A or %40")
         hosts.append((unquote(host.strip("[]")) or "localhost", int(port or default_port)))
     return tuple(hosts)
-
-
-def _unreadable(problem: str) -> InvalidSetting:
-    return InvalidSetting(f"REDIS_URL cannot be read: {problem}")

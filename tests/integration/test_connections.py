@@ -70,6 +70,8 @@ def test_a_password_a_user_and_a_database(start):
 
     check(f"redis://:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/0")
     check(f"redis://app:{quote(PASSWORD, safe='')}@localhost:{port}/3?socket_timeout=4")
+    options = "decode_responses=false&encoding=utf-8&protocol=2&health_check_interval=1&client_name=app&ssl=no"
+    check(f"redis://app:{quote(PASSWORD, safe='')}@localhost:{port}/4?{options}")
 
     with Producer(f"redis://app:{SECRET}@127.0.0.1:{port}/0") as producer, pytest.raises(RedisUnavailable) as refused:
         producer.append("job.completed", subject="job/1", data={})
@@ -193,6 +195,21 @@ def test_a_cluster_that_is_away_is_unavailable_and_a_spool_takes_over(tmp_path):
         (f"redis://u:{SECRET}@[::1/0", "brackets"),
         (f"redis://u:{SECRET}@a:1,b:2/0", "redis+sentinel://"),
         (f"redis://u:{SECRET}@host/0?socket_timeout=soon", "socket_timeout"),
+        (f"redis://u:{SECRET}@host/0?socket_timeout=0", "socket_timeout after the ? must be a number of seconds"),
+        (f"redis://u:{SECRET}@host/0?socket_timeout=nan", "socket_timeout"),
+        (f"redis://u:{SECRET}@host/0?socket_connect_timeout=-1", "socket_connect_timeout"),
+        (f"redis://u:{SECRET}@host/0?health_check_interval=-1", "health_check_interval"),
+        (f"redis://u:{SECRET}@host/0?decode_responses=true", "decode_responses after the ? cannot be used"),
+        (f"redis+cluster://u:{SECRET}@host?decode_responses=yes", "decode_responses"),
+        (f"redis+sentinel://u:{SECRET}@host/main?decode_responses=1", "decode_responses"),
+        (f"unix://u:{SECRET}@/redis.sock?decode_responses=True", "decode_responses"),
+        (f"redis://u:{SECRET}@host/0?encoding=latin-1", "encoding"),
+        (f"redis://u:{SECRET}@host/0?encoding_errors=ignore", "encoding_errors"),
+        (f"redis://u:{SECRET}@host/0?protocol=3", "protocol"),
+        (f"redis://u:{SECRET}@host/0?Decode_Responses=true", "is no option that can be used"),
+        (f"redis://u:{SECRET}@host/0?single_connection_client=true", "is no option that can be used"),
+        (f"redis://u:{SECRET}@host/0?password={SECRET}&password={SECRET}", "password stands twice"),
+        (f"redis://u:{SECRET}@host/0?db=x", "db after the ? must be a whole number"),
         (f"redis://u:{SECRET}@host/0?soket_timeout=1", "soket_timeout"),
         (f"rediss://u:{SECRET}@host/0?ssl_cert_reqs=maybe", "required"),
         (f"rediss://u:{SECRET}@host/0?ssl_ca_certs=/no/such/file", "/no/such/file"),
