@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from playhead.projections.postgres import Connection, Database
+from playhead.projections.representable import ask_representable
 from playhead.projections.verification import Lack
 from playhead.streams.domains.place import Place
 from playhead.streams.errors import InvalidEvent
@@ -27,7 +28,10 @@ class TableVerification(ABC, Generic[Data]):
 
     @abstractmethod
     def key_of(self, data: Data, /) -> str | None:
-        """The key of the row that an event with this payload has, None if it has none."""
+        """The key of the row that an event with this payload has, None if it has none.
+
+        A key that Postgres cannot hold, such as one with NUL, has no row either.
+        """
 
     @abstractmethod
     def standing(self, connection: Connection, keys: Sequence[str]) -> Mapping[str, str]:
@@ -51,16 +55,23 @@ class TableVerification(ABC, Generic[Data]):
     def lacks(self, events: Sequence[Recorded]) -> Iterator[Lack]:
         """Events without a row that they or a newer one wrote."""
         keys = {recorded.position: key for recorded in events if (key := self.key(recorded)) is not None}
-        with self._database.transaction() as connection:
-            standing = self.standing(connection, list(set(keys.values())))
+        standing: dict[str, str] = {}
+        known: set[str] = set()
+        for part, found in ask_representable(sorted(set(keys.values())), self._ask):
+            known.update(part)
+            standing.update(found)
         for recorded in events:
             key = keys.get(recorded.position)
-            if key is None:
+            if key is None or key not in known:
                 continue
             if key not in standing:
                 yield Lack("missing", key, recorded, self.table, "the row is not there")
             elif standing[key] < str(recorded.order):
                 yield Lack("stale", key, recorded, self.table, "the row shows an older event")
+
+    def _ask(self, keys: Sequence[str]) -> Mapping[str, str]:
+        with self._database.transaction() as connection:
+            return self.standing(connection, keys)
 
     def discard(self, lack: Lack) -> None:
         """Nothing: a replay writes over an older row."""

@@ -12,6 +12,7 @@ from playhead.projections.organizations.projection import Reading, read
 from playhead.projections.organizations.reconciliation import derived
 from playhead.projections.organizations.rows import Rows, organization_id
 from playhead.projections.postgres import Connection, Database
+from playhead.projections.representable import ask_representable
 from playhead.projections.verification import Lack, Stray
 from playhead.streams.domains.place import Place
 from playhead.streams.errors import InvalidEvent
@@ -68,7 +69,20 @@ class OrganizationsVerification:
 
     def lacks(self, events: Sequence[Recorded]) -> Iterator[Lack]:
         """Results that do not stand, or not with the rows that they give."""
-        readings = list(self._readings(events))
+        for readings, (standing, problems) in ask_representable(list(self._readings(events)), self._ask):
+            for recorded, reading in readings:
+                found = standing.get(reading.job_id)
+                if found is None:
+                    yield Lack("missing", reading.job_id, recorded, "organization_results", "the row is not there")
+                elif found < reading.precedence:
+                    yield Lack(
+                        "stale", reading.job_id, recorded, "organization_results", "the row shows an older event"
+                    )
+                elif found == reading.precedence and reading.job_id in problems:
+                    yield Lack("altered", reading.job_id, recorded, _PLACE, problems[reading.job_id])
+
+    def _ask(self, readings: Sequence[tuple[Recorded, Reading]]) -> tuple[dict[str, str], dict[str, str]]:
+        """The precedence of each row, and what is wrong with the rows of results that stand, by job."""
         with self._database.transaction() as connection:
             # One picture of all tables, while their consumer goes on.
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -77,15 +91,7 @@ class OrganizationsVerification:
             current = {
                 reading.job_id: reading for _, reading in readings if standing.get(reading.job_id) == reading.precedence
             }
-            problems = self._problems(connection, current)
-        for recorded, reading in readings:
-            found = standing.get(reading.job_id)
-            if found is None:
-                yield Lack("missing", reading.job_id, recorded, "organization_results", "the row is not there")
-            elif found < reading.precedence:
-                yield Lack("stale", reading.job_id, recorded, "organization_results", "the row shows an older event")
-            elif found == reading.precedence and reading.job_id in problems:
-                yield Lack("altered", reading.job_id, recorded, _PLACE, problems[reading.job_id])
+            return standing, self._problems(connection, current)
 
     def strays(self) -> Iterator[Stray]:
         """Organizations with rows, such as some that were inserted by hand, that no result speaks of."""

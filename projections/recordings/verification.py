@@ -1,7 +1,7 @@
 """The tables of recordings against the log, and the files against the tables."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,7 @@ from playhead.projections.recordings.rows import (
     recordings_of,
     remove_meeting,
 )
+from playhead.projections.representable import ask_representable
 from playhead.projections.verification import Lack, LackKind
 from playhead.streams.domains.place import Place
 from playhead.streams.errors import InvalidEvent
@@ -63,24 +64,30 @@ class RecordingsVerification:
         chunks = _by_meeting(fold.chunks.values())
         known = list(fold.meetings)
         for ids in (known[start : start + _BATCH] for start in range(0, len(known), _BATCH)):
-            with self._database.transaction() as connection:
-                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                meetings = {one.id: one for one in find_meetings(connection, ids)}
-                stored_chunks = _by_meeting(chunks_of(connection, *ids))
-                stored_recordings = _by_meeting(recordings_of(connection, *ids))
-            for id_ in ids:
-                expected, found = fold.meetings[id_], meetings.get(id_)
-                if found is not None and found.event_order > expected.event_order:
-                    continue  # it has gone on since
-                problem = (
-                    _meeting_problem(expected, found)
-                    or _problem("temp_recordings", chunks.get(id_, {}), stored_chunks.get(id_, {}))
-                    or _problem("recordings", recordings.get(id_, {}), stored_recordings.get(id_, {}))
-                )
-                if problem is not None:
-                    yield Lack(problem[0], id_, last[id_], problem[1], problem[2], whole=True)
-                else:
-                    yield from self._files_lacking(expected, chunks.get(id_, {}), recordings.get(id_, {}), last[id_])
+            for part, (meetings, stored_chunks, stored_recordings) in ask_representable(ids, self._stored):
+                for id_ in part:
+                    expected, found = fold.meetings[id_], meetings.get(id_)
+                    if found is not None and found.event_order > expected.event_order:
+                        continue  # it has gone on since
+                    problem = (
+                        _meeting_problem(expected, found)
+                        or _problem("temp_recordings", chunks.get(id_, {}), stored_chunks.get(id_, {}))
+                        or _problem("recordings", recordings.get(id_, {}), stored_recordings.get(id_, {}))
+                    )
+                    if problem is not None:
+                        yield Lack(problem[0], id_, last[id_], problem[1], problem[2], whole=True)
+                    else:
+                        files = chunks.get(id_, {}), recordings.get(id_, {})
+                        yield from self._files_lacking(expected, *files, last[id_])
+
+    def _stored(
+        self, ids: Sequence[str]
+    ) -> tuple[dict[str, Meeting], dict[str, dict[str, _Row]], dict[str, dict[str, _Row]]]:
+        """The rows of meetings at one instant."""
+        with self._database.transaction() as connection:
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            meetings = {one.id: one for one in find_meetings(connection, ids)}
+            return meetings, _by_meeting(chunks_of(connection, *ids)), _by_meeting(recordings_of(connection, *ids))
 
     def discard(self, lack: Lack) -> None:
         """Remove the rows of a meeting, so that its events make them again."""

@@ -17,6 +17,7 @@ def test_what_was_removed_or_altered_by_hand_is_named_and_repaired(stack):
         for n in range(20)
     ]
     lines.append({"type": "job.completed", "subject": "job/bad", "data": {"no": "job id"}})
+    lines.append({"type": "job.completed", "subject": "job/nul", "data": {"job_id": "a\0b", "job": {}, "result": "x"}})
     appended = stack.playhead("append", stdin="\n".join(map(json.dumps, lines)).encode())
     assert appended.returncode == 0
     captured = json.loads(stack.playhead("capture", "-", "--json", stdin=b"a page").stdout)
@@ -36,8 +37,8 @@ def test_what_was_removed_or_altered_by_hand_is_named_and_repaired(stack):
     found = stack.json("verify")
 
     assert [] == well["faults"]
-    assert {"jobs": 41, "json-files": 41, "organizations": 41, "archives": 1, "recordings": 0} == well["checked"]
-    assert ["job/bad"] * 3 == [parked["subject"] for parked in well["parked"]]
+    assert {"jobs": 42, "json-files": 42, "organizations": 42, "archives": 1, "recordings": 0} == well["checked"]
+    assert ["job/bad"] * 3 + ["job/nul"] * 2 == sorted(parked["subject"] for parked in well["parked"])
     assert {
         ("missing", "json-files", key(files[4])),
         ("altered", "json-files", key(files[5])),
