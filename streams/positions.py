@@ -6,7 +6,9 @@ import msgspec
 
 from playhead.streams.errors import InvalidEvent
 
-_DIGITS = 19
+_DIGITS, _LARGEST = 20, 2**64 - 1
+_LAST_MILLISECONDS, _LAST_COUNTER = 253_402_300_799_999, 9_999_999_999
+"""The end of the year 9999, and what `Order` has digits for."""
 
 
 class Position(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -27,13 +29,23 @@ class Position(msgspec.Struct, frozen=True, order=True, gc=False):
         first, _, second = text.partition(b"-")
         if not (first.isdigit() and second.isdigit() and len(first) <= _DIGITS and len(second) <= _DIGITS):
             raise InvalidEvent("position", f"{text!r} is not a position like 1754541721120-0")
-        return cls(int(first), int(second))
+        milliseconds, counter = int(first), int(second)
+        if milliseconds > _LARGEST or counter > _LARGEST:
+            raise InvalidEvent("position", f"{text!r} is beyond the last one that Redis has")
+        return cls(milliseconds, counter)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether every sink can hold it: an id beyond that is nobody's clock's, but was given with XADD by hand."""
+        return self.milliseconds <= _LAST_MILLISECONDS and self.counter <= _LAST_COUNTER
 
     def __str__(self) -> str:
         return f"{self.milliseconds}-{self.counter}"
 
 
 START = Position(0, 0)
+BEYOND = Position(_LAST_MILLISECONDS + 1, 0)
+"""The first position whose milliseconds are not usable."""
 
 
 class Order(NamedTuple):

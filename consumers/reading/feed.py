@@ -28,6 +28,8 @@ from playhead.streams.positions import Position
 from playhead.streams.telemetry import about
 
 _BLOCK_MS = 250
+_USUAL_ID = len("1754541721120-99")
+"""An id that is not usable is longer."""
 UNREADABLE = "unreadable"
 """Why events count as lost for a projection whose process cannot read the log."""
 
@@ -102,6 +104,20 @@ class Feed(ABC):
         if key != self._live:
             yield Entries(key, found)
             return
+        unusable = _first_unusable(found)
+        if unusable is not None and not await self._is_logged_at(unusable[1]):
+            index, position = unusable
+            async for step in self._live_steps(key, found[:index]):
+                yield step
+            async for step in self._leave(position):
+                yield step
+            return
+        async for step in self._live_steps(key, found):
+            yield step
+
+    async def _live_steps(self, key: str, found: Sequence[Decoded]) -> AsyncGenerator[Step, None]:
+        if not found:
+            return
         repeated = await self._repeated(found)
         fresh = [each for each in found if each[0].entry_id not in repeated] if repeated else found
         for gap, run in _runs(fresh, self._cursors.sequence):
@@ -135,6 +151,14 @@ class Feed(ABC):
     @abstractmethod
     async def _is_another_stream(self, position: Position) -> bool:
         """Whether the stream around a position is not the one that was read, so that its numbers start over."""
+
+    @abstractmethod
+    async def _is_logged_at(self, position: Position) -> bool:
+        """Whether the log has come to a position that is not usable: an earlier version took such into it."""
+
+    @abstractmethod
+    def _leave(self, position: Position) -> AsyncGenerator[Step, None]:
+        """Let the log's consumer give the entries from a position on ids that are usable."""
 
     @abstractmethod
     def _fill(self, gap: Gap) -> AsyncGenerator[Step, None]:
@@ -214,6 +238,13 @@ class Feed(ABC):
         if self._history is None or not self._is_readable:
             return None
         return await self._thread.call(partial(self._history.first, self._partition))
+
+
+def _first_unusable(found: Sequence[Decoded]) -> tuple[int, Position] | None:
+    for index, (entry, _) in enumerate(found):
+        if len(entry.entry_id) > _USUAL_ID and not (position := Position.parse(entry.entry_id)).is_usable:
+            return index, position
+    return None
 
 
 def _runs(found: Sequence[Decoded], previous: int | None) -> Iterator[tuple[Gap | None, Sequence[Decoded]]]:

@@ -12,7 +12,7 @@ from playhead.consumers.reading.recovery import Entry, diverged, is_logged, rece
 from playhead.consumers.reading.steps import Step
 from playhead.consumers.reading.thread import SinkThread
 from playhead.eventlog.history import History
-from playhead.streams.positions import START, Position
+from playhead.streams.positions import BEYOND, START, Position
 
 
 class LogFeed(Feed):
@@ -31,6 +31,7 @@ class LogFeed(Feed):
         self._written = history
 
     async def begin(self) -> AsyncGenerator[Step, None]:
+        await self.check()
         await self._rejoin()
         position = self._cursors.position
         view = await self._recovery.look(position)
@@ -38,6 +39,23 @@ class LogFeed(Feed):
         await self._pass_over(max(position, view.last) if is_over else position)
         for step in ():  # nothing is read from the log for the log
             yield step
+
+    async def check(self) -> None:
+        """Give entries new ids if the stream has come to one that is not usable, or has none left."""
+        if self._cursors.position.is_usable and not (await self._recovery.last()).is_usable:
+            await self._lower(BEYOND)
+
+    async def _is_logged_at(self, position: Position) -> bool:  # noqa: ARG002  # we are the log
+        return not self._cursors.position.is_usable
+
+    async def _leave(self, position: Position) -> AsyncGenerator[Step, None]:
+        await self._lower(position)
+        for step in ():
+            yield step
+
+    async def _lower(self, first: Position) -> None:
+        count = await self._recovery.lower(first, self._cursors.position)
+        self._log.error("ids that no clock gives: the entries have new ones", first=str(first), count=count)
 
     async def _fill(self, gap: Gap) -> AsyncGenerator[Step, None]:  # noqa: ARG002  # what the log lacks is nowhere
         for step in ():

@@ -27,7 +27,9 @@ class ProjectionFeed(Feed):
             yield step
         position, sequence = self._cursors.position, self._cursors.sequence
         view = await self._recovery.look(position)
-        if view.behind is None and view.last > position:  # entries that were trimmed, dropped as known, or deleted
+        if (
+            view.behind is None and view.last > position and view.last.is_usable
+        ):  # entries that were trimmed, dropped as known, or deleted
             if await self._first_logged() is not None:
                 if sequence is not None and view.sequence > sequence:
                     async for step in self._wait_for_log(view.last):
@@ -88,6 +90,16 @@ class ProjectionFeed(Feed):
             await self._lose(max(1, newest.sequence - (sequence or newest.sequence)), newest.tail, UNREADABLE)
             self._cursors.number(newest.sequence)
         await self._recovery.honour(newest.number)
+
+    async def _is_logged_at(self, position: Position) -> bool:
+        return await self._group.position_of(LogWriter.name, self._live) >= position
+
+    async def _leave(self, position: Position) -> AsyncGenerator[Step, None]:
+        while await self._recovery.has(position):
+            yield Waiting(
+                f"the entry {position} has an id that no clock gives; the log's consumer gives it another one: check"
+                " that `playhead run log` runs"
+            )
 
     async def _is_another_stream(self, position: Position) -> bool:
         view = await self._recovery.look(position)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+from redis.exceptions import ResponseError
 
-from playhead.consumers.errors import LeaseLost
+from playhead.consumers.errors import KeyDamaged, LeaseLost
 from playhead.consumers.reading.group import Group
 from playhead.eventlog.history import History, Tail
 from playhead.streams.appending.appender import DEFAULT_WINDOW
@@ -90,10 +91,21 @@ class Recovery:
         self._look = client.register_script((_HERE / "look.lua").read_text())
         self._rejoin = client.register_script((_HERE / "rejoin.lua").read_text())
         self._remember = client.register_script((_HERE / "remember.lua").read_text())
+        self._lower = client.register_script((_HERE / "lower.lua").read_text())
 
     async def look(self, cursor: Position) -> View:
-        """Ask Redis about the stream around a cursor."""
+        """Ask Redis about the stream around a cursor.
+
+        Raises:
+            KeyDamaged: what is noted beside the stream cannot be read.
+        """
         reply = cast("list[Any]", await self._look(keys=self._keys, args=[str(cursor)]))
+        try:
+            return self._view(reply)
+        except (ValueError, AttributeError) as error:
+            raise KeyDamaged(f"{self._keys[1]} or {self._keys[2]}: {error}. {KeyDamaged.__doc__}") from error
+
+    def _view(self, reply: list[Any]) -> View:
         run_id, compared, last, sequence, at, before, behind, restarts = reply
         values = dict(zip(restarts[::2], restarts[1::2], strict=True))
         honoured = int(values.pop(self._honoured.encode(), b"0"))
@@ -133,6 +145,32 @@ class Recovery:
         if reply is None:
             raise LeaseLost(str(self._partition))
         return reply[0], reply[1]
+
+    async def lower(self, first: Position, logged: Position) -> int:
+        """Give the entries from a position on new ids behind all others; how many there were.
+
+        Raises:
+            LeaseLost: another process has the partition.
+        """
+        keys = [self._keys[0], f"{self._keys[0]}:new", *self._ids, self._group.lease_key]
+        reply = await self._lower(keys=keys, args=[self._group.holder, str(first), str(logged)])
+        if reply is None:
+            raise LeaseLost(str(self._partition))
+        return cast("int", reply)
+
+    async def has(self, position: Position) -> bool:
+        """Whether the stream has an entry at a position."""
+        return bool(await self._client.xrange(self._partition.key, str(position), str(position)))
+
+    async def last(self) -> Position:
+        """The last id that the stream gave; the beginning if there is no stream."""
+        try:
+            info = await self._client.xinfo_stream(self._partition.key)
+        except ResponseError as error:
+            if "no such key" not in str(error):
+                raise
+            return START
+        return Position.parse(info["last-generated-id"])
 
     async def remember(self, events: Sequence[Recorded]) -> None:
         """Let `append` know ids that the log has."""

@@ -15,15 +15,16 @@ end
 local found, size, from = {}, 0, '(' .. position
 while #found < most and size < limit do
   -- Few at a time, as only those that are here tell how large they are.
-  local some = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', math.min(most - #found, 20))
-  if #some == 0 then
-    break
-  end
+  local wanted = math.min(most - #found, 20)
+  local some = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', wanted)
   for _, entry in ipairs(some) do
     for _, part in ipairs(entry[2]) do
       size = size + #part
     end
     found[#found + 1] = entry
+  end
+  if #some < wanted then
+    break -- and nothing can be asked for behind the last id there is
   end
   from = '(' .. some[#some][1]
 end

@@ -138,6 +138,9 @@ class PartitionFeed:
         repeated = self._repeated(entries)
         for entry in entries:
             position, sequence = _position_of(entry), sequence_of(entry)
+            if not position.is_usable and self._stream.logged() < position:
+                self.waiting = f"the entry {position} has an id that no clock gives, until it has another: {_LOG_AWAY}"
+                return events
             if position in repeated:
                 self._say.warning("the same event again, passed over", **about(entry))
             elif not self._may_follow(position, sequence):

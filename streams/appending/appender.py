@@ -26,6 +26,8 @@ DEFAULT_WINDOW = 24 * 3600
 """Seconds for which the same event id again adds nothing."""
 
 _REPLICA_SECONDS = 1.0
+_EXHAUSTED = "exhausted the last possible ID"
+"""What Redis says if no id is left in a stream; it has no error code."""
 _DURABILITY = re.compile(r"server|replicas:([1-9]\d?)", re.ASCII)
 
 
@@ -92,6 +94,16 @@ class Appender:
         except ResponseError as error:
             if str(error).startswith("PARTITIONS"):
                 raise PartitionsChanged(f"{PartitionsChanged.__doc__} ({error})") from error
+            if _EXHAUSTED in str(error):
+                raise RedisUnavailable(
+                    f"{partition} has no ids left, as an entry was added with the last one; the log's consumer makes"
+                    " room: check that `playhead run log` runs"
+                ) from error
+            if "WRONGTYPE" in str(error):
+                raise RedisUnavailable(
+                    f"a key beside the stream {partition} holds something else, so that nothing can be appended:"
+                    " `playhead doctor` names it and says what to do"
+                ) from error
             if is_passing(error):
                 raise RedisUnavailable(f"Redis refuses writes: {error}") from error
             raise
