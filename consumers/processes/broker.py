@@ -32,10 +32,11 @@ def make_broker(url: str, timeout: float = DEFAULT_TIMEOUT) -> RedisBroker:
     # What stands after the ? is given as read: FastStream would take it as it stands in the URL.
     options = {name: value for name, value in address.options.items() if name not in {"ssl", "path"}}
     if address.scheme == "unix":
-        return RedisBroker(f"unix://{quote(address.options['path'])}", **{"socket_timeout": timeout} | options)
+        options = {"socket_timeout": timeout} | options
+        return RedisBroker(f"unix://{quote(address.options['path'])}", **options)
     ((host, port),) = address.hosts
-    scheme = "rediss" if address.options.get("ssl") else "redis"
-    return RedisBroker(f"{scheme}://", host=host, port=port, **limits | options)
+    options = limits | {"host": host, "port": port} | options
+    return RedisBroker("rediss://" if address.options.get("ssl") else "redis://", **options)
 
 
 async def connect(broker: RedisBroker) -> Redis:
