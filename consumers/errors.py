@@ -7,6 +7,7 @@
     - SinkNotReady  the sink cannot be opened for now
     - SinkFailed    the sink failed, and no retry in this process can help
     - KeyDamaged    a key of ours in Redis holds something else
+    - CheckpointAhead  a checkpoint is ahead of the stream
     - Retry         a worker asks for another attempt later
     - OutcomeInvalid  a worker returned what cannot be appended, or does not end its work
     - AddressTaken  the address for health and metrics is in use
@@ -47,6 +48,10 @@ class SinkFailed(PlayheadError):
 
 class KeyDamaged(PlayheadError):
     """A key of Playhead in Redis holds something else: `playhead doctor` names it and says what to do."""
+
+
+class CheckpointAhead(PlayheadError):
+    """A checkpoint is ahead of the stream, so that new events would not be applied: set it back (docs/recovery.md)."""
 
 
 LONGEST_WAIT = 24 * 3600

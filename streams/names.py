@@ -120,6 +120,10 @@ def again_key(stream_key: str, group: str) -> str:
     return f"{stream_key}:again:{group}"
 
 
+CLOCKS = "playhead:clocks"
+"""The hash of what each clock says of itself."""
+
+
 REPLAYS = "playhead:replays"
 """The hash of unfinished replay runs, each with the options that it goes on with."""
 

@@ -44,6 +44,8 @@ class Position(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 START = Position(0, 0)
+LAST = Position(_LAST_MILLISECONDS, _LAST_COUNTER)
+"""The last usable position."""
 BEYOND = Position(_LAST_MILLISECONDS + 1, 0)
 """The first position whose milliseconds are not usable."""
 
@@ -52,7 +54,8 @@ class Order(NamedTuple):
     """Where an event stands among the events of its subject: a total order, the same on every replay.
 
     A live event stands at its position. An imported one arrived long after its time, so it stands at its
-    event time, and its position only breaks ties (docs/decisions/0003-order-against-the-past.md).
+    event time, at its arrival at the latest, and its position only breaks ties
+    (docs/decisions/0003-order-against-the-past.md).
     """
 
     milliseconds: int

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import psycopg
 import structlog
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from playhead.consumers.processes.heartbeat import Heartbeat
 from playhead.consumers.processes.metrics import make_registry
 from playhead.consumers.processes.service import ServiceSettings, run_service
 from playhead.consumers.tasks import pause
@@ -35,7 +38,10 @@ async def run_clock(name: str, call: Callable[[], float | None], every: float, s
         AddressTaken: another program listens there.
     """
     return await run_service(
-        name, lambda _: ClockService(name, call, every), settings, make_registry(name, directory=None)
+        name,
+        lambda client: ClockService(name, call, every, client),
+        settings,
+        make_registry(name, directory=None),
     )
 
 
@@ -47,11 +53,12 @@ def wait_after(failures: int, every: float) -> float:
 class ClockService:
     """Calls a function every so many seconds, beginning at once with what was left while no process was there."""
 
-    def __init__(self, name: str, call: Callable[[], float | None], every: float) -> None:
+    def __init__(self, name: str, call: Callable[[], float | None], every: float, client: Redis | None = None) -> None:
         self._call, self._every = call, every
         self._problem: str | None = "not started yet"
         self._failures = 0
         self._stopping = asyncio.Event()
+        self._heartbeat = nullcontext() if client is None else Heartbeat(client, name, lambda: self._problem)
         self._log = structlog.get_logger().bind(projection=name)
 
     def problems(self) -> list[str]:
@@ -60,8 +67,9 @@ class ClockService:
 
     async def run(self) -> None:
         """Do round after round until stopped."""
-        while not self._stopping.is_set():
-            await pause(self._stopping, await self._do_round())
+        async with self._heartbeat:
+            while not self._stopping.is_set():
+                await pause(self._stopping, await self._do_round())
 
     def stop(self) -> None:
         """Finish the round in hand."""

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import msgspec
 import structlog
 
-from playhead.consumers.errors import SinkFailed
+from playhead.consumers.errors import CheckpointAhead, SinkFailed
 from playhead.consumers.reading.ahead import Decoded
 from playhead.consumers.reading.cursors import Cursors
 from playhead.consumers.reading.group import BEHIND, Group
@@ -53,7 +53,7 @@ class Failed(msgspec.Struct, frozen=True):
     """The sink did not take a batch."""
 
     error: Exception
-    failure: Literal["transient", "lasting", "permanent"]
+    failure: Literal["transient", "permanent"]
 
 
 Delivered = Literal["done", "fenced"] | RetryLater | Reopen
@@ -83,14 +83,18 @@ class Delivery:
         self._blocks = blocks
         """Whether later events of a subject wait behind a parked one."""
         self._partition, self._live = group.partition, group.partition.key
+        self._unsure: Position | None = None
+        """The last entry of a batch that failed: it may be committed all the same."""
         self.waiting: set[str] = set()
         """Subjects with a parked event."""
+        self._has_checkpoint = False
         self._dropped: frozenset[bytes] = frozenset()
         """Ids of entries that an operator gave up; they are read again if the sink's checkpoint is behind them."""
         self._log = structlog.get_logger().bind(projection=sink.name, partition=str(group.partition))
 
-    async def begin(self) -> None:
-        """Look what is parked."""
+    async def begin(self, *, has_checkpoint: bool = False) -> None:
+        """Look what is parked; `has_checkpoint` says that the sink moves a checkpoint, and nobody else may."""
+        self._has_checkpoint, self._unsure = has_checkpoint, None
         self._dropped = await self._group.dropped()
         await self._look_who_waits()
 
@@ -119,8 +123,8 @@ class Delivery:
                     return "fenced"
                 case Failed(error, "transient"):
                     return RetryLater(error, good[0][1], [good, *left])
-                case Failed(error, "lasting"):
-                    return Reopen(error, lasting=True)
+                case Reopen() as reopen:
+                    return reopen
                 case Failed(error) if len(good) == 1:
                     await self._park(key, good[0][0], f"{type(error).__name__}: {error}", "refused")
                 case Failed():
@@ -204,7 +208,7 @@ class Delivery:
         is_parked = await self._park(key, entry, "an earlier event of its subject is parked", BEHIND)
         return [] if is_parked else [(entry, recorded)]
 
-    async def _apply(self, key: str, pairs: Sequence[Pair]) -> Literal["done", "fenced"] | Failed:
+    async def _apply(self, key: str, pairs: Sequence[Pair]) -> Literal["done", "fenced"] | Failed | Reopen:
         last = Position.parse(pairs[-1][0].entry_id)
         batch = Batch(self._source(key), [recorded for _, recorded in pairs], last)
         started = perf_counter()
@@ -212,12 +216,15 @@ class Delivery:
             outcome = await self._take(batch)
         except Exception as error:
             self._observe.failed(batch, perf_counter() - started, error)
+            self._unsure = last if key == self._live else self._unsure
             failure = self._sink.classify(error)
             if failure == "fatal":
                 raise SinkFailed(error) from error
-            return Failed(error, failure)
+            return Reopen(error, lasting=True) if failure == "lasting" else Failed(error, failure)
         if outcome == "fenced":
             return "fenced"
+        if outcome == "already applied" and self._has_checkpoint and key == self._live and last != self._unsure:
+            return Reopen(CheckpointAhead(f"{self._partition}: {CheckpointAhead.__doc__}"), lasting=False)
         self._health.recover()
         self._observe.applied(batch, (settling := perf_counter()) - started)
         failpoints.reach(Point.BEFORE_ACK)

@@ -1,6 +1,7 @@
 """Parked events: events set aside after failing for good, kept whole, with the reason."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,11 +9,13 @@ import msgspec
 from redis import Redis, RedisCluster
 
 from playhead.streams.entries import RawEntry
+from playhead.streams.names import reports_key
 from playhead.streams.partitions import Partition
 
 _ABOUT = {b"parked_position", b"parked_reason", b"parked_class", b"parked_blocks"}
 _FIELDS_KEPT = 3000
 """A script can write no entry of more than some 4,000 fields; one of so many cannot be decoded, before or after."""
+_PARKED = re.compile(r"playhead:\{(.+):(\d{1,9})\}:parked:(.+)", re.DOTALL)
 UNPARK = Path(__file__).with_name("unpark.lua").read_text()
 
 
@@ -88,6 +91,27 @@ class ParkedEvents:
                 blocks=fields.get(b"parked_blocks") == b"1",
             )
             yield parked, [(name, value) for name, value in fields.items() if name not in _ABOUT]
+
+
+def parked_by_unknown(client: "Redis | RedisCluster", readers: Mapping[Partition, Sequence[str]]) -> dict[str, int]:
+    """How many events are parked by consumers that `readers` of a partition do not name, by consumer."""
+    redis, found = cast("Any", client), dict[str, int]()
+    for partition, names in readers.items():
+        groups = (group["name"] for group in redis.xinfo_groups(partition.key)) if redis.exists(partition.key) else ()
+        for raw in {*groups, *redis.hkeys(reports_key(partition.key))}:
+            name = raw.decode("utf-8", "backslashreplace")
+            if name not in names and (count := int(redis.xlen(parked_key(partition, name)))):
+                found[name] = found.get(name, 0) + count
+    return found
+
+
+def parked_anywhere(client: "Redis | RedisCluster") -> dict[str, list[Partition]]:
+    """Every consumer with parked events, in every stream, known here or not, and its partitions: looks at all keys."""
+    found: dict[str, list[Partition]] = {}
+    for key in cast("Any", client).scan_iter(match="playhead:{*}:parked:*", count=1000, _type="STREAM"):
+        if match := _PARKED.fullmatch(key.decode("utf-8", "backslashreplace")):
+            found.setdefault(match[3], []).append(Partition(match[1], int(match[2])))
+    return {name: sorted(found[name]) for name in sorted(found)}
 
 
 def parkable(entry: RawEntry, reason: str) -> tuple[str, Sequence[bytes]]:

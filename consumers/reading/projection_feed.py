@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncGenerator
 from functools import partial
 
-from playhead.consumers.errors import StateLost
+from playhead.consumers.errors import SinkNotReady, StateLost
 from playhead.consumers.reading.ahead import decoded
 from playhead.consumers.reading.feed import UNREADABLE, Feed, Gap
 from playhead.consumers.reading.recovery import Lost, View, as_entry, chunks, just_before
@@ -23,13 +23,13 @@ class ProjectionFeed(Feed):
     """The last restart of the stream that this reader took into account."""
 
     async def begin(self) -> AsyncGenerator[Step, None]:
+        await self._require_checkpoint_of_this_stream()
         async for step in self._catch_up():
             yield step
         position, sequence = self._cursors.position, self._cursors.sequence
         view = await self._recovery.look(position)
-        if (
-            view.behind is None and view.last > position and view.last.is_usable
-        ):  # entries that were trimmed, dropped as known, or deleted
+        is_over = view.behind is None and view.last > position  # entries were trimmed, dropped as known, or deleted
+        if is_over and view.last.is_usable:
             if await self._first_logged() is not None:
                 if sequence is not None and view.sequence > sequence:
                     async for step in self._wait_for_log(view.last):
@@ -42,6 +42,16 @@ class ProjectionFeed(Feed):
     async def check(self) -> None:
         if await self._recovery.restarts() > self._honoured:
             raise StateLost(f"{self._partition} goes on behind the log's tail")
+
+    async def _require_checkpoint_of_this_stream(self) -> None:
+        """Refuse a checkpoint that nothing can be behind for a while: new events would be passed over."""
+        position, last = self._cursors.position, await self._recovery.last()
+        if position > last and position > await self._recovery.now():
+            raise SinkNotReady(
+                f"the checkpoint {position} is ahead of {self._partition}, which ends at {last}, and of the clock: new"
+                " events would not be applied. It is of another system, or a clock was wrong: `playhead doctor` says"
+                " how to set it back"
+            )
 
     async def _catch_up(self) -> AsyncGenerator[Step, None]:
         """Read from the log what the stream no longer has behind our checkpoint."""

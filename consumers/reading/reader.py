@@ -12,7 +12,7 @@ import structlog
 from redis.exceptions import RedisError, ResponseError
 
 from playhead.consumers.backoff import Backoff
-from playhead.consumers.errors import LeaseLost, SinkFailed, SinkNotReady, StateLost
+from playhead.consumers.errors import KeyDamaged, LeaseLost, SinkFailed, SinkNotReady, StateLost
 from playhead.consumers.reading.actions import Actions
 from playhead.consumers.reading.ahead import ReadAhead
 from playhead.consumers.reading.cursors import Cursors
@@ -153,12 +153,12 @@ class Reader:
                 raise failed.error from failed.error.__cause__
             except SinkNotReady as error:
                 await self._not_ready(str(error), lasting=error.lasting)
-            except LogCorrupt as error:
-                await self._not_ready(str(error), lasting=False)  # continue soon after somebody restored the file
+            except (LogCorrupt, KeyDamaged) as error:
+                await self._not_ready(str(error), lasting=False)  # continue soon after somebody restored it
             except (*AWAY, OSError, ResponseError) as error:
-                known = is_passing(error) or str(error).startswith("NOGROUP")
-                if isinstance(error, ResponseError) and not known:
-                    raise
+                if isinstance(error, ResponseError) and not is_passing(error) and not _is_gone(error):
+                    await self._not_ready(f"Redis refuses: {plain(error)}. {KeyDamaged.__doc__}", lasting=False)
+                    continue
                 wait = self._health.fail(plain(error))
                 self._log.warning("redis unavailable", error=plain(error), retry_in_seconds=round(wait, 1))
                 await pause(self._stopping, wait)
@@ -176,13 +176,14 @@ class Reader:
     async def _serve(self) -> None:
         """Hold the lease, and bring the sink from its checkpoint to the end of the stream, until stopped."""
         checkpoint = await self._open()
+        keeps_checkpoint = checkpoint is not None and not isinstance(self._sink, LogWriter)
         if checkpoint is None:  # then what this process applied is one, should Redis know an older one or none
             checkpoint = max(await self._group.position(self._cursors.live), self._cursors.position)
         self._cursors.start(checkpoint)
         self._status.settled = None
         self._looked_at, self._is_idle = 0.0, False
         self._actions.begin()
-        await self._delivery.begin()
+        await self._delivery.begin(has_checkpoint=keeps_checkpoint)
         self._log.info("serving", position=str(checkpoint), epoch=self._group.epoch)
         self._health.healthy = self.serving = True
         reading = asyncio.current_task()
@@ -289,3 +290,7 @@ class Reader:
             self._status.settled = position
             self._health.forget()
             await self._status.report("running")
+
+
+def _is_gone(error: ResponseError) -> bool:
+    return str(error).startswith("NOGROUP")

@@ -20,7 +20,7 @@ from playhead.streams.appending.appender import DEFAULT_WINDOW
 from playhead.streams.entries import RawEntry, encode, sequence_number
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
-from playhead.streams.positions import START, Position
+from playhead.streams.positions import LAST, START, Position
 
 _HERE = Path(__file__).parent
 _CHUNK, _CHUNK_BYTES = 500, 8 * 1024 * 1024
@@ -161,6 +161,11 @@ class Recovery:
     async def has(self, position: Position) -> bool:
         """Whether the stream has an entry at a position."""
         return bool(await self._client.xrange(self._partition.key, str(position), str(position)))
+
+    async def now(self) -> Position:
+        """The highest position that the server's clock gives by now."""
+        seconds, microseconds = cast("tuple[int, int]", await cast("Any", self._client).time())
+        return Position(seconds * 1000 + microseconds // 1000, LAST.counter)
 
     async def last(self) -> Position:
         """The last id that the stream gave; the beginning if there is no stream."""

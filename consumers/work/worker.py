@@ -12,7 +12,7 @@ import structlog
 from redis.exceptions import ResponseError
 
 from playhead.consumers.backoff import Backoff
-from playhead.consumers.errors import HoldLost
+from playhead.consumers.errors import HoldLost, KeyDamaged
 from playhead.consumers.tasks import pause
 from playhead.consumers.work.attempts import Attempt, attempt
 from playhead.consumers.work.calls import Calls
@@ -135,7 +135,7 @@ class Worker:
                 await holds.create()
                 return None
             waiting = await self._recoveries[holds].begin()
-        except (*_REDIS_AWAY, ResponseError, LogCorrupt, OSError) as error:
+        except (*_REDIS_AWAY, ResponseError, LogCorrupt, KeyDamaged, OSError) as error:
             return str(error)
         if waiting is None:
             for task, one in self._in_hand.items():
@@ -262,7 +262,7 @@ class Worker:
             for holds in self._holds:
                 mine = {one.entry.entry_id: task for task, one in self._in_hand.items() if one.holds is holds}
                 entries = [one.entry for one in self._in_hand.values() if one.holds is holds]
-                with suppress(*_REDIS_AWAY, ResponseError):
+                with suppress(*_REDIS_AWAY, ResponseError, KeyDamaged):
                     for entry_id in await holds.keep(entries) - self._ending:
                         if not mine[entry_id].done():
                             mine[entry_id].cancel()
@@ -284,9 +284,8 @@ class Worker:
                 return await ask()
             except (*_REDIS_AWAY, ResponseError) as error:
                 problem = str(error)
-                known = is_passing(error) or problem.startswith("NOGROUP")
-                if isinstance(error, ResponseError) and not known:
-                    raise
+                if isinstance(error, ResponseError) and not (is_passing(error) or problem.startswith("NOGROUP")):
+                    problem = f"{problem}. {KeyDamaged.__doc__}"
                 if problem.startswith("NOGROUP"):
                     if not taking:
                         raise HoldLost(str(holds.partition)) from error  # who brings the group back gives it again

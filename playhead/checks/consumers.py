@@ -2,15 +2,38 @@
 
 from collections.abc import Iterator, Sequence
 
+from redis import Redis, RedisCluster
+
 from playhead.checks.check import Check
-from playhead.commands.status import ConsumerStatus
+from playhead.commands.status import ConsumerStatus, Status
+from playhead.consumers.reading.keys import find_wrong_keys
+from playhead.streams.domains.discovery import installed
+from playhead.streams.partitions import Partition
+
+
+def check_status(client: "Redis | RedisCluster", status: Status, partitions: int) -> Iterator[Check]:
+    """Look at the keys, each consumer on each partition, and what consumers that are not installed have parked."""
+    readers = {
+        Partition(stream, number): names
+        for stream, names in installed().readers.items()
+        for number in range(partitions)
+    }
+    wrong = list(find_wrong_keys(client, readers))
+    for key in wrong:
+        yield Check("redis keys", "fail", key.problem, key.advice)
+    if not wrong:
+        yield Check("redis keys", "ok", "each has its type")
+    yield from check_consumers(status.consumers)
+    for name, count in status.unknown.items():
+        advice = f"install its domain, or see `playhead parked list {name}`"
+        yield Check(f"consumer {name}", "warn", f"{count} parked, and no domain that is installed here has it", advice)
 
 
 def check_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Check]:
     """Look at each consumer on each partition."""
     for one in consumers:
-        name = f"consumer {one.name} {one.partition}"
-        found = f"{one.state}, {'?' if one.lag_events is None else one.lag_events} behind, {one.parked} parked"
+        name = f"consumer {one.name}" if one.kind == "clock" else f"consumer {one.name} {one.partition}"
+        found = one.state if one.kind == "clock" else _found(one)
         if one.problem:
             found += f": {one.problem}"
         if one.state == "stopped" and one.lag_events != 0:
@@ -23,3 +46,7 @@ def check_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Check]:
             yield Check(name, "warn", found, f"see `playhead parked list {one.name}`")
         else:
             yield Check(name, "ok", found)
+
+
+def _found(one: ConsumerStatus) -> str:
+    return f"{one.state}, {'?' if one.lag_events is None else one.lag_events} behind, {one.parked} parked"

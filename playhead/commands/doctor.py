@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 from redis.exceptions import RedisError
 
 from playhead.checks.buckets import check_bucket
 from playhead.checks.check import Check, judge
-from playhead.checks.consumers import check_consumers
+from playhead.checks.checkpoints import check_checkpoints
+from playhead.checks.consumers import check_status
 from playhead.checks.directories import check_directory
 from playhead.checks.postgres import REACHABLE as POSTGRES_REACHABLE
 from playhead.checks.postgres import check_postgres
@@ -20,6 +22,7 @@ from playhead.checks.redis import check_redis
 from playhead.checks.targets import check_targets
 from playhead.commands.status import read_status
 from playhead.embedded.errors import EmbeddedServerError
+from playhead.projections.postgres import connect as connect_postgres
 from playhead.settings.core import DATA_DIR
 from playhead.settings.errors import ServersNotRunning
 from playhead.settings.masking import mask
@@ -144,11 +147,15 @@ def _check_servers(settings: Settings) -> Iterator[Check]:
     else:
         yield from check_redis(url, mask(url), settings.redis_timeout, settings.partitions)
         with suppress(RedisError, OSError, PlayheadError):  # said above
-            status = read_status(connect(url, settings.redis_timeout), settings.partitions)
-            yield from check_consumers(status.consumers)
+            client = connect(url, settings.redis_timeout)
+            yield from check_status(client, read_status(client, settings.partitions), settings.partitions)
     try:
         url = found.database_url
     except ServersNotRunning as error:
         yield Check(POSTGRES_REACHABLE, "fail", "no server", str(error))
     else:
         yield from check_postgres(url, mask(url))
+        with suppress(psycopg.Error, RedisError, OSError, PlayheadError):  # said above
+            client = connect(found.redis_url, settings.redis_timeout)
+            with connect_postgres(url, "playhead-doctor") as connection:
+                yield from check_checkpoints(client, connection)

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from cyclopts import App
 
-from playhead.consumers.reading.parked import Parked, ParkedEvents
+from playhead.consumers.reading.parked import Parked, ParkedEvents, parked_anywhere
 from playhead.settings.servers import servers
 from playhead.settings.settings import load
 from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidSetting
-from playhead.streams.partitions import Partition
 from playhead.streams.redis.connections import connect
 from playhead.terminal.exit_codes import FAILED
 from playhead.terminal.options import DataDir, Json
@@ -27,7 +26,7 @@ def list_parked(
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
-    """List parked events with the reason.
+    """List parked events with the reason, also of consumers whose domain is not installed here.
 
     Args:
         consumer: The consumer; all of them if omitted.
@@ -115,14 +114,17 @@ def _not_there(consumer: str, id: str) -> int:
 
 
 def _all(consumer: str | None, data_dir: Path | None) -> Iterator[tuple[ParkedEvents, Parked]]:
+    """Parked events of one consumer or all, in the order of what is installed, then those of other consumers."""
     reads = installed().reads
-    if consumer is not None and consumer not in reads:
-        raise InvalidSetting(f"there is no consumer {consumer!r}; there are {', '.join(reads)}")
     settings = load(data_dir)
-    client = connect(servers(settings, postgres=False).redis_url)
-    for name in [consumer] if consumer else reads:
-        for stream in reads[name]:
-            for number in range(settings.partitions):
-                events = ParkedEvents(client, name, Partition(stream, number))
-                for parked in list(events):
-                    yield events, parked
+    client = connect(servers(settings, postgres=False).redis_url, settings.redis_timeout)
+    found = parked_anywhere(client)
+    if consumer is not None and consumer not in reads and consumer not in found:
+        raise InvalidSetting(
+            f"there is no consumer {consumer!r}; there are {', '.join(dict.fromkeys([*reads, *found]))}"
+        )
+    for name in [consumer] if consumer else dict.fromkeys([*reads, *found]):
+        for partition in found.get(name, ()):
+            events = ParkedEvents(client, name, partition)
+            for parked in list(events):
+                yield events, parked

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, Literal, cast
 
 import msgspec
@@ -10,7 +10,10 @@ from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
 from playhead.commands.subscriptions import SubscriptionStatus, print_subscriptions, read_subscriptions
+from playhead.consumers.processes.beats import Beat
 from playhead.consumers.reading.group import Report
+from playhead.consumers.reading.keys import find_wrong_keys
+from playhead.consumers.reading.parked import parked_by_unknown
 from playhead.consumers.reading.recovery import Lost, lost_key
 from playhead.eventlog.replay.runs import Unfinished, unfinished
 from playhead.settings.core import CURSORS_DIR
@@ -18,13 +21,14 @@ from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, load
 from playhead.streams.domains.catalogue import LOG
 from playhead.streams.domains.discovery import installed
-from playhead.streams.names import again_key, presence_key
+from playhead.streams.names import CLOCKS, again_key, presence_key
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 from playhead.streams.redis.connections import connect
 from playhead.terminal.exit_codes import BEHIND, DONE
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import counted, print_json, print_table, say
+from playhead.terminal.output import counted, one_line, print_json, print_table, say
+from playhead.wiring import lacking
 
 Kind = Literal["log", "projection", "worker", "clock"]
 
@@ -46,7 +50,10 @@ class Consumers(msgspec.Struct, frozen=True):
 
 
 class ConsumerStatus(msgspec.Struct, frozen=True):
-    """One consumer on one partition; `lag_seconds` is the age of its oldest unread event, None if not known."""
+    """One consumer on one partition; `lag_seconds` is the age of its oldest unread event, None if not known.
+
+    A clock reads no partition: its `partition` and `position` are `-`.
+    """
 
     name: str
     kind: Kind
@@ -71,9 +78,11 @@ class Floor(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """All consumers; caught up means that every event took effect everywhere and no replay is under way.
+    """All consumers; caught up means that every event took effect everywhere or is parked, and no replay is under way.
 
-    A replay that was cut short is under way until what it sent is applied.
+    A replay that was cut short is under way until what it sent is applied. `parked` counts the events that took no
+    effect somewhere, those of consumers in `unknown`, which this installation does not have, included. `not_running`
+    names the consumers without a process, `damaged` says what is wrong with keys in Redis.
     """
 
     caught_up: bool
@@ -81,6 +90,15 @@ class Status(msgspec.Struct, frozen=True):
     replays: list[Unfinished]
     held: list[Floor]
     subscriptions: list[SubscriptionStatus] = []
+    parked: int = 0
+    unknown: dict[str, int] = {}
+    not_running: list[str] = []
+    damaged: list[str] = []
+
+    @property
+    def exit_code(self) -> int:
+        """0 only if everything that was promised is so."""
+        return DONE if self.caught_up and not self.not_running and not self.damaged else BEHIND
 
 
 _CLEAR = "\033[H\033[J"
@@ -106,7 +124,9 @@ def consumers(*, json: Json = False) -> None:
 
 
 def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False) -> int:
-    """Show the position, lag and health of every consumer; exit code 5 if one is behind.
+    """Show the position, lag and health of every consumer; exit code 5 if one is behind or does not run.
+
+    A worker that lacks what it works with on this machine, such as ffmpeg, need not run.
 
     Args:
         watch: Refresh every second, until Ctrl-C; with --json, print one object a line.
@@ -117,10 +137,10 @@ def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False)
     settings = load(data_dir)
     client = connect(servers(settings, postgres=False).redis_url, settings.redis_timeout)
     while True:
-        found = _with_subscriptions(read_status(client, settings.partitions), client, settings)
+        found = _with_subscriptions(read_status(client, settings.partitions, lacking(settings)), client, settings)
         if not watch:
             _print(found, json=json)
-            return DONE if found.caught_up else BEHIND
+            return found.exit_code
         if json:
             print(msgspec.json.encode(found).decode(), flush=True)
         else:
@@ -130,27 +150,47 @@ def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False)
         time.sleep(_WATCH_SECONDS)
 
 
-def read_status(client: "Redis | RedisCluster", partitions: int) -> Status:
-    """Ask Redis, a few commands a partition."""
+def read_status(
+    client: "Redis | RedisCluster", partitions: int, not_needed: Container[str] = frozenset[str]()
+) -> Status:
+    """Ask Redis, a few commands a partition; consumers in `not_needed` may be without a process."""
     consumers: list[ConsumerStatus] = []
     caught_up, heard = True, False  # a Redis in which no consumer ever reported, or that was emptied, is not caught up
     for name, streams in installed().reads.items():
         for stream in streams:
             for number in range(partitions):
                 partition = Partition(stream, number)
-                status, settled, reported = _consumer(client, name, partition)
+                try:
+                    status, settled, reported = _consumer(client, name, partition)
+                except (ResponseError, ValueError) as error:  # msgspec's and ours are ValueErrors
+                    status, settled, reported = _unreadable(name, partition, error), False, False
                 heard = heard or reported
                 consumers.append(status)
                 caught_up = caught_up and settled
     everywhere = {
-        Partition(stream, number)
-        for streams in installed().reads.values()
-        for stream in streams
+        Partition(stream, number): names
+        for stream, names in installed().readers.items()
         for number in range(partitions)
     }
-    replays = unfinished(client, everywhere)
+    damaged = [wrong.problem for wrong in find_wrong_keys(client, everywhere)]
+    replays = [] if damaged else unfinished(client, everywhere)
     caught_up = caught_up and all(one.applied and one.state == "interrupted" for one in replays)
-    return Status(caught_up and heard, consumers, replays, _held(consumers))
+    consumers += clocks(client)
+    unknown = {} if damaged else parked_by_unknown(client, everywhere)
+    return Status(
+        caught_up and heard and not damaged,
+        consumers,
+        replays,
+        _held(consumers),
+        parked=sum(one.parked for one in consumers) + sum(unknown.values()),
+        unknown=unknown,
+        not_running=[
+            name
+            for name in installed().consumers
+            if name not in not_needed and all(one.state == "stopped" for one in consumers if one.name == name)
+        ],
+        damaged=damaged,
+    )
 
 
 def _with_subscriptions(found: Status, client: "Redis | RedisCluster", settings: Settings) -> Status:
@@ -165,7 +205,7 @@ def _with_subscriptions(found: Status, client: "Redis | RedisCluster", settings:
 def _held(consumers: Sequence[ConsumerStatus]) -> list[Floor]:
     """Partitions in which some consumer is further than another, which keeps entries from being trimmed."""
     found: list[Floor] = []
-    for partition in dict.fromkeys(one.partition for one in consumers):
+    for partition in dict.fromkeys(one.partition for one in consumers if one.kind != "clock"):
         positions = {one.name: Position.parse(one.position) for one in consumers if one.partition == partition}
         last = min(positions, key=lambda name: positions[name])
         if positions[last] < max(positions.values()):
@@ -226,7 +266,19 @@ def _print(found: Status, *, json: bool) -> None:
     for replay in found.replays:
         how = "" if replay.state == "running" else f"; `playhead replay --resume {replay.run}` continues it"
         print(f"replay {replay.run}: {replay.state}{how}")
-    print("caught up" if found.caught_up else "not caught up")
+    _print_summary(found)
+
+
+def _print_summary(found: Status) -> None:
+    """What is not as it should be of the whole, and the verdict."""
+    for problem in found.damaged:
+        print(f"{problem}; `playhead doctor` says what to do")
+    for name, count in found.unknown.items():
+        print(f"{name}: {count} parked; no domain that is installed here has it")
+    if found.not_running:
+        print(f"not running: {', '.join(found.not_running)}; start each with `playhead run`, or all with `playhead up`")
+    parked = f", but {found.parked} parked: `playhead parked list`" if found.parked else ""
+    print(("caught up" if found.caught_up else "not caught up") + parked)
 
 
 def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -> tuple[ConsumerStatus, bool, bool]:
@@ -270,6 +322,34 @@ def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -
         lost=_lost(redis, name, partition),
     )
     return status, settled or last == START, report is not None
+
+
+def _unreadable(name: str, partition: Partition, error: Exception) -> ConsumerStatus:
+    """What is shown where Redis does not say how a consumer is."""
+    return ConsumerStatus(
+        name, _kind(name), str(partition), "unknown", str(START), None, None, 0, 0, 0, f"{one_line(error)}", 0
+    )
+
+
+def clocks(client: "Redis | RedisCluster") -> list[ConsumerStatus]:
+    """Whether each clock runs, by its heartbeat."""
+    try:
+        beats = cast("dict[bytes, bytes]", cast("Any", client).hgetall(CLOCKS))
+    except ResponseError:  # `damaged` says so
+        beats = {}
+    found: list[ConsumerStatus] = []
+    for name in installed().clocks:
+        beat = _beat(beats.get(name.encode()))
+        state, problem = ("running", beat.problem) if beat is not None and beat.is_running else ("stopped", None)
+        found.append(ConsumerStatus(name, "clock", "-", state, "-", 0, 0.0, 0, 0, 0, problem, 0))
+    return found
+
+
+def _beat(raw: bytes | None) -> Beat | None:
+    try:
+        return None if raw is None else msgspec.json.decode(raw, type=Beat)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _waits(report: Report | None) -> bool:

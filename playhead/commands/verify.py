@@ -10,6 +10,7 @@ import msgspec
 from cyclopts import Parameter
 from redis import Redis, RedisCluster
 
+from playhead.checks.checkpoints import find_ahead
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.reading.recovery import Lost, lost_key
 from playhead.eventlog.reader import partitions, read_partition
@@ -17,6 +18,7 @@ from playhead.eventlog.reader import verify as verify_log
 from playhead.eventlog.replay.replay import Replay, new_run
 from playhead.file_comparison import FileComparison, group_position
 from playhead.projections.file_verification import FileFault, FileVerification
+from playhead.projections.postgres import connect as connect_postgres
 from playhead.projections.verification import Foldable, Lack, Searchable, Verifiable
 from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, event_log, load
@@ -128,6 +130,7 @@ def _verify(settings: Settings, client: "Redis | RedisCluster") -> tuple[Verifie
         position = None if fault.position is None else str(fault.position)
         partition = "/".join(fault.file.parts[-3:-1])
         found.faults.append(FaultShown(fault.kind, "log", partition, None, None, position, place, fault.problem))
+    found.faults += _ahead(settings, client)
     lacks: _Lacks = {}
     files: _Files = {}
     for name in installed().projections:
@@ -187,6 +190,24 @@ def _parked(client: "Redis | RedisCluster", name: str, partition: Partition) -> 
         one.position: ParkedShown(name, str(partition), one.subject, one.position)
         for one in ParkedEvents(client, name, partition)
     }
+
+
+def _ahead(settings: Settings, client: "Redis | RedisCluster") -> list[FaultShown]:
+    """Checkpoints that are ahead of their streams: what is appended until then would have no effect."""
+    with closing(connect_postgres(servers(settings).database_url, "playhead-verify")) as connection:
+        return [
+            FaultShown(
+                "ahead",
+                one.projection,
+                str(one.partition),
+                None,
+                None,
+                str(one.position),
+                "playhead_checkpoints",
+                f"{one.problem}; {one.advice}",
+            )
+            for one in find_ahead(client, connection)
+        ]
 
 
 class _Comparison:

@@ -50,7 +50,9 @@ def message(error: BaseException) -> str | None:
     if isinstance(error, psycopg.Error):
         return f"Postgres refused: {one_line(error)}"
     if isinstance(error, ResponseError):
-        return f"Redis refused: {one_line(error)}"
+        wrong = "WRONGTYPE" in str(error)
+        advice = "; a key holds something else: `playhead doctor` names it and says what to do" if wrong else ""
+        return f"Redis refused: {one_line(error)}{advice}"
     if isinstance(error, RedisError):
         return f"Redis cannot be reached: {one_line(error)}; check that it runs, and check REDIS_URL"
     if isinstance(error, OSError) and error.strerror and error.filename:

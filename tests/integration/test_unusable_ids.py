@@ -126,7 +126,7 @@ def test_a_group_with_work_in_hand_keeps_it_and_gets_what_has_a_new_id_again(pip
 def test_a_subscription_waits_until_the_entry_has_a_usable_id(pipeline):
     pipeline.append(job(1))
     far(pipeline, IDS[-1])
-    with subscribe(pipeline.server.url, stream="jobs") as events:
+    with subscribe(pipeline.server.url, log=pipeline.directory / "eventlog", stream="jobs") as events:
         got = [next(events).event.id]
         pipeline.start("log")
         got.append(next(events).event.id)
