@@ -98,7 +98,9 @@ class Recorded(msgspec.Struct, Generic[Payload], frozen=True):
         """Where it stands among the events of its subject."""
         if self.event.imported is None:
             return Order(self.position.milliseconds, self.position.counter, START)
-        return Order(int(self.event.timestamp.timestamp() * 1000), 0, self.position)
+        # It happened before it arrived: a time of the year 9999 must not outrank every later event of its subject.
+        happened = max(0, min(int(self.event.timestamp.timestamp() * 1000), self.position.milliseconds))
+        return Order(happened, 0, self.position)
 
 
 def new_event(

@@ -171,3 +171,14 @@ def test_an_imported_event_yields_to_a_later_one_of_its_subject():
     )
 
     assert imported.order < live.order
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59.999999Z", "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z"])
+def test_an_imported_event_of_an_impossible_time_yields_to_what_comes_after_it(time):
+    arrived = Position(1_700_000_000_000, 3)
+    imported = Recorded(new_event("t", subject="s", data={}, time=time, imported="run"), arrived)
+    later = Recorded(new_event("t", subject="s", data={}), Position(1_700_000_000_001, 0))
+
+    assert imported.order < later.order
+    assert str(imported.order) < str(later.order)
+    assert imported.order == Order.parse(str(imported.order))

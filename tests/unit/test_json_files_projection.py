@@ -121,6 +121,20 @@ def test_a_job_has_a_file_below_its_day_and_scraper_and_latest_points_to_the_new
     assert json.loads((root / "daily/2025-08-20/processed/job-3.json").read_text())["status"] == "failed"
 
 
+def test_one_event_of_the_year_9999_does_not_hold_latest(root):
+    sink = opened(root)
+    sink.apply(batch(recorded(1, created_at="9999-12-31T23:59:59Z")))
+    alone = str((root / "latest").readlink())
+    sink.apply(batch(recorded(2, created_at="2025-08-09T00:00:00Z")))
+    with_another = str((root / "latest").readlink())
+    sink.apply(batch(recorded(3, created_at="9998-12-31T00:00:00Z"), recorded(4, created_at="2025-08-10T00:00:00Z")))
+    sink.settle()
+
+    assert ("daily/9999-12-31", "daily/2025-08-09") == (alone, with_another)
+    assert "daily/2025-08-10" == str((root / "latest").readlink())
+    assert (root / "daily/9999-12-31/scrapers/news/job-1.json").exists()
+
+
 def test_any_arrival_order_and_redelivery_give_the_same_bytes(tmp_path):
     events = [
         recorded(

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -121,6 +123,17 @@ def has(root: int, day: str, entry: Entry) -> bool:
 def is_day(name: str) -> bool:
     """Whether it is the name of a day's directory."""
     return _DAY.fullmatch(name) is not None
+
+
+def has_come(day: str) -> bool:
+    """Whether it is no later than tomorrow: a wrong clock must not hold `latest`."""
+    return day <= (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
+
+
+def newest_day(days: Iterable[str]) -> str | None:
+    """The newest of days that have come, or of all if none has."""
+    found = list(days)
+    return max(filter(has_come, found), default=max(found, default=None))
 
 
 def list_days(root: int) -> list[str]:

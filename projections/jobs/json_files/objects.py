@@ -7,7 +7,7 @@ from pathlib import Path
 from playhead.projections.failures import classify
 from playhead.projections.jobs.json_files.documents import Document, newest_documents
 from playhead.projections.jobs.json_files.errors import UnreadableSummary
-from playhead.projections.jobs.json_files.index import DAILY, SUMMARY, is_day
+from playhead.projections.jobs.json_files.index import DAILY, SUMMARY, is_day, newest_day
 from playhead.projections.jobs.json_files.summaries import Entry, decode_summary, encode_summary
 from playhead.streams.partitions import Partition
 from playhead.streams.sinks import Batch, Failure, Outcome
@@ -112,7 +112,7 @@ class JsonObjects:
         chosen = sorted(days)
         list(self._pool.map(write, chosen))
         if chosen:
-            newest = max(day for day, entries in known.items() if entries)
+            newest = newest_day(day for day, entries in known.items() if entries)
             self._bucket.change(LATEST, lambda _: f"{DAILY}/{newest}\n".encode())
 
     def _entries(self, day: str) -> dict[str, Entry]:

@@ -9,7 +9,18 @@ from pathlib import Path
 from playhead.projections.failures import classify
 from playhead.projections.jobs.json_files.documents import Document, newest_documents, read_event_id
 from playhead.projections.jobs.json_files.errors import UnreadableSummary
-from playhead.projections.jobs.json_files.index import DAILY, SUMMARY, Day, Fact, Index, is_day, list_days, render
+from playhead.projections.jobs.json_files.index import (
+    DAILY,
+    SUMMARY,
+    Day,
+    Fact,
+    Index,
+    has_come,
+    is_day,
+    list_days,
+    newest_day,
+    render,
+)
 from playhead.projections.staging import Staging
 from playhead.streams.partitions import Partition
 from playhead.streams.sinks import Batch, Failure, Outcome
@@ -229,8 +240,8 @@ class JsonFiles:
         except OSError:
             current = None
         pointed = current.removeprefix(DAILY + "/") if current else ""
-        valid = is_day(pointed) and identity(f"{DAILY}/{pointed}", root) is not None
-        newest = max([pointed, *days] if valid else list_days(root), default=None)
+        valid = is_day(pointed) and has_come(pointed) and identity(f"{DAILY}/{pointed}", root) is not None
+        newest = newest_day([pointed, *days] if valid else list_days(root))
         if newest is None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(_LATEST, dir_fd=root)
