@@ -12,6 +12,7 @@ from playhead.eventlog.writer import LogWriter
 from playhead.projections.verification import Foldable, Verifiable
 from playhead.settings import core
 from playhead.settings.errors import ServersNotRunning
+from playhead.settings.producers import make_producer
 from playhead.settings.servers import Servers, servers
 from playhead.settings.settings import Settings, declared, load
 from playhead.streams.domains.catalogue import LOG
@@ -41,6 +42,7 @@ def place_of(name: str, settings: Settings, servers: Servers) -> Place:
         redis_url=lambda: servers.redis_url,
         location=_location(catalogue.projections.get(name), settings),
         settings=settings,
+        make_producer=lambda redis_url: make_producer(redis_url, settings),
     )
 
 

@@ -29,7 +29,7 @@ CORE = {
     ),
     "status": (
         "playhead.commands.status:status",
-        "Show the position, lag and health of every consumer; exit code 5 if one is behind.",
+        "Show the position, lag and health of every consumer; exit code 5 if one is behind or does not run.",
     ),
     "consumers": (
         "playhead.commands.status:consumers",

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from playhead.settings.core import SPOOL_DIR
+from playhead.settings.producers import make_producer
 from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, load
 from playhead.streams.appending.producer import Producer
@@ -21,14 +22,7 @@ _CORRUPT = 4
 
 def open_producer(settings: Settings) -> Producer:
     """Make the producer that the settings ask for."""
-    return Producer(
-        servers(settings, postgres=False).redis_url,
-        partitions=settings.partitions,
-        spool=settings.spool_dir,
-        blobs=settings.blob_dir,
-        timeout=settings.redis_timeout,
-        allow_insecure=True,  # the settings hold to the rule, or allow what is not
-    )
+    return make_producer(servers(settings, postgres=False).redis_url, settings)
 
 
 def spool(

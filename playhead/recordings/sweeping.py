@@ -11,8 +11,7 @@ from playhead.consumers.recordings.sweep import Sweep
 from playhead.projections.migrations import require_upgraded
 from playhead.projections.postgres import connect
 from playhead.recordings.domain import RECORDINGS_DIR, SWEEP_SECONDS
-from playhead.settings.core import ALLOW_INSECURE, PARTITIONS, REDIS_TIMEOUT
-from playhead.streams.appending.producer import Producer
+from playhead.settings.core import PARTITIONS, REDIS_TIMEOUT
 from playhead.streams.domains.place import Place
 from playhead.streams.recordings.files import RecordingFiles
 from playhead.streams.redis.connections import connect as connect_redis
@@ -30,12 +29,7 @@ def sweep(place: Place) -> Callable[[], float]:
     settings = place.settings
     older = settings[SWEEP_SECONDS]
     every = min(older / _PAUSES, LONGEST_PAUSE)
-    producer = Producer(
-        place.redis_url,
-        partitions=settings[PARTITIONS],
-        timeout=settings[REDIS_TIMEOUT],
-        allow_insecure=settings[ALLOW_INSECURE],
-    )
+    producer = place.producer()
     sessions = Sweep(
         RecordingFiles(settings[RECORDINGS_DIR]),
         Progress(connect_redis(place.redis_url, settings[REDIS_TIMEOUT])),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from playhead.streams.appending.producer import Producer
 from playhead.streams.domains.catalogue import Catalogue
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import Domain
@@ -29,6 +30,7 @@ def place_of(
         location=str(location),
         schema=schema,
         settings=GivenValues(settings),
+        make_producer=lambda url: Producer(url, allow_insecure=True),
     )
 
 

@@ -1,5 +1,6 @@
 """Places of projections and workers, as a test needs them."""
 
+from playhead.streams.appending.producer import Producer
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.place import Place
 from playhead.streams.domains.settings import GivenValues
@@ -15,4 +16,5 @@ def place_of(name, database_url="", redis_url="", location="", schema=None, sett
         location=str(location),
         schema=schema,
         settings=GivenValues(settings),
+        make_producer=lambda url: Producer(url, allow_insecure=True),
     )

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from playhead.settings.servers import servers
+from playhead.settings.settings import declared, load
 from playhead.streams.domains.discovery import installed
+from playhead.wiring import make_clock, make_handler, make_sink
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -25,6 +28,29 @@ def test_each_consumer_is_a_service_and_so_is_the_upgrade_of_the_database():
     commands = {name: service["command"] for name, service in SERVICES.items() if service.get("build")}
 
     assert {name: ["run", name] for name in installed().consumers} | {"upgrade": ["db", "upgrade"]} == commands
+
+
+def test_each_consumer_can_be_made_with_the_settings_of_its_service(tmp_path, monkeypatch):
+    set_up(tmp_path, monkeypatch)
+    settings = load(tmp_path / "data")
+    made = [
+        *(make_sink(name, settings, servers(settings)) for name in ("log", *installed().projections)),
+        *(make_handler(name, settings, servers(settings)) for name in installed().workers),
+        *(make_clock(name, settings, servers(settings)) for name in installed().clocks),
+    ]
+
+    assert len(installed().consumers) == len(made)
+
+
+def set_up(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be in the environment of a service, its directories below another root."""
+    monkeypatch.chdir(directory)
+    for name in declared():
+        monkeypatch.delenv(name, raising=False)
+    for name, value in SERVICES["log"]["environment"].items():
+        if value is not None:
+            text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", re.sub(r"\$\{\w+:\?[^}]*\}", "secret", str(value)))
+            monkeypatch.setenv(name, text.replace("/data/", f"{directory}/data/"))
 
 
 def test_every_image_is_pinned():
