@@ -13,7 +13,9 @@ from redis.exceptions import RedisError
 
 from playhead.commands.status import read_status
 from playhead.embedded.servers import running_servers
+from playhead.settings.settings import load
 from playhead.streams.redis.connections import connect
+from playhead.wiring import lacking
 
 
 class Stack:
@@ -67,7 +69,7 @@ class Stack:
             return False
         try:
             with closing(connect(running.redis_url)) as client:
-                return read_status(client, partitions=1).caught_up
+                return read_status(client, 1, lacking(load(self.directory))).exit_code == 0
         except RedisError:
             return False
 
