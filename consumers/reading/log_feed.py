@@ -55,7 +55,7 @@ class LogFeed(Feed):
 
     async def _lower(self, first: Position) -> None:
         count = await self._recovery.lower(first, self._cursors.position)
-        self._log.error("ids that no clock gives: the entries have new ones", first=str(first), count=count)
+        self._log.error("ids that no clock gives: the entries have new ones", position=str(first), count=count)
 
     async def _fill(self, gap: Gap) -> AsyncGenerator[Step, None]:  # noqa: ARG002  # what the log lacks is nowhere
         for step in ():

@@ -306,7 +306,9 @@ def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -
         state = "running" if held else "stopped"
     else:
         settled = report is not None and Position.parse(report.settled) >= last and lag_events == 0
-        state = (report.state if report else "starting") if held or _waits(report) else "stopped"
+        state = report.state if report and (held or _waits(report)) else "stopped"
+        if held and state == "stopped":  # its process has not reported yet; what is there is of the one before
+            state = "starting"
     status = ConsumerStatus(
         name=name,
         kind=_kind(name),

@@ -420,6 +420,9 @@ def test_a_damaged_log_is_said_and_nothing_is_read_past_it(system):
     log = system.consumers["log"]
     system.wait_until(lambda: log.serving is not None and "playhead log verify" in "".join(log.serving.problems()))
 
+    system.wait_until(
+        lambda: read_status(system.redis, 1).consumers[0].state == "not ready"
+    )  # it is said a moment later
     (status, *_) = read_status(system.redis, 1).consumers
     (check, *_) = check_consumers([status])
 
