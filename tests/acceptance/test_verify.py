@@ -58,7 +58,7 @@ def test_what_was_removed_or_altered_by_hand_is_named_and_repaired(stack):
     sealed = seal_jobs(stack.directory / "eventlog")
     flip_a_bit(sealed)
     stack.start()
-    stack.caught_up()
+    stack.wait_until(lambda: sealed.name.encode() in stack.playhead("status").stdout)
     with psycopg.connect(running_servers(stack.directory).database_url) as connection:
         connection.execute("DELETE FROM jobs WHERE job_id = '5'")
     files[6].unlink()
