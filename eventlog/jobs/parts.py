@@ -10,7 +10,7 @@ from playhead.streams.members import NULL, compact, decode_items, decode_members
 
 _LEVELS = 4
 """Lists and objects that may stand around a result."""
-_SUMMARY = {"date", "total_jobs", "scrapers", "jobs"}
+_SUMMARY = {"date", "total_jobs"}
 
 
 class Part(msgspec.Struct, frozen=True):

@@ -114,6 +114,10 @@ class Enrich:
     name = WORKER
     streams = ("notes",)
     types = frozenset({"note.submitted"})
+    ends = frozenset({"note.enriched", "note.enrichment_failed"})
+
+    def key(self, event: Event) -> str:
+        return event.subject
 
     async def handle(self, task: Task) -> list[Event]:
         return [task.event("note.enriched", {})]
