@@ -11,12 +11,12 @@ from cyclopts import Parameter
 from redis import Redis, RedisCluster
 
 from playhead.checks.checkpoints import find_ahead
+from playhead.comparison.files import FileComparison, group_position
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.reading.recovery import Lost, lost_key
 from playhead.eventlog.reader import partitions, read_partition
 from playhead.eventlog.reader import verify as verify_log
 from playhead.eventlog.replay.replay import Replay, new_run
-from playhead.file_comparison import FileComparison, group_position
 from playhead.projections.file_verification import FileFault, FileVerification
 from playhead.projections.postgres import connect as connect_postgres
 from playhead.projections.verification import Foldable, Lack, Searchable, Verifiable

@@ -6,9 +6,9 @@ from threading import Event, Thread
 
 import pytest
 
-from playhead import file_comparison
+from playhead.comparison import files
+from playhead.comparison.files import FileComparison, group_position
 from playhead.eventlog.replay.replay import Replay, new_run
-from playhead.file_comparison import FileComparison, group_position
 from playhead.projections.file_verification import FileVerification
 from playhead.wiring import sink_of
 from tests.support.events import job
@@ -47,7 +47,7 @@ class Ledgers:
 
 @pytest.fixture
 def ledgers(pipeline, monkeypatch):
-    monkeypatch.setattr(file_comparison, "_LOG_SECONDS", 0.2)
+    monkeypatch.setattr(files, "_LOG_SECONDS", 0.2)
     return Ledgers(pipeline)
 
 

@@ -1,0 +1,1 @@
+"""The log compared with every projection."""
