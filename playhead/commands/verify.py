@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,8 @@ from cyclopts import Parameter
 from redis import Redis, RedisCluster
 
 from playhead.checks.checkpoints import find_ahead
-from playhead.comparison.files import FileComparison, group_position
+from playhead.comparison.files import FileComparison
+from playhead.comparison.partitions import PartitionComparison, group_position
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.reading.recovery import Lost, lost_key
 from playhead.eventlog.reader import partitions, read_partition
@@ -25,20 +25,18 @@ from playhead.settings.settings import Settings, event_log, load
 from playhead.streams.domains.discovery import installed
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
-from playhead.streams.positions import Position
 from playhead.streams.redis.connections import connect
 from playhead.terminal.exit_codes import BEHIND, CORRUPT, DONE
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import counted, print_json, say
 from playhead.wiring import make_verification
 
-_CHUNK = 500
 _ROUNDS = 3
 
 
 class FaultShown(msgspec.Struct, frozen=True):
-    """Something missing or wrong: of the log itself if `projection` is `log`. `key` is the job's
-    id, after its day and a slash for a JSON file, the event's for an archive, or the organization's for a stray one.
+    """Something missing or wrong: of the log itself if `projection` is `log`. `key` is the projection's own name of the
+    row or file, as its verification gives it.
     """
 
     kind: str
@@ -83,6 +81,11 @@ class Verified(msgspec.Struct):
     refused: list[ParkedShown] = []
     lost: list[Lost] = []
     repaired: int = 0
+
+    def count(self, projection: str, checked: int, behind: int) -> None:
+        """Count events of a projection."""
+        self.checked[projection] = self.checked.get(projection, 0) + checked
+        self.behind[projection] = self.behind.get(projection, 0) + behind
 
 
 def verify(
@@ -142,10 +145,14 @@ def _verify(settings: Settings, client: "Redis | RedisCluster") -> tuple[Verifie
             if isinstance(projection, FileVerification):
                 files[name] = _compare_files(settings, client, name, projection, found)
                 continue
+            lacks[name] = []
             for partition in partitions(root):
                 if partition.stream in installed().reads[name]:
-                    one = _Comparison(root, partition, name, projection, client, found)
-                    lacks.setdefault(name, []).extend((partition, lack) for lack in one.run())
+                    found.parked += _parked(client, name, partition)
+                    compared = PartitionComparison(client, root, name, partition).compare(projection)
+                    found.count(name, compared.checked, compared.behind)
+                    found.faults += [_fault(name, partition, lack) for lack in compared.lacks]
+                    lacks[name] += [(partition, lack) for lack in compared.lacks]
             if isinstance(projection, Searchable):
                 found.faults += [
                     FaultShown("stray", name, None, None, stray.key, None, stray.place, stray.problem)
@@ -164,11 +171,11 @@ def _compare_files(
     comparison = _file_comparison(settings, client, name)
     reached = {partition: group_position(client, name, partition) for partition in comparison.partitions}
     for partition in comparison.partitions:
-        found.parked += _parked(client, name, partition).values()
+        found.parked += _parked(client, name, partition)
     result = comparison.compare(
         projection, reached, log_is_whole=not any(one.projection == "log" for one in found.faults)
     )
-    found.checked[name], found.behind[name] = comparison.checked, comparison.behind
+    found.count(name, comparison.checked, comparison.behind)
     found.faults += [
         FaultShown(fault.kind, name, None, None, fault.key, None, fault.place, fault.problem) for fault in result.faults
     ]
@@ -184,12 +191,23 @@ def _file_comparison(settings: Settings, client: "Redis | RedisCluster", name: s
     return FileComparison(client, event_log(settings), name, streams, count=settings.partitions)
 
 
-def _parked(client: "Redis | RedisCluster", name: str, partition: Partition) -> dict[str, ParkedShown]:
-    """By position."""
-    return {
-        one.position: ParkedShown(name, str(partition), one.subject, one.position)
-        for one in ParkedEvents(client, name, partition)
-    }
+def _parked(client: "Redis | RedisCluster", name: str, partition: Partition) -> Iterator[ParkedShown]:
+    for one in ParkedEvents(client, name, partition):
+        yield ParkedShown(name, str(partition), one.subject, one.position)
+
+
+def _fault(name: str, partition: Partition, lack: Lack) -> FaultShown:
+    about = lack.recorded
+    return FaultShown(
+        lack.kind,
+        name,
+        str(partition),
+        about.event.subject,
+        lack.key,
+        str(about.position),
+        lack.place,
+        lack.problem,
+    )
 
 
 def _ahead(settings: Settings, client: "Redis | RedisCluster") -> list[FaultShown]:
@@ -208,85 +226,6 @@ def _ahead(settings: Settings, client: "Redis | RedisCluster") -> list[FaultShow
             )
             for one in find_ahead(client, connection)
         ]
-
-
-class _Comparison:
-    """One projection on one partition."""
-
-    def __init__(
-        self,
-        root: Path,
-        partition: Partition,
-        name: str,
-        projection: Verifiable | Foldable,
-        client: "Redis | RedisCluster",
-        found: Verified,
-    ) -> None:
-        self._root, self._partition, self._name, self._projection = root, partition, name, projection
-        self._client, self._found = client, found
-
-    def run(self) -> list[Lack]:
-        """Compare; gives what can be repaired."""
-        reached = group_position(self._client, self._name, self._partition)
-        parked = _parked(self._client, self._name, self._partition)
-        found = self._found
-        found.parked += parked.values()
-        if isinstance(self._projection, Foldable):
-            lacks = self._folded(self._projection, reached, frozenset(parked))
-        else:
-            lacks = self._by_last(self._projection, reached, frozenset(parked))
-        found.faults += [self._fault(lack) for lack in lacks]
-        return lacks
-
-    def _folded(self, projection: Foldable, reached: Position, parked: frozenset[str]) -> list[Lack]:
-        for within in self._within(reached):
-            for recorded in within:
-                if str(recorded.position) not in parked:
-                    projection.follow(recorded)
-        return list(projection.differences())
-
-    def _by_last(self, projection: Verifiable, reached: Position, parked: frozenset[str]) -> list[Lack]:
-        doubtful: set[str] = set()
-        for within in self._within(reached):
-            doubtful.update(lack.key for lack in projection.lacks(within))
-        newest: dict[str, tuple[str, Recorded]] = {}
-        for chunk in self._chunks() if doubtful else ():
-            for recorded in chunk:
-                key = projection.key(recorded)
-                if key in doubtful and recorded.position <= reached and str(recorded.position) not in parked:
-                    rank = projection.rank(recorded)
-                    if key not in newest or newest[key][0] < rank:
-                        newest[key] = rank, recorded
-        # A newer event of the same job may have come in since, so what is still wrong now is wrong.
-        return list(projection.lacks([recorded for _, recorded in newest.values()]))
-
-    def _within(self, reached: Position) -> Iterator[list[Recorded]]:
-        """What the projection has come to, and count it."""
-        checked = behind = 0
-        for chunk in self._chunks():
-            within = [recorded for recorded in chunk if recorded.position <= reached]
-            checked, behind = checked + len(within), behind + len(chunk) - len(within)
-            yield within
-        found = self._found
-        found.checked[self._name] = found.checked.get(self._name, 0) + checked
-        found.behind[self._name] = found.behind.get(self._name, 0) + behind
-
-    def _chunks(self) -> Iterator[list[Recorded]]:
-        events = read_partition(self._root, self._partition, None, strict=False)
-        while chunk := list(islice(events, _CHUNK)):
-            yield chunk
-
-    def _fault(self, lack: Lack) -> FaultShown:
-        return FaultShown(
-            lack.kind,
-            self._name,
-            str(self._partition),
-            lack.recorded.event.subject,
-            lack.key,
-            str(lack.recorded.position),
-            lack.place,
-            lack.problem,
-        )
 
 
 def _repair(settings: Settings, client: "Redis | RedisCluster", lacks: _Lacks) -> int:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import msgspec
 from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
+from playhead.comparison.partitions import chunks, group_position
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.eventlog.reader import partitions, read_partition
 from playhead.eventlog.replay.replay import Replay
@@ -19,7 +19,6 @@ from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 
-_CHUNK = 500
 _LOG_SECONDS = 10.0
 """How long the log may stand still before it counts as behind."""
 _LOOK_SECONDS = 0.05
@@ -65,7 +64,7 @@ class FileComparison:
         """Find every file that is wrong; what is newer than `reached`, where the projection was, is no fault."""
         aside = {partition: self._set_aside(partition) for partition in self.partitions}
         for partition in self.partitions:
-            for chunk in self._chunks(partition):
+            for chunk in chunks(self._root, partition):
                 within = [one for one in chunk if one.position <= reached[partition]]
                 self.checked, self.behind = self.checked + len(within), self.behind + len(chunk) - len(within)
                 verification.follow(partition, [one for one in within if str(one.position) not in aside[partition]])
@@ -77,7 +76,7 @@ class FileComparison:
         for partition in self.partitions:
             now = self._set_aside(partition)
             is_due = _Due(reached[partition], aside[partition])
-            for chunk in self._chunks(partition):
+            for chunk in chunks(self._root, partition):
                 logged[partition] = max([logged[partition], *(one.sequence or 0 for one in chunk)])
                 verification.follow_again(partition, [one for one in chunk if str(one.position) not in now], is_due)
         short = [partition for partition, end in ends.items() if logged[partition] < end.sequence]
@@ -107,11 +106,6 @@ class FileComparison:
             for recorded in read_partition(self._root, partition, None, strict=False):
                 if verification.key(recorded) in paths and str(recorded.position) not in aside:
                     yield partition, recorded
-
-    def _chunks(self, partition: Partition) -> Iterator[list[Recorded]]:
-        events = read_partition(self._root, partition, None, strict=False)
-        while chunk := list(islice(events, _CHUNK)):
-            yield chunk
 
     def _set_aside(self, partition: Partition) -> frozenset[str]:
         return ParkedEvents(self._client, self._name, partition).positions()
@@ -153,16 +147,3 @@ class _Due:
 
     def __call__(self, recorded: Recorded) -> bool:
         return recorded.position <= self._reached and str(recorded.position) not in self._aside
-
-
-def group_position(client: "Redis | RedisCluster", name: str, partition: Partition) -> Position:
-    """How far a consumer is in a partition, the beginning if it has read nothing."""
-    redis: Any = client
-    try:
-        groups = redis.xinfo_groups(partition.key)
-    except ResponseError as error:
-        if "no such key" not in str(error):
-            raise
-        return START
-    found = (Position.parse(group["last-delivered-id"]) for group in groups if group["name"] == name.encode())
-    return next(found, START)

@@ -7,7 +7,8 @@ from threading import Event, Thread
 import pytest
 
 from playhead.comparison import files
-from playhead.comparison.files import FileComparison, group_position
+from playhead.comparison.files import FileComparison
+from playhead.comparison.partitions import group_position
 from playhead.eventlog.replay.replay import Replay, new_run
 from playhead.projections.file_verification import FileVerification
 from playhead.wiring import sink_of
