@@ -14,13 +14,19 @@ class Health:
         self.problem: str | None = None
         """The last failure. It is kept until the sink has settled, so that `status` shows it."""
         self.retries = 0
-        self._backoff = Backoff()
+        self._backoff, self._opening = Backoff(), Backoff()
 
-    def fail(self, problem: str, *, lasting: bool = False) -> float:
+    def fail(self, problem: str) -> float:
         """Be unhealthy; gives the seconds until the next attempt."""
         self.healthy = False
         self.problem = problem
-        return _LASTING_DELAY if lasting else self._backoff.next()
+        return self._backoff.next()
+
+    def close(self, problem: str, *, lasting: bool) -> float:
+        """Be unhealthy until the sink is opened again; gives the seconds until then."""
+        self.healthy = False
+        self.problem = problem
+        return _LASTING_DELAY if lasting else self._opening.next()
 
     def retry(self, problem: str) -> float:
         """Be unhealthy until the next attempt at a batch; gives the seconds until then."""
@@ -38,6 +44,7 @@ class Health:
         """Be healthy: the sink took a batch, and its next trouble is another one."""
         self.healthy = True
         self._backoff.reset()
+        self._opening.reset()
 
     def reset_backoff(self) -> None:
         """Redis answered: its next trouble is another one."""
@@ -46,3 +53,4 @@ class Health:
     def forget(self) -> None:
         """The sink has everything: whatever was wrong is over."""
         self.problem = None
+        self._opening.reset()

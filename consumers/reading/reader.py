@@ -165,7 +165,7 @@ class Reader:
 
     async def _not_ready(self, problem: str, *, lasting: bool) -> None:
         """Wait, long at once for what only a person can fix."""
-        wait = self._health.fail(problem, lasting=lasting)
+        wait = self._health.close(problem, lasting=lasting)
         say = self._log.error if lasting else self._log.warning
         say("sink not ready", error=problem, retry_in_seconds=round(wait, 1))
         with suppress(*AWAY, RedisError):
@@ -214,7 +214,7 @@ class Reader:
             self._observe.let_go(self.partition)
             await self._feed.forget()
             await end(renewal)
-        await self._thread.call(self._sink.settle)
+        await self._settle_sink()
         self._status.settled = self._cursors.position
         await self._status.report("stopped")
         await self._group.release()
@@ -251,7 +251,7 @@ class Reader:
         await self._feed.check()
         replays = await self._feed.follow_replays()
         if replays == "ended":
-            await self._thread.call(self._sink.settle)
+            await self._settle_sink()
         if replays != "unchanged":
             await self._status.report("running")
         match await self._delivery.retry_parked():
@@ -279,13 +279,22 @@ class Reader:
             await self._actions.carry_out(self._feed.steps(key, entries))
         self._health.healthy = True
 
+    async def _settle_sink(self) -> None:
+        try:
+            await self._thread.call(self._sink.settle)
+        except Exception as error:
+            failure = self._sink.classify(error)
+            if failure == "fatal":
+                raise SinkFailed(error) from error
+            raise SinkNotReady(plain(error), lasting=failure == "lasting") from error  # no event is to blame
+
     async def _settle(self) -> None:
         """Settle when idle, for a twentieth of the time at most: a trickle of events must not cost a rewrite each."""
         position = self._cursors.position
         is_settled = position == self._status.settled and self._health.problem is None
         if not is_settled and time.monotonic() >= self._rest_until:
             started = time.monotonic()
-            await self._thread.call(self._sink.settle)
+            await self._settle_sink()
             self._rest_until = time.monotonic() + _REST * (time.monotonic() - started)
             self._status.settled = position
             self._health.forget()

@@ -4,6 +4,7 @@ import asyncio
 import errno
 from collections import Counter
 
+import psycopg
 import pytest
 from redis.asyncio import Redis
 
@@ -171,6 +172,50 @@ def test_a_fatal_failure_of_a_parked_event_that_is_tried_again_ends_the_process(
 
     assert "no fsync" in repr(consumer.failure)
     assert [parked] == pipeline.parked("jobs")
+
+
+class Unsettled(Jobs):
+    """Has deferred work that fails, in a way that passes or does not."""
+
+    error = None
+    failed = 0
+
+    def settle(self):
+        if self.error is not None:
+            self.failed += 1
+            raise self.error
+
+    def classify(self, error):
+        return "fatal" if "fsync" in str(error) else super().classify(error)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "no room"), psycopg.OperationalError("gone"), ValueError("a bug")]
+)
+def test_deferred_work_that_fails_parks_nothing_and_is_done_when_it_can_be(pipeline, error):
+    sink = Unsettled(place_of("jobs", pipeline.database))
+    sink.error = error
+    pipeline.append(job(1))
+    (consumer,) = pipeline.start(sink)
+    pipeline.wait_until(lambda: sink.failed > 1 and str(error) in " ".join(consumer.problems))
+    sink.error = None
+    pipeline.append(job(2))
+    pipeline.caught_up("jobs")
+    pipeline.stop()
+
+    assert {"1": "e1", "2": "e2"} == pipeline.rows()
+    assert not pipeline.parked("jobs")
+
+
+def test_deferred_work_that_fails_for_good_ends_the_process(pipeline):
+    sink = Unsettled(place_of("jobs", pipeline.database))
+    sink.error = OSError(errno.EIO, "no fsync")
+    pipeline.append(job(1))
+    (consumer,) = pipeline.start(sink)
+    pipeline.wait_until(lambda: not consumer.is_alive())
+    pipeline.stop_all()
+
+    assert "no fsync" in repr(consumer.failure)
 
 
 @pytest.mark.parametrize("raised", [StopIteration, SystemExit, KeyboardInterrupt, asyncio.CancelledError])
