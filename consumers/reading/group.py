@@ -27,6 +27,7 @@ from playhead.streams.appending.appender import DEFAULT_WINDOW
 from playhead.streams.entries import RawEntry, sequence_number, subject_of
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
+from playhead.streams.redis.stream_info import is_missing
 
 _LOOK_BACK = 20
 """Entries among which the last sequence number is looked for; other clients may have added some without."""
@@ -216,7 +217,7 @@ class Group:
         try:
             groups = await self.client.xinfo_groups(stream_key)
         except ResponseError as error:
-            if "no such key" not in str(error):
+            if not is_missing(error):
                 raise
             return START  # a replay run that ended, or was forgotten
         for group in groups:

@@ -21,6 +21,7 @@ from playhead.streams.entries import RawEntry, encode, sequence_number
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import LAST, START, Position
+from playhead.streams.redis.stream_info import is_missing
 
 _HERE = Path(__file__).parent
 _CHUNK, _CHUNK_BYTES = 500, 8 * 1024 * 1024
@@ -172,7 +173,7 @@ class Recovery:
         try:
             info = await self._client.xinfo_stream(self._partition.key)
         except ResponseError as error:
-            if "no such key" not in str(error):
+            if not is_missing(error):
                 raise
             return START
         return Position.parse(info["last-generated-id"])

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError, ResponseError
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 from playhead.streams.redis.refusals import AWAY
+from playhead.streams.redis.stream_info import is_missing
 
 INTERVAL = 5.0
 """Seconds between two looks at the floor."""
@@ -57,7 +58,7 @@ async def keep_trimmed(
             try:
                 observe(partition, *await trim(client, partition, names))
             except ResponseError as error:
-                if "no such key" not in str(error):
+                if not is_missing(error):
                     log.warning("not trimmed", partition=str(partition), error=str(error))
             except (*AWAY, RedisError) as error:
                 log.warning("not trimmed", partition=str(partition), error=str(error))

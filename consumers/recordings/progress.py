@@ -1,10 +1,8 @@
 """How far the projection `recordings` has come, and whether its tables can be relied on."""
 
-from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from redis import Redis, RedisCluster
-from redis.exceptions import ResponseError
 
 from playhead.consumers.reading.parked import subjects_key
 from playhead.consumers.reading.recovery import restarts_key
@@ -12,8 +10,7 @@ from playhead.projections.postgres import SQL, Connection
 from playhead.streams.names import replays_key
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
-
-_Answer = TypeVar("_Answer")
+from playhead.streams.redis.stream_info import groups_of, last_position
 
 BEHIND = "the projection recordings is behind: see that it runs"
 _GROUP = "recordings"
@@ -36,13 +33,13 @@ class Progress:
 
         The group moves past what is set aside, the checkpoint does not; a group that was lost is behind it.
         """
-        group = self._groups(partition).get(_GROUP)
+        group = groups_of(self._client, partition).get(_GROUP)
         delivered = START if group is None else Position.parse(group["last-delivered-id"])
         return max(delivered, _checkpoint(connection, partition))
 
     def doubt(self, connection: Connection, partition: Partition) -> str | None:
         """Why the tables may lack something that was recorded, None if they lack nothing but what is parked."""
-        last = self._last(partition)
+        last = last_position(self._client, partition)
         if _checkpoint(connection, partition) > last:
             return "Redis lost its state, and the stream does not go on where the projection recordings is yet"
         if self.reached(connection, partition) < last:
@@ -61,24 +58,11 @@ class Progress:
 
     def has_work(self, partition: Partition, worker: str) -> bool:
         """Whether a worker has events left to take, in progress or deferred; False if it never ran."""
-        group = self._groups(partition).get(worker)
+        group = groups_of(self._client, partition).get(worker)
         if group is None:
             return False
-        return group["pending"] > 0 or Position.parse(group["last-delivered-id"]) < self._last(partition)
-
-    def _last(self, partition: Partition) -> Position:
-        """The last position that a partition ever had, even if that entry is trimmed."""
-        try:
-            return Position.parse(self._client.xinfo_stream(partition.key)["last-generated-id"])
-        except ResponseError as error:
-            return _nothing(error, START)
-
-    def _groups(self, partition: Partition) -> dict[str, Mapping[str, Any]]:
-        try:
-            found = self._client.xinfo_groups(partition.key)
-        except ResponseError as error:
-            return _nothing(error, {})
-        return {group["name"].decode(): group for group in found}
+        last = last_position(self._client, partition)
+        return group["pending"] > 0 or Position.parse(group["last-delivered-id"]) < last
 
     def _hash(self, key: str) -> dict[str, str]:
         names: list[bytes] = self._client.hkeys(key)  # an operator's user may not HGETALL
@@ -89,10 +73,3 @@ class Progress:
 def _checkpoint(connection: Connection, partition: Partition) -> Position:
     row = connection.execute(_CHECKPOINT, (_GROUP, str(partition))).fetchone()
     return START if row is None else Position(*row)
-
-
-def _nothing(error: ResponseError, answer: _Answer) -> _Answer:
-    """Give the answer if there is no such stream."""
-    if "no such key" not in str(error):
-        raise error
-    return answer

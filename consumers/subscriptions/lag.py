@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 from redis import Redis, RedisCluster
-from redis.exceptions import ResponseError
 
 from playhead.consumers.reading.recovery import just_before
 from playhead.eventlog.errors import LogCorrupt
@@ -16,6 +15,7 @@ from playhead.eventlog.following import Follower
 from playhead.streams.entries import sequence_number
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
+from playhead.streams.redis.stream_info import last_position
 
 
 class Lag(msgspec.Struct, frozen=True):
@@ -27,15 +27,9 @@ class Lag(msgspec.Struct, frozen=True):
 
 def lag_behind(client: "Redis | RedisCluster", log: Path, partition: Partition, position: Position) -> Lag:
     """What a partition has behind a position."""
-    redis: Any = client
-    try:
-        last = Position.parse(redis.xinfo_stream(partition.key)["last-generated-id"])
-    except ResponseError as error:
-        if "no such key" not in str(error):
-            raise
-        last = START
-    if last <= position:
+    if last_position(client, partition) <= position:
         return Lag(0, 0.0)
+    redis: Any = client
     newest = redis.hget(f"{partition.key}:meta", "sequence")
     sequence, first = _in_stream(redis, partition, position) or _in_log(log, partition, position) or (None, None)
     return Lag(

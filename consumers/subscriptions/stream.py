@@ -6,13 +6,13 @@ from typing import Any, cast
 
 import msgspec
 from redis import Redis, RedisCluster
-from redis.exceptions import ResponseError
 
 from playhead.consumers.reading.recovery import Restart, restarts_key
 from playhead.streams.domains.catalogue import LOG
 from playhead.streams.entries import RawEntry, sequence_number
 from playhead.streams.partitions import Partition
-from playhead.streams.positions import START, Position
+from playhead.streams.positions import Position
+from playhead.streams.redis.stream_info import group_position
 
 _HERE = Path(__file__).parent
 
@@ -39,7 +39,7 @@ class PartitionStream:
 
     def __init__(self, client: "Redis | RedisCluster", partition: Partition) -> None:
         self._client: Any = client
-        self._key = partition.key
+        self._partition, self._key = partition, partition.key
         self._keys = [self._key, f"{self._key}:meta", restarts_key(partition)]
         self._behind = client.register_script((_HERE / "behind.lua").read_text())
         self._state = client.register_script((_HERE / "state.lua").read_text())
@@ -62,15 +62,7 @@ class PartitionStream:
 
     def logged(self) -> Position:
         """Up to where the log writer is, the beginning if there is none."""
-        try:
-            groups = self._client.xinfo_groups(self._key)
-        except ResponseError as error:
-            if "no such key" not in str(error):
-                raise
-            return START
-        return next(
-            (Position.parse(group["last-delivered-id"]) for group in groups if group["name"] == LOG.encode()), START
-        )
+        return group_position(self._client, self._partition, LOG)
 
     def first_positions(self, event_ids: Sequence[str]) -> list[Position | None]:
         """Where each event stands first, as far as the memory of `append` goes; it is not changed."""

@@ -10,7 +10,8 @@ from redis import Redis, RedisCluster
 from playhead.checks.check import Check
 from playhead.projections.postgres import SQL, Connection
 from playhead.streams.partitions import Partition
-from playhead.streams.positions import Position
+from playhead.streams.positions import START, Position
+from playhead.streams.redis.stream_info import last_position
 
 _ALL = (SQL / "checkpoints_all.sql").read_bytes()
 
@@ -51,8 +52,8 @@ def find_ahead(client: "Redis | RedisCluster", connection: Connection) -> Iterat
         if position <= now or not number.isdecimal():
             continue
         partition = Partition(stream, int(number))
-        is_there = redis.type(partition.key) == b"stream"
-        last = Position.parse(redis.xinfo_stream(partition.key)["last-generated-id"]) if is_there else Position(0, 0)
+        is_there = redis.type(partition.key) == b"stream"  # of another type, `find_wrong_keys` says so
+        last = last_position(client, partition) if is_there else START
         if position > last:
             yield Ahead(str(projection), partition, position, last)
 

@@ -25,6 +25,7 @@ from playhead.streams.names import CLOCKS, again_key, presence_key
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 from playhead.streams.redis.connections import connect
+from playhead.streams.redis.stream_info import groups_of, last_position
 from playhead.terminal.exit_codes import BEHIND, DONE
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import counted, one_line, print_json, print_table, say
@@ -284,17 +285,10 @@ def _print_summary(found: Status) -> None:
 def _consumer(client: "Redis | RedisCluster", name: str, partition: Partition) -> tuple[ConsumerStatus, bool, bool]:
     redis = cast("Any", client)
     key = partition.key
-    try:
-        info = redis.xinfo_stream(key)
-    except ResponseError as error:
-        if "no such key" not in str(error):
-            raise
-        info = None
     raw = redis.hget(f"{key}:consumers", name)
     report = msgspec.json.decode(raw, type=Report) if raw else None
     held = bool(redis.exists(presence_key(key, name)))
-    last = Position.parse(info["last-generated-id"]) if info else START
-    group = next((g for g in redis.xinfo_groups(key) if g["name"] == name.encode()), None) if info else None
+    last, group = last_position(client, partition), groups_of(client, partition).get(name)
     position = Position.parse(group["last-delivered-id"]) if group else START
     if report is not None:
         position = max(position, Position.parse(report.position))

@@ -11,7 +11,7 @@ from redis import Redis, RedisCluster
 
 from playhead.checks.checkpoints import find_ahead
 from playhead.comparison.files import FileComparison
-from playhead.comparison.partitions import PartitionComparison, group_position
+from playhead.comparison.partitions import PartitionComparison
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.reading.recovery import Lost, lost_key
 from playhead.eventlog.reader import partitions, read_partition
@@ -26,6 +26,7 @@ from playhead.streams.domains.discovery import installed
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.redis.connections import connect
+from playhead.streams.redis.stream_info import group_position
 from playhead.terminal.exit_codes import BEHIND, CORRUPT, DONE
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import counted, print_json, say
@@ -169,7 +170,7 @@ def _compare_files(
 ) -> Sequence[FileFault]:
     """Compare files, which may each come from events of several partitions."""
     comparison = _file_comparison(settings, client, name)
-    reached = {partition: group_position(client, name, partition) for partition in comparison.partitions}
+    reached = {partition: group_position(client, partition, name) for partition in comparison.partitions}
     for partition in comparison.partitions:
         found.parked += _parked(client, name, partition)
     result = comparison.compare(

@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 from redis import Redis, RedisCluster
-from redis.exceptions import ResponseError
 
-from playhead.comparison.partitions import chunks, group_position
+from playhead.comparison.partitions import chunks
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.eventlog.reader import partitions, read_partition
 from playhead.eventlog.replay.replay import Replay
@@ -17,7 +16,8 @@ from playhead.projections.file_verification import FileFault, FileVerification
 from playhead.streams.domains.catalogue import LOG
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
-from playhead.streams.positions import START, Position
+from playhead.streams.positions import Position
+from playhead.streams.redis.stream_info import group_position, last_position
 
 _LOG_SECONDS = 10.0
 """How long the log may stand still before it counts as behind."""
@@ -115,20 +115,15 @@ class FileComparison:
 
     def _end(self, partition: Partition) -> StreamEnd:
         redis: Any = self._client
-        try:
-            last = Position.parse(redis.xinfo_stream(partition.key)["last-generated-id"])
-        except ResponseError as error:
-            if "no such key" not in str(error):
-                raise
-            last = START
-        return StreamEnd(last, int(redis.hget(f"{partition.key}:meta", "sequence") or 0))
+        sequence = redis.hget(f"{partition.key}:meta", "sequence")
+        return StreamEnd(last_position(self._client, partition), int(sequence or 0))
 
     def _wait_for_log(self, ends: Mapping[Partition, StreamEnd]) -> str | None:
         """Wait until the log writer is past what the streams had; why it is not, or None."""
         before: dict[Partition, Position] = {}
         moved_at = time.monotonic()
         while True:
-            now = {partition: group_position(self._client, LOG, partition) for partition in ends}
+            now = {partition: group_position(self._client, partition, LOG) for partition in ends}
             waiting = [partition for partition, end in ends.items() if now[partition] < end.last]
             if not waiting:
                 return None

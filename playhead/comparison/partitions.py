@@ -3,18 +3,16 @@
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from redis import Redis, RedisCluster
-from redis.exceptions import ResponseError
 
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.eventlog.reader import read_partition
 from playhead.projections.verification import Foldable, Lack, Verifiable
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
-from playhead.streams.positions import START, Position
+from playhead.streams.redis.stream_info import group_position
 
 _CHUNK = 500
 
@@ -33,7 +31,7 @@ class PartitionComparison:
     def __init__(self, client: "Redis | RedisCluster", root: Path, name: str, partition: Partition) -> None:
         """`root` is that of the log."""
         self._root, self._partition = root, partition
-        self._reached = group_position(client, name, partition)
+        self._reached = group_position(client, partition, name)
         self._aside = ParkedEvents(client, name, partition).positions()
         self._checked = self._behind = 0
 
@@ -80,16 +78,3 @@ def chunks(root: Path, partition: Partition) -> Iterator[list[Recorded]]:
     events = read_partition(root, partition, None, strict=False)
     while chunk := list(islice(events, _CHUNK)):
         yield chunk
-
-
-def group_position(client: "Redis | RedisCluster", name: str, partition: Partition) -> Position:
-    """How far a consumer is in a partition, the beginning if it has read nothing."""
-    redis: Any = client
-    try:
-        groups = redis.xinfo_groups(partition.key)
-    except ResponseError as error:
-        if "no such key" not in str(error):
-            raise
-        return START
-    found = (Position.parse(group["last-delivered-id"]) for group in groups if group["name"] == name.encode())
-    return next(found, START)

@@ -8,9 +8,9 @@ import pytest
 
 from playhead.comparison import files
 from playhead.comparison.files import FileComparison
-from playhead.comparison.partitions import group_position
 from playhead.eventlog.replay.replay import Replay, new_run
 from playhead.projections.file_verification import FileVerification
+from playhead.streams.redis.stream_info import group_position
 from playhead.wiring import sink_of
 from tests.support.events import job
 from tests.support.ledger import Ledger, ledger_lines, ledger_place
@@ -32,7 +32,7 @@ class Ledgers:
 
     def compare(self, *, log_is_whole: bool = True, repair: bool = False):
         comparison = FileComparison(self.pipeline.redis, self.log, "ledger", ["jobs"], count=self.pipeline.partitions)
-        reached = {one: group_position(self.pipeline.redis, "ledger", one) for one in comparison.partitions}
+        reached = {one: group_position(self.pipeline.redis, one, "ledger") for one in comparison.partitions}
         verification = FileVerification(Ledger(ledger_place(self.files)))
         found = comparison.compare(verification, reached, log_is_whole=log_is_whole)
         if repair:
