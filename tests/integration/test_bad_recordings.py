@@ -9,7 +9,6 @@ from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
 from playhead.consumers.recordings.transcode import Transcode
 from playhead.consumers.work.worker import WorkerSettings
-from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import AudioNotWritten
 from playhead.streams.recordings.files import Chunk, RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
@@ -25,12 +24,6 @@ IMPATIENT = WorkerSettings(concurrency=2, hold=1.0, max_attempts=2, first_delay=
 @pytest.fixture
 def redis_server(valkey):
     return valkey
-
-
-@pytest.fixture
-def producer(valkey, redis):
-    with Producer(valkey.url) as producer:
-        yield producer
 
 
 @pytest.fixture

@@ -25,12 +25,6 @@ def redis_server(valkey):
 
 
 @pytest.fixture
-def producer(valkey, redis):
-    with Producer(valkey.url) as producer:
-        yield producer
-
-
-@pytest.fixture
 def recorder(producer, tmp_path):
     return Recorder(producer, tmp_path, QUICK)
 

@@ -15,7 +15,6 @@ from playhead.consumers.recordings.ffmpeg import Children, Ffmpeg, Pcm, find_ffm
 from playhead.consumers.recordings.mp3 import read_mp3
 from playhead.consumers.recordings.transcode import Transcode
 from playhead.consumers.work.worker import WorkerSettings
-from playhead.streams.appending.producer import Producer
 from playhead.streams.recordings.files import Chunk, RecordingFiles
 from tests.support.audio import RECORDINGS, decoded, facts, flush, samples, sha256, tone
 from tests.support.conditions import until
@@ -28,12 +27,6 @@ QUICK = WorkerSettings(concurrency=2, hold=1.0, max_attempts=3, first_delay=0.01
 @pytest.fixture
 def redis_server(valkey):
     return valkey
-
-
-@pytest.fixture
-def producer(valkey, redis):
-    with Producer(valkey.url) as producer:
-        yield producer
 
 
 @pytest.fixture
