@@ -91,12 +91,16 @@ def require_upgraded(connection: Connection, files: Mapping[str, Path] | None = 
 
 def lacking(connection: Connection, files: Mapping[str, Path] | None = None) -> list[str]:
     """Names of the migrations that are to be applied; changes nothing."""
-    names = list(migrations() if files is None else files)
+    done = applied(connection)
+    return [name for name in (migrations() if files is None else files) if name not in done]
+
+
+def applied(connection: Connection) -> set[str]:
+    """Names of the migrations that the database has; those of a domain begin with its name and a slash."""
     row = connection.execute("SELECT to_regclass('playhead_migrations') IS NOT NULL").fetchone()
     if row is None or not row[0]:
-        return names
-    applied = {name for (name,) in connection.execute("SELECT name FROM playhead_migrations")}
-    return [name for name in names if name not in applied]
+        return set()
+    return {str(name) for (name,) in connection.execute("SELECT name FROM playhead_migrations")}
 
 
 def gone(connection: Connection, files: Mapping[str, Path] | None = None) -> list[str]:

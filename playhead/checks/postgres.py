@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import psycopg
 
 from playhead.checks.check import Check, judge
+from playhead.checks.undeclared import check_migrations
 from playhead.projections.migrations import gone, lacking
 from playhead.projections.postgres import Connection, connect
 
@@ -19,6 +20,7 @@ def check_postgres(url: str, shown: str) -> Iterator[Check]:
             yield Check(REACHABLE, "ok", shown)
             yield from _server(connection)
             yield from _schema(connection)
+            yield from check_migrations(connection)
     except psycopg.Error as error:
         said = "; ".join(line.strip() for line in str(error).splitlines())
         yield Check(REACHABLE, "fail", f"{shown}: {said}", "check that it runs, and check DATABASE_URL")

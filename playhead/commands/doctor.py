@@ -20,6 +20,7 @@ from playhead.checks.postgres import check_postgres
 from playhead.checks.redis import REACHABLE as REDIS_REACHABLE
 from playhead.checks.redis import check_redis
 from playhead.checks.targets import check_targets
+from playhead.checks.undeclared import check_streams
 from playhead.commands.status import read_status
 from playhead.embedded.errors import EmbeddedServerError
 from playhead.projections.postgres import connect as connect_postgres
@@ -99,6 +100,7 @@ def _checks(data_dir: DataDir) -> Iterator[Check]:
             yield from _check_place(setting, str(settings[setting]))
     yield from _check_default_directories(settings)
     yield from check_targets(installed())
+    yield from check_streams(settings.event_log_dir)
     for target in installed().extensions("check"):
         yield from _check_of_domain(target, settings)
     yield from _check_servers(settings)

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from redis import Redis, RedisCluster
 
 from playhead.checks.checkpoints import find_ahead
+from playhead.checks.undeclared import undeclared_streams
 from playhead.comparison.files import FileComparison
 from playhead.comparison.partitions import PartitionComparison
 from playhead.consumers.reading.parked import ParkedEvents
@@ -69,13 +70,15 @@ class Undecided(msgspec.Struct, frozen=True):
 
 class Verified(msgspec.Struct):
     """`checked` counts events by projection, `behind` those that it has not come to yet. `unchecked` names projections
-    that nothing compares with the log, `refused` events that one does not take, though they are not parked.
+    that nothing compares with the log, `undeclared` streams that no installed domain declares, `refused` events that a
+    projection does not take, though they are not parked.
     """
 
     events: int = 0
     checked: dict[str, int] = {}
     behind: dict[str, int] = {}
     unchecked: list[str] = []
+    undeclared: list[str] = []
     faults: list[FaultShown] = []
     undecided: list[Undecided] = []
     parked: list[ParkedShown] = []
@@ -135,6 +138,7 @@ def _verify(settings: Settings, client: "Redis | RedisCluster") -> tuple[Verifie
         partition = "/".join(fault.file.parts[-3:-1])
         found.faults.append(FaultShown(fault.kind, "log", partition, None, None, position, place, fault.problem))
     found.faults += _ahead(settings, client)
+    found.undeclared = undeclared_streams(root)
     lacks: _Lacks = {}
     files: _Files = {}
     for name in installed().projections:
@@ -295,6 +299,8 @@ def _print(found: Verified) -> None:
             say(f"{name} has not applied {counted(count, 'event')} yet; see `playhead status`")
     for name in found.unchecked:
         print(f"not compared: {name}: it declares no verification")
+    for stream in found.undeclared:
+        print(f"not compared: the stream {stream}: no installed domain declares it")
     checked = ", ".join(f"{name} {count}" for name, count in found.checked.items())
     repaired = f", {found.repaired} repaired" if found.repaired else ""
     faults = counted(len(found.faults), "fault")

@@ -7,7 +7,12 @@ import psycopg
 
 from playhead.embedded.servers import running_servers
 from playhead.eventlog.writer import LogWriter
+from playhead.streams.events import Recorded, new_event
 from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.sinks import Batch, Source
+
+SHIPMENTS = Partition("shipments", 0)
 
 
 def test_what_was_removed_or_altered_by_hand_is_named_and_repaired(stack):
@@ -76,6 +81,23 @@ def test_what_was_removed_or_altered_by_hand_is_named_and_repaired(stack):
     }
     assert 0 == stack.playhead("verify", "--repair").returncode
     assert (tree, rows) == (stack.tree(), stack.rows())
+
+
+def test_what_belongs_to_a_domain_that_is_not_loaded_is_named(stack):
+    log = LogWriter(stack.directory / "eventlog")
+    log.open(SHIPMENTS, 1)
+    event = new_event("shipment.sent", subject="shipment/1", data={})
+    log.apply(Batch(Source(SHIPMENTS), [Recorded(event, Position(1, 0))], Position(1, 0)))
+    log.close()
+    stack.caught_up()
+    with psycopg.connect(running_servers(stack.directory).database_url) as connection:
+        connection.execute("INSERT INTO playhead_migrations (name, sha256) VALUES ('returns/0001_returns', '')")
+    found = stack.json("verify")
+    checks = {check["name"]: check["result"] for check in stack.json("doctor")["checks"]}
+
+    assert ["shipments"] == found["undeclared"]
+    assert b"the stream shipments: no installed domain declares it" in stack.playhead("verify").stdout
+    assert ("warn", "warn") == (checks["stream shipments"], checks["domain returns"])
 
 
 def key(file: Path) -> str:
