@@ -8,10 +8,6 @@
         - NotReplicated       fewer replicas than asked for have the event
     - Fenced                  a newer owner of the partition has opened the sink
     - PartitionsChanged       the number of partitions differs from the one recorded in Redis
-    - InvalidPcm              audio that is no whole frames, or out of order
-    - MeetingOver             a session that ended cannot go on
-    - SessionUnreadable       what a recorder noted about a session is damaged
-    - AudioNotWritten         the disk does not take audio
     - SpoolFailed             the spool directory did not take the events
     - StoreUnavailable        a directory or bucket did not take or give an object
     - UnsafePath              a link, or something that is no directory, stands where a directory belongs
@@ -22,11 +18,9 @@
     - DomainNotLoaded         a domain that is named cannot be imported
 """
 
-from pathlib import Path
-
 
 class PlayheadError(Exception):
-    """Playhead could not go on."""
+    """Playhead cannot continue."""
 
 
 class InvalidEvent(PlayheadError, ValueError):
@@ -69,25 +63,6 @@ class NotReplicated(RedisUnavailable):
 
 class SpoolFailed(PlayheadError):
     """The spool did not take the events, and they are not stored: free space or fix permissions, then append again."""
-
-
-class InvalidPcm(PlayheadError, ValueError):
-    """The audio is not PCM in the recorder's format, or is earlier than audio already written: none of it was taken."""
-
-
-class MeetingOver(PlayheadError):
-    """The session has ended or was promoted: start another one, with a new meeting_id."""
-
-
-class SessionUnreadable(PlayheadError):
-    """The session cannot continue: restore its session.json, or record under a new meeting_id; its audio is kept."""
-
-    def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(f"{path}: {problem}. {self.__doc__}")
-
-
-class AudioNotWritten(PlayheadError):
-    """Audio cannot be written to disk: free space or fix permissions; audio in memory is retried."""
 
 
 class StoreUnavailable(PlayheadError, ConnectionError):

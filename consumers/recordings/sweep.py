@@ -14,9 +14,9 @@ from playhead.consumers.recordings.progress import Progress
 from playhead.projections.postgres import Connection
 from playhead.projections.recordings.overview import Overview, overview
 from playhead.projections.recordings.rows import TempRecording, chunks_of
-from playhead.streams.errors import SessionUnreadable
 from playhead.streams.events import Event
 from playhead.streams.partitions import Partition, partition_of
+from playhead.streams.recordings.errors import SessionUnreadable
 from playhead.streams.recordings.events import ChunkExpired, make_event_id, meeting_event, stopped_event, subject_of
 from playhead.streams.recordings.files import RecordingFiles
 from playhead.streams.recordings.session_file import session_events

@@ -1,7 +1,11 @@
-"""The domain `recordings`: the recorder, and the payloads of its events."""
+"""The domain `recordings`: the recorder, its errors, and the payloads of its events."""
 
 from typing import TYPE_CHECKING
 
+from playhead.streams.recordings.errors import AudioNotWritten as AudioNotWritten
+from playhead.streams.recordings.errors import InvalidPcm as InvalidPcm
+from playhead.streams.recordings.errors import MeetingOver as MeetingOver
+from playhead.streams.recordings.errors import SessionUnreadable as SessionUnreadable
 from playhead.streams.recordings.events import ChunkCleaned as ChunkCleaned
 from playhead.streams.recordings.events import ChunkExpired as ChunkExpired
 from playhead.streams.recordings.events import ChunkFlushed as ChunkFlushed

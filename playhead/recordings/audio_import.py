@@ -17,7 +17,8 @@ from playhead.consumers.recordings.ffmpeg import RATES, Children, Pcm, find_ffmp
 from playhead.consumers.recordings.lengths import recorded_seconds
 from playhead.recordings.domain import FFMPEG, FLUSH_SECONDS, RECORDINGS_DIR
 from playhead.settings.settings import load
-from playhead.streams.errors import InvalidSetting, MeetingOver
+from playhead.streams.errors import InvalidSetting
+from playhead.streams.recordings.errors import MeetingOver
 from playhead.streams.recordings.events import Strategy
 from playhead.streams.recordings.files import Chunk, InvalidId, RecordingFiles
 from playhead.streams.recordings.ids import text_of

@@ -9,8 +9,8 @@ import msgspec
 import structlog
 
 from playhead.streams.appending.producer import Producer
-from playhead.streams.errors import AudioNotWritten
 from playhead.streams.events import Event
+from playhead.streams.recordings.errors import AudioNotWritten
 from playhead.streams.recordings.files import Chunk, RecordingFiles
 
 _MOST = 32

@@ -11,16 +11,10 @@ import msgspec
 import structlog
 
 from playhead.streams.appending.producer import Producer
-from playhead.streams.errors import (
-    AudioNotWritten,
-    InvalidSetting,
-    MeetingOver,
-    PlayheadError,
-    RedisUnavailable,
-    SessionUnreadable,
-)
+from playhead.streams.errors import InvalidSetting, PlayheadError, RedisUnavailable
 from playhead.streams.events import Event, format_time, parse_time
 from playhead.streams.recordings.chunk_writer import ChunkWriter
+from playhead.streams.recordings.errors import AudioNotWritten, MeetingOver, SessionUnreadable
 from playhead.streams.recordings.events import Strategy
 from playhead.streams.recordings.files import InvalidId, RecordingFiles
 from playhead.streams.recordings.ids import Id, text_of

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import structlog
 
-from playhead.streams.errors import InvalidPcm, InvalidSetting, MeetingOver
+from playhead.streams.errors import InvalidSetting
 from playhead.streams.events import parse_time
 from playhead.streams.recordings.chunk_writer import ChunkWriter, Cut
+from playhead.streams.recordings.errors import InvalidPcm, MeetingOver
 from playhead.streams.recordings.files import Chunk
 from playhead.streams.recordings.ids import Id, text_of
 from playhead.streams.recordings.session_file import SessionNote

@@ -9,8 +9,8 @@ from typing import cast
 
 import msgspec
 
-from playhead.streams.errors import SessionUnreadable
 from playhead.streams.events import Event, format_time, parse_time
+from playhead.streams.recordings.errors import SessionUnreadable
 from playhead.streams.recordings.events import (
     ChunkFlushed,
     MeetingStarted,

@@ -9,7 +9,7 @@ from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
 from playhead.consumers.recordings.transcode import Transcode
 from playhead.consumers.work.worker import WorkerSettings
-from playhead.streams.errors import AudioNotWritten
+from playhead.streams.recordings.errors import AudioNotWritten
 from playhead.streams.recordings.files import Chunk, RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from tests.support.audio import RECORDINGS, facts, flush, sha256, tone

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from playhead.streams.appending.producer import Producer
-from playhead.streams.errors import AudioNotWritten, InvalidPcm, InvalidSetting, MeetingOver, RedisUnavailable
+from playhead.streams.errors import InvalidSetting, RedisUnavailable
+from playhead.streams.recordings.errors import AudioNotWritten, InvalidPcm, MeetingOver
 from playhead.streams.recordings.files import Chunk, InvalidId, RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from tests.support.audio import content, facts, offsets, open_session, tone

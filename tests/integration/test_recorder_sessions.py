@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from playhead.streams.appending.producer import Producer
-from playhead.streams.errors import AudioNotWritten, MeetingOver, SessionUnreadable
+from playhead.streams.recordings.errors import AudioNotWritten, MeetingOver, SessionUnreadable
 from playhead.streams.recordings.files import Chunk, InvalidId, RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from tests.support.audio import content, facts, offsets, tone

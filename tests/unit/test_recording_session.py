@@ -10,8 +10,9 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from playhead.streams.errors import InvalidPcm, InvalidSetting, MeetingOver
+from playhead.streams.errors import InvalidSetting
 from playhead.streams.events import format_time
+from playhead.streams.recordings.errors import InvalidPcm, MeetingOver
 from playhead.streams.recordings.files import InvalidId, RecordingFiles
 from playhead.streams.recordings.ids import text_of
 from playhead.streams.recordings.session import OnDisk, RecorderSettings, Session
