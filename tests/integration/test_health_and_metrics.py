@@ -169,14 +169,66 @@ def test_messages_that_find_no_space_hold_up_no_work(playhead, producer, wait_un
         wait_until(lambda: value(scraped(consumer), Metric.EVENTS_APPLIED) == 2)
 
 
-def test_a_failure_that_no_retry_mends_ends_the_process_with_1_and_stands_in_its_messages(playhead, redis):
+def test_a_consumer_whose_stream_is_no_stream_says_so_and_goes_on_once_it_is_away(
+    playhead, redis, producer, wait_until
+):
     redis.set(JOBS.key, "no stream")
     with playhead.running("json-files") as consumer:
+        wait_until(lambda: "WRONGTYPE" in consumer.get("/readyz")[1])
+        assert 503 == consumer.get("/readyz")[0]
+        assert "playhead doctor" in consumer.get("/readyz")[1]
+        redis.delete(JOBS.key)
+        producer.append("job.completed", subject="job/1", data=(JOB % 1).encode())
+        wait_until(lambda: value(scraped(consumer), Metric.EVENTS_APPLIED) == 1)
+        wait_until(lambda: consumer.get("/readyz")[0] == 200)
+
+
+FATAL = """
+import msgspec
+from playhead import Domain
+
+fatal = Domain("fatal")
+things = fatal.stream("things")
+
+
+@things.event("thing.made", subject="thing/{id}")
+class Made(msgspec.Struct, frozen=True):
+    id: str
+
+
+@fatal.projection("refusing", reads="things")
+class Refusing:
+    exclusive = False
+
+    def __init__(self, place):
+        self.name, self.streams = place.name, place.streams
+
+    def open(self, partition, epoch):
+        raise RuntimeError("nothing mends this")
+
+    def apply(self, batch):
+        return "applied"
+
+    def settle(self):
+        pass
+
+    def close(self):
+        pass
+
+    def classify(self, error):
+        return "fatal"
+"""
+
+
+def test_a_failure_that_no_retry_mends_ends_the_process_with_1_and_stands_in_its_messages(playhead, tmp_path):
+    (tmp_path / "fatal_domain.py").write_text(FATAL)
+    environment = {"PYTHONPATH": str(tmp_path), "PLAYHEAD_DOMAINS": "fatal_domain:fatal"}
+    with playhead.running("refusing", **environment) as consumer:
         consumer.exit_code = consumer.process.wait(60)
 
     assert 1 == consumer.exit_code
     assert "consumer failed" in consumer.messages()
-    assert "WRONGTYPE" in consumer.messages()
+    assert "nothing mends this" in consumer.messages()
 
 
 PAYLOAD, PASSWORD = "canary-payload-1742", "canary-password-1742"
