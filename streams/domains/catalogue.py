@@ -190,6 +190,8 @@ class Catalogue:
             name = read if isinstance(read, str) else event_type_of(read).name
         except InvalidEvent as error:
             raise DomainInvalid(f"{who} {error.problem}") from error
+        if name in self.streams:
+            raise DomainInvalid(f"{who} {name!r}, which is a stream, not an event type: pass its Stream")
         if name not in self.types:
             raise DomainInvalid(
                 f"{who} {name}, which no installed domain declares: declare it with @stream.event, or install the"

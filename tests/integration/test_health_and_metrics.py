@@ -169,7 +169,7 @@ def test_messages_that_find_no_space_hold_up_no_work(playhead, producer, wait_un
         wait_until(lambda: value(scraped(consumer), Metric.EVENTS_APPLIED) == 2)
 
 
-def test_a_consumer_whose_stream_is_no_stream_says_so_and_goes_on_once_it_is_away(
+def test_a_consumer_whose_stream_is_no_stream_says_so_and_goes_on_once_it_is_gone(
     playhead, redis, producer, wait_until
 ):
     redis.set(JOBS.key, "no stream")
@@ -196,7 +196,7 @@ class Made(msgspec.Struct, frozen=True):
     id: str
 
 
-@fatal.projection("refusing", reads="things")
+@fatal.projection("refusing", reads=things)
 class Refusing:
     exclusive = False
 

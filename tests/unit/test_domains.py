@@ -333,6 +333,12 @@ class TestWhatIsRead:
         assert said in refused(projection)
         assert said in refused(worker)
 
+    def test_a_stream_is_read_as_such_and_not_by_its_name(self):
+        domain = a_domain()
+        domain.stream("invoices")
+        domain.projection("revenue", "a:b", reads="invoices")
+        assert "revenue reads 'invoices', which is a stream, not an event type: pass its Stream" == refused(domain)
+
     def test_a_worker_ends_with_what_is_declared(self):
         domain = a_domain()
         type = paid(domain.stream("invoices"))
