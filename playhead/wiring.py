@@ -2,17 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from inspect import getmembers, isabstract
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from playhead.consumers.work.handler import Handler
-from playhead.consumers.work.worker import WorkerSettings
-from playhead.eventlog.writer import LogWriter
 from playhead.projections.verification import Foldable, Verifiable
 from playhead.settings import core
 from playhead.settings.errors import ServersNotRunning
-from playhead.settings.producers import make_producer
 from playhead.settings.servers import Servers, servers
 from playhead.settings.settings import Settings, declared, load
 from playhead.streams.domains.catalogue import LOG
@@ -23,8 +20,11 @@ from playhead.streams.errors import DomainInvalid, DomainNotLoaded, InvalidSetti
 from playhead.streams.sinks import Sink
 
 if TYPE_CHECKING:
+    from playhead.consumers.work.handler import Handler
+    from playhead.consumers.work.worker import WorkerSettings
     from playhead.projections.file_projection import FileProjection
     from playhead.projections.file_verification import FileVerification
+    from playhead.streams.appending.producer import Producer
 
 _SERVERS = ("valkey", "postgres")
 """Directories of the embedded servers below the data directory."""
@@ -42,7 +42,7 @@ def place_of(name: str, settings: Settings, servers: Servers) -> Place:
         redis_url=lambda: servers.redis_url,
         location=_location(catalogue.projections.get(name), settings),
         settings=settings,
-        make_producer=lambda redis_url: make_producer(redis_url, settings),
+        make_producer=partial(_make_producer, settings),
     )
 
 
@@ -64,6 +64,8 @@ def place(name: str, data_dir: Path | None = None) -> Place:
 def make_sink(name: str, settings: Settings, servers: Servers) -> Sink:
     """The sink of a projection, or the log's."""
     if name == LOG:
+        from playhead.eventlog.writer import LogWriter
+
         return LogWriter(settings.event_log_dir)
     who = installed().described(name)
     target = resolve(installed().projections[name].target, who)
@@ -149,7 +151,7 @@ def default_directories(settings: Settings) -> dict[str, str]:
     return found
 
 
-def make_handler(name: str, settings: Settings, servers: Servers) -> Handler:
+def make_handler(name: str, settings: Settings, servers: Servers) -> "Handler":
     """What a worker does."""
     worker, place = installed().workers[name], place_of(name, settings, servers)
     if worker.handler is not None:
@@ -173,13 +175,21 @@ def make_clock(name: str, settings: Settings, servers: Servers) -> tuple[Callabl
     return call, every
 
 
-def work_settings(name: str, settings: Settings) -> WorkerSettings:
+def work_settings(name: str, settings: Settings) -> "WorkerSettings":
     """How a worker works."""
+    from playhead.consumers.work.worker import WorkerSettings
+
     return WorkerSettings(
         hold=settings.lease_seconds,
         concurrency=settings[core.CONCURRENCY],
         max_attempts=max(settings[core.MAX_ATTEMPTS], installed().workers[name].max_attempts or 1),
     )
+
+
+def _make_producer(settings: Settings, redis_url: str) -> "Producer":
+    from playhead.settings.producers import make_producer
+
+    return make_producer(redis_url, settings)
 
 
 def _file_projection(projection: Projection, place: Place) -> "FileProjection | None":

@@ -14,6 +14,15 @@ _ENCODER = "libmp3lame"
 _IDLE = "so `transcode` and `promote` cannot run"
 
 
+def lacks_ffmpeg(settings: SettingValues) -> str | None:
+    """Why there is no ffmpeg to work with, None if there is one."""
+    try:
+        find_ffmpeg(settings[FFMPEG])
+    except FfmpegMissing as error:
+        return str(error)
+    return None
+
+
 def check_ffmpeg(settings: SettingValues) -> Iterator[Check]:
     """Ask the ffmpeg there is for its encoders."""
     try:

@@ -58,14 +58,14 @@ recordings.worker(
     on=[ChunkFlushed],
     ends=[TranscodeFinished, TranscodeFailed, ChunkCleaned, ChunkExpired],
     handler="playhead.recordings.workers:transcode",
-    lacks="playhead.recordings.workers:lacks_ffmpeg",
+    lacks="playhead.recordings.checks:lacks_ffmpeg",
 )
 recordings.worker(
     "promote",
     on=[MeetingStopped],
     ends=[RecordingPromoted, PromotionFailed],
     handler="playhead.recordings.workers:promote",
-    lacks="playhead.recordings.workers:lacks_ffmpeg",
+    lacks="playhead.recordings.checks:lacks_ffmpeg",
     max_attempts=20,  # it waits for others by trying again
 )
 recordings.clock("sweep", "playhead.recordings.sweeping:sweep", every=3600)

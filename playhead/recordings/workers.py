@@ -1,6 +1,5 @@
 """The workers of the domain `recordings`, made with its settings."""
 
-from playhead.consumers.recordings.errors import FfmpegMissing
 from playhead.consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
 from playhead.consumers.recordings.progress import Progress
 from playhead.consumers.recordings.promote import Promote, PromoteSettings
@@ -48,15 +47,6 @@ def make_promoter(settings: SettingValues) -> Promoter:
     """
     files = RecordingFiles(settings[RECORDINGS_DIR])
     return Promoter(files, _ffmpeg(settings), longest_gap=settings[GAP_SECONDS])
-
-
-def lacks_ffmpeg(settings: SettingValues) -> str | None:
-    """Why there is no ffmpeg to work with, None if there is one."""
-    try:
-        find_ffmpeg(settings[FFMPEG])
-    except FfmpegMissing as error:
-        return str(error)
-    return None
 
 
 def _ffmpeg(settings: SettingValues) -> Ffmpeg:
