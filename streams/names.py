@@ -138,6 +138,11 @@ def replay_key(partition: str, run: str) -> str:
     return f"{partition}:replay:{run}"
 
 
+def replay_progress_key(partition: str, run: str) -> str:
+    """Name the hash of how far a replay run has come in the partition with this key."""
+    return f"{replay_key(partition, run)}:progress"
+
+
 def replay_alive_key(run: str) -> str:
     """Name the key that lives while a process sends a replay run."""
     return f"playhead:replay:{run}:alive"

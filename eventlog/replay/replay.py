@@ -11,11 +11,10 @@ from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
 from playhead.eventlog.replay.backlog import PATIENCE, Backlog, NoReaders, Watch
-from playhead.eventlog.replay.runs import KEPT_SECONDS, forget
+from playhead.eventlog.replay.runs import KEPT_SECONDS, RunElsewhere, forget
 from playhead.streams.entries import encode
-from playhead.streams.errors import PlayheadError
 from playhead.streams.events import Recorded
-from playhead.streams.names import replay_key, replays_key
+from playhead.streams.names import replay_key, replay_progress_key, replays_key
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.telemetry import replaying
@@ -29,10 +28,6 @@ _WAITING_BYTES = 64 * 1024 * 1024
 _PACED_BATCHES = 4
 """Batches a second under a rate."""
 _PAGE = 20
-
-
-class RunElsewhere(PlayheadError):
-    """Another process goes on with this run: let it finish, or stop it first."""
 
 
 class Report(msgspec.Struct):
@@ -246,4 +241,4 @@ class Replay:
             first = f"({page[-1][0].decode()}"
 
     def _progress(self, partition: Partition) -> str:
-        return f"{replay_key(partition.key, self._run)}:progress"
+        return replay_progress_key(partition.key, self._run)

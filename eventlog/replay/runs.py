@@ -10,7 +10,8 @@ import msgspec
 from redis import Redis, RedisCluster
 from redis.exceptions import RedisError
 
-from playhead.streams.names import REPLAYS, replay_alive_key, replay_key, replays_key
+from playhead.streams.errors import PlayheadError
+from playhead.streams.names import REPLAYS, replay_alive_key, replay_key, replay_progress_key, replays_key
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 
@@ -19,6 +20,12 @@ KEPT_SECONDS = 7 * 24 * 3600
 
 _ALIVE_SECONDS = 15
 _BEAT_SECONDS = 4.0
+_LEAVING_SECONDS = 60
+"""More than readers take to see that a run is over."""
+
+
+class RunElsewhere(PlayheadError):
+    """Another process goes on with this run: let it finish, or stop it first."""
 
 
 class Unfinished(msgspec.Struct, frozen=True):
@@ -71,6 +78,24 @@ def forget(client: "Redis | RedisCluster", run: str) -> None:
     """Strike a run off that is finished."""
     redis: Any = client
     redis.hdel(REPLAYS, run)
+
+
+def cancel(client: "Redis | RedisCluster", run: str, partitions: Iterable[Partition]) -> bool:
+    """Give up a run; what its projections have applied stays. False if there is no such unfinished run.
+
+    Raises:
+        RunElsewhere: a process sends it.
+    """
+    redis: Any = client
+    if redis.exists(replay_alive_key(run)):
+        raise RunElsewhere(f"a process sends the replay {run}: stop it with Ctrl-C first")
+    found = redis.hdel(REPLAYS, run) > 0
+    for partition in partitions:
+        if redis.hdel(replays_key(partition.key), run):
+            found = True
+            for key in (replay_key(partition.key, run), replay_progress_key(partition.key, run)):
+                redis.expire(key, _LEAVING_SECONDS)  # readers may be within it
+    return found
 
 
 def forget_old(client: "Redis | RedisCluster", partitions: Iterable[Partition]) -> None:

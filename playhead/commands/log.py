@@ -124,7 +124,7 @@ def log_cat(
         stream: Only this stream; may be repeated.
         type: Only this event type; may be repeated.
         subject: Only this subject.
-        since: Only events of this time or later, such as 2025-08-09 or 2025-08-09T06:30:00Z.
+        since: Only events of this time or later, such as 2025-08-09, 2025-08-09T06:30:00Z or '2 hours ago'.
         until: Only events before this time.
 
     Example:

@@ -62,7 +62,7 @@ def list_archives(
 
     Args:
         scraper: Only those of this scraper.
-        since: Only captures of this time or later, such as 2025-08-09 or 2025-08-09T06:30:00Z.
+        since: Only captures of this time or later, such as 2025-08-09, 2025-08-09T06:30:00Z or '2 hours ago'.
         until: Only captures before this time.
 
     Example:
@@ -97,6 +97,8 @@ def show(name: str, /, *, content: bool = False, data_dir: DataDir = None, json:
     Example:
         playhead archives show 20250809_063658_city_list.6f0f60b3c6f1.tar.gz --content
     """
+    if content and json:
+        raise InvalidSetting("--content prints the content as it was captured: omit --json")
     data = Objects(load(data_dir)[ARCHIVE_DIR]).get(name) if parse_name(name) else None
     if data is None:
         say(f"there is no archive {name}; see `playhead archives list`")

@@ -105,10 +105,12 @@ def test_what_is_altered_missing_or_renamed_is_named_by_verify(server, playhead,
     (blob,) = (tmp_path / "data" / "blobs").glob("??/*.zst")
     blob.unlink()
     verified = playhead("archives", "verify", "--json", check=False)
+    both = playhead("archives", "show", first, "--content", "--json", check=False)
     broken = playhead("archives", "show", first, check=False)
 
     faults = [(fault["kind"], fault["name"]) for fault in json.loads(verified.stdout)["faults"]]
     assert 4 == verified.returncode == broken.returncode
+    assert (2, b"") == (both.returncode, both.stdout)
     assert [
         ("altered", first),
         ("misnamed", third.replace("_s.", "_t.")),

@@ -50,6 +50,9 @@ class System:
         playhead = self.patient if patient else self.playhead
         return playhead("replay", *arguments, "--json", check=False)
 
+    def cancel(self, run: str) -> subprocess.CompletedProcess[bytes]:
+        return self.playhead("replay", "cancel", run, check=False)
+
     def status(self) -> dict:
         return json.loads(self.playhead("status", "--json", check=False).stdout)
 
@@ -97,6 +100,29 @@ def test_a_replay_cut_short_goes_on_behind_what_was_sent(system, sign):
         assert 130 == process.returncode
         assert f"playhead replay --resume {unfinished['run']}" in messages.decode()
     assert [] == system.redis.keys("*replay*")
+
+
+def test_an_interrupted_replay_can_be_given_up(system):
+    with system.playhead.running("log"), system.playhead.running("json-files") as reader:
+        system.fill()
+        process = system.start("--log", "--rate", "1")
+        system.wait_until(lambda: system.sent() > 0)
+        (running,) = system.status()["replays"]
+        refused = system.cancel(running["run"])
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        done = system.cancel(running["run"])
+        again = system.cancel(running["run"])
+
+        assert [] == system.status()["replays"]
+        system.wait_until(lambda: reader.get("/readyz")[0] == 200)
+        assert COUNT == json.loads(system.run("--log", "--to", "json-files").stdout)["replayed"]
+
+    assert 1 == refused.returncode
+    assert b"stop it with Ctrl-C first" in refused.stderr
+    assert 0 == done.returncode
+    assert 2 == again.returncode
+    assert b"no unfinished run" in again.stderr
 
 
 def test_a_consumer_killed_in_the_middle_of_two_replays_loses_nothing(system):

@@ -2,22 +2,28 @@
 
 import shlex
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import cast, get_args
 
 from cyclopts import App
 
-from playhead.commands.replay.plan import Plan
+from playhead.commands.replay.plan import Plan, no_such_run
 from playhead.commands.replay.progress import Terminal
 from playhead.commands.replay.run import Run, file_source
+from playhead.eventlog.replay import runs
 from playhead.eventlog.replay.files import Meaning
 from playhead.eventlog.replay.replay import Pace, Report, new_run
+from playhead.settings.servers import servers
 from playhead.settings.settings import load
 from playhead.streams import telemetry
 from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidSetting
 from playhead.streams.names import TRACER
+from playhead.streams.partitions import Partition
+from playhead.streams.redis.connections import connect
 from playhead.terminal import diagnostics
+from playhead.terminal.exit_codes import DONE
 from playhead.terminal.options import DataDir, Json, moment
 from playhead.terminal.output import print_json
 
@@ -56,7 +62,7 @@ def replay(
         use_default_output_dir: Recorder files below OUTPUT_DIR.
         log: The event log; the default.
         pattern: Only files whose name, or path below the directory, matches, such as '2025-08-*/scrapers/*'.
-        since: Only events of this time or later, such as 2025-08-09 or 2025-08-09T06:30:00Z.
+        since: Only events of this time or later, such as 2025-08-09, 2025-08-09T06:30:00Z or '2 hours ago'.
         until: Only events before this time.
         type: Only this event type.
         subject: Only this subject.
@@ -109,6 +115,25 @@ def replay(
     else:
         print(_sentence(run.report, dry_run=dry_run))
     return 1 if run.report.failed or (strict and run.report.left_out) else 0
+
+
+@replay_app.command
+def cancel(run: str, /, *, data_dir: DataDir = None) -> int:
+    """Give up an interrupted run; what its projections have applied stays.
+
+    Args:
+        run: The run, as `playhead status` prints it.
+
+    Example:
+        playhead replay cancel 019f1c2e-5b1a-7c3d-8e4f-5a6b7c8d9e0f
+    """
+    settings = load(data_dir)
+    with closing(connect(servers(settings, postgres=False).redis_url, settings.redis_timeout)) as client:
+        partitions = [Partition(stream, n) for stream in installed().streams for n in range(settings.partitions)]
+        if not runs.cancel(client, run, partitions):
+            raise no_such_run(client, run)
+    print(f"canceled {run}")
+    return DONE
 
 
 def _meaning(text: str) -> tuple[str, Meaning]:

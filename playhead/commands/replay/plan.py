@@ -52,6 +52,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def recall(client: "Redis | RedisCluster", run: str) -> Plan:
     kept = runs.recall(client, run)
     if kept is None:
-        others = ", ".join(one.run for one in runs.unfinished(client, ())) or "none"
-        raise InvalidSetting(f"there is no unfinished run {run!r}; unfinished: {others}")
+        raise no_such_run(client, run)
     return msgspec.json.decode(kept, type=Plan)
+
+
+def no_such_run(client: "Redis | RedisCluster", run: str) -> InvalidSetting:
+    """Say which runs there are instead."""
+    others = ", ".join(one.run for one in runs.unfinished(client, ())) or "none"
+    return InvalidSetting(f"there is no unfinished run {run!r}; unfinished: {others}")
