@@ -9,6 +9,7 @@
     - Fenced                  a newer owner of the partition has opened the sink
     - PartitionsChanged       the number of partitions differs from the one recorded in Redis
     - SpoolFailed             the spool directory did not take the events
+    - ForeignPlace            a place belongs to another installation
     - StoreUnavailable        a directory or bucket did not take or give an object
     - UnsafePath              a link, or something that is no directory, stands where a directory belongs
     - BlobMissing             content that an event refers to is not in the blob store
@@ -17,6 +18,8 @@
     - DomainsCollide          two domains declare the same name
     - DomainNotLoaded         a domain that is named cannot be imported
 """
+
+_CORRECT = "correct the setting that names the wrong one; if both are right, see `playhead adopt --help`"
 
 
 class PlayheadError(Exception):
@@ -63,6 +66,17 @@ class NotReplicated(RedisUnavailable):
 
 class SpoolFailed(PlayheadError):
     """The spool did not take the events, and they are not stored: free space or fix permissions, then append again."""
+
+
+class ForeignPlace(PlayheadError):
+    """A place belongs to another installation: correct the setting that names it, or see `playhead adopt --help`."""
+
+    def __init__(self, place: str, found: str, other: str, expected: str) -> None:
+        super().__init__(f"{place} belongs to the installation {found}, but {other} to {expected}: {_CORRECT}")
+
+
+class LogElsewhere(PlayheadError):
+    """The log of this installation is in another directory: correct EVENT_LOG_DIR, or see `playhead adopt --help`."""
 
 
 class StoreUnavailable(PlayheadError, ConnectionError):

@@ -120,6 +120,10 @@ def again_key(stream_key: str, group: str) -> str:
     return f"{stream_key}:again:{group}"
 
 
+INSTALLATION = "playhead:installation"
+"""The id of the installation that this Redis belongs to."""
+
+
 CLOCKS = "playhead:clocks"
 """The hash of what each clock says of itself."""
 

@@ -29,6 +29,8 @@ class ProcessSettings(ServiceSettings, frozen=True, kw_only=True):
     """Streams that this process trims, each with every group that must have read an entry first."""
     observers: tuple[Callable[[CollectorRegistry], Callable[[Batch], None] | None], ...] = ()
     """What makes metrics of a domain's own: each sees every batch that was applied."""
+    claim: Callable[[], bool] | None = None
+    """Has its places carry the id of the installation; False if nobody has made one yet."""
     event_log_dir: Path | None = None
     """Where what the stream no longer has can be read, None if this process has no log to read."""
 
@@ -70,7 +72,9 @@ class ConsumerService:
         for partition in self._partitions(sink.streams):
             group = Group(client, sink.name, partition, owner=owner, lease=settings.reader.lease)
             leader = self._readers[0] if sink.exclusive and self._readers else None
-            self._readers.append(Reader(sink, group, settings.reader, self._executor, observer, leader, history))
+            self._readers.append(
+                Reader(sink, group, settings.reader, self._executor, observer, leader, history, settings.claim)
+            )
 
     def problems(self) -> list[str]:
         """Why this process is not ready: a line for each partition that is not served as it should be."""

@@ -3,7 +3,9 @@ FastStream's stands in docs/decisions/0001-own-read-loop.md.
 """
 
 import asyncio
+import math
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 
@@ -30,7 +32,7 @@ from playhead.eventlog.errors import LogCorrupt
 from playhead.eventlog.history import History
 from playhead.eventlog.writer import LogWriter
 from playhead.streams import failpoints
-from playhead.streams.errors import Fenced, PlayheadError
+from playhead.streams.errors import Fenced, PlayheadError, StoreUnavailable
 from playhead.streams.failpoints import Point
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
@@ -39,6 +41,7 @@ from playhead.streams.sinks import Sink
 from playhead.streams.telemetry import plain
 
 _LOOK_SECONDS = 0.25
+_CLAIM_SECONDS = 5.0
 _REST = 20
 
 
@@ -70,13 +73,14 @@ class Reader:
         observe: Observer,
         leader: "Reader | None" = None,
         history: History | None = None,
+        claim: Callable[[], bool] | None = None,
     ) -> None:
         self.serving = False
         self.name = sink.name
         self.partition: Partition = group.partition
         self._leader = leader
         self._sink, self._group, self._settings, self._observe = sink, group, settings, observe
-        self._thread = SinkThread(executor)
+        self._thread, self._claim = SinkThread(executor), claim
         self._cursors, self._health = Cursors(group.partition.key), Health()
         ahead = ReadAhead(group, settings.batch, settings.batch_bytes)
         self._feed = (
@@ -111,6 +115,7 @@ class Reader:
         self._looked_at = 0.0
         self._is_idle = False
         self._epoch_seen = 0
+        self._claim_at = 0.0
         self._log = structlog.get_logger().bind(projection=sink.name, partition=str(group.partition))
 
     @property
@@ -175,6 +180,7 @@ class Reader:
 
     async def _serve(self) -> None:
         """Hold the lease, and bring the sink from its checkpoint to the end of the stream, until stopped."""
+        self._claim_at = 0.0
         checkpoint = await self._open()
         keeps_checkpoint = checkpoint is not None and not isinstance(self._sink, LogWriter)
         if checkpoint is None:  # then what this process applied is one, should Redis know an older one or none
@@ -225,6 +231,7 @@ class Reader:
         return self._leader is None or self._leader.serving
 
     async def _open(self) -> Position | None:
+        await self._claim_places()
         try:
             return await self._thread.call(lambda: self._sink.open(self.partition, self._group.epoch))
         except Exception as error:
@@ -237,6 +244,16 @@ class Reader:
             self._epoch_seen = error.standing if isinstance(error, Fenced) else 0
             raise SinkNotReady(plain(error), lasting=failure == "lasting") from error
 
+    async def _claim_places(self) -> None:
+        """Have the places carry the id of the installation; again later, if the log has not made one yet."""
+        if self._claim is None or time.monotonic() < self._claim_at:
+            return
+        try:
+            claimed = await self._thread.call(self._claim)
+        except PlayheadError as error:
+            raise SinkNotReady(str(error), lasting=not isinstance(error, StoreUnavailable)) from error
+        self._claim_at = math.inf if claimed else time.monotonic() + _CLAIM_SECONDS
+
     async def _require_lease(self, renewal: "asyncio.Task[None]") -> None:
         if renewal.done():  # its cancellation was swallowed on the way
             raise LeaseLost(str(self.partition))
@@ -248,6 +265,7 @@ class Reader:
         """Now and then: whether the stream was set back, replays began or ended, or an operator wants a retry."""
         if (now := time.monotonic()) - self._looked_at <= _LOOK_SECONDS:
             return
+        await self._claim_places()
         await self._feed.check()
         replays = await self._feed.follow_replays()
         if replays == "ended":

@@ -43,6 +43,10 @@ CORE = {
         "playhead.commands.verify:verify",
         "Check that every logged event reached every projection, and name what is missing or wrong.",
     ),
+    "adopt": (
+        "playhead.commands.adopt:adopt",
+        "Give every place that the settings name the id of the event log: Redis, database, directories and buckets.",
+    ),
     "log": ("playhead.commands.log:log_app", "Read and check the event log."),
     "replay": (
         "playhead.commands.replay.command:replay_app",

@@ -10,11 +10,13 @@ import msgspec
 import psycopg
 from redis.exceptions import RedisError
 
+from playhead.belonging import every_place
 from playhead.checks.buckets import check_bucket
 from playhead.checks.check import Check, judge
 from playhead.checks.checkpoints import check_checkpoints
 from playhead.checks.consumers import check_status
 from playhead.checks.directories import check_directory
+from playhead.checks.installation import check_installation
 from playhead.checks.postgres import REACHABLE as POSTGRES_REACHABLE
 from playhead.checks.postgres import check_postgres
 from playhead.checks.redis import REACHABLE as REDIS_REACHABLE
@@ -33,6 +35,7 @@ from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import Target, resolve
 from playhead.streams.domains.settings import Setting
 from playhead.streams.errors import DomainNotLoaded, PlayheadError
+from playhead.streams.installation import RedisMark
 from playhead.streams.names import ENVIRONMENT_PREFIX
 from playhead.streams.redis.connections import connect
 from playhead.streams.storage.objects import Objects
@@ -159,5 +162,6 @@ def _check_servers(settings: Settings) -> Iterator[Check]:
         yield from check_postgres(url, mask(url))
         with suppress(psycopg.Error, RedisError, OSError, PlayheadError):  # said above
             client = connect(found.redis_url, settings.redis_timeout)
+            yield from check_installation([*every_place(settings, found), RedisMark(client)])
             with connect_postgres(url, "playhead-doctor") as connection:
                 yield from check_checkpoints(client, connection)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from playhead.belonging import claim_of
 from playhead.checks.redis import warn_of_weakness
 from playhead.settings.core import BATCH
 from playhead.settings.servers import Servers, servers
@@ -61,14 +62,16 @@ def _run_consumer(name: str, settings: Settings, reached: Servers, place: "Servi
     from playhead.consumers.processes.projection import ProcessSettings, run_consumer
     from playhead.consumers.reading.reader import ReaderSettings
 
+    sink = make_sink(name, settings, reached)
     process = ProcessSettings(
         **msgspec.structs.asdict(place),
         reader=ReaderSettings(batch=settings[BATCH], lease=settings.lease_seconds),
         trim=installed().readers if name == LOG else {},
         observers=tuple(partial(resolve(target), name) for target in installed().extensions("observer")),
         event_log_dir=settings.event_log_dir,
+        claim=claim_of(name, settings, reached, sink),
     )
-    return asyncio.run(run_consumer(make_sink(name, settings, reached), process))
+    return asyncio.run(run_consumer(sink, process))
 
 
 def _run_worker(name: str, settings: Settings, reached: Servers, place: "ServiceSettings") -> int:

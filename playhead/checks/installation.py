@@ -1,0 +1,41 @@
+"""Whether everything that the settings name belongs to one installation."""
+
+from collections.abc import Iterator, Sequence
+
+import psycopg
+from redis.exceptions import RedisError
+
+from playhead.checks.check import Check
+from playhead.streams.errors import StoreUnavailable
+from playhead.streams.installation import Mark, Standing
+
+_AWAY = (StoreUnavailable, RedisError, psycopg.Error, OSError)
+"""Another check says what is away."""
+
+
+def check_installation(places: Sequence[Mark]) -> Iterator[Check]:
+    """Compare the ids of places; the first one that has one gives it."""
+    found = list(_standing(places))
+    if not found:
+        yield Check("installation", "ok", "no id yet: the log's consumer makes it")
+        return
+    first, strangers = found[0], [one for one in found if one.installation != found[0].installation]
+    for one in strangers:
+        yield Check(
+            "installation",
+            "fail",
+            f"{one.place} belongs to {one.installation}, but {first.place} to {first.installation}",
+            "correct the setting that names the wrong one; if both are right, see `playhead adopt --help`",
+        )
+    if not strangers:
+        yield Check("installation", "ok", first.installation)
+
+
+def _standing(places: Sequence[Mark]) -> Iterator[Standing]:
+    for place in places:
+        try:
+            installation = place.read()
+        except _AWAY:
+            continue
+        if installation is not None:
+            yield Standing(place.title, installation)

@@ -1,0 +1,56 @@
+"""The id of the installation in the database."""
+
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+
+import psycopg
+
+from playhead.projections.postgres import SQL, Connection, connect
+from playhead.streams.errors import StoreUnavailable
+from playhead.streams.telemetry import plain
+
+_READ, _WRITE = ((SQL / f"installation_{name}.sql").read_bytes() for name in ("read", "write"))
+
+
+class DatabaseMark:
+    """The id in the table `playhead_installation`, which has one row."""
+
+    title = "the database of DATABASE_URL"
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+
+    def read(self) -> str | None:
+        """The id, None if the database has none, or is not upgraded yet.
+
+        Raises:
+            StoreUnavailable: it cannot be asked.
+        """
+        with self._connection() as connection:
+            if not _is_upgraded(connection):
+                return None
+            found = connection.execute(_READ).fetchone()
+            return None if found is None else str(found[0])
+
+    def write(self, installation: str) -> None:
+        """Set it, whatever stands there; not in a database that is not upgraded, which no sink opens.
+
+        Raises:
+            StoreUnavailable: it cannot be written.
+        """
+        with self._connection() as connection:
+            if _is_upgraded(connection):
+                connection.execute(_WRITE, (installation,))
+
+    @contextmanager
+    def _connection(self) -> Generator[Connection]:
+        try:
+            with closing(connect(self._url, "playhead-installation")) as connection:
+                yield connection
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"the database: {plain(error)}") from error
+
+
+def _is_upgraded(connection: Connection) -> bool:
+    row = connection.execute("SELECT to_regclass('playhead_installation') IS NOT NULL").fetchone()
+    return row is not None and bool(row[0])
