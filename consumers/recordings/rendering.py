@@ -11,7 +11,7 @@ from playhead.consumers.recordings.mp3 import Mp3, read_mp3, untag_mp3
 from playhead.consumers.recordings.timeline import Timeline
 from playhead.projections.recordings.rows import TempRecording
 from playhead.streams.recordings.events import Cut
-from playhead.streams.recordings.files import RecordingFiles
+from playhead.streams.recordings.files import Chunk, RecordingFiles
 
 _BLOCK_FRAMES = 48000
 _SPARE_SECONDS = 60.0
@@ -130,11 +130,10 @@ class Rendering:
                 yield self._ffmpeg.decode(one.path, wanted, self._form, self._children)
 
     def _coded(self, chunk: TempRecording) -> _Coded:
-        assert chunk.mp3_path is not None, "only finished chunks are rendered"
-        path = self._files.path(chunk.mp3_path)
-        frames, delay, padding = untag_mp3(path.read_bytes())
+        place = self._files.mp3(Chunk(chunk.meeting_id, chunk.user_id, chunk.sequence))
+        frames, delay, padding = untag_mp3(self._files.read(place))
         samples = chunk.samples or 0
-        return _Coded(path, frames, samples, delay + _DECODER_DELAY, delay + samples + padding)
+        return _Coded(self._files.path(place), frames, samples, delay + _DECODER_DELAY, delay + samples + padding)
 
     def _forms(self, group: Sequence[TempRecording]) -> set[Pcm]:
         return {Pcm(chunk.rate, chunk.channels) for chunk in group}

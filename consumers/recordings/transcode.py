@@ -100,7 +100,7 @@ class Transcode:
     def _is_there(self, chunk: Chunk) -> bool:
         """Whether its MP3 is whole; one that a bad disk spoiled is made again, while there is PCM."""
         try:
-            read_mp3(self._files.path(self._files.mp3(chunk)).read_bytes())
+            read_mp3(self._files.read(self._files.mp3(chunk)))
         except (FileNotFoundError, InvalidAudio):
             return False
         return True
@@ -124,7 +124,7 @@ class Transcode:
 
     def _finished(self, task: Task, flushed: ChunkFlushed, chunk: Chunk) -> Event:
         path = self._files.mp3(chunk)
-        content = self._files.path(path).read_bytes()
+        content = self._files.read(path)
         mp3 = read_mp3(content, path)
         finished = TranscodeFinished(
             **_of(flushed),

@@ -6,6 +6,7 @@ import msgspec
 
 from playhead.projections.recordings.errors import InvalidTransition
 from playhead.projections.recordings.rows import Meeting, MeetingStatus, Recording, TempRecording
+from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event, Recorded, parse_date_or_time, parse_time
 from playhead.streams.recordings.events import (
     ChunkCleaned,
@@ -21,6 +22,7 @@ from playhead.streams.recordings.events import (
     TranscodeStarted,
     read_payload,
 )
+from playhead.streams.recordings.files import Chunk, InvalidId, RecordingFiles
 
 Payload = (
     MeetingStarted
@@ -105,6 +107,7 @@ class Fold:
         self.meetings[meeting.id] = msgspec.structs.replace(meeting, event_order=order)
 
     def _flush(self, payload: ChunkFlushed, recorded: Recorded) -> None:
+        _require("pcm_path", payload.pcm_path, RecordingFiles.pcm, _chunk_of(payload))
         standing = self.chunks.get(payload.temp_recording_id)
         started_at = parse_time(payload.started_at)
         if standing is not None:
@@ -132,6 +135,8 @@ class Fold:
         if chunk is None and meeting == "PROMOTED":
             return  # its row went with the promotion, which does not wait for the last PCM to be deleted
         before = None if chunk is None else chunk.transcode_status
+        if isinstance(payload, TranscodeFinished) and chunk is not None:
+            _require("mp3_path", payload.mp3_path, RecordingFiles.mp3, _chunk_of(chunk))
         if isinstance(payload, TranscodeFinished) and chunk is not None and before == "DONE":
             if chunk.sha256 == payload.sha256:
                 return  # appended again after the window of its id
@@ -147,6 +152,8 @@ class Fold:
     def _promote(self, meeting: Meeting, payload: RecordingPromoted) -> Meeting:
         if meeting.status == "ACTIVE":
             raise InvalidTransition("meeting", meeting.status, "PROMOTED")
+        ids = payload.meeting_id, payload.user_id, payload.recording_id
+        _require("filename", payload.filename, RecordingFiles.recording, *ids)
         self.recordings[payload.recording_id] = Recording(
             id=payload.recording_id,
             meeting_id=payload.meeting_id,
@@ -219,3 +226,21 @@ def _moved(chunk: TempRecording, payload: OfChunk, recorded: Recorded) -> TempRe
             return replace(chunk, transcode_status="FAILED", error="expired", cleaned=True)
         case _:
             return replace(chunk, cleaned=True)
+
+
+def _chunk_of(one: ChunkFlushed | TempRecording) -> Chunk:
+    return Chunk(one.meeting_id, one.user_id, one.sequence)
+
+
+def _require(field: str, found: str, place: Callable[..., str], *ids: object) -> None:
+    """Refuse a path that is not that of the ids: whoever opens it later would open what somebody else chose.
+
+    Raises:
+        InvalidEvent: names the field.
+    """
+    try:
+        expected = place(*ids)
+    except InvalidId as error:
+        raise InvalidEvent("data", str(error)) from error
+    if found != expected:
+        raise InvalidEvent(f"data.{field}", f"is not {expected}, the place that its ids give")

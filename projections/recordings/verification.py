@@ -116,7 +116,7 @@ class RecordingsVerification:
 
     def _file_fault(self, name: str, sha256: str) -> tuple[LackKind, str] | None:
         try:
-            with self._files.path(name).open("rb") as file:
+            with self._files.open(name) as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
             return "missing", "the file is not there"

@@ -11,10 +11,12 @@ import shutil
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from playhead.streams.errors import InvalidSetting, UnsafePath
+from playhead.streams.storage.directories import open_regular
 from playhead.streams.storage.disk import PRIVATE
 from playhead.streams.storage.filenames import decode_name, encode_name
 
@@ -40,23 +42,26 @@ class RecordingFiles:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def pcm(self, chunk: Chunk) -> str:
+    @staticmethod
+    def pcm(chunk: Chunk) -> str:
         """The path of a chunk's PCM, below the directory.
 
         Raises:
             InvalidId: it cannot be a path.
         """
-        return f"pcm/{self._place(chunk)}.pcm"
+        return f"pcm/{_place(chunk)}.pcm"
 
-    def mp3(self, chunk: Chunk) -> str:
+    @staticmethod
+    def mp3(chunk: Chunk) -> str:
         """The path of a chunk's MP3, below the directory.
 
         Raises:
             InvalidId: it cannot be a path.
         """
-        return f"mp3/{self._place(chunk)}.mp3"
+        return f"mp3/{_place(chunk)}.mp3"
 
-    def recording(self, meeting_id: str, user_id: str | None, recording_id: str) -> str:
+    @staticmethod
+    def recording(meeting_id: str, user_id: str | None, recording_id: str) -> str:
         """The path of a recording, below the directory."""
         whose = "meeting" if user_id is None else _name(user_id)
         return f"recordings/{_name(meeting_id)}/{whose}-{recording_id}.mp3"
@@ -75,6 +80,25 @@ class RecordingFiles:
         if (link := self._link_in(path)) is not None:
             raise UnsafePath(errno.ELOOP, "a link stands where audio belongs; remove it", str(link))
         return path
+
+    def open(self, relative: str) -> BinaryIO:
+        """Open a file to read.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            UnsafePath: a link, or something that is no file, stands there or on the way.
+        """
+        return open_regular(self.directory, relative.split("/"))
+
+    def read(self, relative: str) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            UnsafePath: a link, or something that is no file, stands there or on the way.
+        """
+        with self.open(relative) as file:
+            return file.read()
 
     def has_any(self, kind: str) -> bool:
         """Whether there ever was a chunk of the kind, `pcm` or `mp3`; False if the disk is not mounted."""
@@ -164,9 +188,6 @@ class RecordingFiles:
                 if self._link_in(path) is None and path.is_file():
                     yield Chunk(meeting, user, int(path.stem))
 
-    def _place(self, chunk: Chunk) -> str:
-        return f"{_name(chunk.meeting_id)}/{_name(chunk.user_id)}/{chunk.sequence:0{_DIGITS}d}"
-
     def _link_in(self, path: Path) -> Path | None:
         """The first link on the way from the directory, which may be one itself, to a path."""
         way = [path, *path.parents]
@@ -177,6 +198,10 @@ class RecordingFiles:
             self._make_directory(path.parent)
             path.mkdir(mode=PRIVATE if path == self.directory else 0o777, exist_ok=True)
             _sync(path.parent)
+
+
+def _place(chunk: Chunk) -> str:
+    return f"{_name(chunk.meeting_id)}/{_name(chunk.user_id)}/{chunk.sequence:0{_DIGITS}d}"
 
 
 def _name(identifier: str) -> str:

@@ -5,6 +5,8 @@ import errno
 import os
 import stat
 from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import BinaryIO
 
 from playhead.streams.errors import UnsafePath
 from playhead.streams.storage.disk import at_once, sync_many
@@ -57,6 +59,39 @@ def read_regular(name: str, parent: int) -> bytes | None:
         raise
     with os.fdopen(descriptor, "rb") as file:
         return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+
+
+def open_regular(root: Path, parts: Sequence[str]) -> BinaryIO:
+    """Open a file below `root` to read; what is no regular file, such as a FIFO or a device, is never waited for.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        UnsafePath: a link, or something that is no file, stands there or on the way.
+    """
+    *folders, name = parts
+    top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # may itself be a link
+    try:
+        with opened(top, folders) as folder:
+            try:
+                descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            except OSError as error:
+                if error.errno in (errno.ELOOP, errno.ENXIO):
+                    raise _no_file(error.errno, root, parts) from error
+                raise
+    finally:
+        os.close(top)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _no_file(errno.EINVAL, root, parts)
+    return os.fdopen(descriptor, "rb")
+
+
+def _no_file(number: int, root: Path, parts: Sequence[str]) -> UnsafePath:
+    return UnsafePath(
+        number,
+        "a link, or something that is no file, stands where a file belongs; remove it",
+        str(root.joinpath(*parts)),
+    )
 
 
 def list_names(directory: int) -> list[str]:

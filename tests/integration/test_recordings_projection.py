@@ -24,15 +24,22 @@ STARTED = ("meeting.started", {"guild_id": "g", "channel_id": "c", "strategy": "
 FLUSHED = (
     "chunk.flushed",
     CHUNK
-    | {"guild_id": "g", "sequence": 0, "pcm_path": "pcm/m/u/0.pcm", "rate": 48000, "channels": 2, "started_at": AT},
+    | {
+        "guild_id": "g",
+        "sequence": 0,
+        "pcm_path": "pcm/m/u/00000000.pcm",
+        "rate": 48000,
+        "channels": 2,
+        "started_at": AT,
+    },
 )
 BEGUN = ("transcode.started", CHUNK | {"attempt": 1})
 DONE = (
     "transcode.finished",
-    CHUNK | {"mp3_path": "mp3/m/u/0.mp3", "sha256": "abc", "duration_ms": 10, "samples": 480, "rate": 48000},
+    CHUNK | {"mp3_path": "mp3/m/u/00000000.mp3", "sha256": "abc", "duration_ms": 10, "samples": 480, "rate": 48000},
 )
 FAILED = ("transcode.failed", CHUNK | {"error": "E: broken", "stderr": "", "attempt": 5})
-CLEANED = ("chunk.cleaned", CHUNK | {"pcm_path": "pcm/m/u/0.pcm"})
+CLEANED = ("chunk.cleaned", CHUNK | {"pcm_path": "pcm/m/u/00000000.pcm"})
 EXPIRED = ("chunk.expired", CHUNK)
 STOPPED = ("meeting.stopped", {"user_ids": ["u"], "stopped_at": AT})
 PROMOTED = (
@@ -154,7 +161,7 @@ def test_chunks_stay_while_the_recording_lacks_some(database, sink):
         ([STARTED, FLUSHED, BEGUN, DONE], FAILED, "DONE -> FAILED"),
         ([STARTED, FLUSHED, BEGUN, DONE], EXPIRED, "DONE -> expired"),
         ([STARTED, FLUSHED, BEGUN, DONE], (DONE[0], DONE[1] | {"sha256": "x"}), "DONE -> DONE"),
-        ([STARTED, FLUSHED], (FLUSHED[0], FLUSHED[1] | {"pcm_path": "x"}), "QUEUED -> QUEUED"),
+        ([STARTED, FLUSHED], (FLUSHED[0], FLUSHED[1] | {"started_at": "2027-01-01T00:00:00Z"}), "QUEUED -> QUEUED"),
         ([STARTED], PROMOTED, "ACTIVE -> PROMOTED"),
         ([STARTED], UNPROMOTED, "ACTIVE -> PROMOTION_FAILED"),
         ([STARTED, STOPPED], (STOPPED[0], STOPPED[1] | {"stopped_at": "2027-01-01T00:00:00Z"}), "STOPPED -> STOPPED"),
@@ -167,6 +174,27 @@ def test_what_does_not_follow_is_refused_with_both_states_and_changes_nothing(da
 
     with pytest.raises(InvalidTransition, match=states):
         apply_all(sink, events(event, first=len(before) + 1))
+    assert stood == rows(database)
+
+
+@pytest.mark.parametrize(
+    ("before", "event", "field"),
+    [
+        ([STARTED], FLUSHED, "pcm_path"),
+        ([STARTED, FLUSHED, BEGUN], DONE, "mp3_path"),
+        ([STARTED, FLUSHED, BEGUN, DONE, STOPPED], PROMOTED, "filename"),
+    ],
+)
+@pytest.mark.parametrize(
+    "path", ["../../etc/passwd", "/etc/passwd", "", "mp3/m/u/00000001.mp3", "recordings/m/../m/meeting-r1.mp3"]
+)
+def test_a_path_that_is_not_that_of_the_ids_is_refused(database, sink, before, event, field, path):
+    apply_all(sink, events(*before))
+    stood = rows(database)
+    type, data = event
+
+    with pytest.raises(InvalidEvent, match=f"data.{field}: is not {data[field]}, the place that its ids give"):
+        apply_all(sink, events((type, data | {field: path}), first=len(before) + 1))
     assert stood == rows(database)
 
 

@@ -284,3 +284,27 @@ def test_passwords_and_spooled_events_are_for_their_owner_alone(tmp_path):
     assert 0o600 == (tmp_path / "access.json").stat().st_mode & 0o777
     assert 0o700 == (tmp_path / "spool").stat().st_mode & 0o777
     assert {0o600} == {path.stat().st_mode & 0o777 for path in (tmp_path / "spool").iterdir()}
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/etc/passwd")])
+def test_audio_that_is_no_file_is_refused_and_never_waited_for(tmp_path, plant):
+    files = RecordingFiles(tmp_path)
+    place = files.mp3(Chunk("m", "u", 0))
+    (tmp_path / place).parent.mkdir(parents=True)
+    plant(tmp_path / place)
+
+    with pytest.raises(UnsafePath, match="no file, stands where a file belongs"):
+        files.read(place)
+
+
+def test_audio_below_a_link_is_refused(tmp_path):
+    files = RecordingFiles(tmp_path / "recordings")
+    place = files.mp3(Chunk("m", "u", 0))
+    outside = tmp_path / "outside" / "m" / "u"
+    outside.mkdir(parents=True)
+    (outside / "00000000.mp3").write_bytes(b"secret")
+    files.directory.mkdir()
+    (files.directory / "mp3").symlink_to(tmp_path / "outside")
+
+    with pytest.raises(UnsafePath):
+        files.read(place)
