@@ -1,13 +1,8 @@
 """The id of the installation in the database."""
 
-from collections.abc import Generator
-from contextlib import closing, contextmanager
-
-import psycopg
+from contextlib import closing
 
 from playhead.projections.postgres import SQL, Connection, connect
-from playhead.streams.errors import StoreUnavailable
-from playhead.streams.telemetry import plain
 
 _READ, _WRITE = ((SQL / f"installation_{name}.sql").read_bytes() for name in ("read", "write"))
 
@@ -24,9 +19,9 @@ class DatabaseMark:
         """The id, None if the database has none, or is not upgraded yet.
 
         Raises:
-            StoreUnavailable: it cannot be asked.
+            psycopg.Error: it cannot be asked.
         """
-        with self._connection() as connection:
+        with closing(connect(self._url, "playhead-installation")) as connection:
             if not _is_upgraded(connection):
                 return None
             found = connection.execute(_READ).fetchone()
@@ -36,19 +31,11 @@ class DatabaseMark:
         """Set it, whatever stands there; not in a database that is not upgraded, which no sink opens.
 
         Raises:
-            StoreUnavailable: it cannot be written.
+            psycopg.Error: it cannot be written.
         """
-        with self._connection() as connection:
+        with closing(connect(self._url, "playhead-installation")) as connection:
             if _is_upgraded(connection):
                 connection.execute(_WRITE, (installation,))
-
-    @contextmanager
-    def _connection(self) -> Generator[Connection]:
-        try:
-            with closing(connect(self._url, "playhead-installation")) as connection:
-                yield connection
-        except psycopg.Error as error:
-            raise StoreUnavailable(f"the database: {plain(error)}") from error
 
 
 def _is_upgraded(connection: Connection) -> bool:

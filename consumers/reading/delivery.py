@@ -18,6 +18,7 @@ from playhead.consumers.reading.group import BEHIND, Group
 from playhead.consumers.reading.health import Health
 from playhead.consumers.reading.observer import Observer
 from playhead.consumers.reading.thread import SinkThread
+from playhead.consumers.reasons import reason_of
 from playhead.streams import failpoints
 from playhead.streams.entries import RawEntry, decode, sequence_of
 from playhead.streams.errors import InvalidEvent
@@ -126,7 +127,7 @@ class Delivery:
                 case Reopen() as reopen:
                     return reopen
                 case Failed(error) if len(good) == 1:
-                    await self._park(key, good[0][0], f"{type(error).__name__}: {error}", "refused")
+                    await self._park(key, good[0][0], reason_of(error), "refused")
                 case Failed():
                     middle = len(good) // 2
                     left.extendleft([good[middle:], good[:middle]])

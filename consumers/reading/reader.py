@@ -32,7 +32,7 @@ from playhead.eventlog.errors import LogCorrupt
 from playhead.eventlog.history import History
 from playhead.eventlog.writer import LogWriter
 from playhead.streams import failpoints
-from playhead.streams.errors import Fenced, PlayheadError, StoreUnavailable
+from playhead.streams.errors import Fenced, ForeignPlace, LogElsewhere, PlayheadError
 from playhead.streams.failpoints import Point
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
@@ -116,6 +116,7 @@ class Reader:
         self._is_idle = False
         self._epoch_seen = 0
         self._claim_at = 0.0
+        self._stands_by = False
         self._log = structlog.get_logger().bind(projection=sink.name, partition=str(group.partition))
 
     @property
@@ -143,7 +144,7 @@ class Reader:
             try:
                 await self._group.create()
                 if not self._may_serve or not await self._group.acquire(self._epoch_seen):
-                    self._health.healthy = True  # standing by is what this process is for
+                    self._stand_by()
                     await pause(self._stopping, self._settings.lease / 5)
                     continue
                 await self._serve()
@@ -168,6 +169,12 @@ class Reader:
                 self._log.warning("redis unavailable", error=plain(error), retry_in_seconds=round(wait, 1))
                 await pause(self._stopping, wait)
 
+    def _stand_by(self) -> None:
+        self._health.healthy = True  # this is what the process is for
+        if not self._stands_by:
+            self._log.info("standing by")
+        self._stands_by = True
+
     async def _not_ready(self, problem: str, *, lasting: bool) -> None:
         """Wait, long at once for what only a person can fix."""
         wait = self._health.close(problem, lasting=lasting)
@@ -180,6 +187,7 @@ class Reader:
 
     async def _serve(self) -> None:
         """Hold the lease, and bring the sink from its checkpoint to the end of the stream, until stopped."""
+        self._stands_by = False
         self._claim_at = 0.0
         checkpoint = await self._open()
         keeps_checkpoint = checkpoint is not None and not isinstance(self._sink, LogWriter)
@@ -250,8 +258,12 @@ class Reader:
             return
         try:
             claimed = await self._thread.call(self._claim)
-        except PlayheadError as error:
-            raise SinkNotReady(str(error), lasting=not isinstance(error, StoreUnavailable)) from error
+        except RedisError:
+            raise
+        except (ForeignPlace, LogElsewhere) as error:
+            raise SinkNotReady(str(error), lasting=True) from error
+        except Exception as error:
+            raise SinkNotReady(plain(error), lasting=self._sink.classify(error) == "lasting") from error
         self._claim_at = math.inf if claimed else time.monotonic() + _CLAIM_SECONDS
 
     async def _require_lease(self, renewal: "asyncio.Task[None]") -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from playhead.consumers.errors import HoldLost, OutcomeInvalid, Retry
+from playhead.consumers.reasons import reason_of
 from playhead.consumers.work.handler import Handler, failure_of
 from playhead.consumers.work.steps import Steps
 from playhead.consumers.work.task import Task
@@ -90,7 +91,7 @@ async def _failed(handler: Handler, task: Task, steps: Steps, max_attempts: int,
     after, counts = (error.after, error.counts) if isinstance(error, Retry) else (None, True)
     if passing and (task.attempt < max_attempts or not counts):
         return Attempt("retry", error=error, after=after, counts=counts)
-    reason = f"{type(error).__name__}: {error}"
+    reason = reason_of(error)
     given_up = await _give_up(handler, task, steps, reason, "gave up" if passing else "refused")
     return msgspec.structs.replace(given_up, error=error, after=after, counts=counts)
 
@@ -109,7 +110,7 @@ async def _give_up(handler: Handler, task: Task, steps: Steps, reason: str, reas
 
 
 def _unsaid(reason: str, reason_class: ReasonClass, error: Exception) -> Attempt:
-    reason = f"{reason}; no event says so, because that was refused: {type(error).__name__}: {error}"
+    reason = f"{reason}; no event says so, because that was refused: {reason_of(error)}"
     return Attempt("gave up", reason=reason, reason_class=reason_class, refused=error)
 
 

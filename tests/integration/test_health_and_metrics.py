@@ -231,6 +231,15 @@ def test_a_failure_that_no_retry_mends_ends_the_process_with_1_and_stands_in_its
     assert "nothing mends this" in consumer.messages()
 
 
+def test_a_second_process_of_a_projection_says_that_it_stands_by(playhead, redis, wait_until):
+    with playhead.running("json-files") as first:
+        wait_until(lambda: first.get("/readyz")[0] == 200)
+        with playhead.running("json-files") as second:
+            wait_until(lambda: "standing by" in second.messages())
+            assert 200 == second.get("/readyz")[0]
+        assert "standing by" not in first.messages()
+
+
 PAYLOAD, PASSWORD = "canary-payload-1742", "canary-password-1742"
 
 
