@@ -6,7 +6,6 @@
     - StateLost     the stream is not the one this process was reading
     - SinkNotReady  the sink cannot be opened for now
     - SinkFailed    the sink failed, and no retry in this process can help
-    - KeyDamaged    a key of ours in Redis holds something else
     - CheckpointAhead  a checkpoint is ahead of the stream
     - Retry         a worker asks for another attempt later
     - OutcomeInvalid  a worker returned what cannot be appended, or does not end its work
@@ -44,10 +43,6 @@ class SinkFailed(PlayheadError):
         super().__init__(f"{type(error).__name__}: {error}")
         self.error = error
         """What the sink raised, whatever its class: an OSError is not taken for an outage of Redis on the way out."""
-
-
-class KeyDamaged(PlayheadError):
-    """A key of Playhead in Redis holds something else: `playhead doctor` names it and says what to do."""
 
 
 class CheckpointAhead(PlayheadError):

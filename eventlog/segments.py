@@ -115,6 +115,21 @@ def partitions(root: Path) -> list[Partition]:
     )
 
 
+def partition_count(root: Path | None, stream: str) -> int | None:
+    """The number of partitions that a stream has in the log, None if it has none, or if there is no log here.
+
+    The directory of the last partition is made before any other, so it tells the number.
+    """
+    found = [] if root is None else partitions(root)
+    return max((one.number + 1 for one in found if one.stream == stream), default=None)
+
+
+def logged_count(root: Path, stream: str) -> int:
+    """The number of partitions up to the last one of a stream that has an event in the log, 0 if none has."""
+    mine = (one for one in partitions(root) if one.stream == stream)
+    return max((one.number + 1 for one in mine if list_segments(partition_directory(root, one))), default=0)
+
+
 def list_segments(directory: Path) -> list[Segment]:
     """The segments of a partition in position order."""
     segments = _listed(directory)

@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from playhead.eventlog.errors import BehindTail, LinkInLog, LogCorrupt, LogInUse, LogWriteFailed
@@ -51,6 +51,8 @@ class LogWriter:
     ) -> None:
         self.streams: tuple[str, ...] = tuple(installed().streams if streams is None else streams)
         self.directory = root
+        self.counts: Mapping[str, int] = {}
+        """The number of partitions of each stream, as far as it is known: that of the log is its last directory."""
         self._segment_bytes = segment_bytes
         self._segment_seconds = segment_seconds
         self._clock = clock
@@ -76,12 +78,22 @@ class LogWriter:
             self._writers.pop(partition).close()  # somebody may have mended it since
         if partition not in self._writers:
             directory = partition_directory(self.directory, partition)
+            self._make_last(partition.stream)
             try:
                 self._writers[partition] = _PartitionWriter(self.directory, directory, self._clock)
             except LogWriteFailed as error:
                 self._failed = error
                 raise
         return self._writers[partition].tail or START
+
+    def _make_last(self, stream: str) -> None:
+        """Have the directory of a stream's last partition before any other, so that the log knows their number."""
+        if (count := self.counts.get(stream)) is not None:
+            last = partition_directory(self.directory, Partition(stream, count - 1))
+            if not last.parent.is_symlink() and not last.exists():
+                self.directory.mkdir(mode=disk.PRIVATE, parents=True, exist_ok=True)
+                last.mkdir(parents=True, exist_ok=True)
+                sync_directory(last.parent)
 
     def apply(self, batch: Batch) -> Outcome:
         """Append the events after the tail and make them durable with one fdatasync; replays are passed over.

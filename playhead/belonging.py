@@ -10,13 +10,13 @@ from playhead.projections.installation import DatabaseMark
 from playhead.projections.table_sink import TableSink
 from playhead.settings.core import EVENT_LOG_DIR
 from playhead.settings.errors import ServersNotRunning
+from playhead.settings.producers import partition_counts
 from playhead.settings.servers import Servers
 from playhead.settings.settings import Settings, declared
 from playhead.streams.domains.catalogue import LOG
 from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import LogElsewhere
 from playhead.streams.installation import Mark, PlaceMark, RedisMark, claim
-from playhead.streams.partitions import Partition
 from playhead.streams.positions import START
 from playhead.streams.redis.connections import connect
 from playhead.streams.redis.stream_info import group_position
@@ -94,12 +94,10 @@ def _refuse_elsewhere(client: "Redis | RedisCluster", settings: Settings) -> Non
     """
     if settings.event_log_dir.is_dir() and any(partitions(settings.event_log_dir)):
         return
-    for stream in installed().streams:
-        for number in range(settings.partitions):
-            partition = Partition(stream, number)
-            written = group_position(client, partition, LOG)
-            if written > START:
-                raise LogElsewhere(
-                    f"{settings.event_log_dir} has no event log, but {partition} was logged up to {written}:"
-                    f" {LogElsewhere.__doc__}"
-                )
+    for partition in partition_counts(client, settings).every(installed().streams):
+        written = group_position(client, partition, LOG)
+        if written > START:
+            raise LogElsewhere(
+                f"{settings.event_log_dir} has no event log, but {partition} was logged up to {written}:"
+                f" {LogElsewhere.__doc__}"
+            )

@@ -65,6 +65,6 @@ class Demo:
             DemoFailed: they did not within a minute.
         """
         self.wait_until(
-            lambda: read_status(self.client, self.settings.partitions).caught_up,
+            lambda: read_status(self.client, self.settings.partitions, log=self.settings.event_log_dir).caught_up,
             "the consumers did not catch up within a minute",
         )

@@ -6,6 +6,7 @@
     - InvalidSetting          a value that cannot be used as it stands
     - RedisUnavailable        Redis cannot be reached, or refuses writes for now
         - NotReplicated       fewer replicas than asked for have the event
+        - KeyDamaged          a key of ours in Redis holds something else
     - Fenced                  a newer owner of the partition has opened the sink
     - PartitionsChanged       the number of partitions differs from the one recorded in Redis
     - SpoolFailed             the spool directory did not take the events
@@ -57,11 +58,15 @@ class Fenced(PlayheadError):
 
 
 class PartitionsChanged(PlayheadError):
-    """A stream keeps the number of partitions it was created with: set PLAYHEAD_PARTITIONS back to that number."""
+    """A stream keeps the number of partitions it was created with: remove PLAYHEAD_PARTITIONS, or set it to that."""
 
 
 class NotReplicated(RedisUnavailable):
     """Too few replicas confirmed the events in time. A failover may lose them: append them again."""
+
+
+class KeyDamaged(RedisUnavailable):
+    """A key of Playhead in Redis holds something else: `playhead doctor` names it and says what to do."""
 
 
 class SpoolFailed(PlayheadError):

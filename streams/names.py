@@ -105,6 +105,11 @@ def partition_key(stream: str, partition: int) -> str:
     return f"playhead:{{{stream}:{partition}}}"
 
 
+def meta_key(stream_key: str) -> str:
+    """Name the hash of a partition's number of partitions, its last sequence number, and what the log compared."""
+    return f"{stream_key}:meta"
+
+
 def presence_key(stream_key: str, group: str) -> str:
     """Name the key that lives while a process serves a group: the lease of a projection, the heartbeat of a worker."""
     return f"{stream_key}:lease:{group}"
@@ -122,6 +127,10 @@ def again_key(stream_key: str, group: str) -> str:
 
 INSTALLATION = "playhead:installation"
 """The id of the installation that this Redis belongs to."""
+
+
+STREAMS = "playhead:streams"
+"""The hash of every stream's number of partitions."""
 
 
 CLOCKS = "playhead:clocks"

@@ -6,6 +6,9 @@ import msgspec
 
 from playhead.streams.names import partition_key
 
+MOST_PARTITIONS = 4096
+"""The most that a stream can have."""
+
 
 class Partition(msgspec.Struct, frozen=True, order=True):
     """One Redis Stream key of a stream."""

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from playhead.consumers.processes.metrics import PrometheusObserver, TrimMetrics, make_registry
+from playhead.consumers.processes.partitions import ServedPartitions
 from playhead.consumers.processes.service import ServiceSettings, owner_name, run_service
 from playhead.consumers.reading.group import Group
 from playhead.consumers.reading.lag import keep_known
@@ -17,7 +18,7 @@ from playhead.consumers.reading.reader import Reader, ReaderSettings
 from playhead.consumers.reading.trimming import keep_trimmed
 from playhead.consumers.tasks import end
 from playhead.eventlog.history import History
-from playhead.streams.partitions import Partition
+from playhead.eventlog.writer import LogWriter
 from playhead.streams.sinks import Batch, OnDisk, Sink
 
 
@@ -67,41 +68,46 @@ class ConsumerService:
         self._trims = trims
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=sink.name)
         self._readers: list[Reader] = []
-        owner = owner_name()
-        history = None if settings.event_log_dir is None else History(settings.event_log_dir)
-        for partition in self._partitions(sink.streams):
-            group = Group(client, sink.name, partition, owner=owner, lease=settings.reader.lease)
-            leader = self._readers[0] if sink.exclusive and self._readers else None
-            self._readers.append(
-                Reader(sink, group, settings.reader, self._executor, observer, leader, history, settings.claim)
-            )
+        self._stopping = asyncio.Event()
+        is_log = isinstance(sink, LogWriter)
+        log = sink.directory if is_log else settings.event_log_dir
+        streams = dict.fromkeys((*sink.streams, *settings.trim))
+        self._served = ServedPartitions(settings, streams, log, restores=is_log, claim=settings.claim or (lambda: None))
 
     def problems(self) -> list[str]:
         """Why this process is not ready: a line for each partition that is not served as it should be."""
+        if self._served.problem is not None:
+            return [self._served.problem]
         found = [f"{reader.partition}: {reader.problem}" for reader in self._readers if reader.problem is not None]
         if isinstance(self._sink, OnDisk) and any(reader.serving for reader in self._readers):
             found += filter(None, [self._sink.health()])
         return found
 
     async def run(self) -> None:
-        """Read every partition until stopped, and trim behind it."""
+        """Read every partition until stopped, and trim behind it.
+
+        Raises:
+            PartitionsChanged: the number that was set is another one than that of a stream, or that one changed.
+        """
+        if not await self._served.find(self._stopping):
+            return
+        self._make_readers()
         beside = [asyncio.create_task(keep_known(self._client, self._readers, self._observer.lag))]
         if self._trims is not None:
             groups = {
                 partition: names
                 for stream, names in self._settings.trim.items()
-                for partition in self._partitions((stream,))
+                for partition in self._served.of((stream,))
             }
             beside.append(asyncio.create_task(keep_trimmed(self._client, groups, self._trims.trimmed)))
         try:
-            async with asyncio.TaskGroup() as group:
-                for reader in self._readers:
-                    group.create_task(reader.run())
+            await self._served.while_unchanged(self._read(), self.stop)
         finally:
             await end(*beside)
 
     def stop(self) -> None:
         """Let every reader finish its batch and give its lease back."""
+        self._stopping.set()
         for reader in self._readers:
             reader.stop()
 
@@ -109,6 +115,21 @@ class ConsumerService:
         """Give up the sink."""
         self._executor.shutdown()
         self._sink.close()
+        self._served.close()
 
-    def _partitions(self, streams: tuple[str, ...]) -> list[Partition]:
-        return [Partition(stream, number) for stream in streams for number in range(self._settings.partitions)]
+    def _make_readers(self) -> None:
+        sink, settings, owner = self._sink, self._settings, owner_name()
+        if isinstance(sink, LogWriter):
+            sink.counts = self._served.counts
+        history = None if settings.event_log_dir is None else History(settings.event_log_dir)
+        for partition in self._served.of(sink.streams):
+            group = Group(self._client, sink.name, partition, owner=owner, lease=settings.reader.lease)
+            leader = self._readers[0] if sink.exclusive and self._readers else None
+            self._readers.append(
+                Reader(sink, group, settings.reader, self._executor, self._observer, leader, history, settings.claim)
+            )
+
+    async def _read(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for reader in self._readers:
+                group.create_task(reader.run())

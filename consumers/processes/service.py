@@ -25,11 +25,14 @@ from playhead.streams.telemetry import plain
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a process finds Redis, how many partitions a stream has, and where it listens for HTTP."""
+    """Where a process finds Redis, and where it listens for HTTP.
+
+    `partitions` is the number of a stream that somebody set explicitly; without one, it is what Redis has recorded.
+    """
 
     redis_url: str
     redis_timeout: float = DEFAULT_TIMEOUT
-    partitions: int = 1
+    partitions: int | None = None
     http_host: str = "127.0.0.1"
     http_port: int = 0
 

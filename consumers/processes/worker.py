@@ -1,5 +1,6 @@
 """The process of a worker."""
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from playhead.consumers.processes.metrics import make_registry
+from playhead.consumers.processes.partitions import ServedPartitions
 from playhead.consumers.processes.service import ServiceSettings, owner_name, run_service
 from playhead.consumers.work.handler import Handler
 from playhead.consumers.work.holds import Holds
@@ -14,10 +16,10 @@ from playhead.consumers.work.metrics import PrometheusWorkObserver
 from playhead.consumers.work.observer import WorkObserver
 from playhead.consumers.work.worker import Worker, WorkerSettings
 from playhead.eventlog.history import History
+from playhead.eventlog.segments import partition_count
 from playhead.streams.appending.producer import Producer
 from playhead.streams.appending.threads import Threads
 from playhead.streams.events import Event
-from playhead.streams.partitions import Partition
 
 
 class WorkerProcessSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -49,6 +51,7 @@ class WorkerService:
     def __init__(
         self, handler: Handler, settings: WorkerProcessSettings, client: Redis, observer: WorkObserver
     ) -> None:
+        self._handler, self._settings, self._client, self._observer = handler, settings, client, observer
         self._producer = Producer(
             settings.redis_url,
             partitions=settings.partitions,
@@ -56,31 +59,46 @@ class WorkerService:
             allow_insecure=True,  # whoever made the settings has looked
         )
         self._appending = Threads(f"{handler.name}-appending", settings.work.concurrency)
-        owner = owner_name()
-        holds = [
-            Holds(client, handler.name, Partition(stream, number), handler.types, owner=owner, hold=settings.work.hold)
-            for stream in handler.streams
-            for number in range(settings.partitions)
-        ]
-        history = None if settings.event_log_dir is None else History(settings.event_log_dir)
-        self._worker = Worker(handler, holds, settings.work, self._append, observer, history, settings.rivals)
+        self._producer.counts.logged = partial(partition_count, settings.event_log_dir)
+        self._served = ServedPartitions(settings, handler.streams, settings.event_log_dir)
+        self._stopping = asyncio.Event()
+        self._worker: Worker | None = None
 
     def problems(self) -> list[str]:
         """Why no entry can be taken."""
-        return [self._worker.problem] if self._worker.problem else []
+        problem = self._served.problem if self._worker is None else self._worker.problem
+        return [problem] if problem else []
 
     async def run(self) -> None:
-        """Work until stopped."""
-        await self._worker.run()
+        """Work until stopped.
+
+        Raises:
+            PartitionsChanged: the number that was set is another one than that of a stream, or that one changed.
+        """
+        if await self._served.find(self._stopping):
+            self._worker = self._make_worker()
+            await self._served.while_unchanged(self._worker.run(), self.stop)
 
     def stop(self) -> None:
         """Let the work in hand finish, within its grace."""
-        self._worker.stop()
+        self._stopping.set()
+        if self._worker is not None:
+            self._worker.stop()
 
     def close(self) -> None:
         """Close the producer's connection."""
         self._appending.stop()
         self._producer.close()
+        self._served.close()
+
+    def _make_worker(self) -> Worker:
+        handler, settings, owner = self._handler, self._settings, owner_name()
+        holds = [
+            Holds(self._client, handler.name, partition, handler.types, owner=owner, hold=settings.work.hold)
+            for partition in self._served.of(handler.streams)
+        ]
+        history = None if settings.event_log_dir is None else History(settings.event_log_dir)
+        return Worker(handler, holds, settings.work, self._append, self._observer, history, settings.rivals)
 
     async def _append(self, events: Sequence[Event]) -> None:
         await self._appending.call(partial(self._producer.append_events, events))

@@ -63,13 +63,14 @@ class Feed(ABC):
         thread: SinkThread,
         observe: Observer,
         history: History | None,
+        count: int | None = None,
     ) -> None:
         self.advice: str | None = None
         """What an operator should do about events that are gone."""
         self._group, self._cursors, self._ahead, self._thread = group, cursors, ahead, thread
         self._observe, self._history = observe, history
         self._partition, self._live = group.partition, group.partition.key
-        self._recovery = Recovery(group)
+        self._recovery = Recovery(group, count)
         self._log = structlog.get_logger().bind(projection=group.name, partition=str(group.partition))
 
     @abstractmethod

@@ -1,12 +1,14 @@
 """The feed of the log's own consumer. The log is the reference: the stream is compared with it, and set right."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 
-from playhead.consumers.reading.ahead import ReadAhead
+from playhead.consumers.errors import StateLost
+from playhead.consumers.reading.ahead import Decoded, ReadAhead
 from playhead.consumers.reading.cursors import Cursors
 from playhead.consumers.reading.feed import Feed, Gap
 from playhead.consumers.reading.group import Group
+from playhead.consumers.reading.misplaced import Misplaced
 from playhead.consumers.reading.observer import Observer
 from playhead.consumers.reading.recovery import Entry, diverged, is_logged, recent
 from playhead.consumers.reading.steps import Step
@@ -18,6 +20,8 @@ from playhead.streams.positions import BEYOND, START, Position
 class LogFeed(Feed):
     """Lets a stream that lost its state go on behind the log's tail."""
 
+    _began = False
+
     def __init__(
         self,
         group: Group,
@@ -26,13 +30,18 @@ class LogFeed(Feed):
         thread: SinkThread,
         observe: Observer,
         history: History,
+        count: int | None = None,
     ) -> None:
-        super().__init__(group, cursors, ahead, thread, observe, history)
+        """`count` is the stream's number of partitions."""
+        super().__init__(group, cursors, ahead, thread, observe, history, count)
         self._written = history
+        self._misplaced = None if count is None else Misplaced(group, count, thread, history)
 
     async def begin(self) -> AsyncGenerator[Step, None]:
+        self._began = False
         await self.check()
         await self._rejoin()
+        self._began = True
         position = self._cursors.position
         view = await self._recovery.look(position)
         is_over = view.behind is None  # entries that were trimmed, dropped as known, or deleted
@@ -41,9 +50,25 @@ class LogFeed(Feed):
             yield step
 
     async def check(self) -> None:
-        """Give entries new ids if the stream has come to one that is not usable, or has none left."""
+        """Give entries new ids if the stream has come to one that is not usable, or has none left.
+
+        Raises:
+            StateLost: the stream is another one, of another number of partitions.
+        """
+        if self._began:
+            await self._refuse_misplaced()
         if self._cursors.position.is_usable and not (await self._recovery.last()).is_usable:
             await self._lower(BEYOND)
+
+    async def steps(self, key: str, found: Sequence[Decoded]) -> AsyncGenerator[Step, None]:
+        if not self._cursors.sequence:  # nothing tells by its number that this is another stream
+            await self._refuse_misplaced()
+        async for step in super().steps(key, found):
+            yield step
+
+    async def _refuse_misplaced(self) -> None:
+        if self._misplaced is not None and await self._misplaced.is_other():
+            raise StateLost(f"{self._partition} has events that were appended under another number of partitions")
 
     async def _is_logged_at(self, position: Position) -> bool:  # noqa: ARG002  # we are the log
         return not self._cursors.position.is_usable
@@ -67,17 +92,23 @@ class LogFeed(Feed):
     async def _rejoin(self) -> None:
         """Compare the stream with the log, and bring them together again."""
         recovery, position = self._recovery, self._cursors.position
+        was_other = self._misplaced is not None and await self._misplaced.move(position)
         view = await recovery.look(position)
         tail = await self._thread.call(partial(self._written.tail, self._partition))
         self._cursors.number(0 if tail is None else tail.sequence or None)
-        if tail is None or not diverged(view, tail, before_is_logged=await self._is_logged(view.before)):
+        if not was_other and (
+            tail is None or not diverged(view, tail, before_is_logged=await self._is_logged(view.before))
+        ):
             await recovery.note_compared(view)
+            await self._settle_moved()
             return
-        common = await self._find_common(position)
+        is_at_tail = tail is not None and view.at is not None and view.at.event_id == tail.recorded.event.id
+        common = position if is_at_tail else await self._find_common(position)
         remembered = recent(self._written, self._partition, common)
         while chunk := await self._thread.call(partial(next, remembered, None)):
             await recovery.remember(chunk)
         moved, dropped = await recovery.rejoin(view, tail, common)
+        await self._settle_moved()
         self._log.error(
             "redis lost its state: the stream goes on behind the log",
             common=str(common),
@@ -85,6 +116,10 @@ class LogFeed(Feed):
             moved=moved,
             dropped=dropped,
         )
+
+    async def _settle_moved(self) -> None:
+        if self._misplaced is not None:
+            await self._misplaced.settled()
 
     async def _find_common(self, position: Position) -> Position:
         """The last entry before a position that stream and log have in common, the beginning if there is none."""

@@ -2,7 +2,8 @@
 -- What Redis says about a partition at one instant.
 -- KEYS: stream, meta, restarts; ARGV: cursor, group
 -- Returns the server's run id, the run id of the server that the log's process last compared with the log, the stream's
--- last id, its sequence, the entry at the cursor, the one before and the one behind it, then the restarts as field and value.
+-- last id, its sequence, the entry at the cursor, the one before and the one behind it, the restarts as field and value,
+-- and the highest number that was given.
 local function one(command, from, to)
   return redis.call(command, KEYS[1], from, to, 'COUNT', 1)
 end
@@ -27,4 +28,5 @@ return {
   redis.call('HGET', KEYS[2], 'sequence') or '0',
   at, before, one('XRANGE', '(' .. ARGV[1], '+'),
   redis.call('HGETALL', KEYS[3]),
+  redis.call('HGET', KEYS[2], 'highest') or '0',
 }

@@ -14,7 +14,7 @@ import structlog
 from redis.exceptions import RedisError, ResponseError
 
 from playhead.consumers.backoff import Backoff
-from playhead.consumers.errors import KeyDamaged, LeaseLost, SinkFailed, SinkNotReady, StateLost
+from playhead.consumers.errors import LeaseLost, SinkFailed, SinkNotReady, StateLost
 from playhead.consumers.reading.actions import Actions
 from playhead.consumers.reading.ahead import ReadAhead
 from playhead.consumers.reading.cursors import Cursors
@@ -32,7 +32,7 @@ from playhead.eventlog.errors import LogCorrupt
 from playhead.eventlog.history import History
 from playhead.eventlog.writer import LogWriter
 from playhead.streams import failpoints
-from playhead.streams.errors import Fenced, ForeignPlace, LogElsewhere, PlayheadError
+from playhead.streams.errors import Fenced, ForeignPlace, KeyDamaged, LogElsewhere, PlayheadError
 from playhead.streams.failpoints import Point
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
@@ -84,7 +84,15 @@ class Reader:
         self._cursors, self._health = Cursors(group.partition.key), Health()
         ahead = ReadAhead(group, settings.batch, settings.batch_bytes)
         self._feed = (
-            LogFeed(group, self._cursors, ahead, self._thread, observe, sink.history)
+            LogFeed(
+                group,
+                self._cursors,
+                ahead,
+                self._thread,
+                observe,
+                sink.history,
+                sink.counts.get(group.partition.stream),
+            )
             if isinstance(sink, LogWriter)
             else ProjectionFeed(group, self._cursors, ahead, self._thread, observe, history)
         )

@@ -13,11 +13,12 @@ from typing import Any, cast
 import msgspec
 from redis.exceptions import ResponseError
 
-from playhead.consumers.errors import KeyDamaged, LeaseLost
+from playhead.consumers.errors import LeaseLost, StateLost
 from playhead.consumers.reading.group import Group
 from playhead.eventlog.history import History, Tail
 from playhead.streams.appending.appender import DEFAULT_WINDOW
 from playhead.streams.entries import RawEntry, encode, sequence_number
+from playhead.streams.errors import KeyDamaged
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import LAST, START, Position
@@ -56,6 +57,8 @@ class View(msgspec.Struct, frozen=True):
     behind: Entry | None
     restarts: tuple[Restart, ...]
     honoured: int
+    highest: int
+    """The highest sequence number that `append` gave."""
 
     @property
     def is_compared(self) -> bool:
@@ -82,7 +85,9 @@ class Lost(msgspec.Struct, frozen=True):
 class Recovery:
     """One group's side of it, on one partition."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, count: int | None = None) -> None:
+        """`count` is the stream's number of partitions, if this is the log's consumer, which sees to it."""
+        self._count = "" if count is None else str(count)
         client = group.client
         self._client, self._group = client, group
         self._partition: Partition = group.partition
@@ -91,6 +96,7 @@ class Recovery:
         self._ids = [f"{key}:ids:0", f"{key}:ids:1"]
         self._look = client.register_script((_HERE / "look.lua").read_text())
         self._rejoin = client.register_script((_HERE / "rejoin.lua").read_text())
+        self._compared = client.register_script((_HERE / "compared.lua").read_text())
         self._remember = client.register_script((_HERE / "remember.lua").read_text())
         self._lower = client.register_script((_HERE / "lower.lua").read_text())
 
@@ -107,7 +113,7 @@ class Recovery:
             raise KeyDamaged(f"{self._keys[1]} or {self._keys[2]}: {error}. {KeyDamaged.__doc__}") from error
 
     def _view(self, reply: list[Any]) -> View:
-        run_id, compared, last, sequence, at, before, behind, restarts = reply
+        run_id, compared, last, sequence, at, before, behind, restarts, highest = reply
         values = dict(zip(restarts[::2], restarts[1::2], strict=True))
         honoured = int(values.pop(self._honoured.encode(), b"0"))
         return View(
@@ -120,6 +126,7 @@ class Recovery:
             _entry(behind),
             _restarts(values),
             honoured,
+            int(highest),
         )
 
     async def restarts(self) -> int:
@@ -131,20 +138,29 @@ class Recovery:
         await cast("Any", self._client.hset(self._keys[2], self._honoured, restart))
 
     async def note_compared(self, view: View) -> None:
-        """Note that stream and log agree on this server."""
-        await cast("Any", self._client.hset(self._keys[1], "compared", view.run_id))
+        """Note that stream and log agree on this server.
 
-    async def rejoin(self, view: View, tail: Tail, common: Position) -> tuple[int, int]:
+        Raises:
+            StateLost: something was appended under another number of partitions.
+        """
+        if not await self._compared(keys=[self._keys[1]], args=[view.run_id, self._count]):
+            raise self._misplaced()
+
+    async def rejoin(self, view: View, tail: Tail | None, common: Position) -> tuple[int, int]:
         """Let the stream go on behind the log's tail; how many entries were moved there, and how many dropped.
 
         Raises:
             LeaseLost: another process has the partition.
+            StateLost: something was appended under another number of partitions.
         """
         keys = [*self._keys, *self._ids, self._group.lease_key]
-        arguments = [self._group.holder, str(tail.recorded.position), tail.sequence, str(common), view.run_id]
-        reply = cast("list[int] | None", await self._rejoin(keys=keys, args=arguments))
+        position, sequence = (START, 0) if tail is None else (tail.recorded.position, tail.sequence)
+        arguments = [self._group.holder, str(position), sequence, str(common), view.run_id]
+        reply = cast("list[int] | None", await self._rejoin(keys=keys, args=[*arguments, self._count]))
         if reply is None:
             raise LeaseLost(str(self._partition))
+        if not reply:
+            raise self._misplaced()
         return reply[0], reply[1]
 
     async def lower(self, first: Position, logged: Position) -> int:
@@ -210,6 +226,9 @@ class Recovery:
         each = (msgspec.json.decode(raw, type=Lost) for raw in found)
         return sum(lost.count for lost in each if (lost.projection, lost.reason) == (self._group.name, reason))
 
+    def _misplaced(self) -> StateLost:
+        return StateLost(f"{self._partition} has events that were appended under another number of partitions")
+
     @property
     def _honoured(self) -> str:
         return f"honoured:{self._group.name}"
@@ -217,6 +236,8 @@ class Recovery:
 
 def diverged(view: View, tail: Tail, *, before_is_logged: bool) -> bool:
     """Whether the stream is another one than that which the log was written from."""
+    if view.sequence < view.highest:
+        return True  # somebody set the number back
     if view.at is not None:
         return view.at.event_id != tail.recorded.event.id
     behind = view.behind.sequence if view.behind is not None else None

@@ -2,12 +2,21 @@
 -- Makes a stream that lost its state go on where the log ends. What came in since goes behind the log's tail, in order,
 -- with new ids and sequence numbers; what the log has already is dropped.
 -- KEYS: stream, meta, restarts, two hashes that remember ids, lease
--- ARGV: holder, the log's last position, its sequence, last position that stream and log have in common, server's run id
--- Returns how many entries went behind the tail and how many were dropped, or nothing if the lease is lost.
+-- ARGV: holder, the log's last position, its sequence, last position that stream and log have in common, server's run id,
+-- number of partitions or ''
+-- Returns how many entries went behind the tail and how many were dropped, an empty list if something was appended under
+-- another number of partitions, or nothing if the lease is lost.
 local stream, meta, restarts = KEYS[1], KEYS[2], KEYS[3]
 local tail, common = ARGV[2], ARGV[4]
 if redis.call('GET', KEYS[6]) ~= ARGV[1] then
   return false
+end
+local recorded = redis.call('HGET', meta, 'partitions')
+if ARGV[6] ~= '' then
+  if recorded and recorded ~= ARGV[6] then
+    return {}
+  end
+  redis.call('HSET', meta, 'partitions', ARGV[6])
 end
 
 local function parts(id)
@@ -81,7 +90,8 @@ while true do
   from = '(' .. entries[#entries][1]
 end
 
-redis.call('HSET', meta, 'sequence', string.format('%d', sequence), 'compared', ARGV[5])
+local last_number = string.format('%d', sequence)
+redis.call('HSET', meta, 'sequence', last_number, 'highest', last_number, 'compared', ARGV[5])
 local number = redis.call('HINCRBY', restarts, 'count', 1)
 redis.call('HSET', restarts, number, common .. ' ' .. tail .. ' ' .. ARGV[3])
 return {moved, dropped}

@@ -8,12 +8,13 @@ from playhead.consumers.reading.parked import subjects_key
 from playhead.consumers.reading.recovery import restarts_key
 from playhead.projections.postgres import SQL, Connection
 from playhead.streams.names import replays_key
-from playhead.streams.partitions import Partition
+from playhead.streams.partitions import Partition, partition_of
 from playhead.streams.positions import START, Position
+from playhead.streams.redis.partition_counts import PartitionCounts
 from playhead.streams.redis.stream_info import groups_of, last_position
 
 BEHIND = "the projection recordings is behind: see that it runs"
-_GROUP = "recordings"
+_GROUP = _STREAM = "recordings"
 _CHECKPOINT = (SQL / "checkpoint_read.sql").read_bytes()
 
 
@@ -22,6 +23,16 @@ class Progress:
 
     def __init__(self, client: "Redis | RedisCluster") -> None:
         self._client = cast("Any", client)
+        self._counts = PartitionCounts(lambda: client)
+
+    @property
+    def partitions(self) -> list[Partition]:
+        """Every partition of recordings, as many as are recorded."""
+        return [Partition(_STREAM, number) for number in range(self._counts.of(_STREAM))]
+
+    def partition_of(self, subject: str) -> Partition:
+        """The partition of a subject."""
+        return partition_of(_STREAM, subject, self._counts.of(_STREAM))
 
     def newest(self, partition: Partition) -> Position:
         """The last position of a partition."""

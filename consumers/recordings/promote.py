@@ -30,7 +30,7 @@ from playhead.projections.recordings.rows import (
 )
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event
-from playhead.streams.partitions import Partition, partition_of
+from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.recordings.events import OfMeeting, read_payload
 from playhead.streams.recordings.files import RecordingFiles
@@ -47,7 +47,6 @@ class PromoteSettings(msgspec.Struct, frozen=True, kw_only=True):
     `patience` is for how many seconds one attempt waits for a projection that is a little behind.
     """
 
-    partitions: int = 1
     wait_seconds: float = 300.0
     keep: bool = False
     patience: float = 10.0
@@ -112,7 +111,7 @@ class Promote:
         """
         event = task.cause.event
         meeting_id = read_payload(event, OfMeeting).meeting_id
-        partition = partition_of("recordings", event.subject, self._settings.partitions)
+        partition = await asyncio.to_thread(self._progress.partition_of, event.subject)
         if event.type == "meeting.stopped":
             await task.listen(meeting_id)
         connection = await asyncio.to_thread(connect, self._database_url, "playhead-promote")

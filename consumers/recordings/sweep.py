@@ -15,7 +15,7 @@ from playhead.projections.postgres import Connection
 from playhead.projections.recordings.overview import Overview, overview
 from playhead.projections.recordings.rows import TempRecording, chunks_of
 from playhead.streams.events import Event
-from playhead.streams.partitions import Partition, partition_of
+from playhead.streams.partitions import Partition
 from playhead.streams.recordings.errors import SessionUnreadable
 from playhead.streams.recordings.events import ChunkExpired, make_event_id, meeting_event, stopped_event, subject_of
 from playhead.streams.recordings.files import RecordingFiles
@@ -54,11 +54,10 @@ class Sweep:
         append: Callable[[Sequence[Event]], object],
         *,
         older: timedelta,
-        partitions: int = 1,
         patience: float = 5.0,
     ) -> None:
         self._files, self._progress, self._append = files, progress, append
-        self._older, self._partitions, self._patience = older, partitions, patience
+        self._older, self._patience = older, patience
 
     def run(self, connection: Connection) -> tuple[list[Swept], list[Left]]:
         """Sweep once.
@@ -92,8 +91,7 @@ class Sweep:
         """Partitions of which the tables may lack something, with the reason; a projection that runs is waited for."""
         deadline = time.monotonic() + self._patience
         while True:
-            partitions = [Partition("recordings", number) for number in range(self._partitions)]
-            found = {each: self._progress.doubt(connection, each) for each in partitions}
+            found = {each: self._progress.doubt(connection, each) for each in self._progress.partitions}
             doubts = {partition: reason for partition, reason in found.items() if reason is not None}
             if not doubts or time.monotonic() > deadline:
                 return doubts
@@ -102,7 +100,7 @@ class Sweep:
     def _reason(self, meeting_id: str, doubts: dict[Partition, str]) -> str | None:
         """Why a meeting is not to be judged by the tables."""
         subject = subject_of(meeting_id)
-        partition = partition_of("recordings", subject, self._partitions)
+        partition = self._progress.partition_of(subject)
         if partition in doubts:
             return doubts[partition]
         if self._progress.parks(partition, subject):
@@ -137,7 +135,7 @@ class Sweep:
         unsaid = [event for event in noted if event.type != "meeting.started" and event.id not in known]
         expired: list[TempRecording] = []
         if not unsaid and not meeting.done and not any(self._files.chunks("mp3", meeting.id)):
-            partition = partition_of("recordings", subject_of(meeting.id), self._partitions)
+            partition = self._progress.partition_of(subject_of(meeting.id))
             if meeting.unfinished and self._progress.has_work(partition, "transcode"):
                 return "the worker transcode has not come to its chunks: see that it runs"
             expired = chunks

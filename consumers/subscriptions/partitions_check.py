@@ -1,41 +1,58 @@
-"""Whether a subscription was given the number of partitions that its streams have."""
+"""Whether a subscription reads as many partitions as its streams have."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from playhead.consumers.subscriptions.stream import PartitionStream
-from playhead.eventlog.reader import partitions as logged_partitions
-from playhead.streams.errors import PartitionsChanged
-from playhead.streams.partitions import Partition
+from redis import Redis, RedisCluster
+
+from playhead.eventlog.segments import partition_count
+from playhead.streams.errors import KeyDamaged, PartitionsChanged, RedisUnavailable
+from playhead.streams.redis.partition_counts import PartitionCounts
 
 
 class PartitionsCheck:
-    """Compares the number of partitions that was given with what the streams have, as soon as they have any."""
+    """Takes the number of partitions from Redis, and compares it with what the subscription reads, as it may change.
+
+    A subscription that begins while Redis is away goes by the log, until Redis says more.
+    """
 
     def __init__(
-        self,
-        streams: Sequence[str],
-        partitions: int,
-        log: Path | None,
-        sources: Sequence[tuple[Partition, PartitionStream]],
+        self, client: "Redis | RedisCluster", streams: Sequence[str], given: int | None, log: Path | None
     ) -> None:
-        self._unknown, self._partitions, self._log, self._sources = set(streams), partitions, log, sources
+        self._logged = partial(partition_count, log)
+        self._counts = PartitionCounts(lambda: client, given, logged=self._logged)
+        self._streams, self._given = streams, given
+        self._read: dict[str, int] = {}
 
-    def __call__(self) -> None:
-        """Raise if they differ.
+    def begin(self) -> dict[str, int]:
+        """The number of each stream.
 
         Raises:
-            PartitionsChanged: with the number that there is.
+            PartitionsChanged: the number that was given is another one.
+            KeyDamaged: what is recorded is no number.
         """
-        if self._log is not None and self._unknown:
-            for partition in logged_partitions(self._log):
-                if partition.stream in self._unknown and partition.number >= self._partitions:
-                    raise PartitionsChanged(f"{partition} is in the log: pass partitions=, that of PLAYHEAD_PARTITIONS")
-        for partition, source in self._sources:
-            if partition.stream in self._unknown and (recorded := source.recorded_partitions()) is not None:
-                if recorded != self._partitions:
-                    raise PartitionsChanged(
-                        f"{partition.stream} has {recorded} partitions, not {self._partitions}:"
-                        f" pass partitions={recorded}"
-                    )
-                self._unknown.discard(partition.stream)
+        try:
+            self._read = self._counts.read(self._streams)
+        except KeyDamaged:
+            raise
+        except RedisUnavailable:
+            self._read = {stream: self._given or self._logged(stream) or 1 for stream in self._streams}
+        return self._read
+
+    def __call__(self) -> None:
+        """Raise if there are other partitions by now.
+
+        Raises:
+            PartitionsChanged: with both numbers.
+        """
+        try:
+            found = self._counts.read(self._streams)
+        except RedisUnavailable:  # who reads says so
+            return
+        for stream, count in found.items():
+            if count != self._read[stream]:
+                raise PartitionsChanged(
+                    f"{stream} has {count} partitions by now, not {self._read[stream]}: subscribe again, without"
+                    " partitions="
+                )

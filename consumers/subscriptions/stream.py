@@ -71,8 +71,3 @@ class PartitionStream:
             min((Position.parse(value) for value in values if value), default=None)
             for values in zip(*found, strict=True)
         ]
-
-    def recorded_partitions(self) -> int | None:
-        """How many partitions the stream has, None if nothing was appended to this one."""
-        value = self._client.hget(self._keys[1], "partitions")
-        return None if value is None else int(value)

@@ -12,7 +12,7 @@ import structlog
 from redis.exceptions import ResponseError
 
 from playhead.consumers.backoff import Backoff
-from playhead.consumers.errors import HoldLost, KeyDamaged
+from playhead.consumers.errors import HoldLost
 from playhead.consumers.tasks import pause
 from playhead.consumers.work.attempts import Attempt, attempt
 from playhead.consumers.work.calls import Calls
@@ -26,7 +26,7 @@ from playhead.eventlog.history import History
 from playhead.streams import failpoints
 from playhead.streams.appending.threads import Threads
 from playhead.streams.entries import RawEntry, decode
-from playhead.streams.errors import InvalidEvent, RedisUnavailable
+from playhead.streams.errors import InvalidEvent, KeyDamaged, RedisUnavailable
 from playhead.streams.events import Event, Recorded
 from playhead.streams.failpoints import Point
 from playhead.streams.redis.refusals import AWAY, is_passing

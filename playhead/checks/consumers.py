@@ -1,28 +1,32 @@
 """Whether every consumer runs and goes on."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from redis import Redis, RedisCluster
 
 from playhead.checks.check import Check
-from playhead.commands.status import ConsumerStatus, Status
-from playhead.consumers.reading.keys import find_wrong_keys
+from playhead.commands.status import ConsumerStatus, Status, read_counts
+from playhead.consumers.reading.keys import find_strays, find_wrong_keys
 from playhead.streams.domains.discovery import installed
 from playhead.streams.partitions import Partition
 
 
-def check_status(client: "Redis | RedisCluster", status: Status, partitions: int) -> Iterator[Check]:
+def check_status(
+    client: "Redis | RedisCluster", status: Status, partitions: int | None = None, log: Path | None = None
+) -> Iterator[Check]:
     """Look at the keys, each consumer on each partition, and what consumers that are not installed have parked."""
+    counts = read_counts(client, partitions, log)
     readers = {
         Partition(stream, number): names
         for stream, names in installed().readers.items()
-        for number in range(partitions)
+        for number in range(counts[stream])
     }
-    wrong = list(find_wrong_keys(client, readers))
+    wrong = [*find_wrong_keys(client, readers), *find_strays(client, counts)]
     for key in wrong:
         yield Check("redis keys", "fail", key.problem, key.advice)
     if not wrong:
-        yield Check("redis keys", "ok", "each has its type")
+        yield Check("redis keys", "ok", "each is as it should be")
     yield from check_consumers(status.consumers)
     for name, count in status.unknown.items():
         advice = f"install its domain, or see `playhead parked list {name}`"

@@ -12,8 +12,9 @@ from redis.exceptions import RedisError, ResponseError
 
 from playhead.checks.check import Check, judge
 from playhead.streams.domains.discovery import installed
-from playhead.streams.partitions import Partition
+from playhead.streams.errors import RedisUnavailable
 from playhead.streams.redis.connections import connect
+from playhead.streams.redis.partition_counts import PartitionCounts
 
 REACHABLE = "redis reachable"
 _LOWEST_REDIS, _LOWEST_VALKEY = (7, 0), (8, 0)
@@ -22,7 +23,7 @@ _FULL = 0.9
 _START_TIMEOUT = 2.0
 
 
-def check_redis(url: str, shown: str, timeout: float, partitions: int) -> Iterator[Check]:
+def check_redis(url: str, shown: str, timeout: float, partitions: int | None) -> Iterator[Check]:
     """Look at every server that takes writes; one that cannot be reached ends it."""
     try:
         client = connect(url, timeout)
@@ -128,15 +129,20 @@ def _condition(node: Redis) -> Iterator[Check]:
     )
 
 
-def _partitions(client: "Redis | RedisCluster", wanted: int) -> Iterator[Check]:
+def _partitions(client: "Redis | RedisCluster", given: int | None) -> Iterator[Check]:
+    counts = PartitionCounts(lambda: client)
     for stream in installed().streams:
-        recorded = cast("Any", client).hget(f"{Partition(stream, 0).key}:meta", "partitions")
+        try:
+            recorded = counts.recorded(stream)
+        except RedisUnavailable:  # `redis keys` says so, or the checks before
+            continue
         if recorded is not None:
             yield judge(
                 f"partitions of {stream}",
-                f"{int(recorded)} recorded, {wanted} set",
-                good=int(recorded) == wanted,
-                advice=f"set PLAYHEAD_PARTITIONS to {int(recorded)}: a stream keeps its first number",
+                f"{recorded} recorded" + ("" if given is None else f", {given} set"),
+                good=given in {None, recorded},
+                advice=f"remove PLAYHEAD_PARTITIONS, or set PLAYHEAD_PARTITIONS to {recorded}: a stream keeps its first"
+                " number",
             )
 
 

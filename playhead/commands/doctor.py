@@ -153,7 +153,8 @@ def _check_servers(settings: Settings) -> Iterator[Check]:
         yield from check_redis(url, mask(url), settings.redis_timeout, settings.partitions)
         with suppress(RedisError, OSError, PlayheadError):  # said above
             client = connect(url, settings.redis_timeout)
-            yield from check_status(client, read_status(client, settings.partitions), settings.partitions)
+            log = settings.event_log_dir  # another number than the recorded one is named above
+            yield from check_status(client, read_status(client, log=log), log=log)
     try:
         url = found.database_url
     except ServersNotRunning as error:

@@ -9,6 +9,7 @@ import msgspec
 from playhead.belonging import claim_of
 from playhead.checks.redis import warn_of_weakness
 from playhead.settings.core import BATCH
+from playhead.settings.producers import refuse_other_partitions
 from playhead.settings.servers import Servers, servers
 from playhead.settings.settings import Settings, load
 from playhead.streams import telemetry
@@ -42,6 +43,7 @@ def run(name: str, /, *, data_dir: DataDir = None) -> int:
     telemetry.set_up(f"{TRACER}-{name}")
     reached = servers(settings)
     warn_of_weakness(reached.redis_url)
+    refuse_other_partitions(reached.redis_url, settings)
     from playhead.consumers.processes.service import ServiceSettings  # and with it FastStream
 
     place = ServiceSettings(

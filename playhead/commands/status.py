@@ -3,6 +3,8 @@
 import sys
 import time
 from collections.abc import Container, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import msgspec
@@ -16,15 +18,18 @@ from playhead.consumers.reading.keys import find_wrong_keys
 from playhead.consumers.reading.parked import parked_by_unknown
 from playhead.consumers.reading.recovery import Lost, lost_key
 from playhead.eventlog.replay.runs import Unfinished, unfinished
+from playhead.eventlog.segments import partition_count
 from playhead.settings.core import CURSORS_DIR
 from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, load
 from playhead.streams.domains.catalogue import LOG
 from playhead.streams.domains.discovery import installed
+from playhead.streams.errors import KeyDamaged
 from playhead.streams.names import CLOCKS, again_key, presence_key
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 from playhead.streams.redis.connections import connect
+from playhead.streams.redis.partition_counts import PartitionCounts
 from playhead.streams.redis.stream_info import groups_of, last_position
 from playhead.terminal.exit_codes import BEHIND, DONE
 from playhead.terminal.options import DataDir, Json
@@ -138,7 +143,8 @@ def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False)
     settings = load(data_dir)
     client = connect(servers(settings, postgres=False).redis_url, settings.redis_timeout)
     while True:
-        found = _with_subscriptions(read_status(client, settings.partitions, lacking(settings)), client, settings)
+        found = read_status(client, settings.partitions, lacking(settings), log=settings.event_log_dir)
+        found = _with_subscriptions(found, client, settings)
         if not watch:
             _print(found, json=json)
             return found.exit_code
@@ -152,14 +158,23 @@ def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False)
 
 
 def read_status(
-    client: "Redis | RedisCluster", partitions: int, not_needed: Container[str] = frozenset[str]()
+    client: "Redis | RedisCluster",
+    partitions: int | None = None,
+    not_needed: Container[str] = frozenset[str](),
+    *,
+    log: Path | None = None,
 ) -> Status:
-    """Ask Redis, a few commands a partition; consumers in `not_needed` may be without a process."""
+    """Ask Redis, a few commands a partition; consumers in `not_needed` may be without a process.
+
+    Raises:
+        PartitionsChanged: `partitions` is set, and another number than that of a stream.
+    """
+    counts = read_counts(client, partitions, log)
     consumers: list[ConsumerStatus] = []
     caught_up, heard = True, False  # a Redis in which no consumer ever reported, or that was emptied, is not caught up
     for name, streams in installed().reads.items():
         for stream in streams:
-            for number in range(partitions):
+            for number in range(counts[stream]):
                 partition = Partition(stream, number)
                 try:
                     status, settled, reported = _consumer(client, name, partition)
@@ -171,7 +186,7 @@ def read_status(
     everywhere = {
         Partition(stream, number): names
         for stream, names in installed().readers.items()
-        for number in range(partitions)
+        for number in range(counts[stream])
     }
     damaged = [wrong.problem for wrong in find_wrong_keys(client, everywhere)]
     replays = [] if damaged else unfinished(client, everywhere)
@@ -194,11 +209,24 @@ def read_status(
     )
 
 
+def read_counts(client: "Redis | RedisCluster", partitions: int | None, log: Path | None) -> dict[str, int]:
+    """The number of partitions of each stream; that of the log if the record is damaged.
+
+    Raises:
+        PartitionsChanged: `partitions` is set, and another number than that of a stream.
+    """
+    logged = partial(partition_count, log)
+    try:
+        return PartitionCounts(lambda: client, partitions, logged=logged).read(installed().streams)
+    except KeyDamaged:  # `find_wrong_keys` says so
+        return {stream: logged(stream) or partitions or 1 for stream in installed().streams}
+
+
 def _with_subscriptions(found: Status, client: "Redis | RedisCluster", settings: Settings) -> Status:
     directory = settings[CURSORS_DIR]
     try:
         return msgspec.structs.replace(found, subscriptions=list(read_subscriptions(client, settings, directory)))
-    except OSError as error:  # what consumers do is worth knowing all the same
+    except (OSError, ResponseError, ValueError) as error:  # what consumers do is worth knowing all the same
         say(f"the cursors of subscriptions cannot be read: {error}")
         return found
 

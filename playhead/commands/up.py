@@ -8,6 +8,7 @@ from playhead.embedded.supervisor import Supervisor
 from playhead.projections.migrations import upgrade
 from playhead.settings.core import DEFAULT_DATA_DIR
 from playhead.settings.masking import mask
+from playhead.settings.producers import refuse_other_partitions
 from playhead.settings.servers import Servers
 from playhead.settings.settings import Settings, declared, load
 from playhead.streams.domains.discovery import installed
@@ -31,6 +32,7 @@ def up(*, data_dir: DataDir = None) -> int:
         settings.data_dir, redis=settings.redis_url is None, postgres=settings.database_url is None
     ) as running:
         reached = Servers(settings.redis_url or running.redis_url, settings.database_url or running.database_url)
+        refuse_other_partitions(reached.redis_url, settings)
         upgrade(reached.database_url)
         missing = lacking(settings)
         for name, problem in missing.items():

@@ -21,6 +21,7 @@ from playhead.eventlog.replay.replay import Replay, new_run
 from playhead.projections.file_verification import FileFault, FileVerification
 from playhead.projections.postgres import connect as connect_postgres
 from playhead.projections.verification import Foldable, Lack, Searchable, Verifiable
+from playhead.settings.producers import partition_counts
 from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, event_log, load
 from playhead.streams.domains.discovery import installed
@@ -193,7 +194,8 @@ def _compare_files(
 
 def _file_comparison(settings: Settings, client: "Redis | RedisCluster", name: str) -> FileComparison:
     streams = installed().reads[name]
-    return FileComparison(client, event_log(settings), name, streams, count=settings.partitions)
+    numbered = partition_counts(client, settings).every(streams)
+    return FileComparison(client, event_log(settings), name, streams, numbered=numbered)
 
 
 def _parked(client: "Redis | RedisCluster", name: str, partition: Partition) -> Iterator[ParkedShown]:

@@ -1,7 +1,7 @@
 """Comparison: the files of a projection with the log, while both go on."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +49,12 @@ class FileComparison:
         name: str,
         streams: Sequence[str],
         *,
-        count: int,
+        numbered: Iterable[Partition],
     ) -> None:
-        """`root` is that of the log, `streams` those that the projection reads, `count` their partitions."""
+        """`root` is that of the log, `streams` those that the projection reads, `numbered` their partitions."""
         self._client, self._root, self._name = client, root, name
-        numbered = {Partition(stream, number) for stream in streams for number in range(count)}
         logged = {partition for partition in partitions(root) if partition.stream in streams}
-        self.partitions = sorted(numbered | logged)
+        self.partitions = sorted({*numbered, *logged})
         self.checked = self.behind = 0
 
     def compare(

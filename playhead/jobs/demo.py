@@ -11,7 +11,7 @@ from playhead.demo import Demo, DemoFailed
 from playhead.eventlog.reader import read_ordered
 from playhead.eventlog.replay.replay import Replay, new_run
 from playhead.jobs.domain import OUTPUT_DIR, jobs
-from playhead.streams.appending.producer import Producer
+from playhead.settings.producers import make_producer
 from playhead.streams.domains.discovery import installed
 
 
@@ -23,7 +23,7 @@ def lose_and_replay(demo: Demo) -> None:
     """
     settings, servers = demo.settings, demo.servers
     outputs = Path(settings[OUTPUT_DIR])
-    with Producer(demo.client, partitions=settings.partitions) as producer:
+    with make_producer(demo.client, settings) as producer:
         for number, (type_, subject, payload) in enumerate(_sample()):
             producer.append(type_, subject=subject, data=payload, id=f"demo-{number}")
     demo.step("A program appended what became of its jobs; each outcome is an event, and is on disk")

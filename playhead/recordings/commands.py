@@ -226,7 +226,6 @@ def sweep(*, older: float | None = None, data_dir: DataDir = None, json: Json = 
             Progress(connect_redis(servers(settings, postgres=False).redis_url, settings.redis_timeout)),
             producer.append_events,
             older=timedelta(seconds=settings[SWEEP_SECONDS] if older is None else older),
-            partitions=settings.partitions,
         ).run(connection)
     for one in left:
         say(f"{one.meeting_id} is skipped: {one.reason}")

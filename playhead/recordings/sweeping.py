@@ -11,7 +11,7 @@ from playhead.consumers.recordings.sweep import Sweep
 from playhead.projections.migrations import require_upgraded
 from playhead.projections.postgres import connect
 from playhead.recordings.domain import RECORDINGS_DIR, SWEEP_SECONDS
-from playhead.settings.core import PARTITIONS, REDIS_TIMEOUT
+from playhead.settings.core import REDIS_TIMEOUT
 from playhead.streams.domains.place import Place
 from playhead.streams.recordings.files import RecordingFiles
 from playhead.streams.redis.connections import connect as connect_redis
@@ -35,7 +35,6 @@ def sweep(place: Place) -> Callable[[], float]:
         Progress(connect_redis(place.redis_url, settings[REDIS_TIMEOUT])),
         producer.append_events,
         older=timedelta(seconds=older),
-        partitions=settings[PARTITIONS],
     )
     log = structlog.get_logger().bind(projection=place.name)
 

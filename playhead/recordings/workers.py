@@ -13,7 +13,7 @@ from playhead.recordings.domain import (
     RECORDINGS_DIR,
     TRANSCODE_SECONDS,
 )
-from playhead.settings.core import PARTITIONS, REDIS_TIMEOUT
+from playhead.settings.core import REDIS_TIMEOUT
 from playhead.streams.domains.place import Place
 from playhead.streams.domains.settings import SettingValues
 from playhead.streams.recordings.files import RecordingFiles
@@ -33,9 +33,7 @@ def promote(place: Place) -> Promote:
         make_promoter(settings),
         place.database_url,
         Progress(connect(place.redis_url, settings[REDIS_TIMEOUT])),
-        PromoteSettings(
-            partitions=settings[PARTITIONS], wait_seconds=settings[PROMOTE_SECONDS], keep=settings[KEEP_CHUNKS]
-        ),
+        PromoteSettings(wait_seconds=settings[PROMOTE_SECONDS], keep=settings[KEEP_CHUNKS]),
     )
 
 

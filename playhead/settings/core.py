@@ -12,12 +12,14 @@ from playhead.streams.domains.settings import (
     location,
     number,
     optional_path,
+    optional_whole,
     text,
     truth,
     whole,
 )
 from playhead.streams.errors import DomainsCollide
 from playhead.streams.names import ENVIRONMENT_PREFIX, DomainVariable
+from playhead.streams.partitions import MOST_PARTITIONS
 
 LogFormat = Literal["auto", "console", "json"]
 DEFAULT_DATA_DIR = Path("playhead-data")
@@ -89,7 +91,12 @@ CURSORS_DIR = _setting(
 DOMAINS = _setting(
     DomainVariable.DOMAINS, "", "Domains besides those of installed packages: module:attribute, ...", text
 )
-PARTITIONS = _setting("PLAYHEAD_PARTITIONS", 1, "Partitions of a stream; fixed by its first event.", whole(1))
+PARTITIONS = _setting(
+    "PLAYHEAD_PARTITIONS",
+    "",
+    "Partitions of a new stream, 1 if it is not set; recorded then, and another number is refused.",
+    optional_whole(1, MOST_PARTITIONS),
+)
 HTTP_HOST = _setting("PLAYHEAD_HTTP_HOST", "127.0.0.1", "Where consumers serve health and metrics.", text)
 HTTP_PORT = _setting("PLAYHEAD_HTTP_PORT", 0, "The port there, 0 for any free one.", whole(0, HIGHEST_PORT))
 LEASE_SECONDS = _setting(

@@ -53,8 +53,8 @@ class Settings(msgspec.Struct, frozen=True):
         return self[core.BLOB_DIR]
 
     @property
-    def partitions(self) -> int:
-        """PLAYHEAD_PARTITIONS."""
+    def partitions(self) -> int | None:
+        """PLAYHEAD_PARTITIONS, None if it is not set: the number of a stream is recorded in Redis."""
         return self[core.PARTITIONS]
 
     @property

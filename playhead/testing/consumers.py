@@ -4,6 +4,7 @@ import asyncio
 import io
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -60,7 +61,8 @@ class ConsumerThread(threading.Thread):
             ConsumerFailed: it does not stop.
         """
         if self.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
+            with suppress(RuntimeError):  # it has just ended by itself
+                self._loop.call_soon_threadsafe(self._stopping.set)
             self.join(_PATIENCE)
             if self.is_alive():
                 raise ConsumerFailed(f"{self.name} did not stop:\n{self._where()}")

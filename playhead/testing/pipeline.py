@@ -14,6 +14,7 @@ from playhead.eventlog.reader import read
 from playhead.projections.migrations import upgrade
 from playhead.projections.postgres import connect
 from playhead.settings.core import DATA_DIR, DATABASE_URL, LEASE_SECONDS, REDIS_URL
+from playhead.settings.producers import partition_counts
 from playhead.settings.servers import Servers
 from playhead.settings.settings import Settings, declared
 from playhead.streams.appending.producer import Producer
@@ -114,7 +115,7 @@ class Pipeline:
             caught_up(
                 self.redis,
                 {name: self.catalogue.reads[name] for name in watched},
-                partitions=self.settings.partitions,
+                partitions=self._counts(),
                 seconds=seconds,
                 look=look,
             )
@@ -125,7 +126,7 @@ class Pipeline:
 
     def parked(self, name: str) -> list[Parked]:
         """The parked events of a consumer."""
-        partitions = partitions_of(self.catalogue.reads[name], self.settings.partitions)
+        partitions = partitions_of(self.catalogue.reads[name], self._counts())
         return [parked for partition in partitions for parked in ParkedEvents(self.redis, name, partition)]
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -149,6 +150,9 @@ class Pipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _counts(self) -> dict[str, int]:
+        return partition_counts(self.redis, self.settings).read(self.catalogue.streams)
 
     def _names(self) -> tuple[str, ...]:
         domains = self._domains or self.catalogue.domains

@@ -28,7 +28,7 @@ def caught_up(
     redis: "Redis | RedisCluster",
     consumers: Mapping[str, Iterable[str]],
     *,
-    partitions: int = 1,
+    partitions: int | Mapping[str, int] = 1,
     seconds: float = PATIENCE,
     look: Callable[[], None] = lambda: None,
 ) -> None:
@@ -57,7 +57,7 @@ def caught_up(
 
 
 def behind_of(
-    redis: "Redis | RedisCluster", consumers: Mapping[str, Iterable[str]], partitions: int = 1
+    redis: "Redis | RedisCluster", consumers: Mapping[str, Iterable[str]], partitions: int | Mapping[str, int] = 1
 ) -> tuple[dict[str, str], dict[str, Position]]:
     """Where each consumer stands that is behind, and the last position of each partition."""
     client = cast("Any", redis)
@@ -81,6 +81,10 @@ def behind_of(
     return behind, ends
 
 
-def partitions_of(streams: Iterable[str], count: int) -> list[Partition]:
-    """Every partition of some streams."""
-    return [Partition(stream, number) for stream in streams for number in range(count)]
+def partitions_of(streams: Iterable[str], counts: int | Mapping[str, int]) -> list[Partition]:
+    """Every partition of some streams, which have so many, or each its own number."""
+    return [
+        Partition(stream, number)
+        for stream in streams
+        for number in range(counts if isinstance(counts, int) else counts[stream])
+    ]

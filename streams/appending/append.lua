@@ -1,22 +1,46 @@
 #!lua
 -- Appends a batch to one partition, idempotent by event id, with contiguous sequence numbers.
 -- KEYS: the stream, its meta hash, two hashes that remember ids in turn
--- ARGV: number of partitions, window in seconds, then per run of events that have the same fields: number of fields n,
--- n names, number of events, per event n values, of which the second is its id. Names once a run halve the arguments.
+-- ARGV: number of partitions, 1 if the stream's record was asked for it just now, window in seconds, then per run of
+-- events that have the same fields: number of fields n, n names, number of events, per event n values, of which the
+-- second is its id. Names once a run halve the arguments.
 -- Returns the position of each event, in order; one that was there before keeps the position it had.
 local stream, meta = KEYS[1], KEYS[2]
-local partitions, window = ARGV[1], tonumber(ARGV[2])
+local partitions, is_confirmed, window = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
 
-local recorded = redis.call('HGET', meta, 'partitions')
-if not recorded then
-  redis.call('HSET', meta, 'partitions', partitions)
-elseif recorded ~= partitions then
+local function damaged(key, what)
+  return redis.error_reply('DAMAGED ' .. key .. ': ' .. what)
+end
+
+local function is_number(text)
+  return string.find(text, '^%d+$') and #text <= 15
+end
+
+local recorded, last, highest = unpack(redis.call('HMGET', meta, 'partitions', 'sequence', 'highest'))
+if recorded and (not is_number(recorded) or tonumber(recorded) < 1) then
+  return damaged(meta, 'partitions is no number of partitions')
+elseif recorded and recorded ~= partitions then
   return redis.error_reply('PARTITIONS recorded ' .. recorded .. ', asked for ' .. partitions)
+elseif not recorded and not is_confirmed then
+  return redis.error_reply('UNCONFIRMED') -- the partition is new, or Redis lost its state
+end
+if not is_number(last or '0') or not is_number(highest or '0') then
+  return damaged(meta, 'sequence is no number')
+elseif tonumber(last or '0') < tonumber(highest or '0') then
+  return damaged(meta, 'sequence is lower than it was')
 end
 
 -- Two generations, each a window long: an id is remembered for one window at least, for two at most.
 local generation = math.floor(tonumber(redis.call('TIME')[1]) / window)
 local current, previous = KEYS[3 + generation % 2], KEYS[3 + (generation + 1) % 2]
+for _, key in ipairs({current, previous}) do
+  if not is_number(redis.call('HGET', key, '') or '0') then
+    return damaged(key, 'its generation is no number')
+  end
+end
+if not recorded then
+  redis.call('HSET', meta, 'partitions', partitions)
+end
 if redis.call('HGET', current, '') ~= tostring(generation) then
   redis.call('DEL', current)
   redis.call('HSET', current, '', tostring(generation))
@@ -25,8 +49,8 @@ end
 local has_previous = redis.call('HGET', previous, '') == tostring(generation - 1)
 
 local ids, starts, entries = {}, {}, {}
-local argument, last = 3, #ARGV
-while argument <= last do
+local argument, last_argument = 4, #ARGV
+while argument <= last_argument do
   local width, entry = tonumber(ARGV[argument]), {}
   for n = 1, width do
     entry[2 * n - 1], entry[2 * n] = ARGV[argument + n], ''
@@ -43,12 +67,19 @@ local function remembered(key, from, to)
   return redis.call('HMGET', key, unpack(ids, from, to))
 end
 
-local sequence = tonumber(redis.call('HGET', meta, 'sequence') or '0')
+local sequence = tonumber(last or '0')
 local positions = {}
 for from = 1, #ids, 1000 do
   local to = math.min(from + 999, #ids)
   local known = remembered(current, from, to)
   local older = has_previous and remembered(previous, from, to)
+  for n = 1, to - from + 1 do
+    if known[n] and not string.find(known[n], '^%d+%-%d+$') then
+      return damaged(current, 'it holds something else than positions')
+    elseif older and older[n] and not string.find(older[n], '^%d+%-%d+$') then
+      return damaged(previous, 'it holds something else than positions')
+    end
+  end
   local in_batch, added = {}, {}
   for n = from, to do
     local id = ids[n]
@@ -71,5 +102,6 @@ for from = 1, #ids, 1000 do
   end
 end
 -- Even if every id was known: a WAIT after this one must wait for replicas, and it waits for the last write.
-redis.call('HSET', meta, 'sequence', string.format('%d', sequence))
+local number = string.format('%d', sequence)
+redis.call('HSET', meta, 'sequence', number, 'highest', number)
 return positions

@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import Any, cast
 import msgspec
 from redis import Redis, RedisCluster
 from redis.commands.core import Script
-from redis.exceptions import AskError, MovedError, ResponseError
+from redis.exceptions import AskError, MovedError, RedisError, ResponseError
 
 from playhead.streams.entries import encode
-from playhead.streams.errors import InvalidSetting, NotReplicated, PartitionsChanged, RedisUnavailable
+from playhead.streams.errors import InvalidSetting, KeyDamaged, NotReplicated, RedisUnavailable
 from playhead.streams.events import Event
+from playhead.streams.names import meta_key
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
+from playhead.streams.redis.partition_counts import PartitionCounts
 from playhead.streams.redis.refusals import AWAY, is_passing
 
 SCRIPT = Path(__file__).with_name("append.lua").read_text()
@@ -38,7 +41,6 @@ class AppendSettings(msgspec.Struct, frozen=True):
     `timeout` is seconds after which the client counts a silent connection as dead.
     """
 
-    partitions: int
     window: int
     replicas: int
     timeout: float
@@ -64,7 +66,13 @@ def replicas_of(durability: str) -> int:
 class Appender:
     """Appends to one partition at a time; connects when it is first needed."""
 
-    def __init__(self, connect: "Callable[[], Redis | RedisCluster]", settings: AppendSettings) -> None:
+    def __init__(
+        self,
+        connect: "Callable[[], Redis | RedisCluster]",
+        settings: AppendSettings,
+        partitions: int | None = None,
+    ) -> None:
+        self.counts = PartitionCounts(lambda: self._client, partitions)
         self._connect = connect
         self._settings = settings
         self._connecting = threading.Lock()  # many threads may need the first connection at once
@@ -76,33 +84,37 @@ class Appender:
         Raises:
             NotReplicated: the events are in, but too few replicas confirmed them.
             RedisUnavailable: Redis cannot be reached, or refuses writes for now.
-            PartitionsChanged: the stream has another number of partitions.
+            PartitionsChanged: the stream has another number of partitions by now.
+            KeyDamaged: names the key.
         """
         key = partition.key
-        keys = [key, f"{key}:meta", f"{key}:ids:0", f"{key}:ids:1"]
-        arguments: list[Any] = [self._settings.partitions, self._settings.window]
+        keys = [key, meta_key(key), f"{key}:ids:0", f"{key}:ids:1"]
+        arguments: list[Any] = [self.counts.of(partition.stream), 0, self._settings.window]
         for names, alike in groupby(map(encode, events), key=lambda fields: fields[::2]):
             values = [value for fields in alike for value in fields[1::2]]
             arguments += (len(names), *names, len(values) // len(names), *values)
         try:
-            if self._settings.replicas:
-                reply = self._confirmed(keys, arguments)
-            else:
-                reply = cast("list[bytes]", self._script(keys=keys, args=arguments))
+            reply = self._ask(keys, arguments, partition)
         except AWAY as error:
             raise RedisUnavailable(f"Redis did not accept the events: {error}") from error
         except ResponseError as error:
             if str(error).startswith("PARTITIONS"):
-                raise PartitionsChanged(f"{PartitionsChanged.__doc__} ({error})") from error
+                self.counts.confirm(partition.stream)
+                raise KeyDamaged(
+                    f"partitions of {keys[1]} is not what is recorded for the stream: {error}. The log's consumer"
+                    f" corrects it: check that `playhead run log` runs. {KeyDamaged.__doc__}"
+                ) from error
+            if str(error).startswith("DAMAGED"):
+                raise KeyDamaged(f"{str(error).removeprefix('DAMAGED ')}. {KeyDamaged.__doc__}") from error
             if _EXHAUSTED in str(error):
                 raise RedisUnavailable(
                     f"{partition} has no ids left, as an entry was added with the last one; the log's consumer makes"
                     " room: check that `playhead run log` runs"
                 ) from error
             if "WRONGTYPE" in str(error):
-                raise RedisUnavailable(
-                    f"a key beside the stream {partition} holds something else, so that nothing can be appended:"
-                    " `playhead doctor` names it and says what to do"
+                wrong = ", ".join(self._wrong(keys)) or f"a key beside {key}"
+                raise KeyDamaged(
+                    f"{wrong}: not of its type, so that nothing can be appended. {KeyDamaged.__doc__}"
                 ) from error
             if is_passing(error):
                 raise RedisUnavailable(f"Redis refuses writes: {error}") from error
@@ -125,6 +137,30 @@ class Appender:
     @cached_property
     def _script(self) -> Script:
         return self._client.register_script(SCRIPT)
+
+    def _ask(self, keys: list[str], arguments: list[Any], partition: Partition) -> list[bytes]:
+        """Run the script; in a partition without a number, once more when the record was asked for it."""
+        try:
+            return self._run(keys, arguments)
+        except ResponseError as error:
+            if not str(error).startswith("UNCONFIRMED"):
+                raise
+        self.counts.confirm(partition.stream)
+        arguments[1] = 1
+        return self._run(keys, arguments)
+
+    def _run(self, keys: list[str], arguments: list[Any]) -> list[bytes]:
+        if self._settings.replicas:
+            return self._confirmed(keys, arguments)
+        return cast("list[bytes]", self._script(keys=keys, args=arguments))
+
+    def _wrong(self, keys: list[str]) -> list[str]:
+        """The keys that are not of their type, as far as the user may ask."""
+        with suppress(RedisError):
+            kinds = [cast("Any", self._client).type(key).decode() for key in keys]
+            wanted = ("stream", "hash", "hash", "hash")
+            return [key for key, kind, want in zip(keys, kinds, wanted, strict=True) if kind not in {want, "none"}]
+        return []
 
     def _confirmed(self, keys: list[str], arguments: list[Any]) -> list[bytes]:
         """WAIT speaks of the writes of its own connection, so it must be the one that ran the script."""

@@ -1,7 +1,7 @@
 """Append events from an event loop, which never waits for Redis or a disk."""
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from functools import cached_property, partial
 from itertools import count
@@ -11,10 +11,11 @@ from typing import Self, TypeVar, Unpack, overload
 import msgspec
 
 from playhead.streams.appending.chunks import in_async_chunks, note
-from playhead.streams.appending.core import Attributes, ProducerCore, Submission, checked
+from playhead.streams.appending.core import Attributes, ProducerCore, Submission, checked, stream_of
 from playhead.streams.appending.lanes import STEPS, Lanes
 from playhead.streams.appending.threads import Threads
 from playhead.streams.domains.discovery import installed
+from playhead.streams.errors import PartitionsChanged, RedisUnavailable
 from playhead.streams.events import Event
 from playhead.streams.positions import Position
 from playhead.streams.telemetry import sending
@@ -221,11 +222,22 @@ class AsyncProducer(ProducerCore):
     async def _append_one(self, lanes: Lanes, event: Event) -> Position | None:
         return (await self._append_checked(lanes, [event]))[0]
 
-    async def _append_checked(self, lanes: Lanes, events: Iterable[Event]) -> list[Position | None]:
-        submission = Submission(self.partitions)
+    async def _append_checked(self, lanes: Lanes, events: Sequence[Event]) -> list[Position | None]:
+        try:
+            await self._look_up(lanes, {stream_of(event) for event in events})
+        except (RedisUnavailable, PartitionsChanged) as error:
+            return await self._aside(partial(self._keep_unsent, events, error))
+        submission = Submission(self.counts.of)
         for event in events:
             submission.add(event)
         return await self._submit(lanes, submission)
+
+    async def _look_up(self, lanes: Lanes, streams: set[str]) -> None:
+        """Know the partitions of streams; the tasks that wait for that go on in the order in which they came."""
+        async with lanes.looking:
+            for stream in streams:
+                if self.counts.known(stream) is None:
+                    await self._aside(partial(self.counts.of, stream))
 
     async def _submit(self, lanes: Lanes, submission: Submission) -> list[Position | None]:
         for batch in submission.batches():

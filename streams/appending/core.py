@@ -18,10 +18,10 @@ from playhead.streams.domains.catalogue import Catalogue
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import resolve
 from playhead.streams.domains.event_types import event_type_of
-from playhead.streams.errors import InvalidEvent, InvalidSetting, RedisUnavailable
+from playhead.streams.errors import InvalidEvent, InvalidSetting, PartitionsChanged, RedisUnavailable
 from playhead.streams.events import DEFAULT_SIZE_LIMIT, Event, check, check_attributes, encode_data, new_event
 from playhead.streams.names import ProducerVariable
-from playhead.streams.partitions import Partition, partition_of
+from playhead.streams.partitions import MOST_PARTITIONS, Partition, partition_of
 from playhead.streams.positions import Position
 from playhead.streams.redis.connections import DEFAULT_TIMEOUT, FORMS, RedisAddress, connect
 from playhead.streams.redis.exposure import redis_exposure
@@ -82,6 +82,15 @@ def derived_subject(type: str, data: bytes, dataschema: str | None = None) -> st
     return declared.subject_of(declared.decode(made))
 
 
+def stream_of(event: Event) -> str:
+    """The stream that an event goes to.
+
+    Raises:
+        InvalidEvent: no domain declares its type, and it names none.
+    """
+    return installed().stream_of(event.type, event.stream)
+
+
 class Batch(msgspec.Struct, frozen=True):
     """Events of one partition that are one round trip, and where they stand in the call that appends them."""
 
@@ -93,16 +102,17 @@ class Batch(msgspec.Struct, frozen=True):
 class Submission:
     """The checked events of one call, grouped by partition, and the positions they get."""
 
-    def __init__(self, partitions: int) -> None:
+    def __init__(self, count_of: Callable[[str], int]) -> None:
+        """`count_of` gives a stream's number of partitions."""
         self.positions: list[Position | None] = []
-        self._partitions = partitions
+        self._count_of = count_of
         self._events: list[Event] = []
         self._indexes: defaultdict[Partition, list[int]] = defaultdict(list)
 
     def add(self, event: Event, *, spooled: bool = False) -> None:
         """Add an event behind the others; the stream of one from the spool was looked up when it went there."""
-        stream = event.stream if spooled and event.stream else installed().stream_of(event.type, event.stream)
-        self._indexes[partition_of(stream, event.subject, self._partitions)].append(len(self._events))
+        stream = event.stream if spooled and event.stream else stream_of(event)
+        self._indexes[partition_of(stream, event.subject, self._count_of(stream))].append(len(self._events))
         self._events.append(event)
         self.positions.append(None)
 
@@ -140,7 +150,7 @@ class ProducerCore:
         redis: "str | Redis | RedisCluster",
         *,
         source: str = "playhead",
-        partitions: int = 1,
+        partitions: int | None = None,
         size_limit: int = DEFAULT_SIZE_LIMIT,
         durability: str = "server",
         spool: Path | str | None = None,
@@ -160,7 +170,11 @@ class ProducerCore:
             client = lambda: connect(address, timeout, retries=retries)  # noqa: E731
         else:
             client = lambda: redis  # noqa: E731
-        self._appender = Appender(client, AppendSettings(partitions, DEFAULT_WINDOW, replicas_of(durability), timeout))
+        settings = AppendSettings(DEFAULT_WINDOW, replicas_of(durability), timeout)
+        if partitions is not None and not 0 < partitions <= MOST_PARTITIONS:
+            raise InvalidSetting(f"partitions is {partitions}; it must be a number from 1 to {MOST_PARTITIONS}")
+        self._appender = Appender(client, settings, partitions)
+        self.counts = self._appender.counts
         self._blobs = None if blobs is None else Blobs(blobs)
         self._spool = None if spool is None else Spool(spool)
         self._flusher = None if self._spool is None else Flusher(self._spool, self._send_all)
@@ -176,8 +190,8 @@ class ProducerCore:
         url = os.environ.get(ProducerVariable.REDIS_URL)
         if not url:
             raise InvalidSetting(f"{ProducerVariable.REDIS_URL} is not set; it must be {FORMS}")
-        partitions = os.environ.get(ProducerVariable.PARTITIONS) or "1"
-        if not partitions.isdecimal() or int(partitions) == 0:
+        partitions = os.environ.get(ProducerVariable.PARTITIONS)
+        if partitions and (not (partitions.isascii() and partitions.isdecimal()) or int(partitions) == 0):
             raise InvalidSetting(f"{ProducerVariable.PARTITIONS} is {partitions!r}; it must be a number from 1 up")
         spool, blobs = (os.environ.get(name) for name in (ProducerVariable.SPOOL_DIR, ProducerVariable.BLOB_DIR))
         insecure = os.environ.get(ProducerVariable.ALLOW_INSECURE, "").lower()
@@ -185,7 +199,7 @@ class ProducerCore:
             raise InvalidSetting(f"{ProducerVariable.ALLOW_INSECURE} is {insecure!r}; it must be true or false")
         return cls(
             url,
-            partitions=int(partitions),
+            partitions=int(partitions) if partitions else None,
             spool=spool or None,
             blobs=blobs or None,
             allow_insecure=insecure in _YES,
@@ -248,7 +262,26 @@ class ProducerCore:
                 return send(partition, events)
         except RedisUnavailable:
             pass  # the flusher says so when it meets the same
-        self._spool.add(in_context([msgspec.structs.replace(event, stream=partition.stream) for event in events]))
+        return self._keep([msgspec.structs.replace(event, stream=partition.stream) for event in events])
+
+    def _keep_unsent(
+        self, events: Sequence[Event], problem: RedisUnavailable | PartitionsChanged
+    ) -> list[Position | None]:
+        """With a spool, keep events there while Redis does not tell their partitions, or behind what waits already.
+
+        Raises:
+            InvalidEvent: no domain declares the type of one, and it names no stream.
+            RedisUnavailable: there is no spool.
+            PartitionsChanged: nothing waits in the spool.
+        """
+        if self._spool is None or (isinstance(problem, PartitionsChanged) and not self._spool.pending):
+            raise problem
+        return self._keep([msgspec.structs.replace(event, stream=stream_of(event)) for event in events])
+
+    def _keep(self, events: Sequence[Event]) -> list[Position | None]:
+        assert self._spool is not None
+        assert self._flusher is not None
+        self._spool.add(in_context(events))
         self._flusher.wake()
         return [None] * len(events)
 
@@ -257,7 +290,7 @@ class ProducerCore:
             return self._appender.append(partition, traced)
 
     def _send_all(self, events: Sequence[Event]) -> None:
-        submission = Submission(self.partitions)
+        submission = Submission(self.counts.of)
         for event in events:
             submission.add(event, spooled=True)
         for batch in submission.batches():

@@ -96,6 +96,8 @@ class Lanes:
     ) -> None:
         self.turns = Turns(loop)
         self.problem: BaseException | None = None
+        self.looking = asyncio.Lock()
+        """Held by the task that asks Redis for the partitions of a stream."""
         self._loop = loop
         self._threads = threads
         self._deliver = deliver

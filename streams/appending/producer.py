@@ -1,6 +1,6 @@
 """Append events: durably, idempotently, in one round trip a batch."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Self, Unpack, overload
@@ -9,6 +9,7 @@ import msgspec
 
 from playhead.streams.appending.chunks import in_chunks, note
 from playhead.streams.appending.core import Attributes, ProducerCore, Submission, checked
+from playhead.streams.errors import PartitionsChanged, RedisUnavailable
 from playhead.streams.events import Event
 from playhead.streams.positions import Position
 
@@ -134,10 +135,13 @@ class Producer(ProducerCore):
     def _checked(self, event: Event | msgspec.Struct) -> Event:
         return checked(self._made(event), self._size_limit)
 
-    def _append_checked(self, events: Iterable[Event]) -> list[Position | None]:
-        submission = Submission(self.partitions)
-        for event in events:
-            submission.add(event)
+    def _append_checked(self, events: Sequence[Event]) -> list[Position | None]:
+        submission = Submission(self.counts.of)
+        try:
+            for event in events:
+                submission.add(event)
+        except (RedisUnavailable, PartitionsChanged) as error:
+            return self._keep_unsent(events, error)
         for batch in submission.batches():
             submission.settle(batch, self._deliver(self._send, batch.partition, batch.events))
         return submission.positions

@@ -112,6 +112,12 @@ def whole(lowest: int = 0, highest: int | None = None) -> Callable[[str], int]:
     return read
 
 
+def optional_whole(lowest: int = 0, highest: int | None = None) -> Callable[[str], int | None]:
+    """Read a whole number within limits, or nothing."""
+    read = whole(lowest, highest)
+    return lambda value: read(value) if value else None
+
+
 def number(lowest: float = 0) -> Callable[[str], float]:
     """Read a number from a limit up."""
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
+from playhead.streams.entries import sequence_number
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 
@@ -23,6 +24,12 @@ def last_position(client: "Redis | RedisCluster", partition: Partition) -> Posit
         if not is_missing(error):
             raise
         return START
+
+
+def newest_sequence(info: Mapping[str, Any]) -> int | None:
+    """The sequence number of the last entry in what XINFO STREAM says, None if there is none or it has none."""
+    last = info["last-entry"]
+    return None if not last else sequence_number(last[1].get(b"ce_sequence"))
 
 
 def groups_of(client: "Redis | RedisCluster", partition: Partition) -> dict[str, Mapping[str, Any]]:

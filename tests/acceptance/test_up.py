@@ -81,3 +81,47 @@ def test_the_demo_brings_everything_back_and_touches_nothing_of_ours(tmp_path):
         for path in tmp_path.glob("playhead-demo-*/recordings/recordings/standup/*.mp3")
     }
     assert {"ann": 6000, "bob": 5000, "meeting": 6000} == heard
+
+
+def test_the_number_of_partitions_is_recorded_at_the_first_start_and_another_one_refused(tmp_path, wait_until):
+    first = Up(tmp_path / "data", wait_until, PLAYHEAD_PARTITIONS="4")
+    first.wait_for("every consumer is ready")
+    for number in range(12):
+        appended = first.playhead("append", "note.submitted", "--subject", f"note/{number}", "--data", "{}")
+        assert 0 == appended.returncode, appended.stderr
+    first.process.send_signal(signal.SIGINT)
+    first.process.wait(60)
+    other = Up(tmp_path / "data", wait_until, PLAYHEAD_PARTITIONS="8")
+    other.wait_for("is 8")
+    code, said = other.process.wait(60), other.messages()
+    again = Up(tmp_path / "data", wait_until)
+    again.wait_for("every consumer is ready")
+    refused = {
+        command[0]: subprocess.run(
+            [*PLAYHEAD, *command, "--data-dir", str(again.directory)],
+            cwd=tmp_path,
+            env=CLEAN | {"PLAYHEAD_PARTITIONS": "8"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for command in (
+            ("append", "note.submitted", "--subject", "note/1", "--data", "{}"),
+            ("status",),
+            ("replay", "--log"),
+            ("run", "log"),
+        )
+    }
+    status = json.loads(again.playhead("status", "--json").stdout)
+    again.process.send_signal(signal.SIGINT)
+
+    assert 0 == again.process.wait(60)
+    assert 1 == code
+    assert "has 4 partitions" in said
+    for done in refused.values():
+        assert 1 == done.returncode, done.stderr
+        assert "has 4 partitions" in done.stderr
+        assert "is 8" in done.stderr
+    assert {f"notes/{number}" for number in range(4)} == {
+        one["partition"] for one in status["consumers"] if one["partition"].startswith("notes/")
+    }

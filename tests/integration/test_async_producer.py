@@ -276,7 +276,7 @@ def test_another_number_of_partitions_is_told_to_each_task(redis_server):
     found = with_producer(use, redis_server.url, partitions=4)
 
     assert [PartitionsChanged] * 4 == [type(error) for error in found]
-    assert all("recorded 1" in str(error) for error in found)
+    assert all("jobs has 1 partitions" in str(error) for error in found)
     assert ["id-0"] == ids(redis_server.url)
 
 

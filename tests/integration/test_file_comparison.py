@@ -10,6 +10,7 @@ from playhead.comparison import files
 from playhead.comparison.files import FileComparison
 from playhead.eventlog.replay.replay import Replay, new_run
 from playhead.projections.file_verification import FileVerification
+from playhead.streams.partitions import Partition
 from playhead.streams.redis.stream_info import group_position
 from playhead.wiring import sink_of
 from tests.support.events import job
@@ -31,7 +32,13 @@ class Ledgers:
         self.pipeline.append(*(job(number, f"job/{number}") for number in numbers))
 
     def compare(self, *, log_is_whole: bool = True, repair: bool = False):
-        comparison = FileComparison(self.pipeline.redis, self.log, "ledger", ["jobs"], count=self.pipeline.partitions)
+        comparison = FileComparison(
+            self.pipeline.redis,
+            self.log,
+            "ledger",
+            ["jobs"],
+            numbered=[Partition("jobs", number) for number in range(self.pipeline.partitions)],
+        )
         reached = {one: group_position(self.pipeline.redis, one, "ledger") for one in comparison.partitions}
         verification = FileVerification(Ledger(ledger_place(self.files)))
         found = comparison.compare(verification, reached, log_is_whole=log_is_whole)

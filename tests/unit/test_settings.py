@@ -91,7 +91,7 @@ def test_a_password_of_its_own_is_never_shown(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "value", "wanted"),
     [
-        ("PLAYHEAD_PARTITIONS", "0", "from 1 up"),
+        ("PLAYHEAD_PARTITIONS", "0", "from 1 to 4096"),
         ("PLAYHEAD_PARTITIONS", "two", "whole number"),
         ("PLAYHEAD_HTTP_PORT", "65536", "from 0 to 65535"),
         ("PLAYHEAD_LEASE_SECONDS", "nan", "number from 1"),

@@ -14,13 +14,13 @@ from playhead.commands.replay.run import Run, file_source
 from playhead.eventlog.replay import runs
 from playhead.eventlog.replay.files import Meaning
 from playhead.eventlog.replay.replay import Pace, Report, new_run
+from playhead.settings.producers import partition_counts
 from playhead.settings.servers import servers
 from playhead.settings.settings import load
 from playhead.streams import telemetry
 from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidSetting
 from playhead.streams.names import TRACER
-from playhead.streams.partitions import Partition
 from playhead.streams.redis.connections import connect
 from playhead.terminal import diagnostics
 from playhead.terminal.exit_codes import DONE
@@ -129,7 +129,7 @@ def cancel(run: str, /, *, data_dir: DataDir = None) -> int:
     """
     settings = load(data_dir)
     with closing(connect(servers(settings, postgres=False).redis_url, settings.redis_timeout)) as client:
-        partitions = [Partition(stream, n) for stream in installed().streams for n in range(settings.partitions)]
+        partitions = partition_counts(client, settings).every(installed().streams)
         if not runs.cancel(client, run, partitions):
             raise no_such_run(client, run)
     print(f"canceled {run}")

@@ -16,8 +16,9 @@ from playhead.streams.appending.producer import Producer
 from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidEvent, InvalidSetting
 from playhead.streams.events import Event
-from playhead.streams.partitions import Partition, partition_of
+from playhead.streams.partitions import partition_of
 from playhead.streams.positions import START, Position
+from playhead.streams.redis.partition_counts import PartitionCounts
 from playhead.streams.storage.file_tree import Skipped
 
 _BATCH = 100
@@ -32,7 +33,7 @@ class Importer:
         self,
         client: "Redis | RedisCluster",
         stream: str,
-        partitions: int,
+        counts: PartitionCounts,
         log_dir: Path,
         *,
         report: Report,
@@ -40,7 +41,7 @@ class Importer:
         pace: Pace,
         patience: float,
     ) -> None:
-        self._client, self._stream, self._partitions, self._log_dir = client, stream, partitions, log_dir
+        self._client, self._stream, self._counts, self._log_dir = client, stream, counts, log_dir
         self._report, self._terminal, self._pace, self._patience = report, terminal, pace, patience
 
     def wait_for_log(self) -> None:
@@ -50,8 +51,7 @@ class Importer:
             InvalidSetting: the log is written elsewhere.
         """
         redis: Any = self._client
-        for number in range(self._partitions):
-            partition = Partition(self._stream, number)
+        for partition in self._counts.every([self._stream]):
             if not redis.exists(partition.key):
                 continue
             last = Position.parse(redis.xinfo_stream(partition.key)["last-generated-id"])
@@ -67,7 +67,7 @@ class Importer:
 
     def run(self, files: Files, chosen: ChosenFiles) -> None:
         """Append what the log lacks, waiting for the readers so that Redis holds 64 MiB of it at most."""
-        producer = Producer(self._client, source="recorder", partitions=self._partitions)
+        producer = Producer(self._client, source="recorder", partitions=self._counts.of(self._stream))
         backlog = Backlog(self._client, self._terminal, self._patience)
         readers = installed().readers_of(self._stream)
         for batch in self._batches(files, chosen):
@@ -77,7 +77,7 @@ class Importer:
             self._terminal.advanced(len(batch))
             for event, position in zip(batch, positions, strict=True):
                 assert position is not None  # None comes of a spool only
-                partition = partition_of(self._stream, event.subject, self._partitions)
+                partition = partition_of(self._stream, event.subject, self._counts.of(self._stream))
                 backlog.add(partition, partition.key, readers, position, len(event.data), trim=False)
             backlog.wait(_WAITING_BYTES)
 

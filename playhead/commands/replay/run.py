@@ -16,6 +16,7 @@ from playhead.eventlog.replay import runs
 from playhead.eventlog.replay.chosen_files import ChosenFiles
 from playhead.eventlog.replay.files import Files, FileSource, Found
 from playhead.eventlog.replay.replay import Pace, Replay, Report
+from playhead.settings.producers import partition_counts
 from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, event_log
 from playhead.streams.domains.discovery import installed
@@ -25,6 +26,7 @@ from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.redis.connections import connect
+from playhead.streams.redis.partition_counts import PartitionCounts
 from playhead.streams.storage.file_tree import Skipped
 from playhead.terminal.output import counted
 
@@ -37,6 +39,7 @@ class Run:
         self._settings, self._plan, self._terminal, self._pace = settings, plan, terminal, pace
         self._log_dir = settings.event_log_dir
         self._source = file_source(settings)
+        self._counts: PartitionCounts | None = None
 
     def rehearse(self) -> None:
         """Count what the run would do."""
@@ -54,6 +57,7 @@ class Run:
     def go(self, *, resume: bool, hint: str) -> None:
         """Do it; if it is cut short, say how to go on."""
         client = connect(servers(self._settings, postgres=False).redis_url, self._settings.redis_timeout)
+        self._counts = partition_counts(client, self._settings)
         runs.forget_old(client, self._partitions)
         if resume:
             self._plan = recall(client, self.report.run)
@@ -68,6 +72,7 @@ class Run:
             raise
 
     def _go(self, client: "Redis | RedisCluster") -> None:
+        assert self._counts is not None, "a run that goes has asked Redis"
         run = Replay(
             client,
             self.report.run,
@@ -86,7 +91,7 @@ class Run:
                 importer = Importer(
                     client,
                     self._source.stream,
-                    self._settings.partitions,
+                    self._counts,
                     self._log_dir,
                     report=self.report,
                     terminal=self._terminal,
@@ -118,10 +123,8 @@ class Run:
 
     @property
     def _partitions(self) -> list[Partition]:
-        configured = {
-            Partition(stream, number) for stream in installed().streams for number in range(self._settings.partitions)
-        }
-        return sorted(configured | set(partitions(self._log_dir)))
+        assert self._counts is not None, "a run that goes has asked Redis"
+        return sorted({*self._counts.every(installed().streams), *partitions(self._log_dir)})
 
     def _log_size(self) -> int:
         streams = self._plan.readers
