@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from playhead.projections.table_projection import connection_to as connection_to
     from playhead.projections.table_verification import TableVerification as TableVerification
     from playhead.projections.verification import Foldable as Foldable
+    from playhead.projections.verification import Grouped as Grouped
+    from playhead.projections.verification import Held as Held
+    from playhead.projections.verification import Inventory as Inventory
     from playhead.projections.verification import Lack as Lack
-    from playhead.projections.verification import Searchable as Searchable
     from playhead.projections.verification import Stray as Stray
     from playhead.projections.verification import Verifiable as Verifiable
     from playhead.streams.appending.async_producer import AsyncProducer as AsyncProducer
@@ -77,9 +79,12 @@ _HOMES = {
     "Fenced": "playhead.streams.errors",
     "FileProjection": "playhead.projections.file_projection",
     "Foldable": "playhead.projections.verification",
+    "Grouped": "playhead.projections.verification",
     "Handler": "playhead.consumers.work.handler",
+    "Held": "playhead.projections.verification",
     "InvalidEvent": "playhead.streams.errors",
     "InvalidSetting": "playhead.streams.errors",
+    "Inventory": "playhead.projections.verification",
     "Lack": "playhead.projections.verification",
     "LogCorrupt": "playhead.eventlog.errors",
     "NotReplicated": "playhead.streams.errors",
@@ -96,7 +101,6 @@ _HOMES = {
     "Recorded": "playhead.streams.events",
     "RedisUnavailable": "playhead.streams.errors",
     "Retry": "playhead.consumers.errors",
-    "Searchable": "playhead.projections.verification",
     "Setting": "playhead.streams.domains.settings",
     "SettingValues": "playhead.streams.domains.settings",
     "Sink": "playhead.streams.sinks",

@@ -23,6 +23,7 @@ from playhead.projections.file_projection import (
     read_file,
 )
 from playhead.projections.scratch import FilePath, Scratch
+from playhead.projections.verification import Repair
 from playhead.streams.errors import UnsafePath
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
@@ -32,9 +33,6 @@ from playhead.streams.storage.file_tree import shown
 
 REPLACED = ".replaced"
 """The folder of files that a repair took out of the way."""
-
-Repair = Literal["replay", "replace", "none"]
-"""`replay`: its events bring back what is missing. `replace`: it is taken out of the way first."""
 
 
 class FileFault(msgspec.Struct, frozen=True):

@@ -123,14 +123,14 @@ class Staging:
 
     def journals(self) -> list[bytes]:
         """The lines of our journal and of those inherited."""
-        names = sorted(name for name in list_names(self.fd) if name.startswith(_JOURNAL))
+        names = sorted(name for name in list_names(self.fd) if is_journal(name))
         contents = (read_regular(name, self.fd) for name in names)
         return [line for content in contents if content for line in content.split(b"\n") if line]
 
     def drop_journals(self) -> None:
         """Remove the journals, once the summaries hold what they say."""
         for name in list_names(self.fd):
-            if name.startswith(_JOURNAL):
+            if is_journal(name):
                 self.discard(name)
 
     def close(self) -> None:
@@ -185,6 +185,11 @@ class Staging:
             yield
         finally:
             fcntl.flock(self.root, fcntl.LOCK_UN)
+
+
+def is_journal(name: str) -> bool:
+    """Whether it is the name of a journal in the staging directory, our own or an inherited one."""
+    return name.startswith(_JOURNAL)
 
 
 def _read_epochs(root: int) -> dict[str, int]:

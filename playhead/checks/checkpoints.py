@@ -42,20 +42,28 @@ class Ahead(msgspec.Struct, frozen=True):
 def find_ahead(client: "Redis | RedisCluster", connection: Connection) -> Iterator[Ahead]:
     """Compare every checkpoint with its stream."""
     redis = cast("Any", client)
+    now = Position(int(time.time() * 1000), 0)
+    for projection, positions in checkpoints(connection).items():
+        for partition, position in positions.items():
+            if position <= now:
+                continue
+            is_there = redis.type(partition.key) == b"stream"  # of another type, `find_wrong_keys` says so
+            last = last_position(client, partition) if is_there else START
+            if position > last:
+                yield Ahead(projection, partition, position, last)
+
+
+def checkpoints(connection: Connection) -> dict[str, dict[Partition, Position]]:
+    """Every checkpoint, by projection and partition; none if there is no table of them."""
+    found: dict[str, dict[Partition, Position]] = {}
     row = connection.execute("SELECT to_regclass('playhead_checkpoints') IS NOT NULL").fetchone()
     if row is None or not row[0]:
-        return
-    now = Position(int(time.time() * 1000), 0)
+        return found
     for projection, source, milliseconds, counter in connection.execute(_ALL).fetchall():
-        position = Position(milliseconds, counter)
         stream, _, number = str(source).rpartition("/")
-        if position <= now or not number.isdecimal():
-            continue
-        partition = Partition(stream, int(number))
-        is_there = redis.type(partition.key) == b"stream"  # of another type, `find_wrong_keys` says so
-        last = last_position(client, partition) if is_there else START
-        if position > last:
-            yield Ahead(str(projection), partition, position, last)
+        if number.isdecimal():
+            found.setdefault(str(projection), {})[Partition(stream, int(number))] = Position(milliseconds, counter)
+    return found
 
 
 def check_checkpoints(client: "Redis | RedisCluster", connection: Connection) -> Iterator[Check]:

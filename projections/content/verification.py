@@ -28,6 +28,10 @@ class ArchivesVerification:
         """The order of its events."""
         return str(recorded.order)
 
+    def mark(self, recorded: Recorded) -> str:
+        """The event's id, which the name of an archive follows from."""
+        return recorded.event.id
+
     def lacks(self, events: Sequence[Recorded]) -> Iterator[Lack]:
         """Captures whose archive is not there, or holds something else.
 
@@ -48,10 +52,11 @@ class ArchivesVerification:
             if data is None:
                 yield Lack("missing", key, recorded, place, "the archive is not there")
             elif (problem := _problem(recorded.event, captured, data)) is not None:
-                yield Lack("altered", key, recorded, place, problem)
+                yield Lack("altered", key, recorded, place, problem, standing=key)
 
-    def discard(self, lack: Lack) -> None:
-        """A replay writes over what is there."""
+    def discard(self, lack: Lack) -> bool:  # noqa: ARG002  # as in the protocol
+        """Nothing: a replay writes over what is there, the bytes that follow from the event."""
+        return True
 
     def close(self) -> None:
         """Nothing is held."""

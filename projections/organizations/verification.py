@@ -1,6 +1,7 @@
 """The tables of organizations against the log."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -13,17 +14,20 @@ from playhead.projections.organizations.reconciliation import derived
 from playhead.projections.organizations.rows import Rows, organization_id
 from playhead.projections.postgres import Connection, Database
 from playhead.projections.representable import ask_representable
-from playhead.projections.verification import Lack, Stray
+from playhead.projections.verification import Held, Lack, Stray
 from playhead.streams.domains.place import Place
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Recorded
 
 _HERE = Path(__file__).parent
-_STANDING, _UNMATCHED, _ORGANIZATIONS_OF, _RESULTS_DIFFER, _SOURCES_DIFFER, _MEMBERS, _CANDIDATES, _OLDEST, _STRAYS = (
+(
+    _STANDING, _UNMATCHED, _ORGANIZATIONS_OF, _RESULTS_DIFFER, _SOURCES_DIFFER, _MEMBERS, _CANDIDATES, _OLDEST, _STRAYS,
+    _HELD,
+) = (
     (_HERE / f"{name}.sql").read_bytes()
     for name in (
         "standing", "unmatched", "organizations_of", "results_differ", "sources_differ", "members", "candidates",
-        "oldest", "strays",
+        "oldest", "strays", "held",
     )
 )  # fmt: skip
 _DIFFER = {
@@ -35,7 +39,7 @@ _DIFFER = {
     ).format(Identifier(table), Identifier("id" if table == "organizations" else "organization_id"))
     for table in Rows.__struct_fields__
 }
-_PLACE = "organizations"
+_PLACE, _RESULTS = "organizations", "organization_results"
 _OTHER = "another organization"
 
 
@@ -44,6 +48,8 @@ class OrganizationsVerification:
 
     Each organization is derived again from its sources, and must be exactly what the rule joins.
     """
+
+    unlogged = "append the event again, or restore the log from a backup"
 
     def __init__(self, place: Place) -> None:
         self._types = place.types
@@ -67,19 +73,24 @@ class OrganizationsVerification:
         except InvalidEvent:
             return ""
 
+    def mark(self, recorded: Recorded) -> str:
+        """The same: a result keeps it."""
+        return self.rank(recorded)
+
     def lacks(self, events: Sequence[Recorded]) -> Iterator[Lack]:
         """Results that do not stand, or not with the rows that they give."""
         for readings, (standing, problems) in ask_representable(list(self._readings(events)), self._ask):
             for recorded, reading in readings:
                 found = standing.get(reading.job_id)
+                lack = partial(Lack, key=reading.job_id, recorded=recorded, place=_RESULTS, standing=found)
                 if found is None:
-                    yield Lack("missing", reading.job_id, recorded, "organization_results", "the row is not there")
+                    yield lack("missing", problem="the row is not there")
                 elif found < reading.precedence:
-                    yield Lack(
-                        "stale", reading.job_id, recorded, "organization_results", "the row shows an older event"
-                    )
-                elif found == reading.precedence and reading.job_id in problems:
-                    yield Lack("altered", reading.job_id, recorded, _PLACE, problems[reading.job_id])
+                    yield lack("stale", problem="the row shows an older event")
+                elif found > reading.precedence:
+                    yield lack("other", problem="the row shows another event")
+                elif reading.job_id in problems:
+                    yield lack("altered", place=_PLACE, problem=problems[reading.job_id])
 
     def _ask(self, readings: Sequence[tuple[Recorded, Reading]]) -> tuple[dict[str, str], dict[str, str]]:
         """The precedence of each row, and what is wrong with the rows of results that stand, by job."""
@@ -93,14 +104,19 @@ class OrganizationsVerification:
             }
             return standing, self._problems(connection, current)
 
-    def strays(self) -> Iterator[Stray]:
-        """Organizations with rows, such as some that were inserted by hand, that no result speaks of."""
+    def held(self) -> Iterator[Held | Stray]:
+        """Every result, and organizations with rows, such as some that were inserted by hand, in no result."""
         with self._database.transaction() as connection:
-            for identity, places in connection.execute(_STRAYS).fetchall():
-                yield Stray(identity, places, "no result speaks of this organization; delete its rows")
+            with connection.cursor("playhead_held") as results:
+                for job_id, precedence in results.execute(_HELD):
+                    yield Held(job_id, precedence, _RESULTS)
+            with connection.cursor("playhead_strays") as strays:
+                for identity, places in strays.execute(_STRAYS):
+                    yield Stray(identity, places, "no result speaks of this organization; delete its rows")
 
-    def discard(self, lack: Lack) -> None:
-        """Nothing: a replay writes its rows anew."""
+    def discard(self, lack: Lack) -> bool:  # noqa: ARG002  # as in the protocol
+        """Nothing: a replay writes its rows anew, unless newer ones stand there."""
+        return True
 
     def close(self) -> None:
         """Close the connection."""

@@ -96,6 +96,11 @@ def recordings_of(connection: Connection, *meeting_ids: str) -> list[Recording]:
     return [msgspec.convert(row, Recording) for row in rows]
 
 
+def lock_meetings(connection: Connection) -> None:
+    """Let nobody else write meetings until this transaction ends."""
+    connection.execute(_sql("lock_meetings"))
+
+
 def remove_meeting(connection: Connection, meeting_id: str) -> None:
     """Remove every row of a meeting."""
     connection.execute(_sql("remove_meeting"), {"id": meeting_id})

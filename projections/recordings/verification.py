@@ -15,11 +15,12 @@ from playhead.projections.recordings.rows import (
     TempRecording,
     chunks_of,
     find_meetings,
+    lock_meetings,
     recordings_of,
     remove_meeting,
 )
 from playhead.projections.representable import ask_representable
-from playhead.projections.verification import Lack, LackKind
+from playhead.projections.verification import Lack, LackKind, Repair
 from playhead.streams.domains.place import Place
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Recorded
@@ -46,6 +47,14 @@ class RecordingsVerification:
             return None
         return None if payload is None else payload.meeting_id
 
+    def rank(self, recorded: Recorded) -> str:
+        """The order of its events."""
+        return str(recorded.order)
+
+    def mark(self, recorded: Recorded) -> str:
+        """The same: a meeting keeps the order of its last event."""
+        return str(recorded.order)
+
     def follow(self, recorded: Recorded) -> None:
         """Apply an event that the projection has come to and not set aside."""
         try:
@@ -67,15 +76,19 @@ class RecordingsVerification:
             for part, (meetings, stored_chunks, stored_recordings) in ask_representable(ids, self._stored):
                 for id_ in part:
                     expected, found = fold.meetings[id_], meetings.get(id_)
-                    if found is not None and found.event_order > expected.event_order:
-                        continue  # it has gone on since
+                    mark = None if found is None else found.event_order
+                    if mark is not None and mark > expected.event_order:
+                        yield Lack("other", id_, last[id_], "meetings", "the row shows another event", standing=mark)
+                        continue
                     problem = (
                         _meeting_problem(expected, found)
                         or _problem("temp_recordings", chunks.get(id_, {}), stored_chunks.get(id_, {}))
                         or _problem("recordings", recordings.get(id_, {}), stored_recordings.get(id_, {}))
                     )
                     if problem is not None:
-                        yield Lack(problem[0], id_, last[id_], problem[1], problem[2], whole=True)
+                        kind, table, text = problem
+                        repair: Repair = "replay" if kind == "stale" else "replace"
+                        yield Lack(kind, id_, last[id_], table, text, whole=True, repair=repair, standing=mark)
                     else:
                         files = chunks.get(id_, {}), recordings.get(id_, {})
                         yield from self._files_lacking(expected, *files, last[id_])
@@ -89,11 +102,15 @@ class RecordingsVerification:
             meetings = {one.id: one for one in find_meetings(connection, ids)}
             return meetings, _by_meeting(chunks_of(connection, *ids)), _by_meeting(recordings_of(connection, *ids))
 
-    def discard(self, lack: Lack) -> None:
-        """Remove the rows of a meeting, so that its events make them again."""
-        if lack.whole:
-            with self._database.transaction() as connection:
-                remove_meeting(connection, lack.key)
+    def discard(self, lack: Lack) -> bool:
+        """Remove the rows of a meeting that still is as it was judged, so that its events make them again."""
+        with self._database.transaction() as connection:
+            lock_meetings(connection)
+            standing = [one.event_order for one in find_meetings(connection, [lack.key])]
+            if standing != ([] if lack.standing is None else [lack.standing]):
+                return False
+            remove_meeting(connection, lack.key)
+            return True
 
     def close(self) -> None:
         """Close the connection."""
@@ -112,7 +129,8 @@ class RecordingsVerification:
                 continue
             fault = self._file_fault(name, row.sha256)
             if fault is not None and self._stands(meeting):
-                yield Lack(fault[0], meeting.id, recorded, str(self._files.directory / name), fault[1], replayed=False)
+                place, mark = str(self._files.directory / name), meeting.event_order
+                yield Lack(fault[0], meeting.id, recorded, place, fault[1], repair="none", standing=mark)
 
     def _file_fault(self, name: str, sha256: str) -> tuple[LackKind, str] | None:
         try:

@@ -157,12 +157,22 @@ class Bucket:
             except FileNotFoundError:
                 return None
 
-    def list(self) -> Iterator[tuple[str, int]]:
-        """The name and size of every object, but for hidden ones."""
+    def get_end(self, name: str, length: int) -> bytes | None:
+        """The last bytes of an object, None if there is none of that name."""
         import obstore
 
         with self._trouble():
-            for found in obstore.list(self._store):  # pyright: ignore[reportUnknownMemberType]  # its Arrow overload
+            try:
+                return bytes(obstore.get(self._store, name, options={"range": {"suffix": length}}).bytes())
+            except FileNotFoundError:
+                return None
+
+    def list(self, prefix: str | None = None) -> Iterator[tuple[str, int]]:
+        """The name and size of every object, or of those below a prefix, but for hidden ones."""
+        import obstore
+
+        with self._trouble():
+            for found in obstore.list(self._store, prefix):  # pyright: ignore[reportUnknownMemberType]  # its Arrow overload
                 for one in found:
                     if not one["path"].startswith("."):
                         yield one["path"], one["size"]

@@ -6,8 +6,9 @@ from threading import Event, Thread
 
 import pytest
 
-from playhead.comparison import files
+from playhead.comparison import level
 from playhead.comparison.files import FileComparison
+from playhead.comparison.level import partitions_of
 from playhead.eventlog.replay.replay import Replay, new_run
 from playhead.projections.file_verification import FileVerification
 from playhead.streams.partitions import Partition
@@ -32,19 +33,14 @@ class Ledgers:
         self.pipeline.append(*(job(number, f"job/{number}") for number in numbers))
 
     def compare(self, *, log_is_whole: bool = True, repair: bool = False):
-        comparison = FileComparison(
-            self.pipeline.redis,
-            self.log,
-            "ledger",
-            ["jobs"],
-            numbered=[Partition("jobs", number) for number in range(self.pipeline.partitions)],
-        )
-        reached = {one: group_position(self.pipeline.redis, one, "ledger") for one in comparison.partitions}
+        partitions = partitions_of(self.log, ["jobs"], [Partition("jobs", 0)])
+        reached = {one: group_position(self.pipeline.redis, one, "ledger") for one in partitions}
         verification = FileVerification(Ledger(ledger_place(self.files)))
-        found = comparison.compare(verification, reached, log_is_whole=log_is_whole)
+        comparison = FileComparison(self.pipeline.redis, self.log, "ledger", partitions, verification)
+        found = comparison.compare(reached, {}, log_is_whole=log_is_whole)
         if repair:
             replay = Replay(self.pipeline.redis, new_run(), {"jobs": ("ledger",)})
-            self.replaced = list(comparison.repair(verification, found.faults, replay))
+            replay.send(comparison.repair(found.faults))
             replay.finish()
         verification.close()
         return found
@@ -55,7 +51,7 @@ class Ledgers:
 
 @pytest.fixture
 def ledgers(pipeline, monkeypatch):
-    monkeypatch.setattr(files, "_LOG_SECONDS", 0.2)
+    monkeypatch.setattr(level, "_LOG_SECONDS", 0.2)
     return Ledgers(pipeline)
 
 

@@ -5,6 +5,7 @@ import random
 from contextlib import suppress
 
 import pytest
+from msgspec.structs import replace
 
 from playhead.projections.failures import classify
 from playhead.projections.jobs.json_files.objects import JsonObjects
@@ -190,7 +191,7 @@ def test_what_a_killed_process_left_is_finished_by_the_same_batch(place, monkeyp
     assert files(tmp_path) == found
 
 
-def test_verification_names_and_removes_what_is_wrong(place):
+def test_verification_names_and_replaces_what_is_wrong(place):
     events = [recorded(1, "a"), recorded(2, "b"), recorded(3, "c"), recorded(4, "a", "2025-08-10")]
     apply(place, *events)
     names = sorted(name for name in objects(place) if "/s/" in name)
@@ -198,11 +199,12 @@ def test_verification_names_and_removes_what_is_wrong(place):
     Objects(place).put(names[1], b"{}")
     verification = JsonObjectsVerification(place)
     found = list(verification.lacks(events))
-    for lack in found:
-        verification.discard(lack)
+    replaced = [verification.discard(lack) for lack in found if lack.repair == "replace"]
+    again = verification.discard(replace(found[1], content=b"something else"))
     apply(place, *[lack.recorded for lack in found])
 
-    assert [("missing", "2025-08-09/a"), ("stale", "2025-08-09/b")] == [(lack.kind, lack.key) for lack in found]
+    assert ([True], False) == (replaced, again)
+    assert [("missing", "2025-08-09/a"), ("other", "2025-08-09/b")] == [(lack.kind, lack.key) for lack in found]
     assert f"{place}/{names[0]}" == found[0].place
     assert [] == list(verification.lacks(events))
 

@@ -56,20 +56,16 @@ def test_a_meeting_id_that_postgres_cannot_hold_lacks_no_row(database, tmp_path)
 class Numbers(TableVerification[Job]):
     """A table of one's own whose key is a number."""
 
-    table = "numbers"
+    table, key_column = "numbers", "number"
 
     def key_of(self, data, /):
         return data.job_id
 
-    def standing(self, connection, keys):
-        query = "SELECT number::text, '0' FROM numbers WHERE number = ANY(%s::bigint[])"
-        return dict(connection.execute(query, (list(keys),)).fetchall())
-
 
 def test_a_number_that_a_column_cannot_hold_lacks_no_row(database):
     with psycopg.connect(database) as connection:
-        connection.execute("CREATE TABLE numbers (number bigint)")
-        connection.execute("INSERT INTO numbers VALUES (7)")
+        connection.execute("CREATE TABLE numbers (number bigint, event_order text)")
+        connection.execute("INSERT INTO numbers VALUES (7, '0')")
     verification = Numbers(place_of("jobs", database))
     found = list(verification.lacks(jobs("7", "99999999999999999999", "1e400", "8", "a\0b")))
     verification.close()

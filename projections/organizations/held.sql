@@ -1,0 +1,1 @@
+SELECT job_id, precedence FROM organization_results

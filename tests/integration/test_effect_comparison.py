@@ -1,0 +1,244 @@
+"""Given consumers that go on, when rows and files are compared with the log, then what is newer is no fault."""
+
+import shutil
+from itertools import count
+from threading import Event, Thread
+
+import psycopg
+import pytest
+
+from playhead.comparison import level
+from playhead.comparison.effects import EffectComparison
+from playhead.comparison.level import partitions_of
+from playhead.consumers.reading.parked import ParkedEvents
+from playhead.eventlog.replay.replay import Replay, new_run
+from playhead.projections.jobs.json_files.verification import JsonFilesVerification
+from playhead.projections.jobs.table.verification import JobsVerification
+from playhead.streams.events import Recorded
+from playhead.streams.positions import Position
+from playhead.streams.redis.stream_info import group_position
+from playhead.streams.sinks import Batch, Source
+from tests.support.events import job
+from tests.support.pipeline import JOBS
+from tests.support.places import place_of
+
+
+@pytest.fixture
+def redis_server(valkey):
+    return valkey
+
+
+class Sinks:
+    """The rows and files of a pipeline, and what comes of comparing and repairing them."""
+
+    def __init__(self, pipeline) -> None:
+        self.pipeline = pipeline
+        self.log, self.files = pipeline.directory / "eventlog", pipeline.directory / "outputs"
+
+    def verification(self, name):
+        if name == "jobs":
+            return JobsVerification(place_of("jobs", self.pipeline.database))
+        return JsonFilesVerification(self.files)
+
+    def compare(self, name, *, log_is_whole=True, repair=False, meanwhile=lambda: None, checkpoints=None):
+        partitions = partitions_of(self.log, ["jobs"], [JOBS])
+        reached = {one: group_position(self.pipeline.redis, one, name) for one in partitions}
+        verification = self.verification(name)
+        comparison = EffectComparison(self.pipeline.redis, self.log, name, partitions, verification)
+        found = comparison.compare(reached, checkpoints or {}, log_is_whole=log_is_whole)
+        meanwhile()
+        if repair:
+            replay = Replay(self.pipeline.redis, new_run(), {"jobs": (name,)})
+            replay.send(comparison.repair(found.faults))
+            replay.finish()
+        verification.close()
+        return found
+
+    def file(self, name):
+        (path,) = self.files.glob(f"daily/*/scrapers/*/{name}.json")
+        return path
+
+    def tree(self):
+        return {path: path.read_bytes() for path in self.files.glob("daily/**/*.json")}
+
+    def columns(self):
+        with psycopg.connect(self.pipeline.database) as connection:
+            return connection.execute("SELECT jobs::text FROM jobs ORDER BY job_id").fetchall()
+
+
+@pytest.fixture
+def sinks(pipeline, monkeypatch):
+    monkeypatch.setattr(level, "_LOG_SECONDS", 0.2)
+    return Sinks(pipeline)
+
+
+def faults(found):
+    return [(fault.kind, fault.key) for fault in found.faults]
+
+
+BOTH = pytest.mark.parametrize(("name", "prefix"), [("jobs", ""), ("json-files", "2025-08-09/")])
+
+
+def test_an_event_that_an_operator_dropped_is_no_fault(sinks, pipeline):
+    pipeline.append(job(1, "job/a"), job(2, "job/b", job_id=None), job(3, "job/b"))
+    pipeline.start("log", "jobs")
+    pipeline.caught_up("log", "jobs")
+    pipeline.stop()
+    parked = sinks.compare("jobs")
+    events = ParkedEvents(pipeline.redis, "jobs", JOBS)
+    for one in list(events):
+        events.drop(one)
+    dropped = sinks.compare("jobs")
+    with psycopg.connect(pipeline.database) as connection:
+        connection.execute("DELETE FROM jobs")
+
+    assert ([], [], []) == (faults(parked), faults(dropped), list(events))
+    assert [("missing", "a")] == faults(sinks.compare("jobs"))
+
+
+@BOTH
+def test_what_the_log_has_not_written_yet_is_neither_a_fault_nor_replaced(sinks, pipeline, name, prefix):
+    pipeline.append(*(job(number, f"job/{number % 3}") for number in range(6)))
+    pipeline.start()
+    pipeline.caught_up()
+    pipeline.stop()
+    pipeline.start("json-files", "jobs")
+    pipeline.append(job(6, "job/0"), job(7, "job/new"))
+    pipeline.caught_up("json-files", "jobs")
+    tree, columns = sinks.tree(), sinks.columns()
+
+    found = sinks.compare(name, repair=True)
+
+    assert ([], [f"{prefix}0", f"{prefix}new"]) == (faults(found), found.undecided)
+    assert "log writer has not written all of jobs/0" in found.reason
+    assert (tree, columns) == (sinks.tree(), sinks.columns())
+
+    pipeline.start("log")
+    pipeline.caught_up("log")
+    again = sinks.compare(name)
+
+    assert ([], []) == (faults(again), list(again.undecided))
+
+
+@BOTH
+def test_an_older_log_takes_nothing_from_newer_rows_and_files(sinks, pipeline, name, prefix):
+    pipeline.append(*(job(number, f"job/{number % 3}") for number in range(6)))
+    pipeline.start()
+    pipeline.caught_up()
+    pipeline.stop()
+    shutil.copytree(sinks.log, older := pipeline.directory / "older")
+    pipeline.start()
+    pipeline.append(job(6, "job/0"), job(7, "job/new"))
+    pipeline.caught_up()
+    tree, columns = sinks.tree(), sinks.columns()
+    sinks.log = older
+
+    found = sinks.compare(name, repair=True)
+
+    assert ([], [f"{prefix}0", f"{prefix}new"]) == (faults(found), found.undecided)
+    assert "the log lacks events of jobs/0" in found.reason
+    assert (tree, columns) == (sinks.tree(), sinks.columns())
+
+
+@BOTH
+def test_an_event_that_a_level_log_does_not_have_is_named_and_its_effect_stays(sinks, pipeline, name, prefix):
+    pipeline.append(job(0, "job/0"), job(1, "job/1"))
+    pipeline.start()
+    pipeline.caught_up()
+    pipeline.stop()
+    later = [
+        Recorded(job(number, subject), Position(2_000_000_000_000 + number, 0))
+        for number, subject in [(6, "job/0"), (7, "job/new")]
+    ]
+    sink = pipeline.make_sink(name)
+    sink.open(JOBS, 1 << 60)
+    sink.apply(Batch(Source(JOBS), later, later[-1].position))
+    sink.close()
+    tree, columns = sinks.tree(), sinks.columns()
+
+    found = sinks.compare(name, repair=True)
+    behind_checkpoint = sinks.compare(name, checkpoints={JOBS: later[-1].position})
+
+    assert [("unlogged", f"{prefix}0"), ("unlogged", f"{prefix}new")] == faults(found)
+    assert {"none"} == {fault.repair for fault in found.faults}
+    assert (tree, columns) == (sinks.tree(), sinks.columns())
+    assert ([], [f"{prefix}0", f"{prefix}new"]) == (faults(behind_checkpoint), behind_checkpoint.undecided)
+    assert "the log ends before the checkpoint of jobs/0" in behind_checkpoint.reason
+
+
+@BOTH
+def test_a_damaged_log_takes_nothing(sinks, pipeline, name, prefix):
+    pipeline.append(*(job(number, f"job/{number % 3}") for number in range(6)))
+    pipeline.start()
+    pipeline.caught_up()
+    (segment,) = (sinks.log / "jobs/0").glob("*.jsonl")
+    segment.write_bytes(
+        segment.read_bytes().replace(b'"result":5', b'"result":9').replace(b'"result": 5', b'"result": 9')
+    )
+    tree, columns = sinks.tree(), sinks.columns()
+
+    found = sinks.compare(name, log_is_whole=False, repair=True)
+
+    assert ([], [f"{prefix}2"], "the log is damaged") == (faults(found), found.undecided, found.reason)
+    assert (tree, columns) == (sinks.tree(), sinks.columns())
+
+
+def test_a_file_that_was_changed_since_it_was_judged_is_not_replaced(sinks, pipeline):
+    pipeline.append(job(0, "job/0"), job(1, "job/1"))
+    pipeline.start()
+    pipeline.caught_up()
+    first, second = sinks.file("0"), sinks.file("1")
+    whole = second.read_bytes()
+    for file in (first, second):
+        file.write_bytes(file.read_bytes().replace(b"completed", b"COMPLETED"))
+    newer = first.read_bytes().replace(b'"event_id": "e0"', b'"event_id": "e9"')
+
+    found = sinks.compare("json-files", repair=True, meanwhile=lambda: first.write_bytes(newer))
+
+    assert [("altered", "2025-08-09/0"), ("altered", "2025-08-09/1")] == faults(found)
+    assert (newer, whole) == (first.read_bytes(), second.read_bytes())
+    assert 1 == len(list((sinks.files / ".replaced").iterdir()))
+
+
+def test_a_row_that_was_written_since_it_was_judged_is_not_replaced(sinks, pipeline):
+    pipeline.append(job(0, "job/0"), job(1, "job/1"))
+    pipeline.start()
+    pipeline.caught_up()
+    whole = sinks.columns()
+    with psycopg.connect(pipeline.database) as connection:
+        connection.execute("UPDATE jobs SET status = 'x', error = 'by hand'")
+
+    def newer():
+        with psycopg.connect(pipeline.database) as connection:
+            connection.execute("UPDATE jobs SET event_order = '9' || substr(event_order, 2) WHERE job_id = '0'")
+
+    found = sinks.compare("jobs", repair=True, meanwhile=newer)
+    with psycopg.connect(pipeline.database) as connection:
+        statuses = dict(connection.execute("SELECT job_id, status FROM jobs").fetchall())
+
+    assert [("altered", "0"), ("altered", "1")] == faults(found)
+    assert {"0": "x", "1": "completed"} == statuses
+    assert whole[1] in sinks.columns()
+
+
+def test_rows_and_files_that_are_written_all_the_time_are_well(sinks, pipeline, monkeypatch):
+    monkeypatch.setattr(level, "_LOG_SECONDS", 30)
+    pipeline.append(*(job(number, f"job/{number % 7}") for number in range(20)))
+    pipeline.start()
+    pipeline.caught_up()
+    stopping, numbers = Event(), count(20)
+
+    def append() -> None:
+        while not stopping.is_set():
+            number = next(numbers)
+            pipeline.append(job(number, f"job/{number % 7}"), job(number * -1, f"job/new-{number}"))
+
+    appending = Thread(target=append)
+    appending.start()
+    try:
+        compared = [sinks.compare(name) for _ in range(10) for name in ("jobs", "json-files")]
+    finally:
+        stopping.set()
+        appending.join()
+
+    assert [([], [])] * 20 == [(faults(found), list(found.undecided)) for found in compared]
