@@ -1,12 +1,17 @@
 """`playhead verify` on real processes: it finds what was taken away by hand, and brings it back."""
 
 import json
+from itertools import count
 from pathlib import Path
+from threading import Event, Thread
 
 import psycopg
+import pytest
 
 from playhead.embedded.servers import running_servers
 from playhead.eventlog.writer import LogWriter
+from playhead.settings.settings import load
+from playhead.streams.appending.producer import Producer
 from playhead.streams.events import Recorded, new_event
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
@@ -119,3 +124,65 @@ def flip_a_bit(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+
+
+@pytest.mark.timeout(600)
+def test_what_is_appended_meanwhile_is_no_fault(stack):
+    settings = load(stack.directory)
+    stopping, numbers = Event(), count()
+
+    def append() -> None:
+        with Producer(running_servers(stack.directory).redis_url, partitions=settings.partitions) as producer:
+            while not stopping.wait(0.2):
+                number = next(numbers)
+                organization = {"name": f"Org {number % 11}", "url": "https://example.org"}
+                data = {"job_id": f"{number % 7}", "job": {}, "result": organization}
+                new = {"job_id": f"new-{number}", "job": {}, "result": "text"}
+                producer.append_events(
+                    [
+                        new_event("job.completed", subject=f"job/{number % 7}", data=data),
+                        new_event("job.failed", subject=f"job/new-{number}", data=new),
+                        new_event("content.captured", subject=f"c/{number}", data={"content": f"page {number}"}),
+                    ]
+                )
+
+    appending = Thread(target=append)
+    appending.start()
+    try:
+        stack.wait_until((stack.directory / "eventlog" / "jobs").exists)
+        found = [stack.json("verify", *repair) for repair in [()] * 10 + [("--repair",)]]
+    finally:
+        stopping.set()
+        appending.join()
+    stack.caught_up()
+    well = stack.json("verify")
+
+    assert [([], [], 0)] * 11 == [(one["faults"], one["undecided"], one["repaired"]) for one in found]
+    assert ([], [], 3 * next(numbers)) == (well["faults"], well["undecided"], well["events"])
+
+
+def test_a_dry_run_says_what_a_repair_would_do_and_changes_nothing(stack):
+    lines = [
+        {"type": "job.completed", "subject": f"job/{n}", "data": {"job_id": str(n), "job": {}, "result": "first"}}
+        for n in range(5)
+    ]
+    stack.playhead("append", stdin="\n".join(map(json.dumps, lines)).encode())
+    stack.caught_up()
+    files = sorted((stack.directory / "outputs").glob("daily/*/processed/*.json"))
+    files[1].unlink()
+    files[2].write_bytes(files[2].read_bytes().replace(b"first", b"FIRST"))
+    files[2].with_name("copy.json").write_bytes(b"{}")
+    tree, rows = stack.tree(), stack.rows()
+
+    text = stack.playhead("verify", "--repair", "--dry-run")
+    found = stack.json("verify", "--repair", "--dry-run")
+    alone = stack.playhead("verify", "--dry-run")
+
+    assert {("missing", "replay"), ("altered", "replace"), ("stray", "none")} == {
+        (fault["kind"], fault["repair"]) for fault in found["faults"]
+    }
+    assert (4, 0) == (text.returncode, found["repaired"])
+    said = ["would replay its events", "would take it out of the way, and replay its events", "would leave it as it is"]
+    assert all(one in text.stdout.decode() for one in said)
+    assert (tree, rows) == (stack.tree(), stack.rows())
+    assert (2, True) == (alone.returncode, b"add --repair" in alone.stderr)

@@ -1,5 +1,6 @@
 """Given consumers that go on, when rows and files are compared with the log, then what is newer is no fault."""
 
+import json
 import shutil
 from itertools import count
 from threading import Event, Thread
@@ -242,3 +243,127 @@ def test_rows_and_files_that_are_written_all_the_time_are_well(sinks, pipeline, 
         appending.join()
 
     assert [([], [])] * 20 == [(faults(found), list(found.undecided)) for found in compared]
+
+
+def put_in_summary(path):
+    """The bytes of a summary that names the last job alone, as a version of before left one after a crash."""
+    summary = json.loads(path.read_bytes())
+    summary |= {"total_jobs": 1, "jobs": summary["jobs"][-1:]}
+    return json.dumps(summary, indent=2).encode() + b"\n"
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("kind", ["altered", "uncounted", "cut", "missing"])
+def test_a_summary_that_is_not_what_the_files_say_is_found_and_written_again(sinks, pipeline, kind, restart):
+    days = ["2025-08-09", "2025-08-10"]
+    jobs = [(f"{day}{n}", f"{days[day]}T06:00:00") for day in (0, 1) for n in range(5)]
+    jobs.append(("01", f"{days[0]}T07:00:00"))
+    pipeline.append(*(job(number, f"job/{id}", job={"created_at": at}) for number, (id, at) in enumerate(jobs)))
+    pipeline.start()
+    pipeline.caught_up()
+    summary = sinks.files / "daily" / days[0] / "summary.json"
+    pipeline.wait_until(lambda: summary.exists() and b'"total_jobs": 5' in summary.read_bytes())
+    tree = sinks.tree()
+    if restart:
+        pipeline.stop()
+    match kind:
+        case "altered":
+            summary.write_bytes(tree[summary].replace(b'"e3"', b'"e9"'))
+        case "uncounted":
+            summary.write_bytes(put_in_summary(summary))
+        case "cut":
+            summary.write_bytes(tree[summary][:100])
+        case "missing":
+            summary.unlink()
+    well = sinks.compare("jobs")
+    found = sinks.compare("json-files")
+    if restart:
+        pipeline.start()
+        pipeline.wait_until(lambda: not pipeline.behind())
+    sinks.compare("json-files", repair=True)
+    pipeline.wait_until(lambda: sinks.tree() == tree)
+
+    assert [] == faults(well)
+    named = [("missing" if kind == "missing" else "altered", f"{days[0]}/summary.json")]
+    assert named == [one for one in faults(found) if one[0] != "unlogged"]
+    assert ([], []) == (faults(again := sinks.compare("json-files")), list(again.undecided))
+
+
+def test_files_that_no_event_wrote_are_named_and_stay(sinks, pipeline):
+    pipeline.append(job(0, "job/0"), job(1, "job/1"))
+    pipeline.start()
+    pipeline.caught_up()
+    day = sinks.file("0").parents[2]
+    mine = sinks.file("0").read_bytes()
+    result = {"job_id": "9", "job": {"created_at": "2025-08-09T01:00:00Z"}, "result": 1, "error": None}
+    strays = {
+        "daily/notes.txt": b"by hand",
+        "daily/2025-08-09/scrapers/s/copy.json": b"{}",
+        "daily/2025-08-10/scrapers/s/0.json": mine,
+        "daily/2025-08-09/recorder/9.json": json.dumps(result).encode(),
+    }
+    for name, content in strays.items():
+        (sinks.files / name).parent.mkdir(parents=True, exist_ok=True)
+        (sinks.files / name).write_bytes(content)
+    (day / "link.json").symlink_to(sinks.file("1"))
+
+    found = sinks.compare("json-files", repair=True)
+
+    assert {
+        ("stray", "notes.txt"),
+        ("stray", "2025-08-09/scrapers/s/copy.json"),
+        ("stray", "2025-08-09/link.json"),
+        ("stray", "2025-08-10/0"),
+        ("unlogged", "2025-08-09/9"),
+    } == set(faults(found))
+    assert all((sinks.files / name).read_bytes() == content for name, content in strays.items())
+    (unlogged,) = (fault for fault in found.faults if fault.kind == "unlogged")
+    assert "playhead replay --use-default-output-dir" in unlogged.problem
+
+
+def test_an_output_directory_that_was_moved_away_is_named_file_by_file_and_comes_back(sinks, pipeline):
+    pipeline.append(*(job(number, f"job/{number % 3}") for number in range(6)))
+    pipeline.start()
+    pipeline.caught_up()
+    summary = sinks.files / "daily" / "2025-08-09" / "summary.json"
+    pipeline.wait_until(lambda: summary.exists() and b'"e5"' in summary.read_bytes())
+    tree = sinks.tree()
+    sinks.files.rename(sinks.files.with_name("moved"))
+
+    found = sinks.compare("json-files", repair=True)
+    pipeline.wait_until(lambda: sinks.tree() == tree)
+
+    assert [("missing", f"2025-08-09/{number}") for number in range(3)] == faults(found)
+
+
+TEXTS = ["scraper_id", "status", "model", "source_url", "result_text", "error", "event_id", "event_type", "position"]
+NUMBERS = ["prompt_tokens", "completion_tokens", "total_tokens", "retry_count", "processing_time"]
+CHANGES = [
+    *(f"{column} = 'by hand'" for column in TEXTS),
+    *(f'{column} = \'{{"by": "hand"}}\'' for column in ("result", "job")),
+    *(f"{column} = 7" for column in NUMBERS),
+    *(f"{column} = now()" for column in ("created_at", "completed_at")),
+]
+UNUSUAL = ["text", {"a\0b": 1}, "\ud800", [1.5, None], None, {"model": "m", "usage": {"total_tokens": 2}}, '{"a": 1}']
+
+
+def test_every_changed_column_of_a_row_is_found_and_written_again(sinks, pipeline):
+    pipeline.append(*(job(number, result=result) for number, result in enumerate([*CHANGES, *UNUSUAL])))
+    pipeline.start()
+    pipeline.caught_up()
+    whole = sinks.columns()
+    well = sinks.compare("jobs")
+    with psycopg.connect(pipeline.database) as connection:
+        for number, change in enumerate(CHANGES):
+            connection.execute(f"UPDATE jobs SET {change} WHERE job_id = '{number}'")
+        for members in ({"job_id": "by hand"}, {"job_id": "x", "event_order": ""}):
+            made = "(jsonb_populate_record(jobs, %s::jsonb)).*"
+            connection.execute(f"INSERT INTO jobs SELECT {made} FROM jobs LIMIT 1", (json.dumps(members),))
+
+    found = sinks.compare("jobs", repair=True)
+
+    assert [] == faults(well)
+    altered = [("altered", str(number)) for number in range(len(CHANGES))]
+    assert sorted([*altered, ("stray", "by hand"), ("stray", "x")]) == sorted(faults(found))
+    assert set(whole) < set(sinks.columns())
+    assert [("stray", "by hand"), ("stray", "x")] == sorted(faults(sinks.compare("jobs")))

@@ -276,7 +276,7 @@ def test_verification_names_a_missing_file_of_an_earlier_day_and_no_file_that_no
     sink.close()
     stray.unlink()
 
-    assert [("missing", "2025-08-09/test-job"), ("stale", "2025-08-10/test-job")] == [
+    assert [("missing", "2025-08-09/test-job"), ("other", "2025-08-10/test-job")] == [
         (lack.kind, lack.key) for lack in lacks
     ]
     assert str(missing) == lacks[0].place

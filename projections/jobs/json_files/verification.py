@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import msgspec
@@ -77,13 +78,17 @@ class JsonFilesVerification:
                 yield lack
 
     def held(self) -> Iterator[Held | Stray]:
-        """Every file with the event that it says it is of, and every line of the summaries."""
-        for parts, end in self._standing.files():
-            if end is not None and parts[1:] == (SUMMARY,) and is_day(parts[0]):
-                for entry in (self._summary(parts[0]).entries or {}).values():
-                    yield Held(f"{parts[0]}/{entry.job_id}", entry.event_id, self._place(parts))
-            else:
-                yield from self._of_file(parts, end)
+        """Every file with the event that it says it is of, and what the summaries name beside these."""
+        for day, files in groupby(self._standing.files(), key=lambda one: one[0][0]):
+            seen: set[str] = set()
+            for parts, end in files:
+                if parts[1:] != (SUMMARY,) or end is None or not is_day(day):
+                    for one in self._of_file(parts, end):
+                        seen.add(one.key)
+                        yield one
+            for entry in ((self._summary(day).entries or {}) if is_day(day) else {}).values():
+                if (key := f"{day}/{entry.job_id}") not in seen:
+                    yield Held(key, entry.event_id, self._place((day, SUMMARY)))
 
     def discard(self, lack: Lack) -> bool:
         """Move a file that still is what was judged to `.replaced`, or a replay would take it for written."""
@@ -165,7 +170,7 @@ class JsonFilesVerification:
 
     def _key_of(self, parts: Parts) -> str | None:
         """The key of a file of ours by its place, None if it is not where one of ours stands."""
-        day, *folders, file = parts
+        day, folders, file = parts[0], list(parts[1:-1]), parts[-1]
         in_folder = folders == ["processed"] or (folders[:1] == ["scrapers"] and len(folders) == len(_SCRAPER))
         if not (in_folder and is_day(day) and file.endswith(".json")):
             return None
