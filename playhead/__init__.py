@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from playhead.projections.verification import Held as Held
     from playhead.projections.verification import Inventory as Inventory
     from playhead.projections.verification import Lack as Lack
+    from playhead.projections.verification import Remark as Remark
     from playhead.projections.verification import Stray as Stray
     from playhead.projections.verification import Verifiable as Verifiable
     from playhead.streams.appending.async_producer import AsyncProducer as AsyncProducer
@@ -100,6 +101,7 @@ _HOMES = {
     "Received": "playhead.streams.cursors",
     "Recorded": "playhead.streams.events",
     "RedisUnavailable": "playhead.streams.errors",
+    "Remark": "playhead.projections.verification",
     "Retry": "playhead.consumers.errors",
     "Setting": "playhead.streams.domains.settings",
     "SettingValues": "playhead.streams.domains.settings",

@@ -70,6 +70,8 @@ class FileVerification:
         InvalidSetting: the place of the projection is no directory.
     """
 
+    compares = "files byte by byte; what is of no event"
+
     def __init__(self, projection: FileProjection) -> None:
         self._projection = projection
         self._directory = directory_of(projection.place)

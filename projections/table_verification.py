@@ -44,6 +44,7 @@ class TableVerification(ABC, Generic[Data]):
     table: str
     key_column: str
     order_column: str = "event_order"
+    compares = "rows by their event, and what they say if there is a row_of; what is of no event"
     unlogged = "append the event again, or restore the log from a backup"
 
     def __init__(self, place: Place) -> None:

@@ -51,6 +51,12 @@ class Held(msgspec.Struct, frozen=True):
     place: str
 
 
+class Remark(msgspec.Struct, frozen=True):
+    """Something that a person should know, and that is no fault."""
+
+    text: str
+
+
 class Compared(Protocol):
     """What a projection can be compared by."""
 
@@ -112,9 +118,11 @@ class Grouped(Protocol):
 class Inventory(Protocol):
     """Lists what it holds, so that what no event of the log gave is found."""
 
+    compares: str
+    """What is compared, in a few words."""
     unlogged: str
     """What to do about something whose event the log does not have."""
 
-    def held(self) -> Iterator[Held | Stray]:
+    def held(self) -> Iterator[Held | Stray | Remark]:
         """All that it holds, in bounded memory; asked once, when all events were compared."""
         ...

@@ -88,6 +88,13 @@ def _print(found: Verified, *, dry_run: bool) -> None:
         print(f"lost: {lost.projection}: {events} between {lost.after} and {lost.before}, {lost.reason}")
     for refused in found.refused:
         print(f"refused, and not parked: {refused.projection} {refused.subject} {refused.position}")
+    for remark in found.remarks:
+        print(remark)
+    _print_uncompared(found)
+    _print_compared(found)
+
+
+def _print_uncompared(found: Verified) -> None:
     for one in found.undecided:
         print(f"not compared: {one.projection} {one.key}: {one.reason}")
     for name, count in found.behind.items():
@@ -97,6 +104,11 @@ def _print(found: Verified, *, dry_run: bool) -> None:
         print(f"not compared: {name}: it declares no verification")
     for stream in found.undeclared:
         print(f"not compared: the stream {stream}: no installed domain declares it")
+
+
+def _print_compared(found: Verified) -> None:
+    for name, what in found.compared.items():
+        print(f"compared: {name}: {what}")
     checked = ", ".join(f"{name} {count}" for name, count in found.checked.items())
     repaired = f", {found.repaired} repaired" if found.repaired else ""
     faults = counted(len(found.faults), "fault")

@@ -11,7 +11,7 @@ from playhead.comparison.faults import Comparison, Fault, FaultKind, without_pay
 from playhead.comparison.keys import Due, Keys, Noted
 from playhead.comparison.level import LogLevel, chunks
 from playhead.consumers.reading.parked import ParkedEvents
-from playhead.projections.verification import Grouped, Inventory, Lack, Stray, Verifiable
+from playhead.projections.verification import Grouped, Inventory, Lack, Remark, Stray, Verifiable
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
@@ -58,6 +58,7 @@ class EffectComparison:
         self._whole: dict[str, Lack] = {}
         """By group: one of the events that lack it."""
         self.checked = self.behind = 0
+        self.remarks: list[str] = []
         self.moved: Sequence[Path] = ()
         """Where things are that a repair took out of the way, if it is worth saying."""
 
@@ -130,7 +131,9 @@ class EffectComparison:
             if doubt.due is not None and doubt.due.standing is not None:
                 self._marks[key, doubt.due.standing] = None
         for one in self._projection.held() if isinstance(self._projection, Inventory) else ():
-            if isinstance(one, Stray):
+            if isinstance(one, Remark):
+                self.remarks.append(one.text)
+            elif isinstance(one, Stray):
                 if one.key not in self._doubts:
                     yield Fault.of_stray(one)
             elif not keys.shows(one.key, one.mark):

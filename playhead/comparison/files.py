@@ -30,6 +30,7 @@ class FileComparison:
         self._client, self._root, self._name, self.partitions = client, root, name, partitions
         self._verification = verification
         self._wrong: dict[str, FileFault] = {}
+        self.remarks: Sequence[str] = ()
         self.moved: list[Path] = []
         """Where files are that a repair took out of the way."""
         self.checked = self.behind = 0

@@ -12,7 +12,7 @@ from playhead.comparison.faults import Comparison, Fault, without_payload
 from playhead.comparison.keys import Keys
 from playhead.comparison.level import LogLevel, chunks
 from playhead.consumers.reading.parked import ParkedEvents
-from playhead.projections.verification import Foldable, Inventory, Lack, Stray
+from playhead.projections.verification import Foldable, Inventory, Lack, Remark, Stray
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
@@ -53,6 +53,7 @@ class FoldComparison:
         self._doubts: dict[str, _Doubt] = {}
         self._wrong: dict[str, Lack] = {}
         self.checked = self.behind = 0
+        self.remarks: list[str] = []
         self.moved: Sequence[Path] = ()
         """Where things are that a repair took out of the way, if it is worth saying."""
 
@@ -123,8 +124,11 @@ class FoldComparison:
     def _list(self, keys: Keys) -> Iterator[Fault]:
         """Look at what the projection holds: strays are told, what has no event that took effect is in doubt."""
         for one in self._projection.held() if isinstance(self._projection, Inventory) else ():
-            if isinstance(one, Stray):
-                yield Fault.of_stray(one)
+            if isinstance(one, Remark):
+                self.remarks.append(one.text)
+            elif isinstance(one, Stray):
+                if one.key not in self._doubts:
+                    yield Fault.of_stray(one)
             elif not keys.has_events(one.key):
                 self._doubts.setdefault(one.key, _Doubt([], one.mark, one.place))
 

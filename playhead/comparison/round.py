@@ -23,7 +23,7 @@ from playhead.eventlog.reader import verify as verify_log
 from playhead.eventlog.replay.replay import Replay, new_run
 from playhead.projections.file_verification import FileVerification
 from playhead.projections.postgres import connect as connect_postgres
-from playhead.projections.verification import Foldable, Verifiable
+from playhead.projections.verification import Foldable, Inventory, Verifiable
 from playhead.settings.producers import partition_counts
 from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, event_log
@@ -103,7 +103,10 @@ class Round:
         result = comparison.compare(reached, self._checkpoints.get(name, {}), log_is_whole=self._log_is_whole)
         found = self.found
         found.checked[name], found.behind[name] = comparison.checked, comparison.behind
+        known = isinstance(verification, Inventory | FileVerification)
+        found.compared[name] = verification.compares if known else "what its verification compares"
         found.faults += [_of_projection(name, fault) for fault in result.faults]
+        found.remarks += [f"{name}: {remark}" for remark in comparison.remarks]
         found.undecided += [Undecided(name, key, result.reason) for key in result.undecided]
         if isinstance(verification, FileVerification):
             found.refused += [

@@ -40,13 +40,16 @@ class Undecided(msgspec.Struct, frozen=True):
 
 
 class Verified(msgspec.Struct):
-    """`checked` counts events by projection, `behind` those that it has not come to yet. `unchecked` names projections
-    that nothing compares with the log, `undeclared` streams that no installed domain declares, `refused` events that a
-    projection does not take, though they are not parked.
+    """`checked` counts events by projection, `behind` those that it has not come to yet, `compared` says what was compared.
+
+    `unchecked` names projections that nothing compares with the log, `undeclared` streams that no installed domain
+    declares, `refused` events that a projection does not take, though they are not parked, `remarks` what is no fault
+    and worth knowing.
     """
 
     events: int = 0
     checked: dict[str, int] = {}
+    compared: dict[str, str] = {}
     behind: dict[str, int] = {}
     unchecked: list[str] = []
     undeclared: list[str] = []
@@ -55,4 +58,5 @@ class Verified(msgspec.Struct):
     parked: list[ParkedShown] = []
     refused: list[ParkedShown] = []
     lost: list[Lost] = []
+    remarks: list[str] = []
     repaired: int = 0

@@ -14,4 +14,4 @@ def archives(place: Place) -> Archives:
 
 def archives_verification(place: Place) -> ArchivesVerification:
     """What compares the archives with the log."""
-    return ArchivesVerification(place.location)
+    return ArchivesVerification(place.location, place.settings[BLOB_DIR])

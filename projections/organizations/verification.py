@@ -49,6 +49,7 @@ class OrganizationsVerification:
     Each organization is derived again from its sources, and must be exactly what the rule joins.
     """
 
+    compares = "every row and column that results give; what is of no event"
     unlogged = "append the event again, or restore the log from a backup"
 
     def __init__(self, place: Place) -> None:

@@ -1,7 +1,10 @@
 """The tables of recordings against the log, and the files against the tables."""
 
 import hashlib
+import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -20,19 +23,30 @@ from playhead.projections.recordings.rows import (
     remove_meeting,
 )
 from playhead.projections.representable import ask_representable
-from playhead.projections.verification import Lack, LackKind, Repair
+from playhead.projections.verification import Held, Lack, LackKind, Repair, Stray
 from playhead.streams.domains.place import Place
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Recorded
 from playhead.streams.recordings.files import RecordingFiles
+from playhead.streams.storage.file_tree import shown
+from playhead.streams.storage.filenames import decode_name
 
 _BATCH = 500
+_HERE = Path(__file__).parent
+_HELD, _UNKNOWN_ROWS = ((_HERE / f"{name}.sql").read_bytes() for name in ("held", "unknown_rows"))
+_FOLDERS = ("mp3", "recordings")
+"""PCM is not looked at: a recorder adopts what no event speaks of yet, and `sweep` ends it."""
+_NEW_SECONDS = 3600
+_NO_EVENT = "no event speaks of this file; move it away if nobody needs it"
 
 _Row = TempRecording | Recording
 
 
 class RecordingsVerification:
     """Folds the log once more, and compares every row and every file of a meeting with what comes of it."""
+
+    compares = "rows with every column, audio files by SHA-256; what is of no event"
+    unlogged = "append the event again, or restore the log from a backup"
 
     def __init__(self, place: Place, directory: Path, *, keep: bool) -> None:
         self._database = Database(place.database_url, "playhead-verify", place.schema)
@@ -101,6 +115,39 @@ class RecordingsVerification:
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             meetings = {one.id: one for one in find_meetings(connection, ids)}
             return meetings, _by_meeting(chunks_of(connection, *ids)), _by_meeting(recordings_of(connection, *ids))
+
+    def held(self) -> Iterator[Held | Stray]:
+        """Every meeting with the order of its last event, rows of no meeting, and files that no row speaks of."""
+        with self._database.transaction() as connection:
+            with connection.cursor("playhead_held") as meetings:
+                for id_, order in meetings.execute(_HELD):
+                    yield Held(id_, order, "meetings")
+            with connection.cursor("playhead_strays") as rows:
+                for id_, places in rows.execute(_UNKNOWN_ROWS):
+                    yield Stray(id_, places, "no event speaks of this meeting; delete its rows")
+        for folder in _FOLDERS:
+            for path, folders, files in os.walk(self._files.directory / folder):
+                folders.sort()
+                meeting = Path(path).relative_to(self._files.directory).parts[1:2]
+                yield from self._stray_files(Path(path), sorted(files), *meeting)
+
+    def _stray_files(self, folder: Path, files: Sequence[str], meeting: str = "") -> Iterator[Stray]:
+        """Files of one folder that nothing speaks of; new ones may be of an event that is about to be appended."""
+        names = [(folder / name).relative_to(self._files.directory).as_posix() for name in files if name[0] != "."]
+        if not names:
+            return
+        known: set[str | None] = set()
+        with suppress(ValueError), self._database.transaction() as connection:
+            id_ = decode_name(meeting)
+            known = {row.mp3_path for row in chunks_of(connection, id_)}
+            known |= {row.filename for row in recordings_of(connection, id_)}
+        for name in names:
+            place = self._files.directory / name
+            with suppress(FileNotFoundError):
+                if name not in known and time.time() - place.lstat().st_mtime > _NEW_SECONDS:
+                    yield Stray(
+                        shown(name), str(place), "no event speaks of this file; move it away if nobody needs it"
+                    )
 
     def discard(self, lack: Lack) -> bool:
         """Remove the rows of a meeting that still is as it was judged, so that its events make them again."""

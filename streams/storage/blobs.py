@@ -16,6 +16,8 @@ CONTENT_LIMIT = 1024 * 1024 * 1024
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _LEVEL = 3
+_PACKED_PART = 4096
+"""Bytes unpacked at once; a bomb of so many gives some 80 MB at most."""
 
 
 class Blobs:
@@ -53,11 +55,7 @@ class Blobs:
             BlobAltered: what is there is something else.
             StoreUnavailable: the store cannot be asked.
         """
-        if not _SHA256.fullmatch(sha256):
-            raise InvalidEvent("content.sha256", "is not 64 hex digits")
-        if not 0 <= size <= CONTENT_LIMIT:
-            raise InvalidEvent("content.size", f"{size} is not a number of bytes up to {CONTENT_LIMIT}")
-        name = blob_name(sha256)
+        name = self._name(sha256, size)
         stored = self.objects.get(name)
         place = self.objects.url(name)
         if stored is None:
@@ -70,6 +68,41 @@ class Blobs:
         if len(content) != size or hashlib.sha256(content).hexdigest() != sha256:
             raise BlobAltered(sha256, place, "it holds something else")
         return content
+
+    def check(self, sha256: str, size: int) -> None:
+        """Read a content in parts, and check it.
+
+        Raises:
+            InvalidEvent: that is no hash, or a size over the limit.
+            BlobMissing: it is not there.
+            BlobAltered: what is there is something else.
+            StoreUnavailable: the store cannot be asked.
+        """
+        name = self._name(sha256, size)
+        place = self.objects.url(name)
+        if (parts := self.objects.parts(name)) is None:
+            raise BlobMissing(sha256, place)
+        digest, length = hashlib.sha256(), 0
+        unpack = zstandard.ZstdDecompressor().decompressobj()
+        try:
+            for part in parts:
+                for start in range(0, len(part), _PACKED_PART):
+                    content = unpack.decompress(part[start : start + _PACKED_PART])
+                    digest.update(content)
+                    length += len(content)
+                    if length > size:
+                        raise BlobAltered(sha256, place, "it holds something else")
+        except zstandard.ZstdError as error:
+            raise BlobAltered(sha256, place, str(error)) from error
+        if length != size or digest.hexdigest() != sha256:
+            raise BlobAltered(sha256, place, "it holds something else")
+
+    def _name(self, sha256: str, size: int) -> str:
+        if not _SHA256.fullmatch(sha256):
+            raise InvalidEvent("content.sha256", "is not 64 hex digits")
+        if not 0 <= size <= CONTENT_LIMIT:
+            raise InvalidEvent("content.size", f"{size} is not a number of bytes up to {CONTENT_LIMIT}")
+        return blob_name(sha256)
 
 
 def blob_name(sha256: str) -> str:

@@ -13,7 +13,7 @@ from playhead.streams.errors import StoreUnavailable
 from playhead.streams.names import StorageVariable
 
 if TYPE_CHECKING:  # obstore takes 50 ms to import, and few commands need a bucket
-    from obstore import UpdateVersion
+    from obstore import GetResult, UpdateVersion
     from obstore.store import S3Store
 
 _ATTEMPTS = 5
@@ -156,6 +156,24 @@ class Bucket:
                 return obstore.head(self._store, name)["size"]
             except FileNotFoundError:
                 return None
+
+    def parts(self, name: str) -> "Iterator[bytes] | None":
+        """The content of an object in parts, None if there is none of that name."""
+        import obstore
+
+        with self._trouble():
+            try:
+                found = obstore.get(self._store, name)
+            except FileNotFoundError as error:
+                if _NO_BUCKET in str(error):
+                    raise
+                return None
+        return self._streamed(found)
+
+    def _streamed(self, found: "GetResult") -> Iterator[bytes]:
+        with self._trouble():
+            for part in found.stream():
+                yield bytes(part)
 
     def get_end(self, name: str, length: int) -> bytes | None:
         """The last bytes of an object, None if there is none of that name."""

@@ -15,11 +15,12 @@ from playhead.streams.errors import InvalidSetting, StoreUnavailable
 from playhead.streams.failpoints import Point
 from playhead.streams.storage import disk
 from playhead.streams.storage.buckets import Bucket
-from playhead.streams.storage.directories import opened, read_regular, size_of_regular, sync_directories
+from playhead.streams.storage.directories import open_regular, opened, read_regular, size_of_regular, sync_directories
 
 STAGING = ".staging"
 FORMS = "a directory or s3://bucket/prefix"
 _OLD_SECONDS = 24 * 3600
+_PART = 1024 * 1024
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -124,6 +125,25 @@ class Objects:
             except FileNotFoundError:
                 return None
 
+    def parts(self, name: str) -> Iterator[bytes] | None:
+        """The content of an object in parts, None if there is none of that name.
+
+        Raises:
+            StoreUnavailable: as `get`; reading on may raise it too.
+        """
+        if self.directory is None:
+            return self._bucket.parts(name)
+        if not self.directory.is_dir():
+            raise StoreUnavailable(f"{self.directory} is not there: make it, mount it, or change the setting")
+        *parts, file = name.split("/")
+        with self._trouble():
+            try:
+                with self._root() as root, opened(root, parts) as folder:
+                    descriptor = open_regular(file, folder)
+            except FileNotFoundError:
+                return None
+        return None if descriptor is None else self._read_parts(descriptor)
+
     def size(self, name: str) -> int | None:
         """The bytes of an object, None if there is none of that name.
 
@@ -174,6 +194,11 @@ class Objects:
                 disk.make_directory(self.directory, private=self.directory)
             if not (self.directory / STAGING).is_symlink():
                 disk.remove_old(self.directory / STAGING, _OLD_SECONDS)
+
+    def _read_parts(self, descriptor: int) -> Iterator[bytes]:
+        with self._trouble(), os.fdopen(descriptor, "rb") as file:
+            while part := file.read(_PART):
+                yield part
 
     @contextmanager
     def _root(self) -> Generator[int, None, None]:

@@ -20,6 +20,7 @@ from playhead.projections.content.levels import HIGHEST_LEVEL, LOWEST_LEVEL
 from playhead.projections.content.projection import Archives
 from playhead.projections.content.verification import ArchivesVerification
 from playhead.projections.failures import classify
+from playhead.projections.verification import Held, Remark, Stray
 from playhead.streams.content.events import CAPTURED, capture_event
 from playhead.streams.errors import BlobAltered, BlobMissing, InvalidEvent, StoreUnavailable
 from playhead.streams.events import Event, Recorded
@@ -300,9 +301,8 @@ def test_verification_finds_what_is_missing_or_holds_something_else_and_a_replay
     events = [place.capture(f"page {n}", n) for n in range(4)] + [place.capture(LARGE, 4), raw({}, id="no capture")]
     recorded = [Recorded(event, Position(n + 1, 0)) for n, event in enumerate(events)]
     place.apply(*events[:5])
-    shutil.rmtree(place.blobs)
     names = [archive_name(event.id, decode_captured(event)) for event in events[:5]]
-    verification = ArchivesVerification(place.archives)
+    verification = ArchivesVerification(place.archives, place.blobs)
     before = list(verification.lacks(recorded))
     (place.archives / names[0]).unlink()
     (place.archives / names[1]).write_bytes(b"")
@@ -312,11 +312,45 @@ def test_verification_finds_what_is_missing_or_holds_something_else_and_a_replay
     place.apply(*events[:4])
     after = [(lack.kind, lack.key) for lack in verification.lacks(recorded)]
     shutil.rmtree(place.archives)
+    missing = [lack.kind for lack in verification.lacks(recorded)]
+    verification.close()
 
     assert [] == before
     assert [("missing", "e0"), ("altered", "e1"), ("altered", "e2"), ("altered", "e4")] == lacks
     assert [("altered", "e4")] == after
-    assert ["missing"] * 5 == [lack.kind for lack in verification.lacks(recorded)]
+    assert ["missing"] * 5 == missing
+
+
+def test_verification_finds_blobs_that_are_not_what_their_claim_checks_say_and_archives_of_no_event(place):
+    events = [place.capture(LARGE + b"%d" % n, n) for n in range(4)]
+    recorded = [Recorded(event, Position(n + 1, 0)) for n, event in enumerate(events)]
+    place.apply(*events)
+    blobs = [place.blobs / blob_name(decode_captured(event).content.sha256) for event in events]
+    whole = check(place, recorded[:3])
+    blobs[0].unlink()
+    blobs[1].write_bytes(blobs[1].read_bytes()[:-8])
+    blobs[2].write_bytes(blobs[3].read_bytes())
+    (place.archives / "notes.txt").write_text("by hand")
+    found = check(place, recorded[:3])
+    shutil.rmtree(place.blobs)
+
+    assert [] == whole[0]
+    assert [("missing", "e0", "none"), ("altered", "e1", "none"), ("altered", "e2", "none")] == found[0]
+    assert [Held("e3", "e3", (place.archives / archive_name("e3", decode_captured(events[3]))).as_uri())] == [
+        one for one in found[1] if isinstance(one, Held)
+    ]
+    assert ["notes.txt"] == [one.key for one in found[1] if isinstance(one, Stray)]
+    assert [Remark("1 of the blobs are of no event of the log")] == [one for one in whole[1] if isinstance(one, Remark)]
+    assert ["missing"] * 3 == [kind for kind, _, _ in check(place, recorded[:3])[0]]
+
+
+def check(place, recorded):
+    """What events lack, and what is held beside what they give."""
+    verification = ArchivesVerification(place.archives, place.blobs)
+    lacks = [(lack.kind, lack.key, lack.repair) for lack in verification.lacks(recorded)]
+    held = list(verification.held())
+    verification.close()
+    return lacks, held
 
 
 @pytest.mark.parametrize(("program", "torn"), [("ours", False), ("naive", True)])

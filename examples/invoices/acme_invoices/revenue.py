@@ -1,15 +1,13 @@
 """The projection `revenue`: a row for each invoice that was paid, and a view that sums them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from playhead import Connection, Recorded, TableProjection, TableVerification
 
 from acme_invoices.events import InvoicePaid
 
-_SQL = Path(__file__).parent / "sql"
-_STORE = (_SQL / "store_payment.sql").read_bytes()
-_STANDING = (_SQL / "standing_payments.sql").read_bytes()
+_STORE = (Path(__file__).parent / "sql" / "store_payment.sql").read_bytes()
 
 
 class Revenue(TableProjection):
@@ -21,20 +19,27 @@ class Revenue(TableProjection):
             cursor.executemany(_STORE, map(_row, events))
 
 
-def _row(paid: Recorded[InvoicePaid]) -> tuple[object, ...]:
+def _row(paid: Recorded[InvoicePaid]) -> dict[str, object]:
     data = paid.data
-    return data.number, data.amount, data.currency, data.paid_on, paid.event.id, str(paid.order)
+    return {
+        "number": data.number,
+        "amount": data.amount,
+        "currency": data.currency,
+        "paid_on": data.paid_on,
+        "event_id": paid.event.id,
+        "event_order": str(paid.order),
+    }
 
 
 class RevenueVerification(TableVerification[InvoicePaid]):
     """What `playhead verify` compares the table by."""
 
-    table = "invoices_paid"
+    table, key_column = "invoices_paid", "number"
 
     def key_of(self, data: InvoicePaid, /) -> str:
         """The key of the row that a payment has."""
         return data.number
 
-    def standing(self, connection: Connection, keys: Sequence[str]) -> Mapping[str, str]:
-        """The order of the event that wrote each row."""
-        return dict(connection.execute(_STANDING, (list(keys),)).fetchall())
+    def row_of(self, event: Recorded[InvoicePaid], /) -> dict[str, object]:
+        """The row that a payment writes."""
+        return _row(event)

@@ -37,6 +37,7 @@ class _Summary(msgspec.Struct, frozen=True):
 class JsonFilesVerification:
     """Compares files byte for byte with what the newest event of each job and day writes, and the days' summaries."""
 
+    compares = "files byte by byte, summaries; what is of no event"
     unlogged = "`playhead replay --use-default-output-dir` imports it, or restore the log from a backup"
 
     def __init__(self, root: Path) -> None:

@@ -23,6 +23,7 @@ class JobsVerification(TableVerification[Job]):
     """Compares every column of each row with what the projection writes of its event."""
 
     table, key_column = "jobs", "job_id"
+    compares = "rows with every column; what is of no event"
 
     def key(self, recorded: Recorded) -> str | None:
         """The job's id, read as leniently as the projection reads it."""

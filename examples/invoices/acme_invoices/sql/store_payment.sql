@@ -1,5 +1,5 @@
 INSERT INTO invoices_paid (number, amount, currency, paid_on, event_id, event_order)
-VALUES (%s, %s, %s, %s, %s, %s)
+VALUES (%(number)s, %(amount)s, %(currency)s, %(paid_on)s, %(event_id)s, %(event_order)s)
 ON CONFLICT (number) DO UPDATE SET
     amount = excluded.amount,
     currency = excluded.currency,

@@ -1,1 +1,0 @@
-SELECT number, event_order FROM invoices_paid WHERE number = ANY(%s)

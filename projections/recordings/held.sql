@@ -1,0 +1,1 @@
+SELECT id, event_order FROM meetings
