@@ -80,12 +80,13 @@ class Keys:
 
     def lacking(self) -> Iterator[Due]:
         """Events that took effect, of which nothing as new was seen to be shown."""
-        found: Iterator[tuple[bytes, str, int, str, bytes | None]] = self._database.execute(
+        found = self._database.execute(
             "SELECT key, rank, partition, position, standing FROM keys"
             " WHERE rank IS NOT NULL AND (shown IS NULL OR shown < rank) ORDER BY key"
         )
         for key, rank, partition, position, standing in found:
-            yield Due(_text(key), rank, self._partitions[partition], Position.parse(position), _text_or_none(standing))
+            at = self._partitions[int(partition)], Position.parse(position)
+            yield Due(_text(key), rank, *at, None if standing is None else _text(standing))
 
     def shows(self, key: str, mark: str) -> bool:
         """Whether the newest event of a key that was seen to be shown has this mark."""
@@ -105,7 +106,7 @@ class Keys:
         """The events that were kept, key by key, each key's in the order in which they came."""
         found = self._database.execute("SELECT key, partition, line FROM events ORDER BY key, number")
         for key, partition, line in found:
-            yield _text(key), self._partitions[partition], decode_line(line)
+            yield _text(key), self._partitions[int(partition)], decode_line(line)
 
     def close(self) -> None:
         """Remove everything."""
@@ -130,7 +131,3 @@ def _bytes(text: str) -> bytes:
 
 def _text(content: bytes) -> str:
     return content.decode("utf-8", "surrogatepass")
-
-
-def _text_or_none(content: bytes | None) -> str | None:
-    return None if content is None else _text(content)

@@ -40,7 +40,7 @@ class Undecided(msgspec.Struct, frozen=True):
 
 
 class Verified(msgspec.Struct):
-    """`checked` counts events by projection, `behind` those that it has not come to yet, `compared` says what was compared.
+    """`checked` counts events by projection, `behind` those that it has not come to yet, `compared` says what was.
 
     `unchecked` names projections that nothing compares with the log, `undeclared` streams that no installed domain
     declares, `refused` events that a projection does not take, though they are not parked, `remarks` what is no fault

@@ -227,6 +227,24 @@ def test_a_row_that_is_gone_is_named_by_verify_and_repaired(company):
     assert rows == company.rows()
 
 
+def test_a_row_that_was_changed_or_that_no_event_gave_is_named_by_verify(company):
+    company.append(paid("V-1"))
+    company.caught_up()
+    rows = company.rows()
+    with psycopg.connect(company.database) as connection:
+        connection.execute("UPDATE invoices_paid SET amount = amount + 1 WHERE number = 'V-1'")
+        made = '(jsonb_populate_record(invoices_paid, \'{"number": "V-2", "event_order": "by hand"}\')).*'
+        connection.execute(f"INSERT INTO invoices_paid SELECT {made} FROM invoices_paid LIMIT 1")
+    found = company.json("verify", "--repair", code=4)
+    with psycopg.connect(company.database) as connection:
+        connection.execute("DELETE FROM invoices_paid WHERE number = 'V-2'")
+
+    assert 1 == found["repaired"]
+    assert [("stray", "V-2")] == [(fault["kind"], fault["key"]) for fault in found["faults"]]
+    assert rows == company.rows()
+    assert [] == company.json("verify")["faults"]
+
+
 def test_files_that_are_gone_altered_or_nobodys_are_named_by_verify_and_repaired(company):
     days = [f"2026-02-0{day}" for day in (1, 2, 3)]
     for day in days:
