@@ -85,7 +85,8 @@ class EffectComparison:
         """Events to replay; what stands in their way is taken out of it, if it still is what was judged."""
         groups = {fault.key for fault in faults if fault.whole and self._projection.discard(self._whole[fault.key])}
         for partition in self.partitions:
-            wanted = {fault.position: fault for fault in faults if fault.partition == partition and not fault.whole}
+            single = [fault for fault in faults if fault.repair != "none" and not fault.whole]
+            wanted = {fault.position: fault for fault in single if fault.partition == partition}
             aside = self._set_aside(partition)
             for chunk in chunks(self._root, partition) if wanted or groups else ():
                 lacks = self._projection.lacks([recorded for recorded in chunk if recorded.position in wanted])
@@ -203,6 +204,8 @@ class EffectComparison:
         lack, newest = self._lacks.get(doubt.due.at), self._lacks.get(doubt.newest)
         if lack is None or newest is None or (lack.standing is not None and self._is_unlogged(key, lack.standing)):
             return None  # one of them is shown by now, or the log lacks what stands there
+        if newest.whole and doubt.newest != doubt.due.at:
+            return None  # a newer one stands, and what is kept of it with others may be about to be written
         if newest.kind == "altered":
             return Fault.of(doubt.newest[0], newest)
         kind = self._kind(doubt.due, lack, stands_elsewhere=newest.kind != "missing" or key in unplaced)

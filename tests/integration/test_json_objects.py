@@ -11,6 +11,7 @@ from playhead.projections.failures import classify
 from playhead.projections.jobs.json_files.objects import JsonObjects
 from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.projections.jobs.json_files.verification import JsonObjectsVerification
+from playhead.projections.verification import Held, Stray
 from playhead.streams.errors import StoreUnavailable
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
@@ -207,6 +208,30 @@ def test_verification_names_and_replaces_what_is_wrong(place):
     assert [("missing", "2025-08-09/a"), ("other", "2025-08-09/b")] == [(lack.kind, lack.key) for lack in found]
     assert f"{place}/{names[0]}" == found[0].place
     assert [] == list(verification.lacks(events))
+
+
+def test_verification_names_and_replaces_a_wrong_summary_and_lists_what_is_there(place):
+    events = [recorded(1, "a"), recorded(2, "b"), recorded(3, "x" * 300), recorded(4, "a", "2025-08-10")]
+    apply(place, *events)
+    before = objects(place)
+    name = "daily/2025-08-09/summary.json"
+    Bucket(str(place)).put(name, before[name].replace(b"e1", b"e9"))
+    Bucket(str(place)).put("daily/2025-08-09/scrapers/s/copy.json", b"{}")
+    verification = JsonObjectsVerification(place)
+    found = list(verification.lacks(events))
+    held = list(verification.held())
+    replaced = verification.discard(found[0])
+    of_day = [event for event in events if verification.group(event) == found[0].key]
+    apply(place, *of_day)
+    after = objects(place)
+
+    assert {("altered", "2025-08-09/summary.json", True)} == {(one.kind, one.key, one.whole) for one in found}
+    assert {verification.key(event): event.event.id for event in events} == {
+        one.key: one.mark for one in held if isinstance(one, Held)
+    }
+    assert ["2025-08-09/scrapers/s/copy.json"] == [one.key for one in held if isinstance(one, Stray)]
+    assert (True, 3) == (replaced, len(of_day))
+    assert before == {key: content for key, content in after.items() if "copy" not in key}
 
 
 def test_a_bucket_that_is_away_is_waited_for(place, monkeypatch):

@@ -199,6 +199,8 @@ class JsonFilesVerification:
 class JsonObjectsVerification(JsonFilesVerification):
     """The same for the files in a bucket."""
 
+    unlogged = "restore the log from a backup, or import a copy of it with `playhead replay --file`"
+
     def __init__(self, location: str) -> None:
         super().__init__(Path())
         self._standing = StandingObjects(location)
