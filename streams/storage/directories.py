@@ -51,13 +51,13 @@ def open_directory(name: str, parent: int) -> int:
 
 def read_regular(name: str, parent: int) -> bytes | None:
     """The bytes of a regular file, or None if there is none of that name."""
-    if (descriptor := open_regular(name, parent)) is None:
+    if (descriptor := regular_descriptor(name, parent)) is None:
         return None
     with os.fdopen(descriptor, "rb") as file:
         return file.read()
 
 
-def open_regular(name: str, parent: int) -> int | None:
+def regular_descriptor(name: str, parent: int) -> int | None:
     """A descriptor of a regular file to read, or None if there is none of that name."""
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)

@@ -15,7 +15,13 @@ from playhead.streams.errors import InvalidSetting, StoreUnavailable
 from playhead.streams.failpoints import Point
 from playhead.streams.storage import disk
 from playhead.streams.storage.buckets import Bucket
-from playhead.streams.storage.directories import open_regular, opened, read_regular, size_of_regular, sync_directories
+from playhead.streams.storage.directories import (
+    opened,
+    read_regular,
+    regular_descriptor,
+    size_of_regular,
+    sync_directories,
+)
 
 STAGING = ".staging"
 FORMS = "a directory or s3://bucket/prefix"
@@ -139,7 +145,7 @@ class Objects:
         with self._trouble():
             try:
                 with self._root() as root, opened(root, parts) as folder:
-                    descriptor = open_regular(file, folder)
+                    descriptor = regular_descriptor(file, folder)
             except FileNotFoundError:
                 return None
         return None if descriptor is None else self._read_parts(descriptor)

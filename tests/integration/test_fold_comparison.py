@@ -36,7 +36,7 @@ def started(meeting):
 def flushed(meeting, sequence=0):
     data = {
         "meeting_id": meeting, "temp_recording_id": f"{meeting}-{sequence}", "user_id": "u", "guild_id": "g",
-        "sequence": sequence, "pcm_path": f"pcm/{meeting}/u/{sequence}.pcm", "rate": 48000, "channels": 2,
+        "sequence": sequence, "pcm_path": f"pcm/{meeting}/u/{sequence:08}.pcm", "rate": 48000, "channels": 2,
         "started_at": AT,
     }  # fmt: skip
     return new_event("chunk.flushed", subject=f"meeting/{meeting}", data=data)
