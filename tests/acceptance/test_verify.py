@@ -10,7 +10,6 @@ import pytest
 
 from playhead.embedded.servers import running_servers
 from playhead.eventlog.writer import LogWriter
-from playhead.settings.settings import load
 from playhead.streams.appending.producer import Producer
 from playhead.streams.events import Recorded, new_event
 from playhead.streams.partitions import Partition
@@ -128,11 +127,10 @@ def flip_a_bit(path: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_what_is_appended_meanwhile_is_no_fault(stack):
-    settings = load(stack.directory)
     stopping, numbers = Event(), count()
 
     def append() -> None:
-        with Producer(running_servers(stack.directory).redis_url, partitions=settings.partitions) as producer:
+        with Producer(running_servers(stack.directory).redis_url) as producer:
             while not stopping.wait(0.2):
                 number = next(numbers)
                 organization = {"name": f"Org {number % 11}", "url": "https://example.org"}

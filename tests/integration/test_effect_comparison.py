@@ -230,7 +230,7 @@ def test_rows_and_files_that_are_written_all_the_time_are_well(sinks, pipeline, 
     stopping, numbers = Event(), count(20)
 
     def append() -> None:
-        while not stopping.is_set():
+        while not stopping.wait(0.02):
             number = next(numbers)
             pipeline.append(job(number, f"job/{number % 7}"), job(number * -1, f"job/new-{number}"))
 
