@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from playhead.eventlog.errors import BadLine, LogCorrupt
+from playhead.eventlog.gaps import GAPS, Gap, note_gap, read_gaps
 from playhead.eventlog.lines import decode_line, position_if_readable
 from playhead.eventlog.reader import Holes, read_partition
 from playhead.eventlog.segments import list_segments, partition_directory, partitions, read_lines
@@ -51,6 +52,26 @@ class History:
             LogCorrupt: it cannot be read.
         """
         return tail_of(partition_directory(self._root, partition))
+
+    def fills(self, partition: Partition, gap: Gap) -> bool:
+        """Whether the log has events in a gap that it had once.
+
+        Raises:
+            LogCorrupt: it cannot be read there.
+        """
+        noted = read_gaps(partition_directory(self._root, partition)).between(gap.after, gap.before)
+        return not noted and any(True for _ in self.between(partition, gap.after, gap.before))
+
+    def note_first(self, partition: Partition, gaps: Iterable[Gap]) -> None:
+        """Note gaps that are known, unless the partition has notes of its own.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        directory = partition_directory(self._root, partition)
+        if not (directory / GAPS).exists():
+            for gap in gaps:
+                note_gap(directory, gap)
 
     def between(self, partition: Partition, after: Position | None, until: Position | None) -> Iterator[Recorded]:
         """Events behind `after`, up to and with `until`, in order and bounded memory.

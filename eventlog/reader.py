@@ -25,6 +25,7 @@ __all__ = [
     "LogStat",
     "PartitionStat",
     "Verification",
+    "check_chain",
     "find_holes",
     "partitions",
     "read",
@@ -126,7 +127,7 @@ def read(
     selected = _selected(root, streams)
     if strict and holes is None:
         for partition in selected:
-            _check_chain(root, partition, (after or {}).get(partition))
+            check_chain(root, partition, (after or {}).get(partition))
     for partition in selected:
         yield from _read_partition(root, partition, selection, (after or {}).get(partition), strict=strict, holes=holes)
 
@@ -151,7 +152,7 @@ def read_ordered(
     selected = _selected(root, streams)
     if holes is None:
         for partition in selected:
-            _check_chain(root, partition, (after or {}).get(partition))
+            check_chain(root, partition, (after or {}).get(partition))
     yield from _merged(
         _read_partition(root, partition, selection, (after or {}).get(partition), holes=holes) for partition in selected
     )
@@ -256,7 +257,7 @@ def _read_partition(
                     yield partition, recorded
 
 
-def _check_chain(root: Path, partition: Partition, after: Position | None) -> None:
+def check_chain(root: Path, partition: Partition, after: Position | None = None) -> None:
     """Look at the segments of a partition by their manifests, or their first line, alone.
 
     Raises:
@@ -274,7 +275,7 @@ def _last_of_partition(
     root: Path, partition: Partition, selection: _Selection, count: int
 ) -> list[tuple[Partition, Recorded]]:
     found: list[tuple[Partition, Recorded]] = []
-    _check_chain(root, partition, None)
+    check_chain(root, partition)
     segments = list_segments(partition_directory(root, partition))
     for before, segment in reversed(list(zip([None, *segments], segments, strict=False))):
         if len(found) >= count:

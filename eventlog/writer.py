@@ -252,6 +252,8 @@ class _PartitionWriter:
         path = self._segment.plain
         if not _stands(path, self._file):  # nobody would ever read what goes into a deleted file
             raise LogWriteFailed(path, "it was deleted, moved or replaced while this process writes it")
+        if os.fstat(self._file).st_size != self._size:  # events are missing, or a line that nobody can read follows
+            raise LogWriteFailed(path, "it was cut, or written by somebody else, while this process writes it")
         try:
             written = sum(
                 _write_all(self._file, parts[start : start + _BUFFERS_A_WRITE])

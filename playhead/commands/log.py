@@ -8,7 +8,9 @@ from typing import Annotated
 
 import msgspec
 from cyclopts import App, Parameter
+from redis.exceptions import RedisError
 
+from playhead.checks.unlogged import accept_lost, find_unlogged
 from playhead.eventlog.following import Follower
 from playhead.eventlog.gaps import Gap, note_gap
 from playhead.eventlog.lines import encode_line
@@ -16,11 +18,15 @@ from playhead.eventlog.log import EventLog
 from playhead.eventlog.reader import Holes, find_holes, partitions, read, read_last, stat, verify
 from playhead.eventlog.segments import partition_directory
 from playhead.eventlog.selection import Selection, streams_of
+from playhead.settings.errors import ServersNotRunning
+from playhead.settings.servers import servers
 from playhead.settings.settings import event_log, load
-from playhead.streams.errors import InvalidSetting
+from playhead.streams.errors import InvalidSetting, RedisUnavailable
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
+from playhead.streams.redis.connections import connect
+from playhead.streams.telemetry import plain
 from playhead.terminal.exit_codes import CORRUPT, DONE
 from playhead.terminal.options import DataDir, Json, moment
 from playhead.terminal.output import counted, print_json, print_table, say
@@ -129,13 +135,23 @@ def log_accept_gaps(*, dry_run: bool = False, data_dir: DataDir = None, json: Js
     Example:
         playhead log accept-gaps --dry-run
     """
-    root = event_log(load(data_dir))
+    settings = load(data_dir)
+    root = event_log(settings)
     places = count = 0
     for partition in partitions(root):
         holes = find_holes(root, partition)
         for hole in holes.found if not dry_run else ():
             note_gap(partition_directory(root, partition), Gap(hole.after, hole.position, hole.missing))
         places, count = places + len(holes.found), count + holes.missing
+    try:
+        reached = servers(settings)
+        client = connect(reached.redis_url, settings.redis_timeout)
+        for one in find_unlogged(client, settings, reached, say):
+            places, count = places + 1, count + one.count
+            if not dry_run:
+                accept_lost(client, one)
+    except (RedisError, RedisUnavailable, ServersNotRunning) as error:
+        say(f"only files were looked at: {plain(error)}")
     if json:
         print_json(GapsShown(places, count))
     else:

@@ -10,7 +10,9 @@ from cyclopts import Parameter
 from redis import Redis, RedisCluster
 
 from playhead.checks.checkpoints import find_ahead
+from playhead.checks.marks import marks_of_files
 from playhead.checks.undeclared import undeclared_streams
+from playhead.checks.unlogged import find_unlogged
 from playhead.comparison.files import FileComparison
 from playhead.comparison.partitions import PartitionComparison
 from playhead.consumers.reading.parked import ParkedEvents
@@ -164,6 +166,10 @@ def _verify(settings: Settings, client: "Redis | RedisCluster") -> tuple[Verifie
                     FaultShown("stray", name, None, None, stray.key, None, stray.place, stray.problem)
                     for stray in projection.strays()
                 ]
+    found.faults += [
+        FaultShown("unlogged", "log", one.partition, None, None, one.before, None, f"{one.problem}; {one.advice}")
+        for one in find_unlogged(client, settings, servers(settings), say)
+    ]
     redis: Any = client
     for partition in partitions(root):
         found.lost += [msgspec.json.decode(raw, type=Lost) for raw in redis.lrange(lost_key(partition), 0, -1)]
@@ -228,10 +234,10 @@ def _ahead(settings: Settings, client: "Redis | RedisCluster") -> list[FaultShow
                 None,
                 None,
                 str(one.position),
-                "playhead_checkpoints",
+                ".staging/checkpoints" if one.in_files else "playhead_checkpoints",
                 f"{one.problem}; {one.advice}",
             )
-            for one in find_ahead(client, connection)
+            for one in find_ahead(client, connection, list(marks_of_files(settings, servers(settings))))
         ]
 
 

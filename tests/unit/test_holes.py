@@ -5,7 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from playhead.eventlog.errors import EventsMissing
+from playhead.eventlog.ends import LogEnd, end_of
+from playhead.eventlog.errors import EventsMissing, LogWriteFailed
 from playhead.eventlog.gaps import GAPS
 from playhead.eventlog.history import History
 from playhead.eventlog.lines import encode_line
@@ -216,3 +217,32 @@ def test_holes_are_counted_in_a_log_whose_manifests_name_no_numbers(log, tear, c
         list(read(log))
     assert count == caught.value.count
     assert count == holes_of(log)[1]
+
+
+def test_a_segment_that_is_cut_while_it_is_written_takes_nothing_more(tmp_path):
+    log = LogWriter(tmp_path)
+    log.open(JOBS, 1)
+    log.apply(Batch(Source(JOBS), [recorded(1), recorded(2)], recorded(2).position))
+    (active,) = files(tmp_path, PLAIN)
+    active.write_bytes(encode_line(recorded(1)))
+
+    with pytest.raises(LogWriteFailed, match="it was cut"):
+        log.apply(Batch(Source(JOBS), [recorded(3)], recorded(3).position))
+    log.close()
+    assert [1] == [one.sequence for _, one in read(tmp_path)]
+
+
+@pytest.mark.parametrize("segment_bytes", [1, 1 << 30])
+def test_the_end_is_found_without_reading_the_log(tmp_path, segment_bytes):
+    assert LogEnd() == end_of(tmp_path, JOBS)
+    for number in (1, 2, 3):
+        write(tmp_path, recorded(number), segment_bytes=segment_bytes)
+        assert LogEnd(recorded(number).position, number) == end_of(tmp_path, JOBS)
+
+
+def test_the_end_of_a_log_with_a_torn_or_an_unnumbered_last_line_is_found(tmp_path):
+    write(tmp_path, recorded(1), recorded(2), recorded(3, None))
+    assert LogEnd(recorded(3).position, 2) == end_of(tmp_path, JOBS)
+    (active,) = files(tmp_path, PLAIN)
+    active.write_bytes(active.read_bytes()[:-5])
+    assert LogEnd(recorded(2).position, 2) == end_of(tmp_path, JOBS)

@@ -8,11 +8,12 @@ from typing import cast
 import msgspec
 from redis import Redis, RedisCluster
 
+from playhead.checks.unlogged import find_unlogged
 from playhead.commands.log import about_holes
 from playhead.commands.replay.importer import Importer
 from playhead.commands.replay.plan import Plan, recall
 from playhead.commands.replay.progress import FAILED_JOB, Terminal
-from playhead.eventlog.errors import LogCorrupt
+from playhead.eventlog.errors import EventsMissing, LogCorrupt
 from playhead.eventlog.reader import Holes, partitions, read, read_ordered, stat
 from playhead.eventlog.replay import runs
 from playhead.eventlog.replay.chosen_files import ChosenFiles
@@ -65,6 +66,7 @@ class Run:
             self._plan = recall(client, self.report.run)
         if not self._reads_files:
             event_log(self._settings)
+            self._require_end(client)
         runs.remember(client, self.report.run, msgspec.json.encode(self._plan))
         try:
             with runs.Beating(client, self.report.run):
@@ -72,6 +74,19 @@ class Run:
         except BaseException:  # Ctrl-C too
             self._terminal.say(f"not finished; `playhead replay --resume {self.report.run}{hint}` continues it")
             raise
+
+    def _require_end(self, client: "Redis | RedisCluster") -> None:
+        """Refuse a log that lacks what Redis or the sinks show that it had, unless gaps are allowed."""
+        found = find_unlogged(client, self._settings, servers(self._settings), self._terminal.say)
+        for one in found:
+            if one.partition.rpartition("/")[0] in self._plan.readers:
+                if not self._plan.allow_gaps:
+                    place = self._log_dir / one.partition
+                    raise EventsMissing(
+                        place, None, Position.parse(one.before), "the log is older than it was", one.count
+                    )
+                self._terminal.say(f"{one.partition}: {one.problem}")
+                self.report.missing += one.count
 
     def _go(self, client: "Redis | RedisCluster") -> None:
         assert self._counts is not None, "a run that goes has asked Redis"
@@ -151,7 +166,7 @@ class Run:
 
     def _count(self, holes: Holes | None) -> None:
         if holes is not None and holes.found:
-            self.report.missing = holes.missing
+            self.report.missing += holes.missing
             self._terminal.say(about_holes(holes))
 
     @contextmanager
