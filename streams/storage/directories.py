@@ -5,8 +5,8 @@ import errno
 import os
 import stat
 from collections.abc import Generator, Sequence
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from playhead.streams.errors import UnsafePath
 from playhead.streams.storage.disk import at_once, sync_many
@@ -61,7 +61,7 @@ def read_regular(name: str, parent: int) -> bytes | None:
         return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
 
 
-def open_regular(root: Path, parts: Sequence[str]) -> BinaryIO:
+def open_regular(root: Path, parts: Sequence[str]) -> BufferedReader:
     """Open a file below `root` to read; what is no regular file, such as a FIFO or a device, is never waited for.
 
     Raises:
