@@ -13,8 +13,9 @@ test: $(INSTALLED)  ## Every test, on embedded servers
 
 faults: SCALE ?= 1
 faults: TESTS ?= tests/faults
+faults: PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(3 * os.cpu_count())')  # they wait more than they compute
 faults: $(INSTALLED)  ## Every fault in full counts (SCALE=0.1 a tenth), on every server, into docs/reliability.md
-	$(BIN)/pytest $(TESTS) --full-faults --fault-scale $(SCALE) -n auto --dist worksteal --timeout 7200
+	$(BIN)/pytest $(TESTS) --full-faults --fault-scale $(SCALE) -n $(PROCESSES) --dist worksteal --timeout 7200
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 - PlayheadError
     - LogCorrupt              a line, file or manifest is damaged where no crash can have torn it
+        - EventsMissing       the log has a hole
     - LogInUse                another process writes this partition
     - LinkInLog               a symbolic link stands where the log would be written
     - BehindTail              an event stands before the end of the log
@@ -32,6 +33,15 @@ class LogCorrupt(PlayheadError):
         self.line = line
         self.position = position
         self.problem = problem
+
+
+class EventsMissing(LogCorrupt):
+    """Restore what is missing from a backup; if there is none, `playhead log accept-gaps` notes it as lost."""
+
+    def __init__(self, file: Path, line: int | None, position: Position, problem: str, count: int) -> None:
+        many = f"{count} events are" if count > 1 else "an event is"
+        super().__init__(file, line, position, f"{problem}: {many} missing before it" if count else problem)
+        self.count = count
 
 
 class LogInUse(PlayheadError):

@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 
 from playhead.eventlog.errors import BadLine, LogCorrupt
+from playhead.eventlog.gaps import GAPS, Gap, note_gap, read_gaps
 from playhead.eventlog.lines import decode_line, position_if_readable
-from playhead.eventlog.reader import read_partition
+from playhead.eventlog.reader import Holes, read_partition
 from playhead.eventlog.segments import list_segments, partition_directory, partitions, read_lines
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
@@ -27,10 +28,10 @@ class Tail(msgspec.Struct, frozen=True):
 
 
 class History:
-    """Reads the log beside its writer; nothing is locked and nothing changed."""
+    """Reads the log beside its writer; nothing is locked and nothing changed. Not `strict`, it passes over holes."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, *, strict: bool = True) -> None:
+        self._root, self._strict = root, strict
 
     def readable(self, partition: Partition) -> bool:
         """Whether this process can read the partition's directory."""
@@ -42,7 +43,7 @@ class History:
         Raises:
             LogCorrupt: it cannot be read.
         """
-        return next(self.between(partition, None, None), None)
+        return next(read_partition(self._root, partition, None, holes=Holes()), None)
 
     def tail(self, partition: Partition) -> Tail | None:
         """The newest event, None if the log has none of the partition.
@@ -50,29 +51,36 @@ class History:
         Raises:
             LogCorrupt: it cannot be read.
         """
-        newest: Recorded | None = None
-        for segment in reversed(list_segments(partition_directory(self._root, partition))):
-            lines = deque(read_lines(segment), _LAST_LINES)
-            while lines:
-                number, line = lines.pop()
-                if segment.is_active and not line.endswith(b"\n"):
-                    continue
-                try:
-                    recorded = decode_line(line)
-                except BadLine as error:
-                    raise LogCorrupt(segment.file, number, position_if_readable(line), str(error)) from error
-                newest = newest or recorded
-                if recorded.sequence is not None:
-                    return Tail(newest, recorded.sequence)
-        return None if newest is None else Tail(newest, 0)
+        return tail_of(partition_directory(self._root, partition))
+
+    def fills(self, partition: Partition, gap: Gap) -> bool:
+        """Whether the log has events in a gap that it had once.
+
+        Raises:
+            LogCorrupt: it cannot be read there.
+        """
+        noted = read_gaps(partition_directory(self._root, partition)).between(gap.after, gap.before)
+        return not noted and any(True for _ in self.between(partition, gap.after, gap.before))
+
+    def note_first(self, partition: Partition, gaps: Iterable[Gap]) -> None:
+        """Note gaps that are known, unless the partition has notes of its own.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        directory = partition_directory(self._root, partition)
+        if not (directory / GAPS).exists():
+            for gap in gaps:
+                note_gap(directory, gap)
 
     def between(self, partition: Partition, after: Position | None, until: Position | None) -> Iterator[Recorded]:
         """Events behind `after`, up to and with `until`, in order and bounded memory.
 
         Raises:
-            LogCorrupt: damage; what comes behind it is not given.
+            EventsMissing: a hole; what comes behind it is not given.
+            LogCorrupt: damage, in the same way.
         """
-        for recorded in read_partition(self._root, partition, after):
+        for recorded in read_partition(self._root, partition, after, holes=self._holes()):
             if until is not None and recorded.position > until:
                 return
             yield recorded
@@ -81,10 +89,37 @@ class History:
         """Events of some types in every other partition of every stream, by position; what has none is not read.
 
         Raises:
-            LogCorrupt: damage.
+            LogCorrupt: damage, or a hole.
         """
         others = (each for each in partitions(self._root) if each != partition)
         chosen = frozenset(types)
         return heapq.merge(
-            *(read_partition(self._root, each, None, types=chosen) for each in others), key=lambda one: one.position
+            *(read_partition(self._root, each, None, types=chosen, holes=self._holes()) for each in others),
+            key=lambda one: one.position,
         )
+
+    def _holes(self) -> Holes | None:
+        return None if self._strict else Holes()
+
+
+def tail_of(directory: Path) -> Tail | None:
+    """The newest event below a partition's directory, None if there is none.
+
+    Raises:
+        LogCorrupt: it cannot be read.
+    """
+    newest: Recorded | None = None
+    for segment in reversed(list_segments(directory)):
+        lines = deque(read_lines(segment), _LAST_LINES)
+        while lines:
+            number, line = lines.pop()
+            if segment.is_active and not line.endswith(b"\n"):
+                continue
+            try:
+                recorded = decode_line(line)
+            except BadLine as error:
+                raise LogCorrupt(segment.file, number, position_if_readable(line), str(error)) from error
+            newest = newest or recorded
+            if recorded.sequence is not None:
+                return Tail(newest, recorded.sequence)
+    return None if newest is None else Tail(newest, 0)

@@ -19,6 +19,7 @@ _HEAD = b'{"position":"'
 _CHECKSUM = b'","crc32c":"'
 _EVENT = b'","event":'
 _ID = _EVENT + b'{"specversion":"1.0","id":"'
+_SEQUENCE = b',"sequence":"'
 _DATA = b',"data":'
 _LAST = b"}\n"
 _END = b"}" + _LAST
@@ -158,6 +159,14 @@ def event_id_of(line: bytes) -> str:
         return msgspec.json.decode(line[start - 1 : _string_end(line, start)], type=str)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadLine(f"its event has no id that can be read: {error}") from error
+
+
+def sequence_of(line: bytes) -> int | None:
+    """Read the sequence number alone, without the checksum; None if there is none."""
+    end = line.find(_DATA)
+    start = line.rfind(_SEQUENCE, 0, end) if end > 0 else -1
+    digits = line[start + len(_SEQUENCE) : end - 1]
+    return int(digits) if start >= 0 and line[end - 1 : end] == b'"' and digits.isdigit() else None
 
 
 def position_if_readable(line: bytes) -> Position | None:

@@ -9,20 +9,24 @@ from pathlib import Path
 
 import msgspec
 
-from playhead.eventlog.errors import BadLine, LogCorrupt
-from playhead.eventlog.lines import decode_line, event_id_of, position_if_readable, position_of
-from playhead.eventlog.segments import Segment, list_segments, partition_directory, partitions, read_lines
+from playhead.eventlog.continuity import Continuity, Hole
+from playhead.eventlog.errors import BadLine, EventsMissing, LogCorrupt
+from playhead.eventlog.lines import decode_line, event_id_of, position_if_readable, position_of, sequence_of
+from playhead.eventlog.segments import Manifest, Segment, list_segments, partition_directory, partitions, read_lines
 from playhead.eventlog.segments import read_manifest as _read_manifest
 from playhead.eventlog.verification import Fault, Verification, verify
 from playhead.streams.events import Recorded, parse_time
 from playhead.streams.partitions import Partition
-from playhead.streams.positions import Position
+from playhead.streams.positions import START, Position
 
 __all__ = [
     "Fault",
+    "Holes",
     "LogStat",
     "PartitionStat",
     "Verification",
+    "check_chain",
+    "find_holes",
     "partitions",
     "read",
     "read_last",
@@ -58,6 +62,18 @@ class LogStat(msgspec.Struct, frozen=True):
         return sum(each.bytes for each in self.partitions)
 
 
+class Holes:
+    """The holes that a reader passed over."""
+
+    def __init__(self) -> None:
+        self.found: list[Hole] = []
+
+    @property
+    def missing(self) -> int:
+        """How many events are known to be missing there."""
+        return sum(hole.missing - hole.noted for hole in self.found)
+
+
 class _Selection(msgspec.Struct, frozen=True):
     types: frozenset[str] | None
     subject: str | None
@@ -73,8 +89,7 @@ class _Selection(msgspec.Struct, frozen=True):
             return True
         return self._in_time(event.timestamp, event.timestamp)
 
-    def may_take(self, segment: Segment, after: Position | None) -> bool:
-        manifest = _read_manifest(segment)
+    def may_take(self, manifest: Manifest, after: Position | None) -> bool:
         return (
             (after is None or Position.parse(manifest.last) > after)
             and (self.types is None or not self.types.isdisjoint(manifest.types))
@@ -96,18 +111,25 @@ def read(
     after: Mapping[Partition, Position] | None = None,
     wanted: Callable[[str], bool] | None = None,
     strict: bool = True,
+    holes: Holes | None = None,
 ) -> Iterator[tuple[Partition, Recorded]]:
     """Events in position order, one partition after the other, in bounded memory.
 
     `since` (inclusive) and `until` (exclusive) are aware datetimes of the event time. `wanted` chooses by event id,
-    before a line is decoded or its checksum looked at. Without `strict`, what is damaged is passed over.
+    before a line is decoded or its checksum looked at. Events that are missing raise unless `holes` takes note of
+    them. Without `strict`, what is damaged or missing is passed over.
 
     Raises:
+        EventsMissing: the log has a hole behind `after`; one between segments is found before anything is given.
         LogCorrupt: damage, when strict.
     """
     selection = _selection(types, subject, since, until, wanted)
-    for partition in _selected(root, streams):
-        yield from _read_partition(root, partition, selection, (after or {}).get(partition), strict=strict)
+    selected = _selected(root, streams)
+    if strict and holes is None:
+        for partition in selected:
+            check_chain(root, partition, (after or {}).get(partition))
+    for partition in selected:
+        yield from _read_partition(root, partition, selection, (after or {}).get(partition), strict=strict, holes=holes)
 
 
 def read_ordered(
@@ -120,15 +142,19 @@ def read_ordered(
     until: datetime | None = None,
     after: Mapping[Partition, Position] | None = None,
     wanted: Callable[[str], bool] | None = None,
+    holes: Holes | None = None,
 ) -> Iterator[tuple[Partition, Recorded]]:
     """Like `read`, but merged over partitions by event time, position and id: the same order every time.
 
     Within a partition the order of positions is kept, even if an imported event is older than the one before it.
     """
     selection = _selection(types, subject, since, until, wanted)
-    return _merged(
-        _read_partition(root, partition, selection, (after or {}).get(partition), strict=True)
-        for partition in _selected(root, streams)
+    selected = _selected(root, streams)
+    if holes is None:
+        for partition in selected:
+            check_chain(root, partition, (after or {}).get(partition))
+    yield from _merged(
+        _read_partition(root, partition, selection, (after or {}).get(partition), holes=holes) for partition in selected
     )
 
 
@@ -157,17 +183,31 @@ def read_partition(
     *,
     types: Iterable[str] | None = None,
     strict: bool = True,
+    holes: Holes | None = None,
 ) -> Iterator[Recorded]:
-    """Events of one partition behind a position, as `read` gives them."""
+    """Events of one partition behind a position, as `read` gives them; a hole is found where it is."""
     selection = _selection(types)
-    return (recorded for _, recorded in _read_partition(root, partition, selection, after, strict=strict))
+    found = _read_partition(root, partition, selection, after, strict=strict, holes=holes)
+    return (recorded for _, recorded in found)
+
+
+def find_holes(root: Path, partition: Partition) -> Holes:
+    """Every hole of a partition that is not noted, by reading all of it.
+
+    Raises:
+        LogCorrupt: damage of another kind.
+    """
+    holes = Holes()
+    for _ in read_partition(root, partition, None, holes=holes):
+        pass
+    return holes
 
 
 def stat(root: Path) -> LogStat:
     """Count what is there; sealed segments by their manifest, active ones by their lines.
 
     Raises:
-        LogCorrupt: a manifest or line cannot be read.
+        LogCorrupt: a segment, manifest or line is missing or cannot be read.
     """
     return LogStat([_stat_partition(root, partition) for partition in partitions(root)])
 
@@ -188,30 +228,65 @@ def _selected(root: Path, streams: Iterable[str] | None) -> list[Partition]:
 
 
 def _read_partition(
-    root: Path, partition: Partition, selection: _Selection, after: Position | None, *, strict: bool
+    root: Path,
+    partition: Partition,
+    selection: _Selection,
+    after: Position | None,
+    *,
+    strict: bool = True,
+    holes: Holes | None = None,
 ) -> Iterator[tuple[Partition, Recorded]]:
-    for segment in list_segments(partition_directory(root, partition)):
-        try:
-            if segment.is_sealed and not selection.may_take(segment, after):
-                continue
-        except LogCorrupt:
-            if strict:
-                raise
-        for recorded in _read_segment(segment, selection.wanted, strict=strict):
-            if (after is None or recorded.position > after) and selection.takes(recorded):
-                yield partition, recorded
+    directory = partition_directory(root, partition)
+    if not strict:
+        for segment in list_segments(directory):
+            with suppress(LogCorrupt):
+                if segment.is_sealed and not selection.may_take(_read_manifest(segment), after):
+                    continue
+            for recorded in _read_leniently(segment, selection.wanted):
+                if (after is None or recorded.position > after) and selection.takes(recorded):
+                    yield partition, recorded
+        return
+    walk = _Walk(directory, after, holes)
+    for segment in walk.segments():
+        manifest = walk.enter(segment)
+        if manifest is not None and not selection.may_take(manifest, after):
+            walk.pass_over()
+        else:
+            for recorded in walk.read(segment, selection.wanted):
+                if (after is None or recorded.position > after) and selection.takes(recorded):
+                    yield partition, recorded
+
+
+def check_chain(root: Path, partition: Partition, after: Position | None = None) -> None:
+    """Look at the segments of a partition by their manifests, or their first line, alone.
+
+    Raises:
+        EventsMissing: one of them, or something before it, is missing.
+    """
+    walk = _Walk(partition_directory(root, partition), after, None)
+    for segment in walk.segments():
+        if walk.enter(segment) is not None:
+            walk.pass_over()
+        else:
+            walk.peek(segment)
 
 
 def _last_of_partition(
     root: Path, partition: Partition, selection: _Selection, count: int
 ) -> list[tuple[Partition, Recorded]]:
     found: list[tuple[Partition, Recorded]] = []
-    for segment in reversed(list_segments(partition_directory(root, partition))):
+    check_chain(root, partition)
+    segments = list_segments(partition_directory(root, partition))
+    for before, segment in reversed(list(zip([None, *segments], segments, strict=False))):
         if len(found) >= count:
             break
-        if segment.is_sealed and not selection.may_take(segment, None):
+        if segment.is_sealed and not selection.may_take(_read_manifest(segment), None):
             continue
-        taken = ((partition, each) for each in _read_segment(segment, None, strict=True) if selection.takes(each))
+        walk = _Walk(segment.directory, None, None)
+        if before is not None:
+            walk.begin_behind(before)
+        walk.enter(segment)
+        taken = ((partition, each) for each in walk.read(segment, None) if selection.takes(each))
         found = [*deque(taken, count - len(found)), *found]
     return found
 
@@ -222,36 +297,82 @@ def _merged(partitions: Iterable[Iterable[tuple[Partition, Recorded]]]) -> Itera
     )
 
 
-def _read_segment(segment: Segment, wanted: Callable[[str], bool] | None, *, strict: bool) -> Iterator[Recorded]:
-    try:
-        yield from _read_strictly(segment, wanted) if strict else _read_leniently(segment, wanted)
-    except FileNotFoundError as error:
-        if strict:
-            raise LogCorrupt(segment.file, None, segment.first, "the segment is missing") from error
+class _Walk:
+    """A strict way through the segments of a partition, in order. A hole raises, or goes to `holes`."""
 
+    def __init__(self, directory: Path, after: Position | None, holes: Holes | None) -> None:
+        self._continuity = Continuity(directory)
+        self._directory, self._after, self._holes = directory, after or START, holes
 
-def _read_strictly(segment: Segment, wanted: Callable[[str], bool] | None) -> Iterator[Recorded]:
-    count = 0
-    last: Position | None = None
-    for number, line in read_lines(segment):
-        if segment.is_active and not line.endswith(b"\n"):
-            return
+    def segments(self) -> Iterator[Segment]:
+        """Those that may hold something behind `after`; a segment ends before the next one begins."""
+        segments = list_segments(self._directory)
+        first = max(0, sum(segment.first <= self._after for segment in segments) - 1)
+        if first:
+            self.begin_behind(segments[first - 1])
+        yield from segments[first:]
+
+    def begin_behind(self, segment: Segment) -> None:
+        """Start with the segment that follows this one."""
+        self._continuity.begin_behind(segment)
+
+    def enter(self, segment: Segment) -> Manifest | None:
+        """Go on to a segment, and give its manifest if it is sealed."""
+        self._judge(self._continuity.enter(segment))
+        return self._continuity.manifest
+
+    def pass_over(self) -> None:
+        """Go on behind the sealed segment that was entered."""
+        self._judge(self._continuity.pass_over())
+
+    def peek(self, segment: Segment) -> None:
+        """Look at the first line of a segment that is not sealed."""
+        with suppress(FileNotFoundError, BadLine):
+            for number, line in read_lines(segment):
+                self._judge(self._continuity.event(segment.file, number, position_of(line), sequence_of(line)))
+                return
+
+    def read(self, segment: Segment, wanted: Callable[[str], bool] | None) -> Iterator[Recorded]:
+        """The events of the segment that was entered."""
+        count = 0
+        last: Position | None = None
         try:
-            recorded = decode_line(line) if wanted is None or wanted(event_id_of(line)) else None
-            position = recorded.position if recorded else position_of(line)
-        except BadLine as error:
-            raise LogCorrupt(segment.file, number, position_if_readable(line) or last, str(error)) from error
-        if last is not None and position <= last:
-            raise LogCorrupt(segment.file, number, position, f"the position is not after {last}")
-        count, last = count + 1, position
-        if recorded is not None:
-            yield recorded
-    if not segment.is_active and _read_manifest(segment).count != count:
-        raise LogCorrupt(segment.file, None, last, f"the segment has {count} events, its manifest another number")
+            for number, line in read_lines(segment):
+                if segment.is_active and not line.endswith(b"\n"):
+                    return
+                try:
+                    recorded = decode_line(line) if wanted is None or wanted(event_id_of(line)) else None
+                    position = recorded.position if recorded else position_of(line)
+                except BadLine as error:
+                    raise LogCorrupt(segment.file, number, position_if_readable(line) or last, str(error)) from error
+                if last is not None and position <= last:
+                    raise LogCorrupt(segment.file, number, position, f"the position is not after {last}")
+                count, last = count + 1, position
+                sequence = recorded.sequence if recorded else sequence_of(line)
+                if sequence is not None:
+                    self._judge(self._continuity.event(segment.file, number, position, sequence))
+                if recorded is not None:
+                    yield recorded
+        except FileNotFoundError as error:
+            if segment.is_active or segment.is_sealed:
+                raise LogCorrupt(segment.file, None, segment.first, "the segment is missing") from error
+            return  # it was missing when it was entered
+        if self._continuity.manifest is not None:
+            self._judge(self._continuity.leave(count))
+
+    def _judge(self, hole: Hole | None) -> None:
+        if hole is not None and not hole.is_known and hole.position > self._after:
+            self._meet(hole)
+
+    def _meet(self, hole: Hole) -> None:
+        if self._holes is not None:
+            self._holes.found.append(hole)
+            return
+        raise EventsMissing(hole.file, hole.line, hole.position, hole.problem, hole.missing - hole.noted)
 
 
 def _read_leniently(segment: Segment, wanted: Callable[[str], bool] | None) -> Iterator[Recorded]:
-    with suppress(LogCorrupt):
+    with suppress(LogCorrupt, FileNotFoundError):
         for _, line in read_lines(segment):
             if segment.is_active and not line.endswith(b"\n"):
                 return
@@ -272,6 +393,8 @@ def _stat_partition(root: Path, partition: Partition) -> PartitionStat:
             first = first or Position.parse(manifest.first)
             size += manifest.bytes
             continue
+        if not segment.is_active and not segment.sealed.exists():
+            raise LogCorrupt(segment.sealed, None, segment.first, "the segment is missing")
         for number, line in read_lines(segment):
             if line.endswith(b"\n"):
                 try:

@@ -40,6 +40,8 @@ class Summary:
         self.count = 0
         self.first: Position | None = None
         self.last: Position | None = None
+        self.first_sequence: int | None = None
+        self.last_sequence: int | None = None
         self._earliest: datetime | None = None
         self._latest: datetime | None = None
         self._types: Counter[str] = Counter()
@@ -55,6 +57,10 @@ class Summary:
         if self._latest is None or time > self._latest:
             self._latest = time
         self._types[recorded.event.type] += 1
+        if recorded.sequence is not None:
+            self.last_sequence = recorded.sequence
+            if self.first_sequence is None:
+                self.first_sequence = recorded.sequence
 
     def manifest(self, sealed: Path, previous: str | None) -> Manifest:
         """The manifest of the segment compressed to this file."""
@@ -68,6 +74,8 @@ class Summary:
             sha256=file_sha256(sealed),
             bytes=sealed.stat().st_size,
             previous=previous,
+            first_sequence=self.first_sequence,
+            last_sequence=self.last_sequence,
         )
 
 

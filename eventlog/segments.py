@@ -30,10 +30,11 @@ _CHUNK = 1024 * 1024
 _WINDOW_LIMIT = 128 * 1024 * 1024
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a sealed segment holds: positions, earliest and latest event time, and the checksum of its file.
 
     `bytes` is the size of the `.zst` file, `sha256` that of its bytes, `previous` that of the manifest file before it.
+    The sequence numbers are those of the first and last event that has one; earlier versions did not note them.
     """
 
     first: str
@@ -45,6 +46,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     bytes: int
     previous: str | None
+    first_sequence: int | None = None
+    last_sequence: int | None = None
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -133,8 +136,8 @@ def logged_count(root: Path, stream: str) -> int:
 def list_segments(directory: Path) -> list[Segment]:
     """The segments of a partition in position order."""
     segments = _listed(directory)
-    if any(segment.suffixes == frozenset({SEALED}) for segment in segments):
-        return _listed(directory)  # a seal may have been under way during the first listing
+    while (again := _listed(directory)) != segments:  # a seal was under way, which one look may see half
+        segments = again
     return segments
 
 

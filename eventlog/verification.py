@@ -5,18 +5,17 @@ from typing import Literal
 
 import msgspec
 
+from playhead.eventlog.continuity import Continuity
 from playhead.eventlog.errors import BadLine, LogCorrupt
 from playhead.eventlog.lines import decode_line, position_if_readable
 from playhead.eventlog.seals import Summary
 from playhead.eventlog.segments import (
     Segment,
     encode_manifest,
-    file_sha256,
     list_segments,
     partition_directory,
     partitions,
     read_lines,
-    read_manifest,
 )
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Recorded
@@ -58,21 +57,24 @@ class _Check:
         self.events = 0
         self._faults = faults
         self._last: Recorded | None = None
-        self._previous: str | None = None
 
     def partition(self, directory: Path) -> None:
         segments = list_segments(directory)
+        self._continuity = Continuity(directory, audit=True)
         for segment in segments:
             if segment.is_active and segment is not segments[-1]:
                 self._fault("order", segment.plain, None, "an unsealed segment is followed by another")
-            if not segment.is_active and not segment.is_sealed:
-                self._fault("missing", segment.file, None, "the segment, its manifest, or both are missing")
+            try:
+                hole = self._continuity.enter(segment)
+            except LogCorrupt as error:
+                self._fault("manifest", error.file, None, error.problem)
+                hole = None
+            if hole is not None:
+                self._fault(hole.kind, hole.file, None, hole.problem)
             if segment.is_active or segment.file.exists():
                 summary = self._lines(segment)
                 if segment.is_sealed:
                     self._manifest(segment, summary)
-            if segment.manifest.exists():
-                self._previous = file_sha256(segment.manifest)
 
     def _lines(self, segment: Segment) -> Summary:
         summary = Summary()
@@ -96,33 +98,25 @@ class _Check:
             return
         self.events += 1
         before, self._last = self._last, recorded
-        if before is None:
-            return
-        if recorded.position <= before.position:
+        if before is not None and recorded.position <= before.position:
             problem = f"the position is not after {before.position}"
             self._fault("order", segment.file, number, problem)
-        if None not in (before.sequence, recorded.sequence) and recorded.sequence != (before.sequence or 0) + 1:
-            problem = f"sequence {recorded.sequence} follows {before.sequence}"
-            self._fault("gap", segment.file, number, problem)
+        hole = self._continuity.event(segment.file, number, recorded.position, recorded.sequence)
+        if hole is not None:
+            self._fault(hole.kind, hole.file, hole.line, hole.problem)
 
     def _manifest(self, segment: Segment, summary: Summary) -> None:
-        expected = summary.manifest(segment.sealed, self._previous)
+        actual = self._continuity.manifest
+        if actual is None:
+            return
+        expected = summary.manifest(segment.sealed, actual.previous)
+        if actual.first_sequence is None and actual.last_sequence is None:  # an earlier version sealed it
+            expected = msgspec.structs.replace(expected, first_sequence=None, last_sequence=None)
         if segment.manifest.read_bytes() == encode_manifest(expected):
             return
-        try:
-            actual = read_manifest(segment)
-        except LogCorrupt as error:
-            self._fault("manifest", segment.manifest, None, error.problem)
-            return
         fields = [name for name in expected.__struct_fields__ if getattr(actual, name) != getattr(expected, name)]
-        if "previous" in fields:
-            self._fault("missing", segment.manifest, None, "the segment before it is missing or was changed")
-            fields.remove("previous")
-        elif not fields:
-            fields = ["formatting"]
-        if fields:
-            problem = f"the manifest and the segment differ in {', '.join(fields)}"
-            self._fault("manifest", segment.manifest, None, problem)
+        problem = f"the manifest and the segment differ in {', '.join(fields or ['formatting'])}"
+        self._fault("manifest", segment.manifest, None, problem)
 
     def _fault(
         self, kind: FaultKind, file: Path, line: int | None, problem: str, position: Position | None = None

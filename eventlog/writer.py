@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from playhead.eventlog.errors import BehindTail, LinkInLog, LogCorrupt, LogInUse, LogWriteFailed
-from playhead.eventlog.history import History
+from playhead.eventlog.gaps import Gap, note_gap
+from playhead.eventlog.history import History, tail_of
 from playhead.eventlog.lines import line_parts
 from playhead.eventlog.recovery import recover
 from playhead.eventlog.seals import seal, sync_directory
@@ -61,8 +62,8 @@ class LogWriter:
 
     @property
     def history(self) -> History:
-        """What is written, to read."""
-        return History(self.directory)
+        """What is written, to read; holes are for others to find, as this process must go on writing."""
+        return History(self.directory, strict=False)
 
     def open(self, partition: Partition, epoch: int) -> Position:  # noqa: ARG002  # the lock is the fence
         """Lock a partition, recover it, and give the position of its last event, the beginning if it has none.
@@ -176,7 +177,7 @@ class _PartitionWriter:
         self._lock = _locked(directory)
         try:
             recovered = recover(directory)
-            self.tail = recovered.tail
+            self.tail, self._sequence = recovered.tail, _sequence_at_end(directory)
             if recovered.active is not None:
                 self._go_on_with(recovered.active)
         except BaseException:
@@ -188,10 +189,14 @@ class _PartitionWriter:
             raise self.damage
         parts: list[bytes] = []
         first = None
-        tail = self.tail or START
+        tail, sequence = self.tail or START, self._sequence
         for recorded in batch.events:
             if recorded.position > tail:
                 parts += line_parts(recorded)
+                if recorded.sequence is not None:
+                    if sequence is not None and recorded.sequence > sequence + 1:
+                        note_gap(self._directory, Gap(tail, recorded.position, recorded.sequence - sequence - 1))
+                    sequence = recorded.sequence
                 tail = recorded.position
                 first = first or tail
         if first is None:
@@ -199,7 +204,7 @@ class _PartitionWriter:
         if self._segment is None:
             self._begin(first)
         self._write(parts)
-        self.tail = tail
+        self.tail, self._sequence = tail, sequence
         return "applied"
 
     def seal_when_due(self, segment_bytes: int, segment_seconds: float) -> None:
@@ -247,6 +252,8 @@ class _PartitionWriter:
         path = self._segment.plain
         if not _stands(path, self._file):  # nobody would ever read what goes into a deleted file
             raise LogWriteFailed(path, "it was deleted, moved or replaced while this process writes it")
+        if os.fstat(self._file).st_size != self._size:  # events are missing, or a line that nobody can read follows
+            raise LogWriteFailed(path, "it was cut, or written by somebody else, while this process writes it")
         try:
             written = sum(
                 _write_all(self._file, parts[start : start + _BUFFERS_A_WRITE])
@@ -277,6 +284,12 @@ class _PartitionWriter:
         except OSError as error:
             raise LogWriteFailed(path, f"fdatasync failed: {error}") from error
         failpoints.reach(Point.AFTER_SYNC)
+
+
+def _sequence_at_end(directory: Path) -> int | None:
+    """The number that the next event follows, None if no event has one."""
+    tail = tail_of(directory)
+    return 0 if tail is None else tail.sequence or None
 
 
 def _stands(path: Path, file: int) -> bool:

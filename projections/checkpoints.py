@@ -60,7 +60,7 @@ class Checkpoints:
         if batch.source.replay is None:
             failpoints.reach(Point.MID_TRANSACTION)
             key = (self._projection, str(batch.source.partition))
-            connection.execute(_MOVE, (batch.last.milliseconds, batch.last.counter, *key))
+            connection.execute(_MOVE, (batch.last.milliseconds, batch.last.counter, batch.sequence, *key))
 
     def _take(self, connection: Connection, partition: Partition, epoch: int) -> Position:
         connection.execute("SET LOCAL lock_timeout = '1s'")

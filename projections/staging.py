@@ -4,7 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -18,7 +18,15 @@ from playhead.streams.storage.disk import PRIVATE, write_all
 STAGING = ".staging"
 _EPOCH = "epoch"
 _JOURNAL = "journal"
+_CHECKPOINTS = "checkpoints"
 _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """How far the tree has come in a partition, and the number of the last event there that has one."""
+
+    position: str
+    sequence: int | None
 
 
 class Staging:
@@ -65,6 +73,18 @@ class Staging:
             return frozenset(_read_epochs(root))
         finally:
             os.close(root)
+
+    def checkpoints(self) -> dict[str, Checkpoint]:
+        """What was noted last, by partition; nothing if it cannot be read."""
+        return _read_checkpoints(self.fd)
+
+    def note(self, checkpoints: Mapping[str, Checkpoint]) -> None:
+        """Note how far the tree has come; not synced, as an older note, or none, does no harm."""
+        try:
+            os.close(self.write(_CHECKPOINTS + ".new", msgspec.json.encode(checkpoints, order="sorted") + b"\n"))
+            os.rename(_CHECKPOINTS + ".new", _CHECKPOINTS, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        except FileNotFoundError:  # the staging directory is gone, by a new owner or by hand
+            return
 
     def has_opened(self, partition: str) -> bool:
         """Whether the partition was opened since the tree is ours, not by an owner that we were before."""
@@ -200,6 +220,24 @@ def _read_epochs(root: int) -> dict[str, int]:
     return {}
 
 
+def _read_checkpoints(staging: int) -> dict[str, Checkpoint]:
+    with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
+        return msgspec.json.decode(read_regular(_CHECKPOINTS, staging) or b"{}", type=dict[str, Checkpoint])
+    return {}
+
+
+def read_checkpoints(path: Path) -> dict[str, Checkpoint]:
+    """How far the tree at a path has come, by partition; nothing if it does not say. Changes nothing."""
+    with contextlib.suppress(OSError):
+        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with opened(root, [STAGING]) as staging:
+                return _read_checkpoints(staging)
+        finally:
+            os.close(root)
+    return {}
+
+
 def _remove(root: int, name: str, heir: int | None) -> None:
     """Delete a staging directory, its journals moved to the heir first.
 
@@ -209,7 +247,9 @@ def _remove(root: int, name: str, heir: int | None) -> None:
         with opened(root, [name]) as directory:
             for file in list_names(directory):
                 with contextlib.suppress(FileNotFoundError):
-                    if heir is not None and file.startswith(_JOURNAL):
+                    if heir is not None and file == _CHECKPOINTS:
+                        os.rename(file, file, src_dir_fd=directory, dst_dir_fd=heir)
+                    elif heir is not None and file.startswith(_JOURNAL):
                         inherited = f"{_JOURNAL}.{os.fstat(directory).st_ino}.{len(list_names(heir))}"
                         os.rename(file, inherited, src_dir_fd=directory, dst_dir_fd=heir)
                     else:

@@ -48,6 +48,11 @@ class Batch(msgspec.Struct, frozen=True):
     events: Sequence[Recorded]
     last: Position
 
+    @property
+    def sequence(self) -> int | None:
+        """The number of the last event that has one."""
+        return next((one.sequence for one in reversed(self.events) if one.sequence is not None), None)
+
 
 @runtime_checkable
 class Sink(Protocol):

@@ -1,7 +1,7 @@
 """The process of a projection or of the event log: a reader for each partition, and what trims behind them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from playhead.consumers.reading.group import Group
 from playhead.consumers.reading.lag import keep_known
 from playhead.consumers.reading.reader import Reader, ReaderSettings
 from playhead.consumers.reading.trimming import keep_trimmed
+from playhead.consumers.reading.unlogged import Mark
 from playhead.consumers.tasks import end
 from playhead.eventlog.history import History
 from playhead.eventlog.writer import LogWriter
@@ -32,6 +33,8 @@ class ProcessSettings(ServiceSettings, frozen=True, kw_only=True):
     """What makes metrics of a domain's own: each sees every batch that was applied."""
     claim: Callable[[], bool] | None = None
     """Has its places carry the id of the installation; False if nobody has made one yet."""
+    marks: Callable[[], Iterable[Mark]] | None = None
+    """How far the sinks have come, for the log's own process to compare."""
     event_log_dir: Path | None = None
     """Where what the stream no longer has can be read, None if this process has no log to read."""
 
@@ -73,6 +76,7 @@ class ConsumerService:
         log = sink.directory if is_log else settings.event_log_dir
         streams = dict.fromkeys((*sink.streams, *settings.trim))
         self._served = ServedPartitions(settings, streams, log, restores=is_log, claim=settings.claim or (lambda: None))
+        self._marks: asyncio.Task[list[Mark]] | None = None
 
     def problems(self) -> list[str]:
         """Why this process is not ready: a line for each partition that is not served as it should be."""
@@ -122,14 +126,33 @@ class ConsumerService:
         if isinstance(sink, LogWriter):
             sink.counts = self._served.counts
         history = None if settings.event_log_dir is None else History(settings.event_log_dir)
+        marks = None if settings.marks is None else self._find_marks
         for partition in self._served.of(sink.streams):
             group = Group(self._client, sink.name, partition, owner=owner, lease=settings.reader.lease)
             leader = self._readers[0] if sink.exclusive and self._readers else None
             self._readers.append(
-                Reader(sink, group, settings.reader, self._executor, self._observer, leader, history, settings.claim)
+                Reader(
+                    sink,
+                    group,
+                    settings.reader,
+                    self._executor,
+                    self._observer,
+                    leader,
+                    history,
+                    settings.claim,
+                    marks,
+                )
             )
 
     async def _read(self) -> None:
         async with asyncio.TaskGroup() as group:
             for reader in self._readers:
                 group.create_task(reader.run())
+
+    async def _find_marks(self) -> Sequence[Mark]:
+        """How far the sinks had come when this was called first: that takes a while, and older ones do no harm."""
+        find = self._settings.marks
+        assert find is not None, "nobody else is given this"
+        if self._marks is None:
+            self._marks = asyncio.create_task(asyncio.to_thread(lambda: list(find())))
+        return await asyncio.shield(self._marks)

@@ -21,6 +21,7 @@ from playhead.consumers.reading.observer import Observer
 from playhead.consumers.reading.recovery import Lost, Recovery
 from playhead.consumers.reading.steps import Entries, Step
 from playhead.consumers.reading.thread import SinkThread
+from playhead.consumers.reading.unlogged import NOWHERE
 from playhead.eventlog.history import History
 from playhead.streams.entries import sequence_of
 from playhead.streams.events import Recorded
@@ -188,7 +189,7 @@ class Feed(ABC):
                 "sequence goes back", sequence=gap.sequence, before=gap.previous, position=str(gap.position)
             )
         elif (count := gap.sequence - (self._cursors.sequence or 0) - 1) > 0:
-            await self._lose(count, gap.position, "nowhere" if self._is_readable else UNREADABLE)
+            await self._lose(count, gap.position, NOWHERE if self._is_readable else UNREADABLE)
 
     async def _lose(self, count: int, before: Position, reason: str) -> None:
         self._observe.lost(self._partition, count)

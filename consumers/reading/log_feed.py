@@ -1,5 +1,6 @@
 """The feed of the log's own consumer. The log is the reference: the stream is compared with it, and set right."""
 
+import time
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 
@@ -10,9 +11,12 @@ from playhead.consumers.reading.feed import Feed, Gap
 from playhead.consumers.reading.group import Group
 from playhead.consumers.reading.misplaced import Misplaced
 from playhead.consumers.reading.observer import Observer
-from playhead.consumers.reading.recovery import Entry, diverged, is_logged, recent
+from playhead.consumers.reading.recovery import Entry, Lost, View, diverged, is_logged, recent
 from playhead.consumers.reading.steps import Step
 from playhead.consumers.reading.thread import SinkThread
+from playhead.consumers.reading.unlogged import NOWHERE, UNLOGGED, FindMarks, Mark, StreamState, find_missing
+from playhead.eventlog.ends import LogEnd
+from playhead.eventlog.gaps import Gap as KnownGap
 from playhead.eventlog.history import History
 from playhead.streams.positions import BEYOND, START, Position
 
@@ -31,23 +35,73 @@ class LogFeed(Feed):
         observe: Observer,
         history: History,
         count: int | None = None,
+        marks: FindMarks | None = None,
     ) -> None:
         """`count` is the stream's number of partitions."""
         super().__init__(group, cursors, ahead, thread, observe, history, count)
-        self._written = history
+        self._written, self._marks = history, marks
         self._misplaced = None if count is None else Misplaced(group, count, thread, history)
+        self._acknowledged = START
 
     async def begin(self) -> AsyncGenerator[Step, None]:
         self._began = False
         await self.check()
+        self._acknowledged = await self._group.position(self._live)
+        if self._acknowledged > self._cursors.position:  # what is to be read again must not be trimmed meanwhile
+            await self._group.advance(self._live, self._cursors.position)
+        await self._note_gaps()
         await self._rejoin()
         self._began = True
         position = self._cursors.position
+        marks = list[Mark]() if self._marks is None else await self._marks()
         view = await self._recovery.look(position)
+        await self._compare_end(view, marks)
         is_over = view.behind is None  # entries that were trimmed, dropped as known, or deleted
         await self._pass_over(max(position, view.last) if is_over else position)
         for step in ():  # nothing is read from the log for the log
             yield step
+
+    async def _compare_end(self, view: View, marks: Sequence[Mark]) -> None:
+        """Count what the log lacks at its end, once."""
+        end = LogEnd(self._cursors.position, self._cursors.sequence or 0)
+        behind = view.behind
+        state = StreamState(
+            view.last,
+            view.sequence,
+            None if behind is None else behind.position,
+            None if behind is None else behind.sequence,
+            self._acknowledged,
+            await self._recovery.set_aside(end.position),
+        )
+        missing = find_missing(self._partition, end, state, marks)
+        if missing is not None:
+            await self._note(missing.count, missing.after, missing.before, UNLOGGED if missing.is_known else NOWHERE)
+        if behind is None and self._cursors.sequence is not None:
+            self._cursors.number(max(view.sequence, end.sequence))
+
+    async def _note_gaps(self) -> None:
+        """Note beside the log what an earlier version noted only in Redis, and forget what a newer copy of it has."""
+        gaps: list[KnownGap] = []
+        for one in await self._recovery.losses():
+            gap = KnownGap(Position.parse(one.after), Position.parse(one.before), one.count)
+            if one.projection != self._group.name:
+                continue
+            if one.reason != UNLOGGED:
+                gaps.append(gap)
+            elif await self._thread.call(partial(self._written.fills, self._partition, gap)):
+                await self._recovery.forget(one)
+                self._log.warning("the log has events again that it lacked", after=one.after, before=one.before)
+        await self._thread.call(partial(self._written.note_first, self._partition, gaps))
+
+    async def _lose(self, count: int, before: Position, reason: str) -> None:
+        after = self._cursors.position
+        await self._note(count, after, before, UNLOGGED if self._acknowledged > after else reason)
+
+    async def _note(self, count: int, after: Position, before: Position, reason: str) -> None:
+        lost = Lost(self._group.name, count, str(after), str(before), reason, time.time())
+        if noted := await self._recovery.note_unlogged(lost):
+            self._observe.lost(self._partition, noted)
+            self._log.error("events are gone", count=noted, after=lost.after, before=lost.before, reason=reason)
 
     async def check(self) -> None:
         """Give entries new ids if the stream has come to one that is not usable, or has none left.

@@ -75,7 +75,7 @@ class Misplaced:
                     count += 1
             first = f"({entries[-1][0].decode()}"
         if count:
-            self._log.error("events of another number of partitions were moved", source=str(source), count=count)
+            self._log.error("events of another number of partitions were moved", partition=str(source), count=count)
 
     async def _append_to(self, target: Partition, source: Partition, fields: dict[bytes, bytes]) -> bool:
         """Append under the same id, which adds nothing a second time; what has no id stays, unless nobody reads it."""

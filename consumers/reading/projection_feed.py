@@ -153,8 +153,9 @@ class ProjectionFeed(Feed):
     async def _note_unlogged(self, count: int, after: Position, before: Position) -> None:
         """This projection applied events that Redis lost before the log read them."""
         reason = f"only {self._group.name} has them"
-        await self._recovery.note_lost(Lost(LogWriter.name, count, str(after), str(before), reason, time.time()))
-        self._log.error("events never reached the log", count=count, after=str(after), upto=str(before))
+        lost = Lost(LogWriter.name, count, str(after), str(before), reason, time.time())
+        if noted := await self._recovery.note_unlogged(lost):
+            self._log.error("events never reached the log", count=noted, after=str(after), upto=str(before))
 
     async def _sequence_at(self, view: View, position: Position) -> int | None:
         if position == START:

@@ -27,6 +27,7 @@ from playhead.consumers.reading.observer import Observer
 from playhead.consumers.reading.projection_feed import ProjectionFeed
 from playhead.consumers.reading.status import Status
 from playhead.consumers.reading.thread import SinkThread
+from playhead.consumers.reading.unlogged import FindMarks
 from playhead.consumers.tasks import end, pause
 from playhead.eventlog.errors import LogCorrupt
 from playhead.eventlog.history import History
@@ -74,6 +75,7 @@ class Reader:
         leader: "Reader | None" = None,
         history: History | None = None,
         claim: Callable[[], bool] | None = None,
+        marks: FindMarks | None = None,
     ) -> None:
         self.serving = False
         self.name = sink.name
@@ -92,6 +94,7 @@ class Reader:
                 observe,
                 sink.history,
                 sink.counts.get(group.partition.stream),
+                marks,
             )
             if isinstance(sink, LogWriter)
             else ProjectionFeed(group, self._cursors, ahead, self._thread, observe, history)

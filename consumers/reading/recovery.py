@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 
 from playhead.consumers.errors import LeaseLost, StateLost
 from playhead.consumers.reading.group import Group
+from playhead.consumers.reading.parked import positions_key
 from playhead.eventlog.history import History, Tail
 from playhead.streams.appending.appender import DEFAULT_WINDOW
 from playhead.streams.entries import RawEntry, encode, sequence_number
@@ -99,6 +100,7 @@ class Recovery:
         self._compared = client.register_script((_HERE / "compared.lua").read_text())
         self._remember = client.register_script((_HERE / "remember.lua").read_text())
         self._lower = client.register_script((_HERE / "lower.lua").read_text())
+        self._unlogged = client.register_script((_HERE / "unlogged.lua").read_text())
 
     async def look(self, cursor: Position) -> View:
         """Ask Redis about the stream around a cursor.
@@ -212,6 +214,30 @@ class Recovery:
         await cast("Any", self._client.rpush(key, msgspec.json.encode(lost)))
         await cast("Any", self._client.ltrim(key, -1000, -1))
 
+    async def note_unlogged(self, lost: Lost) -> int:
+        """Keep what the log lacks, less what is noted of it already; how many events that were."""
+        arguments = [lost.projection, lost.count, lost.after, lost.before, lost.reason, lost.at]
+        return cast("int", await self._unlogged(keys=[lost_key(self._partition)], args=arguments))
+
+    async def set_aside(self, after: Position) -> int:
+        """How many entries behind a position this group has parked."""
+        known = cast(
+            "list[bytes]", await cast("Any", self._client.hkeys(positions_key(self._partition, self._group.name)))
+        )
+        return sum(Position.parse(one) > after for one in known if not one.startswith(b"="))
+
+    async def losses(self) -> list[Lost]:
+        """What every group lost, as noted."""
+        found = cast("list[bytes]", await cast("Any", self._client.lrange(lost_key(self._partition), 0, -1)))
+        return [msgspec.json.decode(raw, type=Lost) for raw in found]
+
+    async def forget(self, lost: Lost) -> None:
+        """Drop a loss that is none any more."""
+        key = lost_key(self._partition)
+        for raw in cast("list[bytes]", await cast("Any", self._client.lrange(key, 0, -1))):
+            if msgspec.json.decode(raw, type=Lost) == lost:
+                await cast("Any", self._client).lrem(key, 1, raw)
+
     async def forget_lost(self, reason: str) -> None:
         """Drop this group's losses of a kind: a replay has brought them back."""
         key = lost_key(self._partition)
@@ -222,9 +248,8 @@ class Recovery:
 
     async def lost(self, reason: str) -> int:
         """How many events this group lost for a reason, as noted."""
-        found = cast("list[bytes]", await cast("Any", self._client.lrange(lost_key(self._partition), 0, -1)))
-        each = (msgspec.json.decode(raw, type=Lost) for raw in found)
-        return sum(lost.count for lost in each if (lost.projection, lost.reason) == (self._group.name, reason))
+        found = await self.losses()
+        return sum(lost.count for lost in found if (lost.projection, lost.reason) == (self._group.name, reason))
 
     def _misplaced(self) -> StateLost:
         return StateLost(f"{self._partition} has events that were appended under another number of partitions")

@@ -98,6 +98,7 @@ class RecorderFiles(FileTree):
             length=part.end - part.start if part.label else None,
             former_id=recorded.former_id,
             note=recorded.note,
+            own=recorded.own,
         )
 
 
@@ -117,6 +118,7 @@ class RecordedResult(msgspec.Struct, frozen=True):
     scraper: str | None
     former_id: str | None = None
     note: str | None = None
+    own: bool = False
 
 
 class _Payload(msgspec.Struct):
@@ -190,7 +192,7 @@ def decode_recorded(
     check(event)
     rewritten = marked or b"\\ud" in content or b"\\uD" in content
     former_id = _former_id(members, event.id) if rewritten and event.id != event_id else None
-    return RecordedResult(event, about.scraper, former_id, about.note)
+    return RecordedResult(event, about.scraper, former_id, about.note, own=event.id == event_id)
 
 
 def _members(content: bytes) -> dict[str, bytes]:

@@ -17,6 +17,7 @@ CREATE TABLE chosen (
     start INTEGER NOT NULL,
     length INTEGER,
     former TEXT,
+    own INTEGER NOT NULL,
     known INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX former ON chosen (former) WHERE former IS NOT NULL;
@@ -30,6 +31,7 @@ class Chosen(msgspec.Struct, frozen=True):
     name: str
     start: int
     length: int | None
+    own: bool
 
 
 class ChosenFiles:
@@ -50,8 +52,8 @@ class ChosenFiles:
     def add(self, found: Found) -> bool:
         """Take an event; False if the same one of another file was taken before."""
         place = os.fsencode(found.name), found.start, found.length
-        values = (found.event_id, format_time(found.time), *place, found.former_id)
-        statement = "INSERT OR IGNORE INTO chosen VALUES (?, ?, ?, ?, ?, ?, 0)"
+        values = (found.event_id, format_time(found.time), *place, found.former_id, found.own)
+        statement = "INSERT OR IGNORE INTO chosen VALUES (?, ?, ?, ?, ?, ?, ?, 0)"
         return bool(self._database.execute(statement, values).rowcount)
 
     def has(self, event_id: str) -> bool:
@@ -68,8 +70,13 @@ class ChosenFiles:
 
     def new(self) -> Iterator[Chosen]:
         """What the log does not have, in order."""
-        found = self._database.execute("SELECT id, name, start, length FROM chosen WHERE NOT known ORDER BY time, id")
-        return (Chosen(event_id, os.fsdecode(name), start, length) for event_id, name, start, length in found)
+        found = self._database.execute(
+            "SELECT id, name, start, length, own FROM chosen WHERE NOT known ORDER BY time, id"
+        )
+        return (
+            Chosen(event_id, os.fsdecode(name), start, length, bool(own))
+            for event_id, name, start, length, own in found
+        )
 
     def _any(self, query: str, event_id: str) -> bool:
         return self._database.execute(query, (event_id,)).fetchone() is not None

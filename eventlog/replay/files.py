@@ -18,7 +18,7 @@ class Found(msgspec.Struct, frozen=True):
     """An event in a file, by the file's name relative to the directory; `failed` ones are taken only if asked for.
 
     It is so many bytes from `start` on; the whole file where `length` is None. `former_id` is the id that an earlier
-    version gave it, `note` what a person should know of it.
+    version gave it, `note` what a person should know of it. An event wrote the file if it is `own`: it has the id.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Found(msgspec.Struct, frozen=True):
     length: int | None = None
     former_id: str | None = None
     note: str | None = None
+    own: bool = False
 
 
 class NotAnEvent(ValueError):

@@ -34,7 +34,7 @@ class Report(msgspec.Struct):
     """What a replay did.
 
     `skipped` counts by reason, `left_out` those of them that nobody asked to skip and that may hold input, `failed`
-    files that are broken and events that were parked.
+    files that are broken and events that were parked, `missing` events that the log lacks, where that is allowed.
     """
 
     run: str
@@ -44,6 +44,7 @@ class Report(msgspec.Struct):
     skipped: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     left_out: int = 0
     failed: int = 0
+    missing: int = 0
 
     def skip(self, reason: str, *, spare: bool = True) -> None:
         """Count one that was skipped; nothing is lost with a `spare` one."""

@@ -17,12 +17,14 @@ from playhead.checks.checkpoints import check_checkpoints
 from playhead.checks.consumers import check_status
 from playhead.checks.directories import check_directory
 from playhead.checks.installation import check_installation
+from playhead.checks.marks import marks_of_files
 from playhead.checks.postgres import REACHABLE as POSTGRES_REACHABLE
 from playhead.checks.postgres import check_postgres
 from playhead.checks.redis import REACHABLE as REDIS_REACHABLE
 from playhead.checks.redis import check_redis
 from playhead.checks.targets import check_targets
 from playhead.checks.undeclared import check_streams
+from playhead.checks.unlogged import check_chain, check_unlogged, find_unlogged
 from playhead.commands.status import read_status
 from playhead.embedded.errors import EmbeddedServerError
 from playhead.projections.postgres import connect as connect_postgres
@@ -104,6 +106,7 @@ def _checks(data_dir: DataDir) -> Iterator[Check]:
     yield from _check_default_directories(settings)
     yield from check_targets(installed())
     yield from check_streams(settings.event_log_dir)
+    yield from check_chain(settings.event_log_dir)
     for target in installed().extensions("check"):
         yield from _check_of_domain(target, settings)
     yield from _check_servers(settings)
@@ -165,4 +168,7 @@ def _check_servers(settings: Settings) -> Iterator[Check]:
             client = connect(found.redis_url, settings.redis_timeout)
             yield from check_installation([*every_place(settings, found), RedisMark(client)])
             with connect_postgres(url, "playhead-doctor") as connection:
-                yield from check_checkpoints(client, connection)
+                yield from check_checkpoints(client, connection, list(marks_of_files(settings, found)))
+    with suppress(RedisError, OSError, PlayheadError):  # said above
+        client = connect(found.redis_url, settings.redis_timeout)
+        yield from check_unlogged(find_unlogged(client, settings, found, lambda _: None))

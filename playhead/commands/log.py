@@ -8,20 +8,28 @@ from typing import Annotated
 
 import msgspec
 from cyclopts import App, Parameter
+from redis.exceptions import RedisError
 
+from playhead.checks.unlogged import accept_lost, find_unlogged
 from playhead.eventlog.following import Follower
+from playhead.eventlog.gaps import Gap, note_gap
 from playhead.eventlog.lines import encode_line
 from playhead.eventlog.log import EventLog
-from playhead.eventlog.reader import partitions, read, read_last, stat, verify
+from playhead.eventlog.reader import Holes, find_holes, partitions, read, read_last, stat, verify
+from playhead.eventlog.segments import partition_directory
 from playhead.eventlog.selection import Selection, streams_of
+from playhead.settings.errors import ServersNotRunning
+from playhead.settings.servers import servers
 from playhead.settings.settings import event_log, load
-from playhead.streams.errors import InvalidSetting
+from playhead.streams.errors import InvalidSetting, RedisUnavailable
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
+from playhead.streams.redis.connections import connect
+from playhead.streams.telemetry import plain
 from playhead.terminal.exit_codes import CORRUPT, DONE
 from playhead.terminal.options import DataDir, Json, moment
-from playhead.terminal.output import counted, print_json, print_table
+from playhead.terminal.output import counted, print_json, print_table, say
 
 _POLL_SECONDS = 0.2
 
@@ -62,6 +70,13 @@ class VerificationShown(msgspec.Struct, frozen=True):
 
     events: int
     faults: list[FaultShown]
+
+
+class GapsShown(msgspec.Struct, frozen=True):
+    """Places where the log does not follow on, and how many events are known to be missing there."""
+
+    gaps: int
+    events: int
 
 
 @log_app.command(name="stat")
@@ -108,6 +123,42 @@ def log_verify(*, data_dir: DataDir = None, json: Json = False) -> int:
     return CORRUPT if faults else DONE
 
 
+@log_app.command(name="accept-gaps")
+def log_accept_gaps(*, dry_run: bool = False, data_dir: DataDir = None, json: Json = False) -> None:
+    """Note the events that the log lacks as lost, so that commands and consumers continue without them.
+
+    Use it only if there is no backup to restore them from. `playhead log verify` names the places before and after.
+
+    Args:
+        dry_run: Only count; note nothing.
+
+    Example:
+        playhead log accept-gaps --dry-run
+    """
+    settings = load(data_dir)
+    root = event_log(settings)
+    places = count = 0
+    for partition in partitions(root):
+        holes = find_holes(root, partition)
+        for hole in holes.found if not dry_run else ():
+            note_gap(partition_directory(root, partition), Gap(hole.after, hole.position, hole.missing))
+        places, count = places + len(holes.found), count + holes.missing
+    try:
+        reached = servers(settings)
+        client = connect(reached.redis_url, settings.redis_timeout)
+        for one in find_unlogged(client, settings, reached, say):
+            places, count = places + 1, count + one.count
+            if not dry_run:
+                accept_lost(client, one)
+    except (RedisError, RedisUnavailable, ServersNotRunning) as error:
+        say(f"only files were looked at: {plain(error)}")
+    if json:
+        print_json(GapsShown(places, count))
+    else:
+        would = "would be " if dry_run else ""
+        print(f"{counted(places, 'gap')} {would}noted, {counted(count, 'event')} missing")
+
+
 @log_app.command(name="cat")
 def log_cat(
     *,
@@ -116,6 +167,7 @@ def log_cat(
     subject: str | None = None,
     since: str | None = None,
     until: str | None = None,
+    allow_gaps: Annotated[bool, Parameter(negative=())] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Print events as the log has them, one JSON object a line with position, crc32c and the CloudEvent.
@@ -126,11 +178,13 @@ def log_cat(
         subject: Only this subject.
         since: Only events of this time or later, such as 2025-08-09, 2025-08-09T06:30:00Z or '2 hours ago'.
         until: Only events before this time.
+        allow_gaps: Continue where events are missing in the log, and say at the end how many.
 
     Example:
         playhead log cat --type job.failed --since 2025-08-09 | jq .event.data
     """
     directory = event_log(load(data_dir))
+    holes = Holes() if allow_gaps else None
     selected = read(
         directory,
         streams=streams_of(stream, directory),
@@ -138,8 +192,11 @@ def log_cat(
         subject=subject,
         since=moment("--since", since),
         until=moment("--until", until),
+        holes=holes,
     )
     _print(recorded for _, recorded in selected)
+    if holes is not None and holes.found:
+        say(about_holes(holes))
 
 
 @log_app.command(name="tail")
@@ -200,6 +257,12 @@ def _new(
 def _print(events: Iterable[Recorded]) -> None:
     sys.stdout.buffer.writelines(map(encode_line, events))
     sys.stdout.buffer.flush()
+
+
+def about_holes(holes: Holes) -> str:
+    """How many events are missing in the log."""
+    places = counted(len(holes.found), "place")
+    return f"{counted(holes.missing, 'event')} missing in the log, at {places}; `playhead log verify` names them"
 
 
 def _text(position: object | None) -> str | None:

@@ -5,8 +5,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 
 from playhead.belonging import claim_of
+from playhead.checks.marks import find_marks
 from playhead.checks.redis import warn_of_weakness
 from playhead.settings.core import BATCH
 from playhead.settings.producers import refuse_other_partitions
@@ -70,6 +72,7 @@ def _run_consumer(name: str, settings: Settings, reached: Servers, place: "Servi
         reader=ReaderSettings(batch=settings[BATCH], lease=settings.lease_seconds),
         trim=installed().readers if name == LOG else {},
         observers=tuple(partial(resolve(target), name) for target in installed().extensions("observer")),
+        marks=partial(find_marks, settings, reached, structlog.get_logger().warning) if name == LOG else None,
         event_log_dir=settings.event_log_dir,
         claim=claim_of(name, settings, reached, sink),
     )

@@ -11,6 +11,7 @@ import msgspec
 from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
+from playhead.checks.unlogged import UnloggedShown, find_unlogged
 from playhead.commands.subscriptions import SubscriptionStatus, print_subscriptions, read_subscriptions
 from playhead.consumers.processes.beats import Beat
 from playhead.consumers.reading.group import Report
@@ -88,7 +89,8 @@ class Status(msgspec.Struct, frozen=True):
 
     A replay that was cut short is under way until what it sent is applied. `parked` counts the events that took no
     effect somewhere, those of consumers in `unknown`, which this installation does not have, included. `not_running`
-    names the consumers without a process, `damaged` says what is wrong with keys in Redis.
+    names the consumers without a process, `damaged` says what is wrong with keys in Redis, `unlogged` what
+    the log lacks.
     """
 
     caught_up: bool
@@ -100,11 +102,12 @@ class Status(msgspec.Struct, frozen=True):
     unknown: dict[str, int] = {}
     not_running: list[str] = []
     damaged: list[str] = []
+    unlogged: list[UnloggedShown] = []
 
     @property
     def exit_code(self) -> int:
         """0 only if everything that was promised is so."""
-        return DONE if self.caught_up and not self.not_running and not self.damaged else BEHIND
+        return DONE if self.caught_up and not (self.not_running or self.damaged or self.unlogged) else BEHIND
 
 
 _CLEAR = "\033[H\033[J"
@@ -145,6 +148,9 @@ def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False)
     while True:
         found = read_status(client, settings.partitions, lacking(settings), log=settings.event_log_dir)
         found = _with_subscriptions(found, client, settings)
+        if not found.damaged:
+            unlogged = find_unlogged(client, settings, servers(settings), say)
+            found = msgspec.structs.replace(found, unlogged=unlogged)
         if not watch:
             _print(found, json=json)
             return found.exit_code
@@ -302,6 +308,8 @@ def _print_summary(found: Status) -> None:
     """What is not as it should be of the whole, and the verdict."""
     for problem in found.damaged:
         print(f"{problem}; `playhead doctor` says what to do")
+    for one in found.unlogged:
+        print(f"{one.partition}: {one.problem}; `playhead doctor` says what to do")
     for name, count in found.unknown.items():
         print(f"{name}: {count} parked; no domain that is installed here has it")
     if found.not_running:

@@ -8,7 +8,9 @@ import msgspec
 from redis import Redis, RedisCluster
 
 from playhead.checks.checkpoints import Ahead, checkpoints, find_ahead
+from playhead.checks.marks import marks_of_files
 from playhead.checks.undeclared import undeclared_streams
+from playhead.checks.unlogged import UnloggedShown, find_unlogged
 from playhead.comparison.effects import EffectComparison
 from playhead.comparison.faults import Fault
 from playhead.comparison.files import FileComparison
@@ -31,6 +33,7 @@ from playhead.streams.domains.discovery import installed
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.redis.stream_info import group_position
+from playhead.terminal.output import say
 from playhead.wiring import make_verification
 
 _Comparison = EffectComparison | FoldComparison | FileComparison
@@ -63,12 +66,15 @@ class Round:
         log = verify_log(self._root)
         self.found.events, self._log_is_whole = log.events, not log.faults
         self.found.faults += map(_of_log, log.faults)
-        with closing(connect_postgres(servers(self._settings).database_url, "playhead-verify")) as connection:
-            self.found.faults += map(_of_checkpoint, find_ahead(self._client, connection))
+        reached = servers(self._settings)
+        with closing(connect_postgres(reached.database_url, "playhead-verify")) as connection:
+            files = list(marks_of_files(self._settings, reached))
+            self.found.faults += map(_of_checkpoint, find_ahead(self._client, connection, files))
             self._checkpoints = checkpoints(connection)
         self.found.undeclared = undeclared_streams(self._root)
         for name in installed().projections:
             self._compare(name)
+        self.found.faults += map(_of_end, find_unlogged(self._client, self._settings, reached, say))
         redis: Any = self._client
         for partition in partitions(self._root):
             lost = redis.lrange(lost_key(partition), 0, -1)
@@ -155,4 +161,11 @@ def _of_checkpoint(one: Ahead) -> FaultShown:
     """A checkpoint that is ahead of its stream: what is appended until then would have no effect."""
     problem = f"{one.problem}; {one.advice}"
     at = str(one.partition), None, None, str(one.position)
-    return FaultShown("ahead", one.projection, *at, "playhead_checkpoints", problem)
+    place = ".staging/checkpoints" if one.in_files else "playhead_checkpoints"
+    return FaultShown("ahead", one.projection, *at, place, problem)
+
+
+def _of_end(one: UnloggedShown) -> FaultShown:
+    """Events that the log lacks at its end."""
+    problem = f"{one.problem}; {one.advice}"
+    return FaultShown("unlogged", "log", one.partition, None, None, one.before, None, problem)

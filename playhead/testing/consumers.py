@@ -5,11 +5,14 @@ import io
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import msgspec
+import structlog
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
+from playhead.checks.marks import find_marks
 from playhead.consumers.processes.broker import connect, make_broker
 from playhead.consumers.processes.clock import ClockService
 from playhead.consumers.processes.metrics import PrometheusObserver
@@ -115,6 +118,7 @@ def service_of(name: str, settings: Settings, servers: Servers) -> MakeService:
         **msgspec.structs.asdict(place),
         reader=ReaderSettings(batch=settings[BATCH], lease=settings.lease_seconds),
         trim=catalogue.readers if name == LOG else {},
+        marks=partial(find_marks, settings, servers, structlog.get_logger().warning) if name == LOG else None,
         event_log_dir=settings.event_log_dir,
     )
     observer = PrometheusObserver(name, CollectorRegistry())

@@ -1,2 +1,2 @@
-UPDATE playhead_checkpoints SET position_ms = %s, position_counter = %s
+UPDATE playhead_checkpoints SET position_ms = %s, position_counter = %s, sequence = coalesce(%s, sequence)
 WHERE projection = %s AND source = %s

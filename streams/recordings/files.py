@@ -10,8 +10,8 @@ import secrets
 import shutil
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -81,7 +81,7 @@ class RecordingFiles:
             raise UnsafePath(errno.ELOOP, "a link stands where audio belongs; remove it", str(link))
         return path
 
-    def open(self, relative: str) -> BinaryIO:
+    def open(self, relative: str) -> BufferedReader:
         """Open a file to read.
 
         Raises:

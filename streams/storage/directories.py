@@ -5,8 +5,8 @@ import errno
 import os
 import stat
 from collections.abc import Generator, Sequence
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from playhead.streams.errors import UnsafePath
 from playhead.streams.storage.disk import at_once, sync_many
@@ -71,7 +71,7 @@ def regular_descriptor(name: str, parent: int) -> int | None:
     return None
 
 
-def open_regular(root: Path, parts: Sequence[str]) -> BinaryIO:
+def open_regular(root: Path, parts: Sequence[str]) -> BufferedReader:
     """Open a file below `root` to read; what is no regular file, such as a FIFO or a device, is never waited for.
 
     Raises:

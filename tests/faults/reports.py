@@ -66,6 +66,9 @@ _TAIL = """
   makes after the shape of what they read.
 - Names from outside, and links planted in the directories that are written, lead nowhere: [security](security.md).
 - What `playhead verify` finds and repairs is tested on real processes, a flipped bit in a sealed segment included.
+- Log, JSON files, Postgres and Redis are set back to an earlier time in every combination. Everything is whole again,
+  or `status`, `doctor` and `verify` say the same number of events that the log lacks. Each reader of the log is tested
+  with a segment, a manifest or a line missing.
 - Commands, replays and parked events on a Redis Cluster, and behind a Sentinel through a failover, are tested without
   load; the rows of masters that die have the load.
 """

@@ -3,6 +3,7 @@
 import json
 import threading
 from contextlib import suppress
+from traceback import format_exception
 
 import psycopg
 import pytest
@@ -13,7 +14,10 @@ from playhead.commands.status import read_status
 from playhead.consumers.processes.projection import ProcessSettings
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.reading.reader import ReaderSettings
+from playhead.consumers.reading.unlogged import UNLOGGED
 from playhead.embedded.servers import embedded_servers
+from playhead.eventlog.errors import EventsMissing
+from playhead.eventlog.gaps import GAPS
 from playhead.eventlog.history import History
 from playhead.eventlog.reader import read, verify
 from playhead.eventlog.writer import LogWriter
@@ -432,3 +436,49 @@ def test_a_damaged_log_is_said_and_nothing_is_read_past_it(system):
     assert segment.name in check.found
     assert "start it" not in check.advice
     assert segment.stat().st_size == len(good)
+
+
+def test_a_gap_that_an_earlier_version_noted_only_in_redis_stops_no_reader(system):
+    system.start("log")
+    system.append(*range(1, 11))
+    system.wait_until(lambda: len(system.log()) == 10)
+    system.stop()
+    system.append(*range(11, 21))
+    system.redis.xtrim(JOBS.key, maxlen=5, approximate=False)
+    system.start("log")
+    system.wait_until(lambda: len(system.log()) == 15)
+    system.stop()
+    notes = system.log_dir / "jobs/0" / GAPS
+    notes.unlink()
+    with pytest.raises(EventsMissing):
+        system.log()
+
+    system.start("log", "jobs")
+    system.wait_until(notes.exists)
+
+    assert [*range(1, 11), *range(16, 21)] == system.log()
+    system.wait_until(lambda: system.rows() == system.log())
+
+
+def test_a_log_that_is_cut_while_it_is_written_ends_its_writer_which_then_counts_what_is_gone(system):
+    system.start("log", "jobs")
+    system.append(*range(1, 11))
+    system.wait_until(lambda: len(system.log()) == 10 == len(system.rows()))
+    system.redis.xtrim(JOBS.key, maxlen=0, approximate=False)
+    (segment,) = system.log_dir.glob("jobs/0/*.jsonl")
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(b"".join(lines[:6]))
+    system.append(11)
+    log = system.consumers.pop("log")
+    system.wait_until(lambda: not log.is_alive())
+    log.stop()
+    assert "it was cut" in "".join(format_exception(log.failure))
+
+    for _ in range(2):
+        system.start("log")
+        system.wait_until(lambda: system.log()[-1:] == [11])
+        system.stop("log")
+
+    (lost,) = map(json.loads, system.redis.lrange(f"{JOBS.key}:lost", 0, -1))
+    assert ("log", 4, UNLOGGED) == (lost["projection"], lost["count"], lost["reason"])
+    assert [*range(1, 7), 11] == system.log()

@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import cast, get_args
+from typing import Annotated, cast, get_args
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from playhead.commands.replay.plan import Plan, no_such_run
 from playhead.commands.replay.progress import Terminal
@@ -48,6 +48,7 @@ def replay(
     status: list[str] | None = None,
     strict: bool = False,
     rate: float | None = None,
+    allow_gaps: Annotated[bool, Parameter(negative=())] = False,
     resume: str | None = None,
     dry_run: bool = False,
     verbose: bool = False,
@@ -72,6 +73,7 @@ def replay(
         status: What a status in files means, such as 'partial=completed' or 'parked=failed'; may be repeated.
         strict: Exit code 1 if something in the files was left out that no option leaves out.
         rate: The most events a second.
+        allow_gaps: Continue where events are missing in the log, and say at the end how many.
         resume: Continue this run, with the options that it was started with.
         dry_run: Only count; append nothing.
         verbose: Name each skipped file.
@@ -99,6 +101,7 @@ def replay(
         to=tuple(dict.fromkeys(to or installed().projections)),
         include_failed=include_failed,
         statuses=dict(map(_meaning, status or ())),
+        allow_gaps=allow_gaps,
     )
     if resume is not None and (dry_run or log or plan != Plan(to=tuple(installed().projections))):
         raise InvalidSetting("--resume uses the options that the run was started with; omit the other options")
@@ -163,4 +166,6 @@ def _sentence(report: Report, *, dry_run: bool) -> str:
     skipped = "".join(f", {count} skipped ({reason})" for reason, count in sorted(report.skipped.items()))
     would = "would be " if dry_run else ""
     counts = f"{report.read} read, {report.imported} {would}imported, {report.replayed} {would}replayed{skipped}"
+    if report.missing:
+        counts += f", {report.missing} missing in the log"
     return f"{'dry run' if dry_run else f'run {report.run}'}: {counts}, {report.failed} failed"

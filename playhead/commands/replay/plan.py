@@ -25,6 +25,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     to: tuple[str, ...]
     include_failed: bool = False
     statuses: dict[str, Meaning] = {}
+    allow_gaps: bool = False
 
     def leaves_out(self, type: str, subject: str, time: datetime, scraper: str | None) -> bool:
         """Whether a filter is against an event."""

@@ -1,17 +1,20 @@
 """One run of `playhead replay`: from the log, or from the recorder's files."""
 
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
 import msgspec
 from redis import Redis, RedisCluster
 
+from playhead.checks.unlogged import find_unlogged
+from playhead.commands.log import about_holes
 from playhead.commands.replay.importer import Importer
 from playhead.commands.replay.plan import Plan, recall
 from playhead.commands.replay.progress import FAILED_JOB, Terminal
-from playhead.eventlog.reader import partitions, read, read_ordered, stat
+from playhead.eventlog.errors import EventsMissing, LogCorrupt
+from playhead.eventlog.reader import Holes, partitions, read, read_ordered, stat
 from playhead.eventlog.replay import runs
 from playhead.eventlog.replay.chosen_files import ChosenFiles
 from playhead.eventlog.replay.files import Files, FileSource, Found
@@ -63,6 +66,7 @@ class Run:
             self._plan = recall(client, self.report.run)
         if not self._reads_files:
             event_log(self._settings)
+            self._require_end(client)
         runs.remember(client, self.report.run, msgspec.json.encode(self._plan))
         try:
             with runs.Beating(client, self.report.run):
@@ -70,6 +74,19 @@ class Run:
         except BaseException:  # Ctrl-C too
             self._terminal.say(f"not finished; `playhead replay --resume {self.report.run}{hint}` continues it")
             raise
+
+    def _require_end(self, client: "Redis | RedisCluster") -> None:
+        """Refuse a log that lacks what Redis or the sinks show that it had, unless gaps are allowed."""
+        found = find_unlogged(client, self._settings, servers(self._settings), self._terminal.say)
+        for one in found:
+            if one.partition.rpartition("/")[0] in self._plan.readers:
+                if not self._plan.allow_gaps:
+                    place = self._log_dir / one.partition
+                    raise EventsMissing(
+                        place, None, Position.parse(one.before), "the log is older than it was", one.count
+                    )
+                self._terminal.say(f"{one.partition}: {one.problem}")
+                self.report.missing += one.count
 
     def _go(self, client: "Redis | RedisCluster") -> None:
         assert self._counts is not None, "a run that goes has asked Redis"
@@ -126,13 +143,15 @@ class Run:
         assert self._counts is not None, "a run that goes has asked Redis"
         return sorted({*self._counts.every(installed().streams), *partitions(self._log_dir)})
 
-    def _log_size(self) -> int:
+    def _log_size(self) -> int | None:
         streams = self._plan.readers
-        return sum(one.events for one in stat(self._log_dir).partitions if one.partition.stream in streams)
+        with suppress(LogCorrupt):  # whoever reads it says so
+            return sum(one.events for one in stat(self._log_dir).partitions if one.partition.stream in streams)
+        return None
 
     def _from_log(self, after: dict[Partition, Position]) -> Iterator[tuple[Partition, Recorded]]:
-        plan = self._plan
-        for partition, recorded in read_ordered(self._log_dir, streams=plan.readers, after=after):
+        plan, holes = self._plan, self._holes()
+        for partition, recorded in read_ordered(self._log_dir, streams=plan.readers, after=after, holes=holes):
             event = recorded.event
             self.report.read += 1
             scraper = self._source.scraper_of(event.data) if plan.scraper is not None else None
@@ -140,6 +159,15 @@ class Run:
                 self.report.skip("filtered")
             else:
                 yield partition, recorded
+        self._count(holes)
+
+    def _holes(self) -> Holes | None:
+        return Holes() if self._plan.allow_gaps else None
+
+    def _count(self, holes: Holes | None) -> None:
+        if holes is not None and holes.found:
+            self.report.missing += holes.missing
+            self._terminal.say(about_holes(holes))
 
     @contextmanager
     def _open_files(self) -> Generator[tuple[Files, Iterator[str | Skipped]]]:
@@ -174,7 +202,9 @@ class Run:
         return "filtered" if self._plan.leaves_out(found.type, found.subject, found.time, found.scraper) else None
 
     def _known(self, chosen: ChosenFiles) -> Iterator[tuple[Partition, Recorded]]:
-        return read(self._log_dir, streams=[self._source.stream], wanted=chosen.has)
+        holes = self._holes()
+        yield from read(self._log_dir, streams=[self._source.stream], wanted=chosen.has, holes=holes)
+        self._count(holes)
 
     def _find_known(self, chosen: ChosenFiles) -> set[str]:
         """Mark the files whose events the log has; returns those that this run imported before it was cut short."""
@@ -190,7 +220,10 @@ class Run:
     ) -> Iterator[tuple[Partition, Recorded]]:
         if not chosen.known:
             return
-        for partition, recorded in read_ordered(self._log_dir, streams=[self._source.stream], wanted=chosen.is_known):
+        streams = [self._source.stream]
+        for partition, recorded in read_ordered(
+            self._log_dir, streams=streams, wanted=chosen.is_known, holes=self._holes()
+        ):
             if recorded.event.id in imported or (partition in after and recorded.position <= after[partition]):
                 self.report.skip("sent before")
             else:

@@ -21,8 +21,9 @@ from playhead.projections.jobs.json_files.index import (
     newest_day,
     render,
 )
-from playhead.projections.staging import Staging
+from playhead.projections.staging import Checkpoint, Staging
 from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Failure, Outcome
 from playhead.streams.storage import disk
 from playhead.streams.storage.directories import identity, opened, read_regular, sync_directories
@@ -49,9 +50,12 @@ class JsonFiles:
         self._staging = Staging(root)
         self._index = Index()
         self._journal_bytes = 0
+        self._reached: dict[str, Checkpoint] = {}
 
-    def open(self, partition: Partition, epoch: int) -> None:
-        """Take the tree over, and fold in what a crash left.
+    def open(self, partition: Partition, epoch: int) -> Position | None:
+        """Take the tree over, fold in what a crash left, and give the position up to which the tree has everything.
+
+        None if the tree does not say: it is new, or an earlier version wrote it.
 
         Raises:
             Fenced: it was opened with a higher epoch.
@@ -63,6 +67,9 @@ class JsonFiles:
             raise PermissionError(error.errno, "the output directory is not writable", str(self.directory)) from error
         if taken:
             self._recover()
+            self._reached = self._staging.checkpoints()
+        reached = self._reached.get(str(partition))
+        return None if reached is None else Position.parse(reached.position)
 
     def apply(self, batch: Batch) -> Outcome:
         """Write the newest result of each job and day.
@@ -83,6 +90,12 @@ class JsonFiles:
                     raise
                 continue
             break
+        if batch.source.replay is None:
+            partition = str(batch.source.partition)
+            before = self._reached.get(partition)
+            sequence = batch.sequence if batch.sequence is not None or before is None else before.sequence
+            self._reached[partition] = Checkpoint(str(batch.last), sequence)
+            self._staging.note(self._reached)
         return "applied"
 
     def settle(self) -> None:
@@ -100,7 +113,7 @@ class JsonFiles:
             self.settle()
         finally:
             self._staging.close()
-            self._index = Index()
+            self._index, self._reached = Index(), {}
 
     def classify(self, error: Exception) -> Failure:
         """Tell trouble of a summary, which lasts until somebody fixes it, from that of an event or the storage."""
