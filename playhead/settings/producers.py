@@ -2,20 +2,25 @@
 
 from contextlib import closing, suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 from redis import Redis, RedisCluster
 
 from playhead.eventlog.segments import partition_count
 from playhead.settings.settings import Settings
-from playhead.streams.appending.producer import Producer
 from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import RedisUnavailable
 from playhead.streams.redis.connections import connect
 from playhead.streams.redis.partition_counts import PartitionCounts
 
+if TYPE_CHECKING:
+    from playhead.streams.appending.producer import Producer
 
-def make_producer(redis: "str | Redis | RedisCluster", settings: Settings) -> Producer:
+
+def make_producer(redis: "str | Redis | RedisCluster", settings: Settings) -> "Producer":
     """Make a producer with every setting that producers have."""
+    from playhead.streams.appending.producer import Producer
+
     producer = Producer(
         redis,
         partitions=settings.partitions,
