@@ -96,12 +96,17 @@ def make_app() -> App:
         help_epilogue="Start with `playhead demo`, or `playhead up` and `playhead append --help`. Exit codes: 0 done, "
         "1 failed, 2 usage, 3 a server cannot be reached, 4 data corrupt, 5 not caught up, 130 interrupted.",
         help_format="plaintext",
-        default_parameter=Parameter(negative=()),
+        default_parameter=Parameter(negative=(), show_default=_shown),
     )
     refuse_taken(installed().domains)
     for name, (path, summary) in listed().items():
         app.command(path, name=name, help=summary)
     return app
+
+
+def _shown(default: object) -> str | None:
+    """What help says of a default: nothing of a flag, which is off until it is given."""
+    return None if default is False or default is None else str(default)
 
 
 def choose(tokens: Sequence[str]) -> App:

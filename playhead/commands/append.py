@@ -68,7 +68,7 @@ def append(
         playhead append < outcomes.jsonl
     """
     settings = load(data_dir)
-    diagnostics.configure(settings.log_format)
+    diagnostics.configure(settings.log_format, settings.log_level)
     telemetry.set_up(f"{TRACER}-append")
     one = None if type is None else _to(stream, _one(type, subject, data, id, time))
     with open_producer(settings) as producer:

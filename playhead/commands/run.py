@@ -41,7 +41,7 @@ def run(name: str, /, *, data_dir: DataDir = None) -> int:
     if name not in catalogue.consumers:
         raise InvalidSetting(f"there is no consumer {name!r}; there are {', '.join(catalogue.consumers)}")
     settings = load(data_dir)
-    diagnostics.configure(settings.log_format)
+    diagnostics.configure(settings.log_format, settings.log_level)
     telemetry.set_up(f"{TRACER}-{name}")
     reached = servers(settings)
     warn_of_weakness(reached.redis_url)

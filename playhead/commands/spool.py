@@ -38,7 +38,7 @@ def spool(
         playhead spool --flush
     """
     settings = load(data_dir)
-    diagnostics.configure(settings.log_format)
+    diagnostics.configure(settings.log_format, settings.log_level)
     chosen = directory or settings.spool_dir
     if chosen is None:
         raise InvalidSetting(f"there is no spool: name its directory, or set {ProducerVariable.SPOOL_DIR}")

@@ -27,7 +27,7 @@ def up(*, data_dir: DataDir = None) -> int:
         playhead up --data-dir playhead-data
     """
     settings = load(data_dir)
-    diagnostics.configure(settings.log_format)
+    diagnostics.configure(settings.log_format, settings.log_level)
     with embedded_servers(
         settings.data_dir, redis=settings.redis_url is None, postgres=settings.database_url is None
     ) as running:

@@ -101,7 +101,7 @@ def capture(
         playhead capture --content-store content_store
     """
     settings = load(data_dir)
-    diagnostics.configure(settings.log_format)
+    diagnostics.configure(settings.log_format, settings.log_level)
     telemetry.set_up(f"{TRACER}-capture")
     if (path is None) == (content_store is None):
         raise InvalidSetting("name a file, a directory or -, or a --content-store")

@@ -69,7 +69,7 @@ def import_files(
         playhead recordings import ann.wav bob.mp3
     """
     settings = load(data_dir)
-    diagnostics.configure(settings.log_format)
+    diagnostics.configure(settings.log_format, settings.log_level)
     meeting_id = text_of(meeting) if meeting is not None else f"import-{secrets.token_hex(4)}"
     recordings = RecordingFiles(settings[RECORDINGS_DIR])
     speakers = _speakers(files, recordings, meeting_id)

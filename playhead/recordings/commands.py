@@ -179,7 +179,7 @@ def promote(
         playhead recordings promote meeting-7 --strategy meeting
     """
     settings = load(data_dir)
-    diagnostics.configure(settings.log_format)
+    diagnostics.configure(settings.log_format, settings.log_level)
     promoter = make_promoter(settings)
     with _database(settings) as connection, open_producer(settings) as producer:
         found = _find(connection, settings, meeting)
@@ -219,7 +219,7 @@ def sweep(*, older: float | None = None, data_dir: DataDir = None, json: Json = 
     """
     not_negative("--older", older)
     settings = load(data_dir)
-    diagnostics.configure(settings.log_format)
+    diagnostics.configure(settings.log_format, settings.log_level)
     with _database(settings) as connection, open_producer(settings) as producer:
         swept, left = Sweep(
             RecordingFiles(settings[RECORDINGS_DIR]),

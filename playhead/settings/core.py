@@ -22,6 +22,7 @@ from playhead.streams.names import ENVIRONMENT_PREFIX, DomainVariable
 from playhead.streams.partitions import MOST_PARTITIONS
 
 LogFormat = Literal["auto", "console", "json"]
+LogLevel = Literal["info", "warning", "error", "critical"]
 DEFAULT_DATA_DIR = Path("playhead-data")
 HIGHEST_PORT = 65535
 
@@ -119,4 +120,10 @@ LOG_FORMAT = _setting(
     "auto",
     "The format of messages: console, json, or auto (console on a terminal, JSON elsewhere).",
     cast("Callable[[str], LogFormat]", choice(*get_args(LogFormat))),
+)
+LOG_LEVEL = _setting(
+    "PLAYHEAD_LOG_LEVEL",
+    "info",
+    "The least important messages that a process writes: info, warning, error or critical.",
+    cast("Callable[[str], LogLevel]", choice(*get_args(LogLevel))),
 )

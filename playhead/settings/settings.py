@@ -7,7 +7,7 @@ from typing import Any, cast
 import msgspec
 
 from playhead.settings import core
-from playhead.settings.core import CORE, DATA_DIR, LogFormat, refuse_taken
+from playhead.settings.core import CORE, DATA_DIR, LogFormat, LogLevel, refuse_taken
 from playhead.settings.errors import InvalidValue
 from playhead.settings.sources import Given, Sources
 from playhead.settings.urls import check_exposure, check_urls, make_redis_url
@@ -81,6 +81,11 @@ class Settings(msgspec.Struct, frozen=True):
     def log_format(self) -> LogFormat:
         """PLAYHEAD_LOG_FORMAT."""
         return self[core.LOG_FORMAT]
+
+    @property
+    def log_level(self) -> LogLevel:
+        """PLAYHEAD_LOG_LEVEL."""
+        return self[core.LOG_LEVEL]
 
     @property
     def spool_dir(self) -> Path | None:

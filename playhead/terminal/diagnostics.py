@@ -10,8 +10,10 @@ from typing import Any, TextIO, cast
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from playhead.settings.core import LogFormat
+from playhead.settings.core import LogFormat, LogLevel
 from playhead.settings.masking import mask
+
+_LEVELS = logging.getLevelNamesMapping()
 
 
 class _StandardError(io.TextIOBase):
@@ -26,8 +28,8 @@ class _StandardError(io.TextIOBase):
         return sys.stderr.isatty()
 
 
-def configure(form: LogFormat = "auto") -> None:
-    """Set the form of every message of this process, those of libraries included (theirs from warnings up)."""
+def configure(form: LogFormat = "auto", level: LogLevel = "info") -> None:
+    """Set the form and the least level of every message of this process; those of libraries are warnings at least."""
     stderr = cast("TextIO", _StandardError())
     console = stderr.isatty() if form == "auto" else form == "console"
     renderer: Processor = (
@@ -46,7 +48,7 @@ def configure(form: LogFormat = "auto") -> None:
     ]
     structlog.configure(
         processors=[*shared, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(stderr),
     )
     handler = logging.StreamHandler(stderr)
@@ -56,7 +58,7 @@ def configure(form: LogFormat = "auto") -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.basicConfig(level=max(logging.WARNING, _LEVELS[level.upper()]), handlers=[handler], force=True)
 
 
 def _mask_passwords(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

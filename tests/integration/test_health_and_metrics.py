@@ -240,6 +240,12 @@ def test_a_second_process_of_a_projection_says_that_it_stands_by(playhead, redis
         assert "standing by" not in first.messages()
 
 
+def test_messages_below_the_level_that_is_set_are_left_out(playhead, redis, wait_until):
+    with playhead.running("json-files", PLAYHEAD_LOG_LEVEL="error") as consumer:
+        wait_until(lambda: consumer.get("/readyz")[0] == 200)
+        assert "" == consumer.messages()
+
+
 PAYLOAD, PASSWORD = "canary-payload-1742", "canary-password-1742"
 
 

@@ -84,3 +84,11 @@ def test_every_documented_setting_exists(documented):
     named = set(re.findall(r"`((?:PLAYHEAD|REDIS|DATABASE|OUTPUT|EVENT_LOG)_[A-Z_]+)`", documented))
 
     assert named <= declared().keys() | {"PLAYHEAD_"}
+
+
+def test_help_says_no_default_of_a_flag_and_that_of_any_other_option(capsys):
+    app(["replay", "--help"], result_action="return_value", exit_on_error=False)
+    assert "default:" not in capsys.readouterr().out
+
+    app(["recordings", "stuck", "--help"], result_action="return_value", exit_on_error=False)
+    assert "[default: 300]" in " ".join(capsys.readouterr().out.split())

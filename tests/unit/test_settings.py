@@ -97,6 +97,7 @@ def test_a_password_of_its_own_is_never_shown(monkeypatch):
         ("PLAYHEAD_LEASE_SECONDS", "nan", "number from 1"),
         ("PLAYHEAD_BATCH", "-1", "from 1 up"),
         ("PLAYHEAD_LOG_FORMAT", "xml", "auto, console, json"),
+        ("PLAYHEAD_LOG_LEVEL", "loud", "info, warning, error, critical"),
         ("REDIS_TIMEOUT", "0", "number from 1"),
         ("REDIS_URL", "memcached://host", "redis://"),
         ("REDIS_URL", "redis://:hunter2@host:port", "cannot be read"),

@@ -82,7 +82,7 @@ def replay(
         playhead replay --log --to jobs --since 2025-08-09
     """
     settings = load(data_dir)
-    diagnostics.configure(settings.log_format)
+    diagnostics.configure(settings.log_format, settings.log_level)
     telemetry.set_up(f"{TRACER}-replay")
     if use_default_output_dir + log + (file is not None) + (directory is not None) > 1:
         raise InvalidSetting("use only one of --file, --directory, --use-default-output-dir and --log")
