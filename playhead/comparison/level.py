@@ -38,9 +38,10 @@ class LogLevel:
     ) -> None:
         """`checkpoints` are those that a projection keeps with its rows; `is_whole` is False for a damaged log."""
         self._client, self._checkpoints, self._is_whole = client, checkpoints, is_whole
-        self._ends = {partition: last_position(client, partition) for partition in partitions}
         redis: Any = client
+        # Numbers first: an event that is appended in between must not be asked of a log that need not have it yet.
         self._sequences = {one: int(redis.hget(f"{one.key}:meta", "sequence") or 0) for one in partitions}
+        self._ends = {partition: last_position(client, partition) for partition in partitions}
         self._logged = dict.fromkeys(partitions, 0)
         self._last = dict.fromkeys(partitions, START)
         self._behind: str | None = None
