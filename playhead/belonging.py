@@ -20,8 +20,8 @@ from playhead.streams.installation import Mark, PlaceMark, RedisMark, claim
 from playhead.streams.positions import START
 from playhead.streams.redis.connections import connect
 from playhead.streams.redis.stream_info import group_position
-from playhead.streams.sinks import Sink
-from playhead.wiring import place_of
+from playhead.streams.sinks import OnDisk, Sink
+from playhead.wiring import default_directories, place_of
 
 Claim = Callable[[], bool]
 """Has the places of a process carry the id of the installation; False if nobody has made one yet."""
@@ -31,14 +31,12 @@ def claim_of(name: str, settings: Settings, reached: Servers, sink: Sink | None 
     """What compares the places of a consumer with its Redis, whenever it begins to serve."""
 
     def claim_places() -> bool:
-        own: list[Mark] = _own(name, settings, reached)
-        if isinstance(sink, TableSink):
-            own.append(DatabaseMark(reached.database_url))
+        own: list[Mark] = [log_mark(settings)] if name == LOG else list(_own(name, settings, reached, sink))
         titles = {place.title for place in own}
         beside = [place for place in _beside(settings) if place.title not in titles]
         with closing(connect(reached.redis_url, settings.redis_timeout)) as client:
-            if name == LOG and log_mark(settings).read() is None:
-                _refuse_elsewhere(client, settings)
+            if name == LOG and (elsewhere := find_log_elsewhere(client, settings)) is not None:
+                raise elsewhere
             return claim(RedisMark(client), own, beside, makes=name == LOG) is not None
 
     return claim_places
@@ -52,23 +50,39 @@ def log_mark(settings: Settings) -> PlaceMark:
 def every_place(settings: Settings, reached: Servers) -> Iterator[Mark]:
     """Every place that settings name, the log first; directories that are not there are left out."""
     yield log_mark(settings)
-    yield from (place for place in _places(settings) if place.directory is None or place.directory.is_dir())
-    for name, projection in installed().projections.items():
-        if projection.place is None:  # then it has a directory of its name, if it writes files
-            yield from _own(name, settings, reached)
+    named = [*_places(settings), *(PlaceMark(*one) for one in default_directories(settings).items() if one[1])]
+    yield from (place for place in named if place.directory is None or place.directory.is_dir())
     with suppress(ServersNotRunning):
         yield DatabaseMark(reached.database_url)
 
 
-def _own(name: str, settings: Settings, reached: Servers) -> "list[Mark]":
-    """The places that a consumer writes."""
-    if name == LOG:
-        return [log_mark(settings)]
+def find_log_elsewhere(client: "Redis | RedisCluster", settings: Settings) -> LogElsewhere | None:
+    """Why this process has no log although there has been one, None if it has, or there was none."""
+    if log_mark(settings).read() is not None or _has_log(settings):
+        return None
+    for partition in partition_counts(client, settings).every(installed().streams):
+        written = group_position(client, partition, LOG)
+        if written > START:
+            return LogElsewhere(
+                f"{settings.event_log_dir} has no event log, but {partition} was logged up to {written}:"
+                f" {LogElsewhere.__doc__}"
+            )
+    return None
+
+
+def _has_log(settings: Settings) -> bool:
+    return settings.event_log_dir.is_dir() and any(partitions(settings.event_log_dir))
+
+
+def _own(name: str, settings: Settings, reached: Servers, sink: Sink | None) -> Iterator[Mark]:
+    """The places that a projection writes."""
+    if isinstance(sink, TableSink):
+        yield DatabaseMark(reached.database_url)
     projection = installed().projections.get(name)
-    location = "" if projection is None else place_of(name, settings, reached).location
-    if projection is None or not location:
-        return []
-    return [PlaceMark(name if projection.place is None else projection.place.name, location)]
+    if projection is not None and (projection.place is not None or isinstance(sink, OnDisk)):
+        location = place_of(name, settings, reached).location
+        if location:
+            yield PlaceMark(name if projection.place is None else projection.place.name, location)
 
 
 def _beside(settings: Settings) -> Iterator[PlaceMark]:
@@ -84,20 +98,3 @@ def _places(settings: Settings) -> Iterator[PlaceMark]:
     for setting in declared().values():
         if setting.below is not None and setting is not EVENT_LOG_DIR:
             yield PlaceMark(setting.name, str(settings[setting]))
-
-
-def _refuse_elsewhere(client: "Redis | RedisCluster", settings: Settings) -> None:
-    """Refuse an empty directory of the log, if there has been a log: it is elsewhere, or it is lost.
-
-    Raises:
-        LogElsewhere: says where it was looked for.
-    """
-    if settings.event_log_dir.is_dir() and any(partitions(settings.event_log_dir)):
-        return
-    for partition in partition_counts(client, settings).every(installed().streams):
-        written = group_position(client, partition, LOG)
-        if written > START:
-            raise LogElsewhere(
-                f"{settings.event_log_dir} has no event log, but {partition} was logged up to {written}:"
-                f" {LogElsewhere.__doc__}"
-            )

@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 from redis.exceptions import RedisError
 
-from playhead.belonging import every_place
+from playhead.belonging import every_place, find_log_elsewhere
 from playhead.checks.buckets import check_bucket
 from playhead.checks.check import Check, judge
 from playhead.checks.checkpoints import check_checkpoints
@@ -167,6 +167,9 @@ def _check_servers(settings: Settings) -> Iterator[Check]:
         with suppress(psycopg.Error, RedisError, OSError, PlayheadError):  # said above
             client = connect(found.redis_url, settings.redis_timeout)
             yield from check_installation([*every_place(settings, found), RedisMark(client)])
+            if (elsewhere := find_log_elsewhere(client, settings)) is not None:
+                advice = "this is fine if the log is on another machine"
+                yield Check("event log directory", "warn", str(elsewhere), advice)
             with connect_postgres(url, "playhead-doctor") as connection:
                 yield from check_checkpoints(client, connection, list(marks_of_files(settings, found)))
     with suppress(RedisError, OSError, PlayheadError):  # said above

@@ -83,6 +83,7 @@ def test_the_log_makes_an_id_which_every_place_gets(playhead, data, redis, serve
 
             redis.flushall()
             wait_until(lambda: id_in_redis(redis) == made)
+        assert not (data / "jobs").exists()  # a table has no directory
     assert 0 == playhead("doctor", check=False).stdout.count(b"belongs to")
 
 
@@ -137,6 +138,7 @@ def test_an_empty_directory_is_no_log_if_there_has_been_one(playhead, data, redi
     with playhead.running("log", EVENT_LOG_DIR=str(tmp_path / "elsewhere")) as log:
         wait_until(lambda: "EVENT_LOG_DIR" in log.get("/readyz")[1])
         assert 503 == log.get("/readyz")[0]
+        assert b"has no event log" in playhead.attempt("doctor", EVENT_LOG_DIR=str(tmp_path / "elsewhere")).stdout
     assert not list((tmp_path / "elsewhere").glob("**/*.jsonl"))
 
     shutil.rmtree(data / "eventlog")
