@@ -75,7 +75,8 @@ class ConsumerService:
         is_log = isinstance(sink, LogWriter)
         log = sink.directory if is_log else settings.event_log_dir
         streams = dict.fromkeys((*sink.streams, *settings.trim))
-        self._served = ServedPartitions(settings, streams, log, restores=is_log, claim=settings.claim or (lambda: None))
+        claim = settings.claim if is_log else None  # nobody else changes what stands in Redis before its readers look
+        self._served = ServedPartitions(settings, streams, log, restores=is_log, claim=claim or (lambda: None))
         self._marks: asyncio.Task[list[Mark]] | None = None
 
     def problems(self) -> list[str]:

@@ -15,6 +15,7 @@ from playhead.streams.errors import KeyDamaged, PartitionsChanged, RedisUnavaila
 from playhead.streams.names import STREAMS, meta_key
 from playhead.streams.partitions import MOST_PARTITIONS, Partition
 from playhead.streams.redis.refusals import AWAY, is_passing
+from playhead.streams.telemetry import plain
 
 Client = Redis | RedisCluster
 
@@ -210,7 +211,7 @@ def _asked() -> Generator[None, None, None]:
     try:
         yield
     except AWAY as error:
-        raise RedisUnavailable(f"{RedisUnavailable.__doc__} ({error})") from error
+        raise RedisUnavailable(f"{RedisUnavailable.__doc__} ({plain(error)})") from error
     except NoPermissionError as error:
         raise RedisUnavailable(
             f"the user of REDIS_URL may not read and set fields of {STREAMS}: give it the rules in docs/security.md"
@@ -219,5 +220,5 @@ def _asked() -> Generator[None, None, None]:
         if "WRONGTYPE" in str(error):
             raise KeyDamaged(f"{STREAMS} is no hash. {KeyDamaged.__doc__}") from error
         if is_passing(error):
-            raise RedisUnavailable(f"{RedisUnavailable.__doc__} ({error})") from error
+            raise RedisUnavailable(f"{RedisUnavailable.__doc__} ({plain(error)})") from error
         raise
