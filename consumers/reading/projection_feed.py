@@ -83,7 +83,9 @@ class ProjectionFeed(Feed):
     async def _honour(self, view: View, position: Position) -> AsyncGenerator[Step, None]:
         """Take it into account that the stream was set behind the log's tail."""
         newest, sequence = view.missed[-1], self._cursors.sequence
-        if position > newest.tail:
+        if view.at is not None:  # it was read in the stream as it is now, before anybody noticed
+            self._cursors.number(view.at.sequence)
+        elif position > newest.tail:
             # With nothing in common, nobody can have read on in the new stream: we are ahead of the log.
             if newest.common == START and sequence is not None and sequence > newest.sequence:
                 await self._note_unlogged(sequence - newest.sequence, newest.tail, position)

@@ -120,7 +120,9 @@ class Installation:
         return (
             sum(one["count"] for one in status),
             sum(number_in(check["found"]) for check in self.failed_checks()),
-            sum(number_in(fault["problem"]) for fault in verified if fault["kind"] == "unlogged"),
+            sum(
+                number_in(one["problem"]) for one in verified if (one["kind"], one["projection"]) == ("unlogged", "log")
+            ),
         )
 
     def failed_checks(self) -> list[dict[str, str]]:
