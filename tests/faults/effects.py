@@ -10,6 +10,7 @@ import psycopg
 from playhead.projections.content.archive import read_archive
 from playhead.streams.content.events import CAPTURED
 from playhead.streams.events import Event
+from playhead.streams.recordings.files import Chunk, RecordingFiles
 from tests.support.events import job
 
 TIME = "2025-08-09T06:36:59Z"
@@ -26,7 +27,7 @@ def chunk(number: int, subject: str) -> Event:
         "user_id": "u",
         "guild_id": "g",
         "sequence": number,
-        "pcm_path": f"pcm/{number}.pcm",
+        "pcm_path": RecordingFiles.pcm(Chunk(subject, "u", number)),
         "rate": 48_000,
         "channels": 2,
         "started_at": TIME,
