@@ -454,7 +454,7 @@ def test_a_gap_that_an_earlier_version_noted_only_in_redis_stops_no_reader(syste
         system.log()
 
     system.start("log", "jobs")
-    system.wait_until(notes.exists)
+    system.wait_until(lambda: notes.exists() and notes.read_bytes().endswith(b"\n"))
 
     assert [*range(1, 11), *range(16, 21)] == system.log()
     system.wait_until(lambda: system.rows() == system.log())
