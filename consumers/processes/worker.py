@@ -1,7 +1,7 @@
 """The process of a worker."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +26,8 @@ class WorkerProcessSettings(ServiceSettings, frozen=True, kw_only=True):
     """How a worker process works."""
 
     work: WorkerSettings = WorkerSettings()
+    claim: Callable[[], object] | None = None
+    """Refuses to work with the Redis or the directories of another installation."""
     event_log_dir: Path | None = None
     """Where to read what was not finished when Redis lost its state, None if this process has no log."""
     rivals: frozenset[str] = frozenset()
@@ -60,7 +62,8 @@ class WorkerService:
         )
         self._appending = Threads(f"{handler.name}-appending", settings.work.concurrency)
         self._producer.counts.logged = partial(partition_count, settings.event_log_dir)
-        self._served = ServedPartitions(settings, handler.streams, settings.event_log_dir)
+        claim = settings.claim or (lambda: None)
+        self._served = ServedPartitions(settings, handler.streams, settings.event_log_dir, claim=claim)
         self._stopping = asyncio.Event()
         self._worker: Worker | None = None
 

@@ -85,6 +85,7 @@ def _run_worker(name: str, settings: Settings, reached: Servers, place: "Service
     work = WorkerProcessSettings(
         **msgspec.structs.asdict(place),
         work=work_settings(name, settings),
+        claim=claim_of(name, settings, reached),
         event_log_dir=settings.event_log_dir,
         rivals=installed().rivals_of(name),
     )
@@ -95,4 +96,10 @@ def _run_clock(name: str, settings: Settings, reached: Servers, place: "ServiceS
     from playhead.consumers.processes.clock import run_clock
 
     call, every = make_clock(name, settings, reached)
-    return asyncio.run(run_clock(name, call, every, place))
+    claim = claim_of(name, settings, reached)
+
+    def claim_and_call() -> float | None:
+        claim()
+        return call()
+
+    return asyncio.run(run_clock(name, claim_and_call, every, place))

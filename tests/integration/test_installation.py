@@ -87,7 +87,7 @@ def test_the_log_makes_an_id_which_every_place_gets(playhead, data, redis, serve
     assert 0 == playhead("doctor", check=False).stdout.count(b"belongs to")
 
 
-@pytest.mark.parametrize("name", ["json-files", "jobs", "log"])
+@pytest.mark.parametrize("name", ["json-files", "jobs", "log", "transcode", "sweep"])
 def test_a_redis_of_another_installation_is_refused_until_it_is_adopted(
     playhead, data, redis, servers, append, wait_until, name
 ):
