@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 from redis import Redis, RedisCluster
 
+from playhead.comparison.base import LogComparison
 from playhead.comparison.faults import Comparison, Fault, FaultKind, without_payload
 from playhead.comparison.keys import Due, Keys, Noted
 from playhead.comparison.level import LogLevel, chunks
-from playhead.consumers.reading.parked import ParkedEvents
 from playhead.projections.verification import Grouped, Inventory, Lack, Remark, Stray, Verifiable
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
@@ -27,7 +27,7 @@ class _Doubt(msgspec.Struct):
     newest_rank: str = ""
 
 
-class EffectComparison:
+class EffectComparison(LogComparison):
     """Compares, and repairs, a projection in which the last event of a key says all.
 
     The projection goes on meanwhile, and may be further than the log. So whatever is not as the events say that took
@@ -43,8 +43,7 @@ class EffectComparison:
         partitions: Sequence[Partition],
         projection: Verifiable,
     ) -> None:
-        """`root` is that of the log, `partitions` those of the streams that the projection reads."""
-        self._client, self._root, self._name, self.partitions = client, root, name, partitions
+        super().__init__(client, root, name, partitions)
         self._projection = projection
         self._doubts: dict[str, _Doubt] = {}
         self._held: dict[tuple[str, str], str] = {}
@@ -57,10 +56,6 @@ class EffectComparison:
         """What events lack that were looked at again."""
         self._whole: dict[str, Lack] = {}
         """By group: one of the events that lack it."""
-        self.checked = self.behind = 0
-        self.remarks: list[str] = []
-        self.moved: Sequence[Path] = ()
-        """Where things are that a repair took out of the way, if it is worth saying."""
 
     def compare(
         self, reached: Mapping[Partition, Position], checkpoints: Mapping[Partition, Position], *, log_is_whole: bool
@@ -234,6 +229,3 @@ class EffectComparison:
         due = self._doubts[key].due
         lack = None if due is None else self._lacks.get(due.at)
         return lack.place if lack is not None and lack.standing == mark else None
-
-    def _set_aside(self, partition: Partition) -> frozenset[str]:
-        return ParkedEvents(self._client, self._name, partition).positions()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from redis import Redis, RedisCluster
 
+from playhead.comparison.base import LogComparison
 from playhead.comparison.faults import Comparison, Fault
 from playhead.comparison.level import LogLevel, chunks
-from playhead.consumers.reading.parked import ParkedEvents
 from playhead.eventlog.reader import read_partition
 from playhead.projections.file_verification import FileFault, FileVerification
 from playhead.streams.events import Recorded
@@ -15,7 +15,7 @@ from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 
 
-class FileComparison:
+class FileComparison(LogComparison):
     """Compares, and repairs, the files of a `FileProjection`."""
 
     def __init__(
@@ -26,14 +26,9 @@ class FileComparison:
         partitions: Sequence[Partition],
         verification: FileVerification,
     ) -> None:
-        """`root` is that of the log, `partitions` those of the streams that the projection reads."""
-        self._client, self._root, self._name, self.partitions = client, root, name, partitions
+        super().__init__(client, root, name, partitions)
         self._verification = verification
         self._wrong: dict[str, FileFault] = {}
-        self.remarks: Sequence[str] = ()
-        self.moved: list[Path] = []
-        """Where files are that a repair took out of the way."""
-        self.checked = self.behind = 0
 
     def compare(
         self, reached: Mapping[Partition, Position], checkpoints: Mapping[Partition, Position], *, log_is_whole: bool
@@ -74,9 +69,6 @@ class FileComparison:
             for recorded in read_partition(self._root, partition, None, strict=False):
                 if self._verification.key(recorded) in paths and str(recorded.position) not in aside:
                     yield partition, recorded
-
-    def _set_aside(self, partition: Partition) -> frozenset[str]:
-        return ParkedEvents(self._client, self._name, partition).positions()
 
 
 class _Due:

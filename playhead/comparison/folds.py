@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 from redis import Redis, RedisCluster
 
+from playhead.comparison.base import LogComparison
 from playhead.comparison.faults import Comparison, Fault, without_payload
 from playhead.comparison.keys import Keys
 from playhead.comparison.level import LogLevel, chunks
-from playhead.consumers.reading.parked import ParkedEvents
 from playhead.projections.verification import Foldable, Inventory, Lack, Remark, Stray
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
@@ -31,7 +31,7 @@ class _Doubt(msgspec.Struct):
     """Of the event of that mark, None as long as the log has none."""
 
 
-class FoldComparison:
+class FoldComparison(LogComparison):
     """Compares, and repairs, a projection in which all events of a key say together what stands there.
 
     What stands there says of which event it is the last effect, by its mark, which is the event's rank. So the log is
@@ -47,15 +47,10 @@ class FoldComparison:
         partitions: Sequence[Partition],
         projection: Foldable,
     ) -> None:
-        """`root` is that of the log, `partitions` those of the streams that the projection reads."""
-        self._client, self._root, self._name, self.partitions = client, root, name, partitions
+        super().__init__(client, root, name, partitions)
         self._projection = projection
         self._doubts: dict[str, _Doubt] = {}
         self._wrong: dict[str, Lack] = {}
-        self.checked = self.behind = 0
-        self.remarks: list[str] = []
-        self.moved: Sequence[Path] = ()
-        """Where things are that a repair took out of the way, if it is worth saying."""
 
     def compare(
         self, reached: Mapping[Partition, Position], checkpoints: Mapping[Partition, Position], *, log_is_whole: bool
@@ -163,6 +158,3 @@ class FoldComparison:
                     self._wrong[key] = lack
                     faults.append(Fault.of(partition, lack))
         return Comparison(faults, undecided, problem or "")
-
-    def _set_aside(self, partition: Partition) -> frozenset[str]:
-        return ParkedEvents(self._client, self._name, partition).positions()
