@@ -16,7 +16,7 @@ from playhead.consumers.reading.group import Group
 from playhead.consumers.reading.lag import keep_known
 from playhead.consumers.reading.reader import Reader, ReaderSettings
 from playhead.consumers.reading.trimming import keep_trimmed
-from playhead.consumers.reading.unlogged import Mark
+from playhead.consumers.reading.unlogged import SinkMark
 from playhead.consumers.tasks import end
 from playhead.eventlog.history import History
 from playhead.eventlog.writer import LogWriter
@@ -33,7 +33,7 @@ class ProcessSettings(ServiceSettings, frozen=True, kw_only=True):
     """What makes metrics of a domain's own: each sees every batch that was applied."""
     claim: Callable[[], bool] | None = None
     """Has its places carry the id of the installation; False if nobody has made one yet."""
-    marks: Callable[[], Iterable[Mark]] | None = None
+    marks: Callable[[], Iterable[SinkMark]] | None = None
     """How far the sinks have come, for the log's own process to compare."""
     event_log_dir: Path | None = None
     """Where what the stream no longer has can be read, None if this process has no log to read."""
@@ -77,7 +77,7 @@ class ConsumerService:
         streams = dict.fromkeys((*sink.streams, *settings.trim))
         claim = settings.claim if is_log else None  # nobody else changes what stands in Redis before its readers look
         self._served = ServedPartitions(settings, streams, log, restores=is_log, claim=claim or (lambda: None))
-        self._marks: asyncio.Task[list[Mark]] | None = None
+        self._marks: asyncio.Task[list[SinkMark]] | None = None
 
     def problems(self) -> list[str]:
         """Why this process is not ready: a line for each partition that is not served as it should be."""
@@ -150,7 +150,7 @@ class ConsumerService:
             for reader in self._readers:
                 group.create_task(reader.run())
 
-    async def _find_marks(self) -> Sequence[Mark]:
+    async def _find_marks(self) -> Sequence[SinkMark]:
         """How far the sinks had come when this was called first: that takes a while, and older ones do no harm."""
         find = self._settings.marks
         assert find is not None, "nobody else is given this"

@@ -14,7 +14,7 @@ from playhead.consumers.reading.observer import Observer
 from playhead.consumers.reading.recovery import Entry, Lost, View, diverged, is_logged, recent
 from playhead.consumers.reading.steps import Step
 from playhead.consumers.reading.thread import SinkThread
-from playhead.consumers.reading.unlogged import NOWHERE, UNLOGGED, FindMarks, Mark, StreamState, find_missing
+from playhead.consumers.reading.unlogged import NOWHERE, UNLOGGED, FindMarks, SinkMark, StreamState, find_missing
 from playhead.eventlog.ends import LogEnd
 from playhead.eventlog.gaps import Gap as KnownGap
 from playhead.eventlog.history import History
@@ -53,7 +53,7 @@ class LogFeed(Feed):
         await self._rejoin()
         self._began = True
         position = self._cursors.position
-        marks = list[Mark]() if self._marks is None else await self._marks()
+        marks = list[SinkMark]() if self._marks is None else await self._marks()
         view = await self._recovery.look(position)
         await self._compare_end(view, marks)
         is_over = view.behind is None  # entries that were trimmed, dropped as known, or deleted
@@ -61,7 +61,7 @@ class LogFeed(Feed):
         for step in ():  # nothing is read from the log for the log
             yield step
 
-    async def _compare_end(self, view: View, marks: Sequence[Mark]) -> None:
+    async def _compare_end(self, view: View, marks: Sequence[SinkMark]) -> None:
         """Count what the log lacks at its end, once."""
         end = LogEnd(self._cursors.position, self._cursors.sequence or 0)
         behind = view.behind

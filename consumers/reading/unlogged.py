@@ -14,7 +14,7 @@ UNLOGGED = "the log lacks them"
 """Why events count as lost for the log that it had, or that a sink has."""
 
 
-class Mark(msgspec.Struct, frozen=True):
+class SinkMark(msgspec.Struct, frozen=True):
     """How far a sink has come in a partition, and the number of the last event there, None if it is not known."""
 
     projection: str
@@ -23,7 +23,7 @@ class Mark(msgspec.Struct, frozen=True):
     sequence: int | None
 
 
-FindMarks = Callable[[], Awaitable[Sequence[Mark]]]
+FindMarks = Callable[[], Awaitable[Sequence[SinkMark]]]
 """Gives the marks of every sink that has some, as they were at that time or before."""
 
 
@@ -51,7 +51,7 @@ class Unlogged(msgspec.Struct, frozen=True):
     is_known: bool
 
 
-def find_missing(partition: Partition, end: LogEnd, stream: StreamState, marks: Iterable[Mark]) -> Unlogged | None:
+def find_missing(partition: Partition, end: LogEnd, stream: StreamState, marks: Iterable[SinkMark]) -> Unlogged | None:
     """Compare the end of the log with the stream and the sinks; what is only on its way to the log is not missing.
 
     Read the marks first, then the end, then the stream: what has moved meanwhile is not missing either.
@@ -70,7 +70,7 @@ def find_missing(partition: Partition, end: LogEnd, stream: StreamState, marks: 
     return Unlogged(partition, missing, end.position, before, is_known) if missing else None
 
 
-def _lacking(mark: Mark, end: LogEnd, stream: StreamState) -> int:
+def _lacking(mark: SinkMark, end: LogEnd, stream: StreamState) -> int:
     """How many events up to a mark neither the log nor the stream has."""
     if mark.position <= end.position:
         return 0

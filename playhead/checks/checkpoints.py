@@ -9,7 +9,7 @@ from redis import Redis, RedisCluster
 
 from playhead.checks.check import Check
 from playhead.checks.marks import marks_of_tables
-from playhead.consumers.reading.unlogged import Mark
+from playhead.consumers.reading.unlogged import SinkMark
 from playhead.projections.postgres import Connection
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
@@ -45,7 +45,9 @@ class Ahead(msgspec.Struct, frozen=True):
         )
 
 
-def find_ahead(client: "Redis | RedisCluster", connection: Connection, files: Sequence[Mark] = ()) -> Iterator[Ahead]:
+def find_ahead(
+    client: "Redis | RedisCluster", connection: Connection, files: Sequence[SinkMark] = ()
+) -> Iterator[Ahead]:
     """Compare every checkpoint with its stream; `files` are those that are not in Postgres."""
     redis = cast("Any", client)
     now = Position(int(time.time() * 1000), 0)
@@ -68,7 +70,7 @@ def checkpoints(connection: Connection) -> dict[str, dict[Partition, Position]]:
 
 
 def check_checkpoints(
-    client: "Redis | RedisCluster", connection: Connection, files: Sequence[Mark] = ()
+    client: "Redis | RedisCluster", connection: Connection, files: Sequence[SinkMark] = ()
 ) -> Iterator[Check]:
     """Say which checkpoints are ahead of their streams."""
     ahead = list(find_ahead(client, connection, files))

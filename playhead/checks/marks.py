@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 
-from playhead.consumers.reading.unlogged import Mark
+from playhead.consumers.reading.unlogged import SinkMark
 from playhead.projections.postgres import SQL, Connection, connect
 from playhead.projections.staging import read_checkpoints
 from playhead.settings.errors import ServersNotRunning
@@ -21,7 +21,7 @@ from playhead.wiring import place_of
 _ALL = (SQL / "checkpoints_all.sql").read_bytes()
 
 
-def find_marks(settings: Settings, servers: Servers, complain: Callable[[str], object]) -> list[Mark]:
+def find_marks(settings: Settings, servers: Servers, complain: Callable[[str], object]) -> list[SinkMark]:
     """The marks of every sink that can be reached; `complain` is told of a Postgres that cannot."""
     found = list(marks_of_files(settings, servers))
     with suppress(ServersNotRunning):
@@ -33,7 +33,7 @@ def find_marks(settings: Settings, servers: Servers, complain: Callable[[str], o
     return found
 
 
-def marks_of_files(settings: Settings, servers: Servers) -> Iterator[Mark]:
+def marks_of_files(settings: Settings, servers: Servers) -> Iterator[SinkMark]:
     """What directories of files say of themselves."""
     for name in installed().projections:
         location = place_of(name, settings, servers).location
@@ -42,17 +42,17 @@ def marks_of_files(settings: Settings, servers: Servers) -> Iterator[Mark]:
                 with suppress(ValueError):  # an error of ours is one
                     position = Position.parse(checkpoint.position)
                     if (partition := _partition(source)) is not None:
-                        yield Mark(name, partition, position, checkpoint.sequence)
+                        yield SinkMark(name, partition, position, checkpoint.sequence)
 
 
-def marks_of_tables(connection: Connection) -> Iterator[Mark]:
+def marks_of_tables(connection: Connection) -> Iterator[SinkMark]:
     """The checkpoints of one database."""
     row = connection.execute("SELECT to_regclass('playhead_checkpoints') IS NOT NULL").fetchone()
     if row is None or not row[0]:
         return
     for projection, source, milliseconds, counter, sequence in connection.execute(_ALL).fetchall():
         if (partition := _partition(str(source))) is not None:
-            yield Mark(str(projection), partition, Position(milliseconds, counter), sequence)
+            yield SinkMark(str(projection), partition, Position(milliseconds, counter), sequence)
 
 
 def _partition(source: str) -> Partition | None:

@@ -12,7 +12,7 @@ from playhead.checks.check import Check
 from playhead.checks.marks import find_marks
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.reading.recovery import Lost, lost_key
-from playhead.consumers.reading.unlogged import NOWHERE, UNLOGGED, Mark, StreamState, Unlogged, find_missing
+from playhead.consumers.reading.unlogged import NOWHERE, UNLOGGED, SinkMark, StreamState, Unlogged, find_missing
 from playhead.eventlog.ends import LogEnd, end_of
 from playhead.eventlog.errors import LogCorrupt
 from playhead.eventlog.reader import check_chain as check_partition
@@ -84,7 +84,7 @@ def find_unlogged(
 
 
 def _unlogged_of(
-    client: "Redis | RedisCluster", settings: Settings, partition: Partition, marks: Sequence[Mark]
+    client: "Redis | RedisCluster", settings: Settings, partition: Partition, marks: Sequence[SinkMark]
 ) -> list[UnloggedShown]:
     noted = [one for one in losses(client, partition) if one.projection == LOG]
     shown = [(one.count, one.after, one.before, True) for one in noted if is_unlogged(one)]
@@ -165,7 +165,7 @@ def _change(client: "Redis | RedisCluster", partition: Partition, change: Callab
 
 
 def _missing_now(
-    client: "Redis | RedisCluster", settings: Settings, partition: Partition, marks: Iterable[Mark]
+    client: "Redis | RedisCluster", settings: Settings, partition: Partition, marks: Iterable[SinkMark]
 ) -> Unlogged | None:
     """What is missing at this instant; what moves while it is looked at is looked at again."""
     seen: LogEnd | None = None
@@ -203,5 +203,5 @@ def _overlap(lost: Lost, missing: Unlogged) -> bool:
     return Position.parse(lost.after) < missing.before and missing.after < Position.parse(lost.before)
 
 
-def _keepers(marks: Iterable[Mark], partition: Partition, before: Position) -> list[str]:
+def _keepers(marks: Iterable[SinkMark], partition: Partition, before: Position) -> list[str]:
     return sorted(mark.projection for mark in marks if mark.partition == partition and mark.position >= before > START)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from playhead.consumers.reading.unlogged import Mark, StreamState, find_missing
+from playhead.consumers.reading.unlogged import SinkMark, StreamState, find_missing
 from playhead.eventlog.ends import LogEnd
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
@@ -23,8 +23,8 @@ def stream(
     return StreamState(at(last), sequence, position, number, acknowledged, **more)
 
 
-def mark(position: int, sequence: int | None, partition: Partition = JOBS) -> Mark:
-    return Mark("jobs", partition, at(position), sequence)
+def mark(position: int, sequence: int | None, partition: Partition = JOBS) -> SinkMark:
+    return SinkMark("jobs", partition, at(position), sequence)
 
 
 @pytest.mark.parametrize(
