@@ -33,20 +33,21 @@ end
 -- Two generations, each a window long: an id is remembered for one window at least, for two at most.
 local generation = math.floor(tonumber(redis.call('TIME')[1]) / window)
 local current, previous = KEYS[3 + generation % 2], KEYS[3 + (generation + 1) % 2]
-for _, key in ipairs({current, previous}) do
-  if not is_number(redis.call('HGET', key, '') or '0') then
-    return damaged(key, 'its generation is no number')
-  end
+local of_current, of_previous = redis.call('HGET', current, ''), redis.call('HGET', previous, '')
+if not is_number(of_current or '0') then
+  return damaged(current, 'its generation is no number')
+elseif not is_number(of_previous or '0') then
+  return damaged(previous, 'its generation is no number')
 end
 if not recorded then
   redis.call('HSET', meta, 'partitions', partitions)
 end
-if redis.call('HGET', current, '') ~= tostring(generation) then
+if of_current ~= tostring(generation) then
   redis.call('DEL', current)
   redis.call('HSET', current, '', tostring(generation))
   redis.call('EXPIRE', current, 2 * window)
 end
-local has_previous = redis.call('HGET', previous, '') == tostring(generation - 1)
+local has_previous = of_previous == tostring(generation - 1)
 
 local ids, starts, entries = {}, {}, {}
 local argument, last_argument = 4, #ARGV

@@ -139,13 +139,13 @@ class _PiecewiseSerializer:
 
     def pack(self, *args: Any) -> Iterable[bytes | memoryview]:
         """What redis-py sends, in order."""
-        return self._whole.pack(*args) if len(args) <= _SHORT and not any(map(_is_large, args)) else _pieces(args)
+        return self._whole.pack(*args) if len(args) <= _SHORT and not _large(args) else _pieces(args)
 
 
 def _pieces(args: tuple[Any, ...]) -> Iterator[bytes | memoryview]:
     yield b"*%d\r\n" % len(args)
     start = 0
-    for large in [number for number, arg in enumerate(args) if _is_large(arg)]:
+    for large in _large(args):
         yield from _packed(args[start:large])
         yield b"$%d\r\n" % len(args[large])
         yield args[large]  # from where it is
@@ -162,8 +162,8 @@ def _packed(args: tuple[Any, ...]) -> Iterator[memoryview]:
         yield memoryview(cast("Any", hiredis).pack_command(piece))[len(b"*%d\r\n" % len(piece)) :]
 
 
-def _is_large(arg: Any) -> bool:
-    return isinstance(arg, bytes) and len(arg) > _PIECE_BYTES
+def _large(args: tuple[Any, ...]) -> list[int]:
+    return [number for number, arg in enumerate(args) if isinstance(arg, bytes) and len(arg) > _PIECE_BYTES]
 
 
 def _retry(retries: int) -> Retry:
