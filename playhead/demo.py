@@ -8,7 +8,7 @@ from typing import IO
 
 from redis import Redis
 
-from playhead.commands.status import read_status
+from playhead.checks.status import read_status
 from playhead.settings.servers import Servers
 from playhead.settings.settings import Settings
 from playhead.streams.errors import PlayheadError

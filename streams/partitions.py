@@ -25,6 +25,12 @@ class Partition(msgspec.Struct, frozen=True, order=True):
         return f"{self.stream}/{self.number}"
 
 
+def partition_named(text: str) -> Partition | None:
+    """The partition that a text such as `jobs/0` names, None if it names none."""
+    stream, _, number = text.rpartition("/")
+    return Partition(stream, int(number)) if stream and number.isascii() and number.isdecimal() else None
+
+
 def partition_of(stream: str, subject: str, partitions: int) -> Partition:
     """The partition of a subject: CRC-32 (ISO-HDLC) of its UTF-8 bytes, modulo the number of partitions."""
     return Partition(stream, zlib.crc32(subject.encode()) % partitions if partitions > 1 else 0)

@@ -8,7 +8,7 @@ import msgspec
 from redis import Redis, RedisCluster
 
 from playhead.checks.check import Check
-from playhead.checks.marks import marks_of_tables
+from playhead.checks.table_marks import marks_of_tables
 from playhead.consumers.reading.unlogged import SinkMark
 from playhead.projections.postgres import Connection
 from playhead.streams.partitions import Partition

@@ -6,7 +6,7 @@ from pathlib import Path
 from redis import Redis, RedisCluster
 
 from playhead.checks.check import Check
-from playhead.commands.status import ConsumerStatus, Status, read_counts
+from playhead.checks.status import ConsumerStatus, Status, read_counts
 from playhead.consumers.reading.keys import find_strays, find_wrong_keys
 from playhead.streams.domains.discovery import installed
 from playhead.streams.partitions import Partition

@@ -22,10 +22,10 @@ from playhead.checks.postgres import REACHABLE as POSTGRES_REACHABLE
 from playhead.checks.postgres import check_postgres
 from playhead.checks.redis import REACHABLE as REDIS_REACHABLE
 from playhead.checks.redis import check_redis
+from playhead.checks.status import read_status
 from playhead.checks.targets import check_targets
 from playhead.checks.undeclared import check_streams
 from playhead.checks.unlogged import check_chain, check_unlogged, find_unlogged
-from playhead.commands.status import read_status
 from playhead.embedded.errors import EmbeddedServerError
 from playhead.projections.postgres import connect as connect_postgres
 from playhead.settings.core import DATA_DIR

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 from redis.exceptions import RedisError
 
-from playhead.commands.status import read_status
+from playhead.checks.status import read_status
 from playhead.embedded.servers import running_servers
 from playhead.settings.settings import load
 from playhead.streams.redis.connections import connect

@@ -9,11 +9,11 @@ import msgspec
 import psycopg
 import pytest
 
+from playhead.checks.consumer_status import ConsumerStatus
 from playhead.checks.consumers import check_consumers
 from playhead.checks.directories import check_directory
 from playhead.checks.postgres import check_postgres
 from playhead.checks.redis import check_redis
-from playhead.commands.status import ConsumerStatus
 from playhead.embedded.servers import embedded_servers
 from playhead.projections.migrations import upgrade
 from playhead.recordings.checks import check_ffmpeg

@@ -6,7 +6,7 @@ import pytest
 
 from playhead import subscribe
 from playhead.checks.consumers import check_status
-from playhead.commands.status import read_status
+from playhead.checks.status import read_status
 from playhead.streams.appending.async_producer import AsyncProducer
 from playhead.streams.appending.producer import Producer
 from playhead.streams.appending.spool import Spool

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from playhead.checks.consumers import check_consumers
-from playhead.commands.status import read_status
+from playhead.checks.status import read_status
 from playhead.consumers.processes.projection import ProcessSettings
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.reading.reader import ReaderSettings

@@ -5,7 +5,7 @@ import pytest
 
 from playhead.checks.checkpoints import check_checkpoints
 from playhead.checks.consumers import check_status
-from playhead.commands.status import read_status
+from playhead.checks.status import read_status
 from playhead.consumers.processes.clock import ClockService
 from playhead.consumers.reading.parked import parked_anywhere
 from playhead.streams.errors import RedisUnavailable

@@ -3,7 +3,7 @@
 import pytest
 
 from playhead import subscribe
-from playhead.commands.status import read_status
+from playhead.checks.status import read_status
 from playhead.streams.errors import RedisUnavailable
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position

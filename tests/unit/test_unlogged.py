@@ -4,7 +4,7 @@ import pytest
 
 from playhead.consumers.reading.unlogged import SinkMark, StreamState, find_missing
 from playhead.eventlog.ends import LogEnd
-from playhead.streams.partitions import Partition
+from playhead.streams.partitions import Partition, partition_named
 from playhead.streams.positions import START, Position
 
 JOBS = Partition("jobs", 0)
@@ -70,3 +70,19 @@ def test_a_log_that_was_deleted_lacks_everything():
 
     assert missing is not None
     assert (10, START, True) == (missing.count, missing.after, missing.is_known)
+
+
+@pytest.mark.parametrize(
+    ("expected", "text"),
+    [
+        (Partition("jobs", 0), "jobs/0"),
+        (Partition("acme/jobs", 12), "acme/jobs/12"),
+        (None, "jobs"),
+        (None, "jobs/"),
+        (None, "jobs/-1"),
+        (None, "jobs/²"),
+        (None, "/0"),
+    ],
+)
+def test_a_checkpoint_names_its_partition(expected: Partition | None, text: str) -> None:
+    assert partition_named(text) == expected

@@ -1,0 +1,226 @@
+"""How each consumer stands on each partition, as Redis says."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+import msgspec
+from redis import Redis, RedisCluster
+from redis.exceptions import ResponseError
+
+from playhead.consumers.processes.beats import Beat
+from playhead.consumers.reading.group import Report
+from playhead.consumers.reading.parked import parked_key
+from playhead.consumers.reading.recovery import Lost, lost_key
+from playhead.streams.domains.catalogue import LOG
+from playhead.streams.domains.discovery import installed
+from playhead.streams.entries import sequence_number
+from playhead.streams.names import CLOCKS, again_key, meta_key, presence_key, reports_key
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import START, Position
+from playhead.streams.redis.stream_info import is_missing
+from playhead.terminal.output import one_line
+
+Kind = Literal["log", "projection", "worker", "clock"]
+
+_NOT_READY_SECONDS = 60.0
+"""A process that cannot serve says so again after half of this at the latest."""
+
+
+class ConsumerStatus(msgspec.Struct, frozen=True):
+    """One consumer on one partition; `lag_seconds` is the age of its oldest unread event, None if not known.
+
+    A clock reads no partition: its `partition` and `position` are `-`.
+    """
+
+    name: str
+    kind: Kind
+    partition: str
+    state: str
+    position: str
+    lag_events: int | None
+    lag_seconds: float | None
+    pending: int
+    parked: int
+    retries: int
+    problem: str | None
+    lost: int
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A consumer on one partition, whether nothing is left for it to do there, and whether it ever reported."""
+
+    status: ConsumerStatus
+    is_settled: bool
+    has_reported: bool
+
+
+def read_partition(client: "Redis | RedisCluster", partition: Partition, names: Sequence[str]) -> dict[str, Standing]:
+    """How each of some consumers stands on a partition, in two round trips.
+
+    Raises:
+        RedisError: Redis did not answer.
+    """
+    redis, key = cast("Any", client), partition.key
+    with redis.pipeline(transaction=False) as pipeline:
+        pipeline.hmget(reports_key(key), names)
+        for name in names:
+            pipeline.exists(presence_key(key, name))
+            pipeline.xlen(again_key(key, name))
+            pipeline.xlen(parked_key(partition, name))
+        pipeline.lrange(lost_key(partition), 0, -1)
+        pipeline.xinfo_stream(key)  # after the reports: what is appended between them is not yet done
+        pipeline.xinfo_groups(key)
+        reports, *counts, lost, stream, groups = pipeline.execute(raise_on_error=False)
+    found: dict[str, Standing] = {}
+    for number, name in enumerate(names):
+        try:
+            held, again, parked = map(_answer, counts[3 * number : 3 * number + 3])
+            raw, group = _answer(reports)[number], _group(groups, name)
+            report = None if raw is None else msgspec.json.decode(raw, type=Report)
+            status = ConsumerStatus(
+                name=name,
+                kind=kind_of(name),
+                partition=str(partition),
+                state=_state(name, report, held=bool(held)),
+                position=str(_position(group, report)),
+                lag_events=0,
+                lag_seconds=0.0,
+                pending=(int(group["pending"]) if group else 0) + (int(again) if name in installed().workers else 0),
+                parked=int(parked),
+                retries=report.retries if report else 0,
+                problem=report.problem if report else None,
+                lost=_lost(_answer(lost), name),
+            )
+            found[name] = _standing(status, report, _last(stream))
+        except (ResponseError, ValueError) as error:  # msgspec's and ours are ValueErrors
+            found[name] = _unread(name, str(partition), error)
+    return found | _with_lag(redis, key, [one for one in found.values() if _lags(one)])
+
+
+def _lags(one: Standing) -> bool:
+    return one.status.state != "unknown" and one.status.lag_events is None
+
+
+def _answer(reply: Any) -> Any:
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+def _last(stream: Any) -> Position:
+    """The last position that the partition ever had, from what XINFO STREAM says."""
+    if isinstance(stream, ResponseError) and is_missing(stream):
+        return START
+    return Position.parse(_answer(stream)["last-generated-id"])
+
+
+def _group(groups: Any, name: str) -> Mapping[str, Any] | None:
+    if isinstance(groups, ResponseError) and is_missing(groups):
+        return None
+    return next((group for group in _answer(groups) if group["name"] == name.encode()), None)
+
+
+def _position(group: Mapping[str, Any] | None, report: Report | None) -> Position:
+    return max(
+        Position.parse(group["last-delivered-id"]) if group else START,
+        Position.parse(report.position) if report else START,
+    )
+
+
+def _state(name: str, report: Report | None, *, held: bool) -> str:
+    if name in installed().workers:
+        return "running" if held else "stopped"
+    state = report.state if report and (held or _waits(report)) else "stopped"
+    # A process that holds its partition and has not reported yet is new; what is there is of the one before.
+    return "starting" if held and state == "stopped" else state
+
+
+def _standing(status: ConsumerStatus, report: Report | None, last: Position) -> Standing:
+    """What a consumer has still to do; how far it lags is asked later, if it lags."""
+    is_behind = Position.parse(status.position) < last
+    if status.kind == "worker":
+        is_settled = not is_behind and status.pending == 0
+    else:
+        is_settled = not is_behind and report is not None and Position.parse(report.settled) >= last
+    if is_behind:
+        status = msgspec.structs.replace(status, lag_events=None, lag_seconds=None)
+    return Standing(status, is_settled or last == START, report is not None)
+
+
+def _with_lag(redis: Any, key: str, behind: Sequence[Standing]) -> dict[str, Standing]:
+    """The same consumers with how many events they lag, and how old the first of these is, as far as it is known."""
+    if not behind:
+        return {}
+    with redis.pipeline(transaction=False) as pipeline:
+        for one in behind:
+            pipeline.xrange(key, f"({one.status.position}", "+", count=1)
+        pipeline.hget(meta_key(key), "sequence")
+        *unread, newest = pipeline.execute(raise_on_error=False)
+    found: dict[str, Standing] = {}
+    for one, entries in zip(behind, unread, strict=True):
+        try:
+            status = _lagging(one.status, _answer(entries), sequence_number(_answer(newest)))
+            found[status.name] = msgspec.structs.replace(one, status=status)
+        except ResponseError as error:
+            found[one.status.name] = _unread(one.status.name, one.status.partition, error)
+    return found
+
+
+def _lagging(status: ConsumerStatus, unread: Sequence[Any], newest: int | None) -> ConsumerStatus:
+    if not unread:
+        return status
+    ((entry_id, fields),) = unread
+    first = sequence_number(fields.get(b"ce_sequence"))
+    return msgspec.structs.replace(
+        status,
+        lag_events=None if first is None or newest is None else newest - first + 1,
+        lag_seconds=max(0.0, time.time() - Position.parse(entry_id).milliseconds / 1000),
+    )
+
+
+def _unread(name: str, partition: str, error: Exception) -> Standing:
+    """What is shown where Redis does not say how a consumer is."""
+    said = one_line(error)
+    status = ConsumerStatus(name, kind_of(name), partition, "unknown", str(START), None, None, 0, 0, 0, said, 0)
+    return Standing(status, is_settled=False, has_reported=False)
+
+
+def clocks(client: "Redis | RedisCluster") -> list[ConsumerStatus]:
+    """Whether each clock runs, by its heartbeat."""
+    try:
+        beats = cast("dict[bytes, bytes]", cast("Any", client).hgetall(CLOCKS))
+    except ResponseError:  # `damaged` says so
+        beats = {}
+    found: list[ConsumerStatus] = []
+    for name in installed().clocks:
+        beat = _beat(beats.get(name.encode()))
+        state, problem = ("running", beat.problem) if beat is not None and beat.is_running else ("stopped", None)
+        found.append(ConsumerStatus(name, "clock", "-", state, "-", 0, 0.0, 0, 0, 0, problem, 0))
+    return found
+
+
+def _beat(raw: bytes | None) -> Beat | None:
+    try:
+        return None if raw is None else msgspec.json.decode(raw, type=Beat)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _waits(report: Report | None) -> bool:
+    """Whether a process gave its lease back, because it cannot serve, and still tries."""
+    return report is not None and report.state == "not ready" and time.time() - report.at < _NOT_READY_SECONDS
+
+
+def _lost(noted: Sequence[bytes], name: str) -> int:
+    losses = (msgspec.json.decode(raw, type=Lost) for raw in noted)
+    return sum(lost.count for lost in losses if lost.projection == name)
+
+
+def kind_of(name: str) -> Kind:
+    """What kind of consumer has a name."""
+    if name in installed().projections:
+        return "projection"
+    if name in installed().workers:
+        return "worker"
+    return "log" if name == LOG else "clock"

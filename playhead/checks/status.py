@@ -1,0 +1,129 @@
+"""The state of the whole: every consumer, and what is damaged, parked or missing."""
+
+from collections.abc import Container, Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+from redis import Redis, RedisCluster
+
+from playhead.checks.consumer_status import ConsumerStatus, clocks, read_partition
+from playhead.checks.unlogged import UnloggedShown
+from playhead.commands.subscriptions import SubscriptionStatus
+from playhead.consumers.reading.keys import find_wrong_keys
+from playhead.consumers.reading.parked import parked_by_unknown
+from playhead.eventlog.replay.runs import Unfinished, unfinished
+from playhead.eventlog.segments import partition_count
+from playhead.streams.domains.discovery import installed
+from playhead.streams.errors import KeyDamaged
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import Position
+from playhead.streams.redis.partition_counts import PartitionCounts
+from playhead.terminal.exit_codes import BEHIND, DONE
+
+
+class Floor(msgspec.Struct, frozen=True):
+    """A partition is trimmed below `position`, which is as far as the consumer `held_by` has come."""
+
+    partition: str
+    position: str
+    held_by: str
+
+
+class Status(msgspec.Struct, frozen=True):
+    """All consumers; caught up means that every event took effect everywhere or is parked, and no replay is under way.
+
+    A replay that was cut short is under way until what it sent is applied. `parked` counts the events that took no
+    effect somewhere, those of consumers in `unknown`, which this installation does not have, included. `not_running`
+    names the consumers without a process, `damaged` says what is wrong with keys in Redis, `unlogged` what
+    the log lacks.
+    """
+
+    caught_up: bool
+    consumers: list[ConsumerStatus]
+    replays: list[Unfinished]
+    held: list[Floor]
+    subscriptions: list[SubscriptionStatus] = []
+    parked: int = 0
+    unknown: dict[str, int] = {}
+    not_running: list[str] = []
+    damaged: list[str] = []
+    unlogged: list[UnloggedShown] = []
+
+    @property
+    def exit_code(self) -> int:
+        """0 only if everything that was promised is so."""
+        return DONE if self.caught_up and not (self.not_running or self.damaged or self.unlogged) else BEHIND
+
+
+def read_status(
+    client: "Redis | RedisCluster",
+    partitions: int | None = None,
+    not_needed: Container[str] = frozenset[str](),
+    *,
+    log: Path | None = None,
+) -> Status:
+    """Ask Redis, a few round trips a partition; consumers in `not_needed` may be without a process.
+
+    Raises:
+        PartitionsChanged: `partitions` is set, and another number than that of a stream.
+    """
+    counts = read_counts(client, partitions, log)
+    everywhere = {
+        Partition(stream, number): names
+        for stream, names in installed().readers.items()
+        for number in range(counts[stream])
+    }
+    standings = {partition: read_partition(client, partition, names) for partition, names in everywhere.items()}
+    in_order = [
+        standings[Partition(stream, number)][name]
+        for name, streams in installed().reads.items()
+        for stream in streams
+        for number in range(counts[stream])
+    ]
+    consumers = [one.status for one in in_order]
+    damaged = [wrong.problem for wrong in find_wrong_keys(client, everywhere)]
+    replays = [] if damaged else unfinished(client, everywhere)
+    # A Redis in which no consumer ever reported, or that was emptied, is not caught up.
+    caught_up = all(one.is_settled for one in in_order) and any(one.has_reported for one in in_order)
+    caught_up = caught_up and all(one.applied and one.state == "interrupted" for one in replays)
+    consumers += clocks(client)
+    unknown = {} if damaged else parked_by_unknown(client, everywhere)
+    return Status(
+        caught_up and not damaged,
+        consumers,
+        replays,
+        _held(consumers),
+        parked=sum(one.parked for one in consumers) + sum(unknown.values()),
+        unknown=unknown,
+        not_running=[
+            name
+            for name in installed().consumers
+            if name not in not_needed and all(one.state == "stopped" for one in consumers if one.name == name)
+        ],
+        damaged=damaged,
+    )
+
+
+def read_counts(client: "Redis | RedisCluster", partitions: int | None, log: Path | None) -> dict[str, int]:
+    """The number of partitions of each stream; that of the log if the record is damaged.
+
+    Raises:
+        PartitionsChanged: `partitions` is set, and another number than that of a stream.
+    """
+    logged = partial(partition_count, log)
+    try:
+        return PartitionCounts(lambda: client, partitions, logged=logged).read(installed().streams)
+    except KeyDamaged:  # `find_wrong_keys` says so
+        return {stream: logged(stream) or partitions or 1 for stream in installed().streams}
+
+
+def _held(consumers: Sequence[ConsumerStatus]) -> list[Floor]:
+    """Partitions in which some consumer is further than another, which keeps entries from being trimmed."""
+    found: list[Floor] = []
+    for partition in dict.fromkeys(one.partition for one in consumers if one.kind != "clock"):
+        positions = {one.name: Position.parse(one.position) for one in consumers if one.partition == partition}
+        last = min(positions, key=lambda name: positions[name])
+        if positions[last] < max(positions.values()):
+            found.append(Floor(partition, str(positions[last]), last))
+    return found
