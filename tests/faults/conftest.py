@@ -12,10 +12,11 @@ from tests.faults.effects import KINDS
 from tests.faults.fork_server import ForkServer
 from tests.faults.harness import Harness
 from tests.faults.postgres import CrashablePostgres
-from tests.faults.reports import Report, render
+from tests.faults.reports import Report, render, render_runs
 from tests.support.servers import SERVERS, make_server
 
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+_DOCS = Path(__file__).parents[2] / "docs"
+PAGE, RUNS = _DOCS / "reliability.md", _DOCS / "reliability-runs.md"
 FULLY = ("valkey", "redis-7.0")
 _REPORT = "fault"
 """The property of a test, under which a report travels from the process that ran it."""
@@ -52,7 +53,9 @@ class Page:
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         finished = exitstatus != pytest.ExitCode.INTERRUPTED
         if self._reports:
-            PAGE.write_text(render(self._reports, "" if self._whole and finished else PAGE.read_text()))
+            runs = render_runs(self._reports, "" if self._whole and finished else RUNS.read_text())
+            RUNS.write_text(runs)
+            PAGE.write_text(render(runs))
 
 
 @pytest.fixture

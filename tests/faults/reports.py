@@ -1,6 +1,6 @@
-"""What a fault did to the promise: a row of docs/reliability.md each."""
+"""What a fault did to the promise: a row of docs/reliability-runs.md each, which docs/reliability.md sums up."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -38,23 +38,49 @@ class Report(msgspec.Struct, frozen=True):
     server: str
 
 
-_HEAD = """# What Playhead promises, and how it is tested
+SERVERS = {"valkey": "Valkey", "redis-7.0": "Redis 7.0", "redis-7.4": "Redis 7.4", "none": "no server"}
+"""The servers that have a column; `none` is of faults that need no server."""
 
-Every appended event takes effect in every projection exactly once, in order per subject, or is visibly parked.
+_RUNS_HEAD = """# Every run of every fault
 
-Each row causes a fault on real servers, again and again, and then compares every effect with what was appended. The
-control is the same harness without the safeguard; it has to fail, or the row would prove nothing. `make faults` runs
-all of it and writes this page; `make test` runs a short form. Recovery is the longest time from a fault until the
-effects were complete again, a lease of 0.3 s included; of dead processes all leases but one in ten are ended at once.
-Servers beside Valkey and Redis 7.0 get a tenth of the runs. Each row is as its last run left it.
+A row a fault, sink and server: what [reliability](reliability.md) sums up. `make faults` writes both pages. Recovery is
+the longest time from a fault until the effects were complete again, a lease of 0.3 s included; of dead processes all
+leases but one in ten are ended at once. Servers beside Valkey and Redis 7.0 get a tenth of the runs. Each row is as its
+last run left it.
 
-"""
-
-_TITLES = """\
 | fault | sink | server | promise | runs | lost | duplicated | wrong | without the safeguard | recovery | seed |
 |---|---|---|---|--:|--:|--:|--:|---|--:|--:|
 """
 
+_HEAD = """# What Playhead promises, and how it is tested
+
+Every appended event takes effect in every projection exactly once, in order per subject, or is visibly parked.
+
+## Its limits
+
+- It begins when `append` returns a position. Before that nothing is promised but that the same id may be sent again; of
+  what a producer keeps in its spool, that it is on the disk of its machine.
+- An id is remembered for one to two days. The same event after that is a second event.
+- A position says that the server has the event. Redis must sync each write (`appendfsync always`), or a power loss
+  takes the last second; a failover takes what no replica had, unless `durability="replicas:1"` waits for one.
+- What Redis loses before the log's consumer read it is gone. It is counted and named if a later event of its partition,
+  the group or a sink shows that it was there; of an emptied Redis that nobody had read, nothing does.
+- The event log is the reference. If it is lost too, files and tables are what is left: [recovery](recovery.md) says
+  what comes back after which loss.
+- A worker runs its function at least once. Its outcome is one event, whatever the number of runs.
+- Exactly once holds for sinks that keep their checkpoint with their effects, or write files whose names follow from the
+  event. A projection of one's own that calls another service is called again after a crash.
+- Disks are believed: after a sync that succeeds, the bytes are there. What rots later, `playhead log verify` finds.
+- Whoever can write to Redis, the log's directory or the database can destroy what is there: [security](security.md).
+
+## Its tests
+
+Each row causes a fault on real servers, again and again, and then compares every effect with what was appended. A cell
+has the number of runs; it would name each event lost, duplicated or wrong. The last column is the same harness
+without the safeguard, which has to fail, or the row would prove nothing. `make test` runs a short form of all of it.
+[Every run](reliability-runs.md) stands on a page of its own, with its seed and the time until recovery.
+
+"""
 
 _TAIL = """
 ## Beside the table
@@ -74,10 +100,22 @@ _TAIL = """
 """
 
 
-def render(reports: Iterable[Report], page: str = "") -> str:
-    """The page; what stands on an older one and was not run again is kept."""
-    rows = {tuple(line.split(" | ")[:3]): line for line in page.splitlines(keepends=True) if line.startswith("| ")}
-    rows.pop(tuple(_TITLES.split(" | ")[:3]), None)
+class Row(msgspec.Struct, frozen=True):
+    """A line of the page of runs."""
+
+    fault: str
+    sink: str
+    server: str
+    promise: str
+    runs: int
+    harm: Harm
+    safeguard: str
+    control_harm: str
+
+
+def render_runs(reports: Iterable[Report], page: str = "") -> str:
+    """The page of every run; what stands on an older one and was not run again is kept."""
+    rows = {tuple(line.split(" | ")[:3]): line for line in _lines(page)}
     for one in reports:
         line = (
             f"| {one.fault} | {one.sink} | {one.server} | {one.promise} | {one.runs} | {one.harm.lost} | "
@@ -85,4 +123,42 @@ def render(reports: Iterable[Report], page: str = "") -> str:
             f"{'' if one.recovery is None else f'{one.recovery:.1f} s'} | {one.seed} |\n"
         )
         rows[tuple(line.split(" | ")[:3])] = line
-    return _HEAD + _TITLES + "".join(rows[key] for key in sorted(rows)) + _TAIL
+    return _RUNS_HEAD + "".join(rows[key] for key in sorted(rows))
+
+
+def render(runs: str) -> str:
+    """The page that sums up the page of every run: a row a fault and what is promised of it, a column a server."""
+    rows = [_row(line) for line in _lines(runs)]
+    servers = {name: title for name, title in SERVERS.items() if any(row.server == name for row in rows)}
+    columns = ["fault", "sinks", "promise", *servers.values(), "without the safeguard"]
+    table = f"| {' | '.join(columns)} |\n|---|---|---|{'--:|' * len(servers)}---|\n"
+    for fault, promise in dict.fromkeys((row.fault, row.promise) for row in rows):
+        here = [row for row in rows if (row.fault, row.promise) == (fault, promise)]
+        sinks = ", ".join(dict.fromkeys(row.sink for row in here))
+        cells = (_cell([row for row in here if row.server == name]) for name in servers)
+        table += f"| {fault} | {sinks} | {promise} | {' | '.join(cells)} | {_control(here)} |\n"
+    return _HEAD + table + _TAIL
+
+
+def _lines(page: str) -> list[str]:
+    return [line for line in page.splitlines(keepends=True) if line.startswith("| ") and " | seed |" not in line]
+
+
+def _row(line: str) -> Row:
+    fault, sink, server, promise, runs, lost, duplicated, wrong, control, *_ = line.removeprefix("| ").split(" | ")
+    safeguard, _, harm = control.rpartition(": ")
+    return Row(fault, sink, server, promise, int(runs), Harm(int(lost), int(duplicated), int(wrong)), safeguard, harm)
+
+
+def _cell(rows: Sequence[Row]) -> str:
+    harm = sum((row.harm for row in rows), Harm())
+    runs = f"{sum(row.runs for row in rows):,}" if rows else ""
+    return f"{runs}: **{harm}**" if harm else runs
+
+
+def _control(rows: Sequence[Row]) -> str:
+    """The safeguard, and what happened without it."""
+    kinds = ("lost", "duplicated", "wrong")
+    harm = {kind: sum(int(row.control_harm.split(", ")[n].split()[0]) for row in rows) for n, kind in enumerate(kinds)}
+    said = ", ".join(f"{count:,} {kind}" for kind, count in harm.items() if count)
+    return f"{' or '.join(dict.fromkeys(row.safeguard for row in rows))}: {said}"

@@ -42,7 +42,7 @@ def test_whatever_happens_each_sink_is_the_fold_of_what_was_acknowledged(machine
 
     report(
         Report(
-            f"{sequences} random sequences of append, read, claim, acknowledge, crash, restart, trim and flush",
+            "random sequences of append, read, claim, acknowledge, crash, restart, trim and flush",
             "log, json-files, a worker",
             "each is the fold of what was acknowledged and not lost with Redis unread",
             machine.steps,

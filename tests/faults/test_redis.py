@@ -194,7 +194,7 @@ def test_redis_is_away_for_a_while(harness, report, count, seed, way):
 
     report(
         Report(
-            f"Redis {way} for {seconds} s under load, three consumers and a producer with a spool",
+            f"Redis {way} for up to 30 s under load, three consumers and a producer with a spool",
             "log, json-files, jobs",
             "no process ends, nothing is lost, the order is kept",
             1,
