@@ -5,6 +5,8 @@ from typing import TypeVar
 
 import msgspec
 
+from playhead.streams.nesting import is_too_deep
+
 Value = TypeVar("Value")
 
 
@@ -32,9 +34,9 @@ def decode(data: bytes, type: type[Value]) -> Value:
 
 def indent(data: bytes) -> bytes:
     """Lay JSON out for people, by two spaces and with a newline at the end."""
+    if is_too_deep(data):
+        return data + b"\n"
     try:
         return msgspec.json.format(data, indent=2) + b"\n"
     except msgspec.DecodeError:
         return json.dumps(json.loads(data), indent=2, allow_nan=False).encode() + b"\n"
-    except RecursionError:
-        return data + b"\n"

@@ -11,6 +11,7 @@ import uuid_utils
 
 from playhead.streams.errors import EventTooLarge, InvalidEvent
 from playhead.streams.members import without_mark
+from playhead.streams.nesting import DEEPEST, is_too_deep
 from playhead.streams.positions import START, Order, Position
 
 if TYPE_CHECKING:
@@ -183,15 +184,26 @@ def check_json(data: bytes) -> None:
         InvalidEvent: with what is wrong.
     """
     check_utf8(data)
+    check_depth(data)
     try:
         _RAW.decode(data)
-    except RecursionError as error:
+    except RecursionError as error:  # many calls are under way
         raise InvalidEvent("data", "nested too deeply") from error
     except msgspec.DecodeError:
         try:
             json.loads(data.decode(), parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise InvalidEvent("data", f"not JSON: {error}") from error
+
+
+def check_depth(data: bytes) -> None:
+    """Refuse JSON that is nested deeper than an interpreter may be able to read.
+
+    Raises:
+        InvalidEvent: with how deep it may be.
+    """
+    if is_too_deep(data):
+        raise InvalidEvent("data", f"nested deeper than {DEEPEST} levels; store it as text")
 
 
 def check_utf8(data: bytes) -> None:
@@ -223,9 +235,11 @@ def encode_data(data: object) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidEvent("data", f"cannot be written as JSON: {error}") from error
     try:
-        return text.encode()
+        encoded = text.encode()
     except UnicodeEncodeError:
-        return json.dumps(plain, allow_nan=False, separators=(",", ":")).encode()
+        encoded = json.dumps(plain, allow_nan=False, separators=(",", ":")).encode()
+    check_depth(encoded)
+    return encoded
 
 
 def one_line(data: bytes) -> bytes:

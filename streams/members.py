@@ -10,6 +10,7 @@ from typing import cast
 import msgspec
 
 from playhead.streams.errors import InvalidEvent
+from playhead.streams.nesting import DEEPEST, is_too_deep
 
 NULL = msgspec.Raw(b"null")
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
@@ -40,6 +41,8 @@ def compact(data: bytes) -> bytes:
         ValueError: it is not JSON; lone surrogate escapes are.
         RecursionError: it is nested too deeply.
     """
+    if is_too_deep(data):
+        raise RecursionError(f"nested deeper than {DEEPEST} levels")
     try:
         return msgspec.json.format(data, indent=-1)
     except msgspec.DecodeError:
@@ -141,6 +144,8 @@ def _name(key: bytes) -> str:
 
 
 def _checked(value: bytes) -> msgspec.Raw:
+    if is_too_deep(value):
+        return msgspec.Raw(value)
     try:
         _RAW.decode(value)
     except RecursionError:

@@ -9,6 +9,7 @@ import msgspec
 
 from playhead.projections.organizations.budget import Budget, BudgetSpent, MeteredText
 from playhead.streams.members import text_or_none
+from playhead.streams.nesting import is_too_deep
 
 Reason = Literal["empty", "text", "not about an organization", "not readable", "too costly to repair"]
 """Why a result gives no organization: it is null or blank, prose, about something else, broken beyond repair, or broken
@@ -78,6 +79,8 @@ def _value(text: str, budget: Budget | None) -> Answer:
     """Read JSON, repaired if there is a budget for it."""
     if not text.startswith(_OPENERS):
         return Answer(None, "text")
+    if is_too_deep(text.encode(errors="replace")):
+        return Answer(None, "not readable")
     try:
         return Answer(_ANY.decode(text))
     except (ValueError, RecursionError):

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from playhead.streams.errors import DomainInvalid, InvalidEvent
-from playhead.streams.events import Event, Recorded, check_json, check_utf8
+from playhead.streams.events import Event, Recorded, check_depth, check_json, check_utf8
 
 Payload = TypeVar("Payload", bound=msgspec.Struct)
 
@@ -90,6 +90,7 @@ class EventType(Generic[Payload]):
             InvalidEvent: with what is wrong.
         """
         check_utf8(event.data)
+        check_depth(event.data)
         self.decode(event)
 
     def decode(self, event: Event) -> Payload:

@@ -19,6 +19,7 @@ from playhead.projections.jobs.result import (
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Recorded, parse_date_or_time
 from playhead.streams.jobs.outcomes import is_error
+from playhead.streams.nesting import is_too_deep
 
 _ABSENT, _NEXT, _END = b"\xff", b"\xfe", b"\xfd"
 """Bytes that UTF-8 never holds, so that many rows are escaped at once."""
@@ -157,8 +158,8 @@ def _result(raw: bytes, *, plain: bool, fit: bool) -> tuple[bytes, bytes, _Answe
 
 
 def _answer(raw: bytes, *, fit: bool) -> _Answer | None:
-    """None if jsonb cannot hold the JSON: NUL, lone surrogates, NaN, nesting deeper than its parser's stack."""
-    if not fit and _is_unfit(raw):
+    """None if jsonb cannot hold the JSON: NUL, lone surrogates, NaN, nesting deeper than Playhead's limit."""
+    if (not fit and _is_unfit(raw)) or is_too_deep(raw):
         return None
     try:
         if raw.lstrip()[:1] == b"{":
