@@ -9,12 +9,14 @@ from typing import Literal, Protocol, cast
 
 import msgspec
 
+from playhead.adapters.representation import Representation, text_of
 from playhead.streams.appending.async_producer import AsyncProducer
 from playhead.streams.appending.core import ProducerCore
 from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import EventTooLarge, InvalidEvent
 from playhead.streams.events import Event, format_time, new_event
 from playhead.streams.jobs.events import JobOutcome
+from playhead.streams.positions import Position
 
 HEADER = "playhead"
 """Where RQ's `meta`, Celery's headers, dramatiq's options and taskiq's labels hold the description of a job."""
@@ -53,24 +55,24 @@ def recording(job_id: object) -> Generator[None, None, None]:
     except Exception as error:  # noqa: BLE001  the job goes on, whatever it is
         _log.critical(
             "the outcome of job %s is NOT recorded: %s: %s; with a spool directory, an outage of Redis loses nothing",
-            job_id,
+            _unicode(str(job_id)),
             type(error).__name__,
             error,
             exc_info=error,
         )
 
 
-def record(producer: Producer, finished: Finished) -> None:
-    """Append the outcome; the same one again adds nothing.
+def record(producer: Producer, finished: Finished) -> Position | None:
+    """Append the outcome and return its position, or None if it waits in the spool; the same one again adds nothing.
 
     Raises:
         PlayheadError: neither Redis nor a spool took it.
     """
     outcome = _outcome(finished)
     try:
-        producer.append_events([_as_event(producer, finished, outcome)])
+        return producer.append_events([_as_event(producer, finished, outcome)])[0]
     except EventTooLarge as error:
-        producer.append_events([_as_event(producer, finished, _omitted(finished, outcome, error))])
+        return producer.append_events([_as_event(producer, finished, _omitted(outcome, error))])[0]
 
 
 async def record_async(producer: AsyncProducer, finished: Finished) -> None:
@@ -83,7 +85,7 @@ async def record_async(producer: AsyncProducer, finished: Finished) -> None:
     try:
         await producer.append_events([_as_event(producer, finished, outcome)])
     except EventTooLarge as error:
-        await producer.append_events([_as_event(producer, finished, _omitted(finished, outcome, error))])
+        await producer.append_events([_as_event(producer, finished, _omitted(outcome, error))])
 
 
 def mapping(value: object) -> dict[str, object]:
@@ -93,16 +95,22 @@ def mapping(value: object) -> dict[str, object]:
 
 def error_text(error: BaseException | None) -> str:
     """How a failure stands in `error`."""
-    return "unknown" if error is None else f"{type(error).__name__}: {_text(error, str)}"
+    if error is None:
+        return "unknown"
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  a program's own __str__ may do anything
+        text = text_of(error)
+    return f"{type(error).__name__}: {text}"
 
 
 def _outcome(finished: Finished) -> JobOutcome:
-    now = datetime.now(UTC)
+    now, job_id = datetime.now(UTC), _unicode(finished.job_id)
     described = dict(finished.description)
     described.pop("correlation_id", None)
     metadata = finished.metadata | mapping(described.pop("metadata", None))
     job: dict[str, object] = {
-        "id": finished.job_id,
+        "id": job_id,
         "prompt": None,
         "format": None,
         "provider_config": None,
@@ -110,8 +118,8 @@ def _outcome(finished: Finished) -> JobOutcome:
         "created_at": format_time(finished.created_at),
     }
     return JobOutcome(
-        job_id=finished.job_id,
-        job=job | described | {"id": finished.job_id},
+        job_id=job_id,
+        job=job | described | {"id": job_id},
         status=finished.status,
         result=finished.result,
         error=finished.error,
@@ -125,47 +133,44 @@ def _seconds(duration: timedelta) -> float:
     return max(0.0, duration.total_seconds())  # clocks are set back, and some libraries round a start up
 
 
-def _omitted(finished: Finished, outcome: JobOutcome, error: EventTooLarge) -> JobOutcome:
-    _log.error("the result of job %s is not recorded: %s", finished.job_id, error)
+def _omitted(outcome: JobOutcome, error: EventTooLarge) -> JobOutcome:
+    _log.error("the result of job %s is not recorded: %s", outcome.job_id, error)
     return msgspec.structs.replace(outcome, result=None, result_encoding="omitted")
 
 
 def _as_event(producer: ProducerCore, finished: Finished, outcome: JobOutcome) -> Event:
     try:
-        return _event(producer, finished, outcome, outcome)
-    except InvalidEvent as error:
-        if error.field != "data":
+        return _event(producer, finished, outcome)
+    except Exception as error:  # a program's own objects may do anything
+        if isinstance(error, InvalidEvent) and error.field != "data":
             raise
-    partial = msgspec.structs.replace(outcome, result_encoding="partial-repr")
-    try:
-        built = msgspec.to_builtins(partial, enc_hook=_repr, str_keys=True)
-        return _event(producer, finished, partial, built)
-    except (InvalidEvent, TypeError, ValueError, RecursionError, msgspec.MsgspecError):
-        job = {name: value if isinstance(value, str | None) else _repr(value) for name, value in outcome.job.items()}
-        whole = msgspec.structs.replace(outcome, job=job, result=_repr(outcome.result), result_encoding="repr")
-        return _event(producer, finished, whole, whole)
-
-
-def _event(producer: ProducerCore, finished: Finished, outcome: JobOutcome, data: object) -> Event:
-    flow = finished.correlation_id or finished.description.get("correlation_id")
-    name = f"{finished.job_id}\n{finished.attempt}\n{finished.status}"
-    return new_event(
-        outcome.type,
-        subject=f"job/{finished.job_id}",
-        data=data,
-        source=producer.source,
-        id=str(uuid.uuid5(_NAMESPACE, name)),
-        dataschema=outcome.dataschema,
-        correlationid=str(flow) if flow else None,
+    job, result = Representation(outcome.job), Representation(outcome.result)
+    if job.changed:
+        _log.warning("the description of job %s has parts that JSON cannot represent: they are text", outcome.job_id)
+    encoding = "partial-repr" if result.changed else outcome.result_encoding
+    return _event(
+        producer,
+        finished,
+        msgspec.structs.replace(
+            outcome, job=cast("dict[str, object]", job.value), result=result.value, result_encoding=encoding
+        ),
     )
 
 
-def _repr(value: object) -> str:
-    return _text(value, repr)
+def _event(producer: ProducerCore, finished: Finished, outcome: JobOutcome) -> Event:
+    flow = finished.correlation_id or finished.description.get("correlation_id")
+    name = f"{outcome.job_id}\n{finished.attempt}\n{finished.status}"
+    return new_event(
+        outcome.type,
+        subject=f"job/{outcome.job_id}",
+        data=outcome,
+        source=producer.source,
+        id=str(uuid.uuid5(_NAMESPACE, name)),
+        dataschema=outcome.dataschema,
+        correlationid=_unicode(str(flow)) if flow else None,
+    )
 
 
-def _text(value: object, form: "type[str] | object") -> str:
-    try:
-        return str(value) if form is str else repr(value)
-    except Exception:  # noqa: BLE001  a program's own __repr__ may do anything
-        return f"<{type(value).__name__} without a form>"
+def _unicode(text: str) -> str:
+    """Text that an attribute may have: a lone surrogate is written as its escape."""
+    return text.encode(errors="backslashreplace").decode()

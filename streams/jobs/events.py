@@ -43,7 +43,7 @@ class JobOutcome(msgspec.Struct, frozen=True, kw_only=True):
     `job` has id, prompt, format, provider_config, metadata and created_at, and whatever else its program knows of it.
     `completed_at` is RFC 3339, `processing_time` seconds. `result_encoding` is null if the result is as it was,
     and otherwise says what became of it, as JSON had no form for it, or it was too large: `partial-repr`, Python's repr
-    of some parts; `repr`, of all; `omitted`.
+    of those parts; `omitted`. Events of earlier versions may have `repr`, of all of it.
     """
 
     job_id: str
@@ -54,7 +54,7 @@ class JobOutcome(msgspec.Struct, frozen=True, kw_only=True):
     retry_count: int = 0
     completed_at: str
     processing_time: float | None = None
-    result_encoding: Literal["partial-repr", "repr", "omitted"] | None = None
+    result_encoding: Literal["partial-repr", "omitted"] | None = None
 
     @property
     def type(self) -> str:

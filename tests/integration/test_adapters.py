@@ -1,13 +1,16 @@
 """What people run already, recorded: functions, RQ workers, Celery workers, each real."""
 
 import asyncio
+import dataclasses
 import json
 import logging
+import math
 import os
 import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -81,6 +84,24 @@ def payloads(valkey):
 class Odd:
     def __repr__(self):
         return "<odd>"
+
+
+class Stubborn(dict):
+    def items(self):
+        raise RuntimeError
+
+    def __repr__(self):
+        raise RuntimeError
+
+
+@dataclasses.dataclass
+class Reading:
+    value: float
+    kind: str
+
+
+CYCLE = [1]
+CYCLE.append(CYCLE)
 
 
 class Silent:
@@ -197,20 +218,82 @@ class TestFunctions:
             ({"when": datetime(2026, 1, 31, tzinfo=UTC), "n": {1}}, {"when": "2026-01-31T00:00:00Z", "n": [1]}, None),
             ({"a": Odd(), "b": 1}, {"a": "<odd>", "b": 1}, "partial-repr"),
             (Odd(), "<odd>", "partial-repr"),
-            ({"a": float("nan")}, "{'a': nan}", "repr"),
+            ({"a": float("nan"), "b": [1.5, -math.inf]}, {"a": "nan", "b": [1.5, "-inf"]}, "partial-repr"),
+            ({(1, 2): 3, "(1, 2)": 4, 5: 6}, {"(1, 2)": 3, "(1, 2) (2)": 4, "5": 6}, "partial-repr"),
+            (CYCLE, [1, "[...]"], "partial-repr"),
+            (Reading(math.nan, "hot"), {"value": "nan", "kind": "hot"}, "partial-repr"),
+            (Stubborn(a=math.nan), "<Stubborn without a form>", "partial-repr"),
+            ({"n": 16**5000, "m": 1}, {"n": "0x1" + "0" * 5000, "m": 1}, "partial-repr"),
+            ({"b": b"\xff", "d": Decimal("1.5")}, {"b": "/w==", "d": "1.5"}, None),
             (Silent(), "<Silent without a form>", "partial-repr"),
             ("lone \ud800", "lone \ud800", None),
             (10**400, 10**400, None),
         ],
-        ids=["typed", "part", "all", "nan", "silent", "surrogate", "huge"],
+        ids=[
+            "typed",
+            "part",
+            "all",
+            "nan",
+            "keys",
+            "cycle",
+            "dataclass",
+            "raising",
+            "too many digits",
+            "bytes and decimals",
+            "silent",
+            "surrogate",
+            "huge",
+        ],
     )
     def test_a_result_that_json_has_no_form_for_is_recorded_all_the_same(
         self, valkey, producer, result, expected, encoding
     ):
-        assert record_job(producer)(lambda: result)() is result
+        description = {"prompt": "p", "metadata": {"scraper_id": "geo", "source_url": "https://example.org"}}
+        job = record_job(producer, lambda: description)(lambda: result)
+        assert job() is result
 
         (payload,) = payloads(valkey)
+        metadata = payload["job"]["metadata"]
         assert (expected, encoding) == (payload["result"], payload["result_encoding"])
+        assert ("p", "geo", "https://example.org") == (
+            payload["job"]["prompt"],
+            metadata["scraper_id"],
+            metadata["source_url"],
+        )
+
+    def test_a_result_nested_very_deeply_is_text_where_it_is_too_deep(self, valkey, producer):
+        deep = []
+        for _ in range(100_000):
+            deep = [deep]
+        record_job(producer, lambda: {"metadata": {"scraper_id": "geo"}})(lambda: {"deep": deep, "ok": 1})()
+
+        (payload,) = payloads(valkey)
+        assert (1, "geo") == (payload["result"]["ok"], payload["job"]["metadata"]["scraper_id"])
+
+    def test_a_part_of_the_description_that_json_has_no_form_for_leaves_the_others(self, valkey, producer, caplog):
+        description = {
+            "id": "lone \ud800",
+            "prompt": "p",
+            "metadata": {"scraper_id": "geo", "score": math.nan},
+            "correlation_id": "flow \ud800",
+        }
+        record_job(producer, lambda: description)(lambda: 1)()
+
+        (event,) = recorded(valkey)
+        payload = json.loads(event.data)
+        metadata = payload["job"]["metadata"]
+        assert ("job/lone \\ud800", "flow \\ud800", "lone \\ud800") == (
+            event.subject,
+            event.correlationid,
+            payload["job_id"],
+        )
+        assert ("p", "geo", "nan", None) == (
+            payload["job"]["prompt"],
+            metadata["scraper_id"],
+            metadata["score"],
+            payload["result_encoding"],
+        )
+        assert "parts that JSON cannot represent" in caplog.text
 
     def test_a_result_over_the_size_limit_leaves_the_rest(self, valkey):
         with Producer(valkey.url, size_limit=2000) as producer:
@@ -249,7 +332,7 @@ class TestRQ:
     def work(valkey, tmp_path, **environment):
         path = f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"
         return subprocess.run(
-            [str(Path(sys.executable).with_name("rq")), "worker", "--burst", "--url", valkey.url, "work"],
+            [sys.executable, "-m", "rq.cli", "worker", "--burst", "--url", valkey.url, "work"],
             env=os.environ | {"PYTHONPATH": path, "REDIS_URL": valkey.url} | environment,
             capture_output=True,
             check=True,

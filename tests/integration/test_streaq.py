@@ -187,7 +187,10 @@ def test_other_middleware_sees_the_task_as_it_is_and_a_value_without_a_json_form
 
     (payload,) = payloads(valkey).values()
     assert [float] == [type(value["score"]) for value in seen]
-    assert "repr" == payload["result_encoding"]
+    assert ({"score": "nan", "when": "2026-01-31T00:00:00Z"}, "partial-repr") == (
+        payload["result"],
+        payload["result_encoding"],
+    )
 
 
 def test_a_task_keeps_its_result_when_it_cannot_be_recorded(run, caplog):

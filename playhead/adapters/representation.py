@@ -1,0 +1,106 @@
+"""What JSON can say of a program's own objects: each part that it has no form for becomes text, and no other."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import cast
+
+import msgspec
+
+from playhead.streams.events import encode_data
+
+_DEEPEST = 300
+"""Levels of a value, well within what every interpreter and JSON library reads; what is deeper becomes text."""
+
+
+class Representation:
+    """A value for JSON; `changed` says whether a part of it became text.
+
+    NaN, infinities, objects, keys such as tuples, and integers of thousands of digits become Python's repr, a
+    container within itself becomes `[...]` or `{...}`. Keys that become the same text are numbered.
+    """
+
+    def __init__(self, value: object) -> None:
+        self.changed = False
+        self._path: set[int] = set()
+        self.value = self._of(value)
+
+    def _of(self, value: object) -> object:
+        parts = _parts(value)
+        if parts is None:
+            return value if _has_form(value) else self._text(value)
+        if id(value) in self._path:
+            self.changed = True
+            return "{...}" if isinstance(parts, Mapping) else "[...]"
+        if len(self._path) >= _DEEPEST:
+            return self._text(value)
+        self._path.add(id(value))
+        try:
+            if isinstance(parts, Mapping):
+                return self._mapping(cast("Mapping[object, object]", parts))
+            return [self._of(part) for part in list(parts)]
+        except Exception:  # noqa: BLE001  a program's own containers may do anything, and other threads change them
+            return self._text(value)
+        finally:
+            self._path.discard(id(value))
+
+    def _mapping(self, parts: Mapping[object, object]) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for key, part in list(parts.items()):
+            name = text = self._key(key)
+            number = 1
+            while name in found:
+                self.changed = True
+                number += 1
+                name = f"{text} ({number})"
+            found[name] = self._of(part)
+        return found
+
+    def _key(self, key: object) -> str:
+        if isinstance(key, str):
+            return str(key)
+        try:
+            return next(iter(json.loads(encode_data({key: None}))))
+        except Exception:  # noqa: BLE001  a program's own objects may do anything
+            return self._text(key)
+
+    def _text(self, value: object) -> str:
+        self.changed = True
+        return text_of(value)
+
+
+def text_of(value: object) -> str:
+    """Python's repr, whatever the object does when it is asked for it."""
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001  a program's own __repr__ may do anything
+        return hex(value) if isinstance(value, int) else f"<{type(value).__name__} without a form>"
+
+
+def _has_form(value: object) -> bool:
+    if type(value) is float:  # first what is told at once: a result may have millions of them
+        return math.isfinite(value)
+    if value is None or type(value) in {str, bool}:
+        return True
+    try:
+        encode_data({"": value})  # bytes alone would be taken for JSON
+    except Exception:  # noqa: BLE001  a program's own objects may do anything
+        return False
+    return True
+
+
+def _parts(value: object) -> Mapping[object, object] | Iterable[object] | None:
+    """What a container holds; None if it is none."""
+    match value:
+        case Mapping():
+            return cast("Mapping[object, object]", value)
+        case list() | tuple() | AbstractSet():
+            return cast("Iterable[object]", value)
+        case msgspec.Struct():
+            return cast("Mapping[object, object]", msgspec.structs.asdict(value))
+        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+        case _:
+            return None
