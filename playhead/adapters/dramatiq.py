@@ -17,7 +17,7 @@ from dramatiq.worker import WorkerThread
 from playhead.adapters.jobs import HEADER, Finished, error_text, mapping, record, recording
 from playhead.streams.appending.producer import Producer
 
-_SKIPPED = "skipped"
+_SKIPPED, _REJECTED = "skipped", "rejected"
 
 
 class _Run(msgspec.Struct):
@@ -79,6 +79,9 @@ class RecordJobs(Middleware):
         self._ended(broker, message)
 
     def before_nack(self, broker: Broker, message: MessageProxy) -> None:
+        run = self._run
+        if run is not None and run.error is None:
+            run.error = _REJECTED  # by `message.fail()`, whatever the actor returned
         self._ended(broker, message)
 
     @property

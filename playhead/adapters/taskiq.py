@@ -1,8 +1,8 @@
 """taskiq: `broker.with_middlewares(RecordJobs(producer))`, where the broker is made, with the middlewares for retries.
 
 `task.kicker().with_labels(playhead=description(prompt=...))` describes a task: prompt, format, provider_config,
-metadata, correlation_id. A task that is sent again, or that ends with `NoResultError` (as `Context.requeue` does, and a
-scheduled retry), has no outcome yet, so that attempt is not recorded.
+metadata, correlation_id. A task that is sent again, requeued or scheduled for a retry has no outcome yet, so that
+attempt is not recorded. One that raises `NoResultError` itself has failed.
 """
 
 from contextvars import ContextVar
@@ -28,6 +28,7 @@ class _Run(msgspec.Struct):
     started: datetime
     outer: "_Run | None"
     sent_again: bool = False
+    gave_no_result: bool = False
 
 
 _run: ContextVar[_Run | None] = ContextVar("_run", default=None)
@@ -65,12 +66,17 @@ class RecordJobs(TaskiqMiddleware):
         _run.set(_Run(message.task_id, _counts(message), datetime.now(UTC), _run.get()))
         return message
 
+    def on_error(self, message: TaskiqMessage, result: TaskiqResult[object], exception: BaseException) -> None:  # noqa: ARG002
+        run = _run.get()
+        if run is not None and run.task_id == message.task_id:  # a requeue counts, and raises the same error
+            run.gave_no_result = isinstance(exception, NoResultError) and run.counts == _counts(message)
+
     async def post_execute(self, message: TaskiqMessage, result: TaskiqResult[object]) -> None:
         run = _run.get()
         if run is None or run.task_id != message.task_id:
             run = _Run(message.task_id, _counts(message), datetime.now(UTC), run)
         _run.set(run.outer)
-        if run.sent_again or isinstance(result.error, NoResultError):
+        if run.sent_again or (isinstance(result.error, NoResultError) and not run.gave_no_result):
             return
         with recording(message.task_id):
             await record_async(self._producer, _finished(run, message, result))

@@ -10,7 +10,7 @@ from pathlib import Path
 import dramatiq
 import pytest
 from dramatiq.brokers.redis import RedisBroker
-from dramatiq.middleware import AgeLimit, Middleware, Retries, SkipMessage
+from dramatiq.middleware import AgeLimit, CurrentMessage, Middleware, Retries, SkipMessage
 
 from playhead.adapters.dramatiq import RecordJobs
 from playhead.streams.appending.producer import Producer
@@ -177,6 +177,19 @@ def test_a_failure_without_retries_is_recorded(valkey, producer, work):
 
     (payload,) = payloads(valkey).values()
     assert ("failed", "ValueError: no such page") == (payload["status"], payload["error"])
+
+
+def test_a_message_that_is_rejected_has_failed(valkey, producer, work):
+    broker = make_broker(valkey, producer, middleware=[CurrentMessage()])
+
+    @dramatiq.actor(broker=broker)
+    def reject():
+        CurrentMessage.get_current_message().fail()
+
+    work(broker, reject.send)
+
+    (payload,) = payloads(valkey).values()
+    assert ("failed", "rejected") == (payload["status"], payload["error"])
 
 
 def test_a_part_of_a_result_without_a_json_form_is_recorded_by_its_repr(valkey, producer, work):

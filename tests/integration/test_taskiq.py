@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from taskiq import Context, InMemoryBroker, SimpleRetryMiddleware, TaskiqDepends, TaskiqMiddleware
+from taskiq.exceptions import NoResultError
 
 from playhead.adapters.taskiq import RecordJobs, description
 from playhead.streams.appending.async_producer import AsyncProducer
@@ -146,6 +147,21 @@ def test_a_task_that_is_requeued_is_recorded_when_it_ends(valkey, run):
 
     (payload,) = payloads(valkey).values()
     assert ("completed", "done", 1) == (payload["status"], payload["result"], payload["retry_count"])
+
+
+def test_a_task_that_gives_no_result_on_purpose_has_failed(valkey, run):
+    async def send(broker):
+        @broker.task
+        async def silent():
+            raise NoResultError
+
+        await silent.kiq()
+
+    run(send)
+
+    (payload,) = payloads(valkey).values()
+    assert ("failed", None) == (payload["status"], payload["result"])
+    assert payload["error"].startswith("NoResultError")
 
 
 def test_a_task_that_runs_another_in_place_keeps_its_own_times(valkey, run):
