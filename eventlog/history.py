@@ -3,11 +3,12 @@
 import heapq
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
+from playhead.eventlog.asides import Aside, note_asides, read_asides
 from playhead.eventlog.errors import BadLine, LogCorrupt
 from playhead.eventlog.gaps import GAPS, Gap, note_gap, read_gaps
 from playhead.eventlog.lines import decode_line, position_if_readable
@@ -72,6 +73,18 @@ class History:
         if not (directory / GAPS).exists():
             for gap in gaps:
                 note_gap(directory, gap)
+
+    def asides(self, partition: Partition) -> list[Aside]:
+        """What is noted as parked or dropped, in order."""
+        return read_asides(partition_directory(self._root, partition))
+
+    def note_asides(self, partition: Partition, asides: Sequence[Aside]) -> None:
+        """Note what consumers parked and operators dropped.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        note_asides(partition_directory(self._root, partition), asides)
 
     def between(self, partition: Partition, after: Position | None, until: Position | None) -> Iterator[Recorded]:
         """Events behind `after`, up to and with `until`, in order and bounded memory.

@@ -15,7 +15,7 @@ from playhead.consumers.reading.group import Group
 from playhead.consumers.reading.health import Health
 from playhead.consumers.reading.observer import Observer
 from playhead.consumers.reading.status import Status
-from playhead.consumers.reading.steps import Again, Entries, Step, Waiting
+from playhead.consumers.reading.steps import Again, Entries, Recovered, Step, Waiting
 from playhead.consumers.tasks import pause
 from playhead.streams.events import Recorded
 from playhead.streams.telemetry import about, plain
@@ -85,6 +85,8 @@ class Actions:
                         await self._wait(why)
                     case Again(recorded):
                         self._go_on_after(await self._delivery.apply_again(recorded))
+                    case Recovered():
+                        await self._delivery.look_again()
                     case Entries():
                         await self._handle(step)
 

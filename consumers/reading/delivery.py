@@ -91,12 +91,19 @@ class Delivery:
         self._has_checkpoint = False
         self._dropped: frozenset[bytes] = frozenset()
         """Ids of entries that an operator gave up; they are read again if the sink's checkpoint is behind them."""
+        self._set_aside: frozenset[bytes] = frozenset()
+        """Positions that are parked, or were dropped: a replay passes over them."""
         self._log = structlog.get_logger().bind(projection=sink.name, partition=str(group.partition))
 
     async def begin(self, *, has_checkpoint: bool = False) -> None:
         """Look what is parked; `has_checkpoint` says that the sink moves a checkpoint, and nobody else may."""
         self._has_checkpoint, self._unsure = has_checkpoint, None
+        await self.look_again()
+
+    async def look_again(self) -> None:
+        """Look what is set aside: Redis was given it again, or a replay begins."""
         self._dropped = await self._group.dropped()
+        self._set_aside = await self._group.set_aside()
         await self._look_who_waits()
 
     async def deliver(self, key: str, pieces: Pieces) -> Delivered:
@@ -135,7 +142,7 @@ class Delivery:
 
     async def apply_again(self, recorded: Recorded) -> Literal["done", "fenced"] | Reopen:
         """Apply an event that may have been passed over; one that was parked when it came first stays so."""
-        if recorded.event.subject in self.waiting:
+        if recorded.event.subject in self.waiting or str(recorded.position).encode() in self._dropped:
             return "done"
         batch = Batch(Source(self._partition, RECOVERY), [recorded], recorded.position)
         try:
@@ -211,10 +218,11 @@ class Delivery:
 
     async def _apply(self, key: str, pairs: Sequence[Pair]) -> Literal["done", "fenced"] | Failed | Reopen:
         last = Position.parse(pairs[-1][0].entry_id)
-        batch = Batch(self._source(key), [recorded for _, recorded in pairs], last)
+        events = [recorded for _, recorded in pairs if key == self._live or not self._is_set_aside(recorded)]
+        batch = Batch(self._source(key), events, last)
         started = perf_counter()
         try:
-            outcome = await self._take(batch)
+            outcome = await self._take(batch) if events else "applied"
         except Exception as error:
             self._observe.failed(batch, perf_counter() - started, error)
             self._unsure = last if key == self._live else self._unsure
@@ -263,6 +271,9 @@ class Delivery:
     async def _look_who_waits(self) -> None:
         """The log waits for nothing: it keeps whatever it can read."""
         self.waiting = await self._group.parked_subjects() if self._blocks else set()
+
+    def _is_set_aside(self, recorded: Recorded) -> bool:
+        return str(recorded.position).encode() in self._set_aside
 
     def _source(self, key: str) -> Source:
         return Source(self._partition, None if key == self._live else key.rpartition(":")[2])

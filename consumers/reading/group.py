@@ -199,6 +199,11 @@ class Group:
             name for name, parked_id in known.items() if name[:1] != b"=" and b"=" + parked_id not in known
         )
 
+    async def set_aside(self) -> frozenset[bytes]:
+        """Positions that are parked, or were dropped."""
+        known = cast("list[bytes]", await cast("Any", self.client.hkeys(self._positions)))
+        return frozenset(name for name in known if name[:1] != b"=")
+
     async def release(self) -> None:
         """Give the lease back, so that another process need not wait for its end."""
         await self._release(keys=[self.lease_key, self._attempts], args=[self.holder])

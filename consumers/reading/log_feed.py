@@ -9,6 +9,7 @@ from playhead.consumers.reading.ahead import Decoded, ReadAhead
 from playhead.consumers.reading.cursors import Cursors
 from playhead.consumers.reading.feed import Feed, Gap
 from playhead.consumers.reading.group import Group
+from playhead.consumers.reading.keeping import Keeping
 from playhead.consumers.reading.misplaced import Misplaced
 from playhead.consumers.reading.observer import Observer
 from playhead.consumers.reading.recovery import Entry, Lost, View, diverged, is_logged, recent
@@ -41,6 +42,7 @@ class LogFeed(Feed):
         super().__init__(group, cursors, ahead, thread, observe, history, count)
         self._written, self._marks = history, marks
         self._misplaced = None if count is None else Misplaced(group, count, thread, history)
+        self._keeping = Keeping(group, thread, history)
         self._acknowledged = START
 
     async def begin(self) -> AsyncGenerator[Step, None]:
@@ -50,6 +52,7 @@ class LogFeed(Feed):
         if self._acknowledged > self._cursors.position:  # what is to be read again must not be trimmed meanwhile
             await self._group.advance(self._live, self._cursors.position)
         await self._note_gaps()
+        await self._keeping.restore()  # before anybody reads on: what they come to again may be parked or dropped
         await self._rejoin()
         self._began = True
         position = self._cursors.position
@@ -111,6 +114,7 @@ class LogFeed(Feed):
         """
         if self._began:
             await self._refuse_misplaced()
+            await self._keeping.keep()
         if self._cursors.position.is_usable and not (await self._recovery.last()).is_usable:
             await self._lower(BEYOND)
 

@@ -67,9 +67,10 @@ class ParkedEvents:
 
     def drop(self, parked: Parked) -> None:
         """Give an event up for this consumer; the log still has it."""
+        fields = self.show(parked.id) or {}
         self._client.register_script(UNPARK)(
             keys=[self._stream, self._subjects, self._positions],
-            args=[parked.id, parked.subject if parked.blocks else "", 1],
+            args=[parked.id, parked.subject if parked.blocks else "", 1, fields.get("ce_position", parked.position)],
         )
 
     def _entries(self, first: str, last: str) -> Iterator[tuple[Parked, list[tuple[bytes, bytes]]]]:

@@ -8,7 +8,7 @@ from playhead.consumers.errors import SinkNotReady, StateLost
 from playhead.consumers.reading.ahead import decoded
 from playhead.consumers.reading.feed import UNREADABLE, Feed, Gap
 from playhead.consumers.reading.recovery import Lost, View, as_entry, chunks, just_before
-from playhead.consumers.reading.steps import Again, Step, Waiting
+from playhead.consumers.reading.steps import Again, Recovered, Step, Waiting
 from playhead.eventlog.writer import LogWriter
 from playhead.streams.events import Recorded
 from playhead.streams.positions import START, Position
@@ -70,6 +70,8 @@ class ProjectionFeed(Feed):
                 "the stream is not the one this projection was reading, and the log's consumer has not looked at it"
                 " yet: check that `playhead run log` runs"
             )
+        if view.missed or not goes_on:
+            yield Recovered()
         if view.missed:
             async for step in self._honour(view, position):
                 yield step

@@ -294,6 +294,7 @@ class Reader:
         if replays == "ended":
             await self._settle_sink()
         if replays != "unchanged":
+            await self._delivery.look_again()
             await self._status.report("running")
         match await self._delivery.retry_parked():
             case "fenced":

@@ -31,4 +31,8 @@ class Waiting(msgspec.Struct, frozen=True):
     why: str
 
 
-Step = Entries | Again | Waiting
+class Recovered(msgspec.Struct, frozen=True):
+    """Redis was given what it had lost, also of what is parked or dropped."""
+
+
+Step = Entries | Again | Waiting | Recovered

@@ -1,6 +1,7 @@
 #!lua
 -- Gives a parked entry to the workers again: moves it, whole, to their private stream.
--- KEYS: parked stream, private stream, set of wanted retries; ARGV: id in the parked stream, member of the set
+-- KEYS: parked stream, private stream, set of wanted retries, hash of parked positions
+-- ARGV: id in the parked stream, member of the set
 local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 redis.call('SREM', KEYS[3], ARGV[2])
 if not entry then
@@ -20,4 +21,5 @@ for n = 1, #entry[2], 2 do
 end
 redis.call('XADD', KEYS[2], '*', 'ce_position', position, 'ce_replay', 'retry-' .. ARGV[1], unpack(fields))
 redis.call('XDEL', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[4], position, '=' .. ARGV[1])
 return 1

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from playhead.consumers.errors import LONGEST_WAIT, HoldLost
 from playhead.consumers.reading.group import CREATE, Group
-from playhead.consumers.reading.parked import parkable, parked_key, retry_key
+from playhead.consumers.reading.parked import parkable, parked_key, positions_key, retry_key
 from playhead.consumers.reading.recovery import Recovery, restarts_key
 from playhead.streams.entries import RawEntry, encode
 from playhead.streams.events import Recorded
@@ -60,6 +60,7 @@ class Holds:
         self._types, self._hold_ms = sorted(types), int(hold * 1000)
         self._stream = partition.key
         self._parked, self._retry = parked_key(partition, group), retry_key(partition, group)
+        self._positions = positions_key(partition, group)
         self._presence = presence_key(partition.key, group)
         self.recovery = Recovery(Group(client, group, partition, owner=owner, lease=hold))
         self._create = client.register_script(CREATE)
@@ -145,7 +146,12 @@ class Holds:
         reason, fields = parkable(entry, reason)
         about: list[str | bytes] = ["parked_position", entry.entry_id, "parked_reason", reason]
         about += ["parked_class", reason_class, "parked_blocks", "0", *fields]
-        await self._end(entry, about)
+        await self._end(entry, [self._position(entry), *about])
+
+    async def set_aside(self) -> frozenset[bytes]:
+        """Positions of events that are parked, or were dropped."""
+        known = cast("list[bytes]", await cast("Any", self._client.hkeys(self._positions)))
+        return frozenset(name for name in known if name[:1] != b"=")
 
     async def postpone(self, entry: RawEntry, seconds: float, *, counts: bool = True) -> None:
         """Let any process take an entry after so long; `counts` says whether this was an attempt.
@@ -177,7 +183,7 @@ class Holds:
             moved += cast(
                 "int",
                 await self._again(
-                    keys=[self._parked, again_key(self.partition.key, self._group), self._retry],
+                    keys=[self._parked, again_key(self.partition.key, self._group), self._retry, self._positions],
                     args=[member.removeprefix(b"="), member],
                 ),
             )
@@ -186,6 +192,12 @@ class Holds:
     async def leave(self) -> None:
         """Remove this process and those long gone from the group, but never one that has something pending."""
         await self._leave(keys=[self._stream], args=[self._group, _SILENT_MS, self._owner])
+
+    def _position(self, entry: RawEntry) -> bytes:
+        """Where the event stands in the partition; one that was given again says so."""
+        if not self.is_private:
+            return entry.entry_id
+        return dict(zip(entry.fields[::2], entry.fields[1::2], strict=True)).get(b"ce_position", entry.entry_id)
 
     @property
     def _due(self) -> str:
@@ -197,7 +209,7 @@ class Holds:
 
     async def _end(self, entry: RawEntry, parked: Sequence[str | bytes]) -> None:
         done = await self._finish(
-            keys=[self._stream, self._due, self._waiting, self._parked],
+            keys=[self._stream, self._due, self._waiting, self._parked, self._positions],
             args=[self._group, self._owner, entry.entry_id, int(self.is_private), *parked],
         )
         if not done:

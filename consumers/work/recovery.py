@@ -71,6 +71,8 @@ class WorkRecovery:
         if first is not None and not view.is_compared:
             return WAITING
         tail, left = await asyncio.to_thread(unfinished, self._handler, self._partition, history, self._rivals)
+        aside = await self._holds.set_aside()
+        left = [recorded for recorded in left if str(recorded.position).encode() not in aside]
         if await self._holds.begin(tail, restart, left) and left:
             self._log.warning("not finished yet, as the log tells", count=len(left), tail=str(tail))
         return None

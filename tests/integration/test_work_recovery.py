@@ -9,6 +9,7 @@ import pytest
 
 from playhead.consumers.errors import Retry
 from playhead.consumers.processes.projection import ProcessSettings
+from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.reading.reader import ReaderSettings
 from playhead.consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
 from playhead.consumers.recordings.progress import Progress
@@ -30,7 +31,7 @@ from tests.support.conditions import until
 from tests.support.databases import make_database
 from tests.support.pipeline import Consumer
 from tests.support.places import place_of
-from tests.support.workers import NOTES, Enrich, nothing_left, working
+from tests.support.workers import NOTES, Enrich, nothing_left, parked, working
 
 LATER = 3600
 READER = ReaderSettings(lease=1.0)
@@ -82,6 +83,17 @@ class Busy(Enrich):
             raise Retry("the model is overloaded", after=LATER)
 
 
+class Refusing(Enrich):
+    """Refuses every note but the first."""
+
+    def __init__(self) -> None:
+        super().__init__(self.refuse)
+
+    async def refuse(self, task):
+        if task.cause.event.id != "note.submitted-0":
+            raise ValueError("it is empty")
+
+
 def expected(*numbers: int) -> Counter:
     return Counter(f"note.submitted-{number}" for number in numbers)
 
@@ -114,6 +126,38 @@ def test_a_flush_gives_back_what_was_not_finished_and_nothing_else(log, redis, p
     assert done == log.causes()
     if with_log:
         assert 33 == len(handler.seen)
+
+
+def test_what_is_parked_or_dropped_stays_so_after_a_flush(log, redis, submit):
+    handler = Refusing()
+    submit(3)
+
+    def noted():
+        return {note.position: note.became for note in log.history.asides(NOTES)}
+
+    async def run():
+        with log.served():
+            async with working(log.url, handler, history=log.history):
+                await until(lambda: len(parked(redis)) == 2 == len(noted()))
+                dropped, left = parked(redis)
+                ParkedEvents(redis, "enrich", NOTES).drop(dropped)
+                await until(lambda: noted() == {dropped.position: "dropped", left.position: "parked"})
+                seen = len(handler.seen)
+                redis.flushall()
+                await until(lambda: [one.position for one in parked(redis)] == [left.position])
+                submit(4)
+                await until(lambda: len(parked(redis)) == 2)
+                ParkedEvents(redis, "enrich", NOTES).request_retry(parked(redis)[0])
+                await until(lambda: len(handler.seen) == seen + 2 and len(parked(redis)) == 2)
+                await until(lambda: len(noted()) == 3)
+                assert {dropped.position: "dropped", left.position: "parked"}.items() <= noted().items()
+
+    asyncio.run(run())
+
+    assert {"note.submitted-0": 1, "note.submitted-3": 1} == {
+        one: count for one, count in Counter(handler.seen).items() if one[-1] in "03"
+    }
+    assert [1, 2] == sorted(Counter(handler.seen)[f"note.submitted-{number}"] for number in (1, 2))
 
 
 def test_three_processes_take_what_was_not_finished_once(log, redis, submit):
