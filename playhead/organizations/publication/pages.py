@@ -1,5 +1,6 @@
 """README.md and STATS.md of the data set. What they say follows from the events alone, never from the clock."""
 
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,9 @@ _FIGURES, _COMPLETENESS, _SCRAPERS = (
 )
 _OUTCOMES = "SELECT outcome, count(*) FROM results GROUP BY outcome ORDER BY count(*) DESC, outcome"
 _DATE = len("2025-08-09")
+_LONGEST = 200
+_MARKUP = re.compile(r"[^\w\s,/-]|(?<![^\W_])_|_(?![^\W_])")
+"""Whatever Markdown, HTML or a site's templates may take for markup; an underscore within a word is none."""
 
 _README = """\
 # Organizations, their locations and services
@@ -93,7 +97,10 @@ def stats(database: sqlite3.Connection, found: Figures, days: Mapping[str, int])
         "## Results",
         _table(
             ("outcome", "results", "percent"),
-            [(one, f"{count:,}", _percent(count, found.results)) for one, count in database.execute(_OUTCOMES)],
+            [
+                (_text(outcome), f"{count:,}", _percent(count, found.results))
+                for outcome, count in database.execute(_OUTCOMES)
+            ],
         ),
         f"{found.repaired:,} results were broken JSON that could be repaired; {found.sources:,} sources in all.",
         "## Organizations with",
@@ -108,24 +115,25 @@ def stats(database: sqlite3.Connection, found: Figures, days: Mapping[str, int])
         _table(
             ("scraper", "results", "with organizations", "organizations", "newest result"),
             [
-                (scraper, f"{results:,}", f"{speaking:,}", f"{organizations:,}", last)
+                (_text(scraper), f"{results:,}", f"{speaking:,}", f"{organizations:,}", last)
                 for scraper, results, speaking, organizations, last in database.execute(_SCRAPERS)
             ],
         ),
         "## Days",
         _table(("day", "jobs"), [(f"[{day}](daily/{day}/summary.json)", f"{days[day]:,}") for day in sorted(days)]),
     ]
-    return ("\n\n".join(parts) + "\n").encode("utf-8", "replace")
+    return ("\n\n".join(parts) + "\n").encode()
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [list(head), ["---", *["---:"] * (len(head) - 1)], *([_cell(cell) for cell in row] for row in rows)]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _cell(text: str) -> str:
-    """Text that breaks neither the table nor the page, whatever a scraper is called."""
-    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").split())[:200]
+def _text(name: str) -> str:
+    """A name from the data as text of one line, in Markdown and HTML, whatever a scraper is called."""
+    line = "".join(one if one.isprintable() else "\ufffd" for one in " ".join(name.split()))[:_LONGEST]
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", line)
 
 
 def _percent(part: int, whole: int) -> str:
