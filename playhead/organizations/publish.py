@@ -68,7 +68,7 @@ def publish(
     outputs = output_directory(settings, OUTPUT_DIR, "publish")
     _refuse_places(to, directory, settings)
     database_url = servers(settings, redis=False).database_url
-    with Release(directory, overwrite=overwrite) as release:
+    with Release(directory, settings.data_dir, overwrite=overwrite) as release:
         repository = find_repository(directory)
         if repository is not None:
             repository.check(push=push)

@@ -8,15 +8,16 @@ import msgspec
 
 from playhead.organizations.publication.checksums import NAME, read_sums, render_sums
 from playhead.organizations.publication.database import build, read
-from playhead.organizations.publication.days import copy_day, days, remove_day
+from playhead.organizations.publication.days import copy_day, days, published, remove_day
 from playhead.organizations.publication.errors import NothingThere
 from playhead.organizations.publication.exports import write_locations, write_organizations
 from playhead.organizations.publication.pages import Figures, figures, readme, stats
 from playhead.organizations.publication.release import Release
-from playhead.projections.jobs.json_files.index import DAILY
+from playhead.projections.jobs.json_files.index import DAILY, is_day
 
 DATABASE, ORGANIZATIONS, LOCATIONS = "organizations.sqlite", "organizations.ndjson", "locations.geojson"
 README, STATS = "README.md", "STATS.md"
+_FILES = frozenset({DATABASE, ORGANIZATIONS, LOCATIONS, README, STATS})
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -33,17 +34,16 @@ def assemble(release: Release, database_url: str, output_dir: Path, *, allow_emp
         NothingThere: there is neither an organization nor a day, or there are none any more.
         DatabaseNotUpgraded: the tables are not there yet.
     """
-    former = read_sums(release.directory)
-    path = release.staged(DATABASE)
-    build(database_url, path)
+    former = _published(release.directory)
+    build(database_url, release.scratch(DATABASE))
     found_days = days(output_dir)
-    database = read(path)
+    database = read(release.scratch(DATABASE))
     try:
         found = figures(database)
         if not allow_empty:
             _refuse_emptiness(release, former, found, found_days, output_dir)
-        write_organizations(database, release.staged(ORGANIZATIONS))
-        write_locations(database, release.staged(LOCATIONS))
+        write_organizations(database, release.scratch(ORGANIZATIONS))
+        write_locations(database, release.scratch(LOCATIONS))
         sums: dict[str, str] = {}
         jobs: dict[str, int] = {}
         for day in found_days:
@@ -53,10 +53,11 @@ def assemble(release: Release, database_url: str, output_dir: Path, *, allow_emp
     finally:
         database.close()
     for name in former.keys() - sums.keys():
-        if name.startswith(f"{DAILY}/"):
-            remove_day(name.split("/")[1], release)
+        if name not in _FILES:
+            remove_day(_day(name), release)
     for name in (DATABASE, ORGANIZATIONS, LOCATIONS):
-        sums[name] = release.offer(name, owned=name in former)
+        with release.scratch(name).open("rb") as file:
+            sums[name] = release.offer(name, file, owned=name in former)
     for name, content in pages.items():
         sums[name] = release.offer(name, content, owned=name in former)
     release.offer(NAME, render_sums(sums), owned=bool(former))
@@ -65,12 +66,23 @@ def assemble(release: Release, database_url: str, output_dir: Path, *, allow_emp
 
 def paths(directory: Path) -> Iterator[str]:
     """Every file that was published in a directory, by its path below it."""
-    sums = read_sums(directory)
-    for name in (*sums, NAME) if sums else ():
+    found = _published(directory)
+    for name in (*found, NAME) if found else ():
         yield name
-        folder, _, file = name.rpartition("/")
-        if file == NAME and folder:
-            yield from (f"{folder}/{below}" for below in read_sums(directory / folder))
+        if day := _day(name):
+            yield from (f"{DAILY}/{day}/{below}" for below in published(directory, day))
+
+
+def _published(directory: Path) -> dict[str, str]:
+    """What the checksums of a directory name, as far as that is a file of the data set."""
+    return {name: sum for name, sum in read_sums(directory).items() if name in _FILES or _day(name)}
+
+
+def _day(name: str) -> str:
+    """The day whose checksums a file holds; empty if it is another file."""
+    folder, _, rest = name.partition("/")
+    day, _, file = rest.partition("/")
+    return day if folder == DAILY and is_day(day) and file == NAME else ""
 
 
 def _refuse_emptiness(
@@ -82,8 +94,8 @@ def _refuse_emptiness(
             f"the database has no organization and {output_dir} no day: see `playhead status` and "
             "`playhead config show`, or publish nothing by --allow-empty"
         )
-    published = release.directory / ORGANIZATIONS
-    if not found.organizations and ORGANIZATIONS in former and published.exists() and published.stat().st_size:
+    standing = release.stat(ORGANIZATIONS) if ORGANIZATIONS in former else None
+    if not found.organizations and standing is not None and standing.st_size:
         raise NothingThere(
             "the database has no organization any more, but the data set has: replay them by "
             "`playhead replay --log --to organizations`, or take them out by --allow-empty"

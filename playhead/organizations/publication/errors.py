@@ -4,7 +4,9 @@
     - Occupied             files that somebody else wrote stand in the way
     - NothingThere         what was published would vanish
     - PublicationRunning   another process publishes to the directory
+    - SumsTooLarge         the checksums of the directory are not ours
     - GitFailed            git did not do what it was asked
+    - UnsafeRepository     the repository could run programs, or write elsewhere
 """
 
 from playhead.streams.errors import PlayheadError
@@ -22,5 +24,13 @@ class PublicationRunning(PlayheadError):
     """Another process publishes to this directory: wait until it is done."""
 
 
+class SumsTooLarge(PlayheadError):
+    """A `SHA256SUMS` of the directory is larger than any that is published: move it away, then publish."""
+
+
 class GitFailed(PlayheadError):
     """git failed: fix what it says. The files are published, and the next run commits them."""
+
+
+class UnsafeRepository(GitFailed):
+    """The repository could run programs of its own, or write elsewhere: do what it says, then publish."""
