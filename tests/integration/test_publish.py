@@ -248,7 +248,7 @@ def test_a_commit_that_git_refused_is_made_by_the_next_run(published):
     lock.touch()
     published.record("nothing", job_id="j3", day="2025-08-12")
     published.record("nothing", job_id="j4", day="2025-08-12")
-    with pytest.raises(GitFailed, match="index.lock"):
+    with pytest.raises(GitFailed, match=r"index\.lock"):
         published.publish()
     lock.unlink()
     done = published.publish()
@@ -257,6 +257,31 @@ def test_a_commit_that_git_refused_is_made_by_the_next_run(published):
     assert done["commit"] == published.git("rev-parse", "HEAD")
     assert "" == published.git("status", "--porcelain")
     assert not (published.directory / ".playhead-publish").exists()
+
+
+def test_a_clone_whose_history_plants_a_plan_and_a_link_runs_and_removes_nothing(published, tmp_path):
+    published.git("init", "--quiet")
+    published.publish()
+    staging = published.directory / ".playhead-publish"
+    (staging / "new/link").mkdir(parents=True)
+    (staging / "new/link/pre-commit").write_text(f"#!/bin/sh\ntouch {tmp_path}/it-ran\n")
+    (staging / "new/link/pre-commit").chmod(0o755)
+    (staging / "plan.json").write_text(
+        json.dumps({"written": ["link/pre-commit"], "removed": ["../victim", str(tmp_path / "victim")]})
+    )
+    (published.directory / "link").symlink_to(".git/hooks")
+    published.git("add", "--force", ".playhead-publish", "link")
+    published.git("commit", "--quiet", "--message", "planted")
+    (tmp_path / "victim").write_text("precious")
+    git(tmp_path, "clone", "--quiet", str(published.directory), "clone")
+    published.record("nothing", day="2025-08-12")
+    done = published.publish(to=tmp_path / "clone")
+
+    assert done["commit"] == git(tmp_path / "clone", "rev-parse", "HEAD")
+    assert "precious" == (tmp_path / "victim").read_text()
+    assert not (tmp_path / "clone/.git/hooks/pre-commit").exists()
+    assert not (tmp_path / "it-ran").exists()
+    assert not (tmp_path / "clone/.playhead-publish").exists()
 
 
 def test_push_goes_to_the_remote_also_when_there_is_nothing_new(published, tmp_path):

@@ -2,12 +2,14 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 from playhead.organizations.publication.errors import GitFailed
+from playhead.organizations.publication.git import Git
+from playhead.organizations.publication.safety import refuse_special, refuse_unsafe, refuse_unsafe_remote
 from playhead.streams.errors import InvalidSetting
+from playhead.streams.storage.file_tree import shown
 
 _UNDER_WAY = {
     "MERGE_HEAD": "a merge",
@@ -24,12 +26,15 @@ class Repository:
 
     Raises:
         GitFailed: git is not installed, or does not trust the directory.
+        UnsafeRepository: git could run a program of the repository, or write elsewhere.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         if shutil.which("git") is None:
             raise GitFailed(f"{directory} is a repository, but git is not installed")
+        refuse_unsafe(directory)
+        self._git = Git(directory).run
         self._git("rev-parse", "--git-dir")
 
     def check(self, *, push: bool) -> None:
@@ -37,22 +42,27 @@ class Repository:
 
         Raises:
             GitFailed: something like a merge is under way, which a commit would end.
+            UnsafeRepository: the remote is on this machine, and git could run a program of it.
             InvalidSetting: there is nowhere to push to.
         """
         for name, work in _UNDER_WAY.items():
             if Path(self._directory, self._git("rev-parse", "--git-path", name).strip()).exists():
                 raise GitFailed(f"{self._directory}: {work} is under way: end it, then publish")
         if push:
-            self._destination()
+            branch = self._branch()
+            for url in self._urls(self._remote(branch)):
+                refuse_unsafe_remote(url, self._directory)
 
     def commit(self, paths: Iterable[str], message: str) -> str | None:
         """Commit these files as they are, with those that are gone; gives the commit, None if nothing changed.
 
-        What .gitignore names is left out. Hooks run, and signing is as configured.
+        What .gitignore names is left out. No hook and no filter runs; signing is as you configured it for yourself.
         """
         listed = "\0".join(paths)
+        refuse_special(self._directory, listed.split("\0"))
         ignored = set(self._git("check-ignore", "-z", "--stdin", stdin=listed, fine=1).split("\0"))
         ours = set(listed.split("\0")) - ignored - {""}
+        self._refuse_filters(ours)
         self._git("update-index", "-z", "--add", "--remove", "--stdin", stdin="\0".join(sorted(ours)))
         base = self._head() or _EMPTY_TREE
         # By default git names paths from the top of the work tree, which is the directory.
@@ -72,7 +82,7 @@ class Repository:
                 "--pathspec-from-file=-",
                 "--pathspec-file-nul",
             )
-            self._git(*arguments, stdin="\0".join(changed))
+            self._git(*arguments, stdin="\0".join(f":(literal){name}" for name in changed))
         return self._head()
 
     def push(self) -> None:
@@ -81,53 +91,48 @@ class Repository:
         Raises:
             GitFailed: the remote refused, or cannot be reached; the commit stands, the next run pushes it.
         """
-        self._git("push", "--quiet", *self._destination())
+        branch = self._branch()
+        remote = self._remote(branch)
+        upstream = (
+            () if self._setting(f"branch.{branch}.remote") else ("--set-upstream", "--", remote, f"refs/heads/{branch}")
+        )
+        self._git("push", "--quiet", *upstream)
 
-    def _destination(self) -> tuple[str, ...]:
+    def _branch(self) -> str:
         branch = self._git("symbolic-ref", "--quiet", "--short", "HEAD", fine=1).strip()
         if not branch:
             raise InvalidSetting(f"--push: {self._directory} is on no branch; check one out")
-        if self._git("config", f"branch.{branch}.remote", fine=1).strip():
-            return ()
+        return branch
+
+    def _remote(self, branch: str) -> str:
+        """The remote that a branch is pushed to, by its name or URL."""
+        for setting in (f"branch.{branch}.pushRemote", "remote.pushDefault", f"branch.{branch}.remote"):
+            if remote := self._setting(setting):
+                return remote
         remotes = self._git("remote").split()
         if not remotes:
             raise InvalidSetting(f"--push: {self._directory} has no remote; add one by `git remote add origin URL`")
-        return ("--set-upstream", "origin" if "origin" in remotes else remotes[0], branch)
+        return "origin" if "origin" in remotes else remotes[0]
+
+    def _setting(self, name: str) -> str:
+        return self._git("config", name, fine=1).strip()
+
+    def _urls(self, remote: str) -> list[str]:
+        if remote not in self._git("remote").split():
+            return [remote]
+        return self._git("remote", "get-url", "--push", "--all", "--", remote).splitlines()
+
+    def _refuse_filters(self, paths: set[str]) -> None:
+        told = self._git("check-attr", "-z", "--stdin", "filter", stdin="\0".join(sorted(paths))).split("\0")
+        for path, value in zip(told[::3], told[2::3], strict=False):
+            if value not in {"unspecified", "unset"}:
+                raise GitFailed(
+                    f"{self._directory}: .gitattributes asks for the filter {shown(value)} on {shown(path)}, but files "
+                    "are committed as they are: take the filter off, or put the files into .gitignore"
+                )
 
     def _head(self) -> str | None:
         return self._git("rev-parse", "--quiet", "--verify", "HEAD", fine=1).strip() or None
-
-    def _git(self, *arguments: str, stdin: str = "", fine: int = 0) -> str:
-        """Run git and give what it prints; `fine` is an exit code that is no failure."""
-        # A variable such as GIT_DIR, set if a hook calls us, would name another repository.
-        environment = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE} | {
-            "GIT_TERMINAL_PROMPT": "0",
-            "LC_ALL": "C",
-        }
-        done = subprocess.run(
-            ["git", "-C", str(self._directory), *arguments],
-            env=environment,
-            input=stdin.encode("utf-8", "surrogateescape"),
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode not in {0, fine}:
-            told = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-            raise GitFailed(f"git {arguments[0]} in {self._directory}: {'; '.join(told) or done.returncode}")
-        return done.stdout.decode("utf-8", "surrogateescape")
-
-
-_ELSEWHERE = frozenset(
-    {
-        "GIT_DIR",
-        "GIT_WORK_TREE",
-        "GIT_INDEX_FILE",
-        "GIT_OBJECT_DIRECTORY",
-        "GIT_COMMON_DIR",
-        "GIT_PREFIX",
-        "GIT_NAMESPACE",
-    }
-)
 
 
 def find_repository(directory: Path) -> Repository | None:
@@ -136,7 +141,7 @@ def find_repository(directory: Path) -> Repository | None:
     Raises:
         GitFailed: it is one, but cannot be used.
     """
-    return Repository(directory) if (directory / ".git").exists() else None
+    return Repository(directory) if os.path.lexists(directory / ".git") else None
 
 
 def enclosing(directory: Path) -> Path | None:
