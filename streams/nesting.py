@@ -9,20 +9,20 @@ _NO_BRACKET = bytes(set(range(256)) - set(_BRACKETS))
 _NEITHER = bytes(set(_NO_BRACKET) - set(_QUOTE))
 
 
-def is_too_deep(data: bytes) -> bool:
-    """Whether JSON is nested deeper than `DEEPEST`; of what is no JSON, whether a parser would get as deep."""
+def is_too_deep(data: bytes, most: int = DEEPEST) -> bool:
+    """Whether JSON is nested deeper than that; of what is no JSON, whether a parser would get as deep."""
     brackets = data.translate(_ALIKE, _NO_BRACKET)
     # Brackets in strings cost several times as much to leave out. Few texts have enough of them to look deep.
-    return _are_too_deep(brackets) and _are_too_deep(_without_strings(data))
+    return _are_too_deep(brackets, most) and _are_too_deep(_without_strings(data), most)
 
 
-def _are_too_deep(brackets: bytes) -> bool:
-    for level in range(DEEPEST):
-        if brackets.count(b"[") <= DEEPEST - level:
+def _are_too_deep(brackets: bytes, most: int) -> bool:
+    for level in range(most):
+        if brackets.count(b"[") <= most - level:
             return False
         outer = brackets.replace(b"[]", b"")  # without the innermost level
         if len(outer) == len(brackets):
-            return brackets.count(b"[") > DEEPEST
+            return brackets.count(b"[") > most
         brackets = outer
     return bool(brackets)
 
