@@ -11,9 +11,9 @@ import msgspec
 from playhead.eventlog.asides import Aside, note_asides, read_asides
 from playhead.eventlog.errors import BadLine, LogCorrupt
 from playhead.eventlog.gaps import GAPS, Gap, note_gap, read_gaps
-from playhead.eventlog.lines import decode_line, position_if_readable
+from playhead.eventlog.lines import LINE_LIMIT, decode_line, position_if_readable
 from playhead.eventlog.reader import Holes, read_partition
-from playhead.eventlog.segments import list_segments, partition_directory, partitions, read_lines
+from playhead.eventlog.segments import Segment, list_segments, partition_directory, partitions, read_lines
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
@@ -123,7 +123,7 @@ def tail_of(directory: Path) -> Tail | None:
     """
     newest: Recorded | None = None
     for segment in reversed(list_segments(directory)):
-        lines = deque(read_lines(segment), _LAST_LINES)
+        lines = _last_lines(segment)
         while lines:
             number, line = lines.pop()
             if segment.is_active and not line.endswith(b"\n"):
@@ -136,3 +136,15 @@ def tail_of(directory: Path) -> Tail | None:
             if recorded.sequence is not None:
                 return Tail(newest, recorded.sequence)
     return None if newest is None else Tail(newest, 0)
+
+
+def _last_lines(segment: Segment) -> deque[tuple[int, bytes]]:
+    """The last lines of a segment, no more than `_LAST_LINES` and, but for the last one, `LINE_LIMIT` bytes."""
+    lines: deque[tuple[int, bytes]] = deque()
+    size = 0
+    for number, line in read_lines(segment):
+        lines.append((number, line))
+        size += len(line)
+        while len(lines) > _LAST_LINES or (size > LINE_LIMIT and len(lines) > 1):
+            size -= len(lines.popleft()[1])
+    return lines

@@ -28,6 +28,7 @@ _NUMBER = re.compile(r"0|[1-9]\d{0,8}", re.ASCII)
 _FILE = re.compile(r"(\d{20})-(\d{5,20})(\.jsonl|\.jsonl\.zst|\.manifest\.json)", re.ASCII)
 _CHUNK = 1024 * 1024
 _WINDOW_LIMIT = 128 * 1024 * 1024
+_MANIFEST_LIMIT = 16 * 1024 * 1024
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -167,7 +168,8 @@ def read_manifest(segment: Segment) -> Manifest:
         LogCorrupt: it cannot be read.
     """
     try:
-        manifest = msgspec.json.decode(segment.manifest.read_bytes(), type=Manifest)
+        with segment.manifest.open("rb") as file:
+            manifest = msgspec.json.decode(file.read(_MANIFEST_LIMIT), type=Manifest)
         Position.parse(manifest.first)
         Position.parse(manifest.last)
     except (OSError, ValueError) as error:  # msgspec's and ours are ValueErrors

@@ -21,6 +21,9 @@ from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Recorded
 from playhead.streams.positions import Position
 
+FAULT_LIMIT = 10_000
+"""Faults that are named in one segment. The rest is not read then: a small file may unpack to endless lines."""
+
 FaultKind = Literal["line", "order", "gap", "manifest", "missing"]
 
 
@@ -78,9 +81,13 @@ class _Check:
 
     def _lines(self, segment: Segment) -> Summary:
         summary = Summary()
+        before = len(self._faults)
         try:
             for number, line in read_lines(segment):
                 if segment.is_active and not line.endswith(b"\n"):
+                    break
+                if len(self._faults) - before >= FAULT_LIMIT:
+                    self._fault("line", segment.file, number, f"over {FAULT_LIMIT} faults; the rest is not read")
                     break
                 self._line(segment, number, line, summary)
         except LogCorrupt as error:

@@ -9,7 +9,13 @@ from cyclopts import App
 
 from playhead.content.domain import ARCHIVE_DIR
 from playhead.eventlog.reader import read
-from playhead.projections.content.archive import Named, archive_name, parse_name, read_archive
+from playhead.projections.content.archive import (
+    Named,
+    archive_name,
+    check_archive,
+    parse_name,
+    read_archive,
+)
 from playhead.projections.content.captured import Check, decode_captured
 from playhead.projections.content.errors import ArchiveAltered
 from playhead.settings.settings import Settings, load
@@ -99,12 +105,12 @@ def show(name: str, /, *, content: bool = False, data_dir: DataDir = None, json:
     """
     if content and json:
         raise InvalidSetting("--content prints the content as it was captured: omit --json")
-    data = Objects(load(data_dir)[ARCHIVE_DIR]).get(name) if parse_name(name) else None
-    if data is None:
+    parts = Objects(load(data_dir)[ARCHIVE_DIR]).parts(name) if parse_name(name) else None
+    if parts is None:
         say(f"there is no archive {name}; see `playhead archives list`")
         return FAILED
     try:
-        archive = read_archive(data)
+        archive = read_archive(parts) if content else check_archive(parts)
     except ArchiveAltered as error:
         say(f"{name}: {error}; delete it and replay its event")
         return CORRUPT
@@ -159,11 +165,11 @@ def _listed(objects: Objects) -> list[tuple[str, Named, int]]:
 
 
 def _examine(objects: Objects, name: str) -> Iterator[Fault]:
-    data = objects.get(name)
-    if data is None:  # deleted while we looked
+    parts = objects.parts(name)
+    if parts is None:  # deleted while we looked
         return
     try:
-        archive = read_archive(data)
+        archive = check_archive(parts)
     except ArchiveAltered as error:
         yield Fault("altered", name, str(error))
         return
@@ -184,6 +190,6 @@ def _compare(settings: Settings, names: set[str]) -> Iterator[Fault]:
             if isinstance(captured.content, Check) and captured.content.sha256 not in checked:
                 checked.add(captured.content.sha256)
                 try:
-                    captured.load(blobs.get)
+                    blobs.check(captured.content.sha256, captured.content.size)
                 except (BlobMissing, BlobAltered) as error:
                     yield Fault("blob", captured.content.sha256, str(error))

@@ -9,7 +9,7 @@ import io
 import re
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import cast
@@ -32,8 +32,11 @@ UNKNOWN = "unknown"
 _NAME = re.compile(r"(\d{8}_\d{6})_(.+)\.[0-9a-f]{12}\.tar\.gz", re.ASCII)
 _STAMP, _STAMP_LENGTH = "%Y%m%d_%H%M%S", len("20250809_063658")
 _GZIP = 31
-_UNPACKED_LIMIT = 2 * CONTENT_LIMIT
 _BLOCK = 512
+_PART = 1024 * 1024
+METADATA_LIMIT = 256 * 1024 * 1024
+"""Bytes that the metadata of an archive may have if nothing is known of its event."""
+_CUT = "it was cut, or something follows it"
 _compress = cast(
     "Callable[[bytes, int], bytearray]",
     deflate.gzip_compress,  # pyright: ignore[reportUnknownMemberType]  # its stub needs Python 3.12
@@ -104,26 +107,29 @@ def describe(event: Event, captured: Captured, content: bytes) -> bytes:
     return indent(b"{" + b",".join(encode(name) + b":" + value for name, value in written.items()) + b"}")
 
 
-def read_archive(data: bytes) -> Archive:
-    """Unpack an archive, and check its content against the hash in its metadata.
+def read_archive(
+    data: bytes | Iterable[bytes], *, limit: int = CONTENT_LIMIT, metadata_limit: int = METADATA_LIMIT
+) -> Archive:
+    """Unpack an archive, whole or in parts, and check its content against the hash in its metadata.
+
+    The limits are how many bytes content and metadata may have; of a larger one nothing is unpacked.
 
     Raises:
         ArchiveAltered: says what is wrong with it.
     """
-    try:
-        with tarfile.open(fileobj=io.BytesIO(_unpacked(data)), mode="r:") as tar:
-            found = {member.name: _read(tar, member) for member in tar}
-    except (tarfile.TarError, zlib.error) as error:
-        raise ArchiveAltered(f"it cannot be unpacked: {error}") from error
-    if found.keys() != {CONTENT, METADATA}:
-        raise ArchiveAltered(f"its members are not {CONTENT} and {METADATA}")
-    try:
-        metadata = decode(found[METADATA], dict[str, object])
-    except ValueError as error:
-        raise ArchiveAltered(f"its {METADATA} is not a JSON object") from error
-    if metadata.get("sha256") != hashlib.sha256(found[CONTENT]).hexdigest():
-        raise ArchiveAltered("its content does not have the SHA-256 of its metadata")
-    return Archive(_named(metadata), found[CONTENT], metadata)
+    content = io.BytesIO()
+    metadata = _read(data, limit, metadata_limit, content.write)
+    return Archive(_named(metadata), content.getvalue(), metadata)
+
+
+def check_archive(data: bytes | Iterable[bytes]) -> Archive:
+    """Check an archive like `read_archive`, in bounded memory: its content is not kept.
+
+    Raises:
+        ArchiveAltered: says what is wrong with it.
+    """
+    metadata = _read(data, CONTENT_LIMIT, METADATA_LIMIT, len)
+    return Archive(_named(metadata), b"", metadata)
 
 
 def _name(event_id: str, moment: datetime, scraper_id: str | None) -> str:
@@ -150,20 +156,78 @@ def _member(name: str, content: bytes) -> tuple[bytes, bytes, bytes]:
     return about.tobuf(tarfile.USTAR_FORMAT), content, bytes(-len(content) % _BLOCK)
 
 
-def _unpacked(data: bytes) -> bytes:
-    """The whole tar: gzip's checksum stands at the very end, which tarfile does not read."""
-    unzip = zlib.decompressobj(_GZIP)
-    unpacked = unzip.decompress(data, _UNPACKED_LIMIT)
-    if not unzip.eof or unzip.unused_data:
-        raise ArchiveAltered("it was cut, or something follows it, or it is larger than any archive")
-    return unpacked
+def _read(
+    data: bytes | Iterable[bytes], limit: int, metadata_limit: int, keep: Callable[[bytes], object]
+) -> dict[str, object]:
+    """The metadata, checked against the content, which `keep` is given in parts.
+
+    Only what `make_archive` writes is read: no link, no sparse file, and no header that makes another one larger.
+    """
+    tar = _Tar(iter((data,) if isinstance(data, bytes) else data))
+    digest = hashlib.sha256()
+    encoded = io.BytesIO()
+    try:
+        for part in tar.member(CONTENT, limit):
+            digest.update(part)
+            keep(part)
+        for part in tar.member(METADATA, metadata_limit):
+            encoded.write(part)
+        tar.end()
+    except (tarfile.TarError, zlib.error) as error:
+        raise ArchiveAltered(f"it cannot be unpacked: {error}") from error
+    try:
+        metadata = decode(encoded.getvalue(), dict[str, object])
+    except (ValueError, RecursionError) as error:
+        raise ArchiveAltered(f"its {METADATA} is not a JSON object") from error
+    if metadata.get("sha256") != digest.hexdigest():
+        raise ArchiveAltered("its content does not have the SHA-256 of its metadata")
+    return metadata
 
 
-def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(member) if member.isreg() else None
-    if file is None:
-        raise ArchiveAltered(f"{member.name} is no file")
-    return file.read()
+class _Tar:
+    """A gzipped tar, unpacked as far as it is read."""
+
+    def __init__(self, packed: Iterator[bytes]) -> None:
+        self._packed = packed
+        self._unzip = zlib.decompressobj(_GZIP)
+        self._waiting = b""
+
+    def member(self, name: str, limit: int) -> Iterator[bytes]:
+        """The parts of the next member, which is this one."""
+        about = tarfile.TarInfo.frombuf(self._exactly(_BLOCK), "utf-8", "surrogateescape")
+        if about.name != name or about.type != tarfile.REGTYPE:
+            raise ArchiveAltered(f"its members are not {CONTENT} and {METADATA}")
+        if not 0 <= about.size <= limit:
+            raise ArchiveAltered(f"its {name} has {about.size} bytes, which is over the limit of {limit}")
+        for start in range(0, about.size, _PART):
+            yield self._exactly(min(_PART, about.size - start))
+        self._exactly(-about.size % _BLOCK)
+
+    def end(self) -> None:
+        """Read the end of the tar and of gzip, with its checksum; nothing may follow."""
+        if any(self._exactly(2 * _BLOCK)) or self._some(1) or not self._unzip.eof:
+            raise ArchiveAltered(_CUT)
+        if self._unzip.unused_data or next(self._packed, b""):
+            raise ArchiveAltered(_CUT)
+
+    def _exactly(self, size: int) -> bytes:
+        parts: list[bytes] = []
+        while size:
+            if not (part := self._some(size)):
+                raise ArchiveAltered(_CUT)
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def _some(self, size: int) -> bytes:
+        """At most so many bytes; none at the end."""
+        while not self._unzip.eof:
+            packed = self._waiting or next(self._packed, b"")
+            unpacked = self._unzip.decompress(packed, size)
+            self._waiting = self._unzip.unconsumed_tail
+            if unpacked or not packed:
+                return unpacked
+        return b""
 
 
 def _is_text(content: bytes) -> bool:

@@ -31,6 +31,11 @@ class Captured(msgspec.Struct, frozen=True):
     scraper_id: str | None
     members: dict[str, msgspec.Raw]
 
+    @property
+    def size(self) -> int:
+        """Bytes of the content, as the event says."""
+        return self.content.size if isinstance(self.content, Check) else len(self.content)
+
     def load(self, blob: Callable[[str, int], bytes]) -> bytes:
         """The content itself."""
         return blob(self.content.sha256, self.content.size) if isinstance(self.content, Check) else self.content

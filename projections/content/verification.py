@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from playhead.projections.content.archive import archive_name, describe, read_archive
+from playhead.projections.content.archive import archive_name, check_archive, describe, read_archive
 from playhead.projections.content.captured import Captured, Check, decode_captured
 from playhead.projections.content.errors import ArchiveAltered
 from playhead.projections.encoding import decode
@@ -15,6 +15,9 @@ from playhead.streams.errors import BlobAltered, BlobMissing, InvalidEvent
 from playhead.streams.events import Event, Recorded
 from playhead.streams.storage.blobs import Blobs, blob_name
 from playhead.streams.storage.objects import Objects
+
+_DIGITS = 100
+"""Bytes by which the size and encoding of a content can make its metadata larger."""
 
 
 class ArchivesVerification:
@@ -58,10 +61,10 @@ class ArchivesVerification:
             self._note(name)
             lack = partial(Lack, key=key, recorded=recorded, place=self._objects.url(name))
             blob = self._blob_fault(captured)
-            data = None if self._objects.size(name) is None else self._objects.get(name)
-            problem = "the archive is not there" if data is None else _problem(recorded.event, captured, data)
+            parts = None if self._objects.size(name) is None else self._objects.parts(name)
+            problem = "the archive is not there" if parts is None else _problem(recorded.event, captured, parts)
             if problem is not None:
-                kind, mark = ("missing", None) if data is None else ("altered", key)
+                kind, mark = ("missing", None) if parts is None else ("altered", key)
                 if blob is None:
                     yield lack(kind, problem=problem, standing=mark)
                 else:
@@ -82,11 +85,11 @@ class ArchivesVerification:
 
     def _of_archive(self, name: str) -> Iterator[Held | Stray]:
         place = self._objects.url(name)
-        data = self._objects.get(name)
-        if data is None:
+        parts = self._objects.parts(name)
+        if parts is None:
             return  # it was there a moment ago
         try:
-            event_id = read_archive(data).metadata["event_id"]
+            event_id = check_archive(parts).metadata["event_id"]
         except (ArchiveAltered, KeyError):
             event_id = None
         if isinstance(event_id, str):
@@ -131,9 +134,10 @@ def _bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogatepass")
 
 
-def _problem(event: Event, captured: Captured, data: bytes) -> str | None:
+def _problem(event: Event, captured: Captured, parts: Iterator[bytes]) -> str | None:
+    most = len(describe(event, captured, b"")) + _DIGITS
     try:
-        archive = read_archive(data)
+        archive = read_archive(parts, limit=captured.size, metadata_limit=most)
     except ArchiveAltered as error:
         return str(error)
     expected = decode(describe(event, captured, archive.content), dict[str, object])

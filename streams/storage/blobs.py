@@ -3,7 +3,9 @@
 import hashlib
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, cast
 
 import zstandard
 
@@ -16,8 +18,8 @@ CONTENT_LIMIT = 1024 * 1024 * 1024
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _LEVEL = 3
-_PACKED_PART = 4096
-"""Bytes unpacked at once; a bomb of so many gives some 80 MB at most."""
+_PART = 1024 * 1024
+_WINDOW_LIMIT = 128 * 1024 * 1024
 
 
 class Blobs:
@@ -55,19 +57,10 @@ class Blobs:
             BlobAltered: what is there is something else.
             StoreUnavailable: the store cannot be asked.
         """
-        name = self._name(sha256, size)
-        stored = self.objects.get(name)
-        place = self.objects.url(name)
-        if stored is None:
-            raise BlobMissing(sha256, place)
-        try:
-            with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(stored)) as reader:
-                content = reader.read(size + 1)
-        except zstandard.ZstdError as error:
-            raise BlobAltered(sha256, place, str(error)) from error
-        if len(content) != size or hashlib.sha256(content).hexdigest() != sha256:
-            raise BlobAltered(sha256, place, "it holds something else")
-        return content
+        content = io.BytesIO()
+        for part in self._read(sha256, size):
+            content.write(part)
+        return content.getvalue()
 
     def check(self, sha256: str, size: int) -> None:
         """Read a content in parts, and check it.
@@ -78,20 +71,25 @@ class Blobs:
             BlobAltered: what is there is something else.
             StoreUnavailable: the store cannot be asked.
         """
+        for _ in self._read(sha256, size):
+            pass
+
+    def _read(self, sha256: str, size: int) -> Iterator[bytes]:
+        """The content in parts; of what is larger than it ought to be, no more than that is unpacked."""
         name = self._name(sha256, size)
         place = self.objects.url(name)
         if (parts := self.objects.parts(name)) is None:
             raise BlobMissing(sha256, place)
         digest, length = hashlib.sha256(), 0
-        unpack = zstandard.ZstdDecompressor().decompressobj()
+        unpack = zstandard.ZstdDecompressor(max_window_size=_WINDOW_LIMIT)
         try:
-            for part in parts:
-                for start in range(0, len(part), _PACKED_PART):
-                    content = unpack.decompress(part[start : start + _PACKED_PART])
-                    digest.update(content)
-                    length += len(content)
+            with unpack.stream_reader(cast("IO[bytes]", _Parts(parts))) as reader:
+                while part := reader.read(min(_PART, size - length + 1)):
+                    length += len(part)
                     if length > size:
                         raise BlobAltered(sha256, place, "it holds something else")
+                    digest.update(part)
+                    yield part
         except zstandard.ZstdError as error:
             raise BlobAltered(sha256, place, str(error)) from error
         if length != size or digest.hexdigest() != sha256:
@@ -103,6 +101,23 @@ class Blobs:
         if not 0 <= size <= CONTENT_LIMIT:
             raise InvalidEvent("content.size", f"{size} is not a number of bytes up to {CONTENT_LIMIT}")
         return blob_name(sha256)
+
+
+class _Parts:
+    """Parts of an object as a file to read, which is all that the decompressor needs."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._rest = memoryview(b"")
+
+    def read(self, size: int) -> bytes:
+        """At most so many bytes; none at the end."""
+        while not self._rest:
+            if (part := next(self._parts, None)) is None:
+                return b""
+            self._rest = memoryview(part)
+        given, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(given)
 
 
 def blob_name(sha256: str) -> str:

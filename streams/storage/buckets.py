@@ -11,6 +11,7 @@ import msgspec
 
 from playhead.streams.errors import StoreUnavailable
 from playhead.streams.names import StorageVariable
+from playhead.streams.storage.directories import FILE_LIMIT
 
 if TYPE_CHECKING:  # obstore takes 50 ms to import, and few commands need a bucket
     from obstore import GetResult, UpdateVersion
@@ -217,7 +218,7 @@ class Bucket:
             found = obstore.get(self._store, name)
         except FileNotFoundError:
             return None
-        return _Standing(bytes(found.bytes()), found.meta["e_tag"], found.attributes.get(_ORDER, ""))
+        return _Standing(_content(found), found.meta["e_tag"], found.attributes.get(_ORDER, ""))
 
     def _find(self, name: str) -> tuple[bytes, str | None] | None:
         """Content and entity tag of an object."""
@@ -225,7 +226,7 @@ class Bucket:
 
         try:
             found = obstore.get(self._store, name)
-            return bytes(found.bytes()), found.meta["e_tag"]
+            return _content(found), found.meta["e_tag"]
         except FileNotFoundError as error:
             if _NO_BUCKET in str(error):
                 raise
@@ -246,3 +247,11 @@ class Bucket:
             yield
         except (BaseError, FileNotFoundError, PermissionError, NotImplementedError) as error:
             raise StoreUnavailable(f"{self._location}: {str(error).partition(chr(10))[0]}") from error
+
+
+def _content(found: "GetResult") -> bytes:
+    if found.meta["size"] > FILE_LIMIT:
+        raise StoreUnavailable(
+            f"{found.meta['path']} is over {FILE_LIMIT} bytes, so Playhead did not write it; move it"
+        )
+    return bytes(found.bytes())

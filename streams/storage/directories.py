@@ -11,6 +11,9 @@ from pathlib import Path
 from playhead.streams.errors import UnsafePath
 from playhead.streams.storage.disk import at_once, sync_many
 
+FILE_LIMIT = 2 * 1024 * 1024 * 1024
+"""Bytes of a file that is read as a whole; none that Playhead writes has more."""
+
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -50,10 +53,16 @@ def open_directory(name: str, parent: int) -> int:
 
 
 def read_regular(name: str, parent: int) -> bytes | None:
-    """The bytes of a regular file, or None if there is none of that name."""
+    """The bytes of a regular file, or None if there is none of that name.
+
+    Raises:
+        UnsafePath: it is larger than `FILE_LIMIT`.
+    """
     if (descriptor := regular_descriptor(name, parent)) is None:
         return None
     with os.fdopen(descriptor, "rb") as file:
+        if os.fstat(descriptor).st_size > FILE_LIMIT:
+            raise UnsafePath(errno.EFBIG, f"it is over {FILE_LIMIT} bytes, so Playhead did not write it; move it", name)
         return file.read()
 
 

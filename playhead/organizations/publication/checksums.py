@@ -42,9 +42,9 @@ def render_sums(sums: dict[str, str]) -> bytes:
 
 def _read(descriptor: int, path: Path) -> Iterator[tuple[str, str]]:
     with os.fdopen(descriptor, "rb") as file:
-        content = file.read(LIMIT + 1)
-    if len(content) > LIMIT:
-        raise SumsTooLarge(f"{path} is over {LIMIT} bytes, so `playhead publish` did not write it: move it away")
+        if os.fstat(descriptor).st_size > LIMIT:
+            raise SumsTooLarge(f"{path} is over {LIMIT} bytes, so `playhead publish` did not write it: move it away")
+        content = file.read()
     for line in content.decode("utf-8", "surrogateescape").split("\n"):
         if (found := _LINE.fullmatch(line)) is not None:
             name = found["name"]
