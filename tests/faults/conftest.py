@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,11 +11,9 @@ from tests.faults.effects import KINDS
 from tests.faults.fork_server import ForkServer
 from tests.faults.harness import Harness
 from tests.faults.postgres import CrashablePostgres
-from tests.faults.reports import Report, render, render_runs
+from tests.faults.reports import PAGE, RUNS, Report, render, render_runs
 from tests.support.servers import SERVERS, make_server
 
-_DOCS = Path(__file__).parents[2] / "docs"
-PAGE, RUNS = _DOCS / "reliability.md", _DOCS / "reliability-runs.md"
 FULLY = ("valkey", "redis-7.0")
 _REPORT = "fault"
 """The property of a test, under which a report travels from the process that ran it."""

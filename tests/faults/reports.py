@@ -1,8 +1,12 @@
 """What a fault did to the promise: a row of docs/reliability-runs.md each, which docs/reliability.md sums up."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import msgspec
+
+_DOCS = Path(__file__).parents[2] / "docs"
+PAGE, RUNS = _DOCS / "reliability.md", _DOCS / "reliability-runs.md"
 
 
 class Harm(msgspec.Struct, frozen=True):

@@ -1,7 +1,6 @@
 """The page of reliability sums up the page of every run."""
 
-from tests.faults.conftest import PAGE, RUNS
-from tests.faults.reports import Harm, Report, render, render_runs
+from tests.faults.reports import PAGE, RUNS, Harm, Report, render, render_runs
 
 
 def report(sink: str, server: str = "valkey", harm: Harm | None = None) -> Report:
