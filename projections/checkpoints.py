@@ -9,7 +9,7 @@ from playhead.streams.errors import Fenced
 from playhead.streams.failpoints import Point
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
-from playhead.streams.sinks import Batch, Outcome
+from playhead.streams.sinks import Outcome, Source
 
 _OPEN = (SQL / "checkpoint_open.sql").read_bytes()
 _LOCK = (SQL / "checkpoint_lock.sql").read_bytes()
@@ -39,28 +39,28 @@ class Checkpoints:
             database.end_frozen()
             raise
 
-    def admit(self, connection: Connection, batch: Batch) -> Outcome:
-        """Check epoch and checkpoint, and lock them; only after "applied" may the transaction write the batch's rows.
+    def admit(self, connection: Connection, source: Source, last: Position) -> Outcome:
+        """Check epoch and checkpoint, and lock them; only after "applied" may the transaction write rows up to `last`.
 
         A replay is fenced by its partition's live epoch: it may have to restore a table whose checkpoint is ahead.
         """
-        partition = batch.source.partition
+        partition = source.partition
         key = (self._projection, str(partition))
         row = connection.execute(_LOCK, key).fetchone()
         if row is None or row[0] != self._epochs.get(partition):
             return "fenced"
-        if batch.source.replay is not None:
+        if source.replay is not None:
             return "applied"
-        if batch.last <= Position(row[1], row[2]):
+        if last <= Position(row[1], row[2]):
             return "already applied"
         return "applied"
 
-    def move(self, connection: Connection, batch: Batch) -> None:
-        """Move the checkpoint to the end of a batch, in the transaction that wrote its rows; a replay moves nothing."""
-        if batch.source.replay is None:
+    def move(self, connection: Connection, source: Source, last: Position, sequence: int | None) -> None:
+        """Move the checkpoint to `last`, in the transaction that wrote the rows up to there; a replay moves nothing."""
+        if source.replay is None:
             failpoints.reach(Point.MID_TRANSACTION)
-            key = (self._projection, str(batch.source.partition))
-            connection.execute(_MOVE, (batch.last.milliseconds, batch.last.counter, batch.sequence, *key))
+            key = (self._projection, str(source.partition))
+            connection.execute(_MOVE, (last.milliseconds, last.counter, sequence, *key))
 
     def _take(self, connection: Connection, partition: Partition, epoch: int) -> Position:
         connection.execute("SET LOCAL lock_timeout = '1s'")

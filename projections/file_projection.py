@@ -117,6 +117,10 @@ class ProjectedFiles:
             break
         return "applied"
 
+    def examine(self, recorded: Recorded) -> None:
+        """Raise what `apply` raises for the payload of an event."""
+        place_event(self._projection, recorded)
+
     def settle(self) -> None:
         """There is no deferred work."""
 

@@ -56,12 +56,16 @@ class ProjectedTable(TableSink):
             InvalidEvent: a payload has another form than its type.
             Exception: whatever the projection raises.
         """
-        events = [
-            self._declared[recorded.event.type].typed(recorded)
-            for recorded in batch.events
-            if recorded.event.type in self.types
-        ]
+        events = [typed for recorded in batch.events if (typed := self._typed(recorded)) is not None]
         return self._commit(batch, partial(self._write, events=events))
+
+    def examine(self, recorded: Recorded) -> None:
+        """Raise what `apply` raises for the payload of an event."""
+        self._typed(recorded)
+
+    def _typed(self, recorded: Recorded) -> Recorded[Any] | None:
+        kind = recorded.event.type
+        return self._declared[kind].typed(recorded) if kind in self.types else None
 
     def _write(self, connection: Connection, events: Sequence[Recorded[Any]]) -> None:
         if events:

@@ -11,7 +11,7 @@ from playhead.projections.postgres import Connection, Database
 from playhead.streams.domains.place import Place
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
-from playhead.streams.sinks import Batch, Failure, Outcome
+from playhead.streams.sinks import Batch, Failure, Outcome, Source
 
 
 class TableSink:
@@ -33,6 +33,15 @@ class TableSink:
         """
         return self._checkpoints.open(self._database, partition, epoch)
 
+    def pass_over(self, partition: Partition, last: Position, sequence: int | None) -> Outcome:
+        """Move the checkpoint past events that are parked."""
+        source = Source(partition)
+        with self._database.transaction() as connection:
+            outcome = self._checkpoints.admit(connection, source, last)
+            if outcome == "applied":
+                self._checkpoints.move(connection, source, last, sequence)
+        return outcome
+
     def settle(self) -> None:
         """There is no deferred work."""
 
@@ -52,12 +61,12 @@ class TableSink:
         """
         committed: list[Outcome] = []
         with self._database.transaction() as connection:
-            outcome = self._checkpoints.admit(connection, batch)
+            outcome = self._checkpoints.admit(connection, batch.source, batch.last)
             if outcome == "applied":
                 write(connection)
                 if connection.info.transaction_status is not TransactionStatus.INTRANS:
                     raise TransactionEnded(TransactionEnded.__doc__)
-                self._checkpoints.move(connection, batch)
+                self._checkpoints.move(connection, batch.source, batch.last, batch.sequence)
             committed.append(outcome)
         if not committed:  # psycopg ends the block without an error where `write` raised its Rollback
             raise TransactionEnded(TransactionEnded.__doc__)

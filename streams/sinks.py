@@ -95,6 +95,32 @@ class Sink(Protocol):
 
 
 @runtime_checkable
+class KeepsCheckpoint(Protocol):
+    """A sink whose checkpoint can move without an event, past those that are parked."""
+
+    def pass_over(self, partition: Partition, last: Position, sequence: int | None) -> Outcome:
+        """Move the checkpoint to `last`; `sequence` is the number of the last event up to there, if one has it.
+
+        Raises:
+            Exception: the sink is to be opened again.
+        """
+        ...
+
+
+@runtime_checkable
+class Examines(Protocol):
+    """A sink that tells by an event alone that it cannot take it, so that such events are parked together."""
+
+    def examine(self, recorded: Recorded) -> None:
+        """Raise what `apply` raises for this event, whatever the sink holds and comes before it. Writes nothing.
+
+        Raises:
+            Exception: `classify` says whether it is the event's fault.
+        """
+        ...
+
+
+@runtime_checkable
 class OnDisk(Protocol):
     """A sink that writes files, or objects if it has no directory."""
 

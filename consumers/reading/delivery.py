@@ -12,26 +12,26 @@ import msgspec
 import structlog
 
 from playhead.consumers.errors import CheckpointAhead, SinkFailed
-from playhead.consumers.reading.ahead import Decoded
 from playhead.consumers.reading.cursors import Cursors
-from playhead.consumers.reading.group import BEHIND, Group
+from playhead.consumers.reading.group import Group
 from playhead.consumers.reading.health import Health
 from playhead.consumers.reading.observer import Observer
+from playhead.consumers.reading.parked import REFUSED, UNDECODABLE, Aside
+from playhead.consumers.reading.parking import Judged, Parking, Refusal
 from playhead.consumers.reading.thread import SinkThread
 from playhead.consumers.reasons import reason_of
 from playhead.streams import failpoints
 from playhead.streams.entries import RawEntry, decode, sequence_of
-from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Recorded
 from playhead.streams.failpoints import Point
 from playhead.streams.positions import Position
-from playhead.streams.sinks import PARKED, RECOVERY, Batch, Outcome, Sink, Source
+from playhead.streams.sinks import PARKED, RECOVERY, Batch, Examines, KeepsCheckpoint, Outcome, Sink, Source
 from playhead.streams.telemetry import about
 
 Pair = tuple[RawEntry, Recorded]
 
 
-Pieces = Sequence[Sequence[Decoded]]
+Pieces = Sequence[Sequence[Judged]]
 """Entries of one stream, in order, in pieces of which no batch is larger."""
 
 
@@ -83,28 +83,31 @@ class Delivery:
         self._batch_bytes = batch_bytes
         self._blocks = blocks
         """Whether later events of a subject wait behind a parked one."""
+        self._parking = Parking(group, cursors, observe, name=sink.name, batch_bytes=batch_bytes, blocks=blocks)
         self._partition, self._live = group.partition, group.partition.key
         self._unsure: Position | None = None
         """The last entry of a batch that failed: it may be committed all the same."""
-        self.waiting: set[str] = set()
-        """Subjects with a parked event."""
         self._has_checkpoint = False
-        self._dropped: frozenset[bytes] = frozenset()
-        """Ids of entries that an operator gave up; they are read again if the sink's checkpoint is behind them."""
-        self._set_aside: frozenset[bytes] = frozenset()
-        """Positions that are parked, or were dropped: a replay passes over them."""
+        self._is_behind = False
+        """Whether the sink's checkpoint is behind live entries that are parked."""
+        self._number: int | None = None
+        """The number of the last of these that has one and can be decoded, so that the log has it too."""
         self._log = structlog.get_logger().bind(projection=sink.name, partition=str(group.partition))
+
+    @property
+    def waiting(self) -> int:
+        """How many subjects have a parked event."""
+        return len(self._parking.waiting)
 
     async def begin(self, *, has_checkpoint: bool = False) -> None:
         """Look what is parked; `has_checkpoint` says that the sink moves a checkpoint, and nobody else may."""
         self._has_checkpoint, self._unsure = has_checkpoint, None
+        self._is_behind, self._number = False, None
         await self.look_again()
 
     async def look_again(self) -> None:
         """Look what is set aside: Redis was given it again, or a replay begins."""
-        self._dropped = await self._group.dropped()
-        self._set_aside = await self._group.set_aside()
-        await self._look_who_waits()
+        await self._parking.begin()
 
     async def deliver(self, key: str, pieces: Pieces) -> Delivered:
         """Park bad entries in their place, and apply the good ones between them.
@@ -119,8 +122,9 @@ class Delivery:
         left = deque(pieces)
         while left:
             piece = left.popleft()
-            good = self._good(key, piece) or await self._park_first(key, piece[0])
-            if behind := piece[len(good) or 1 :]:
+            good = self._good(key, piece)
+            done = len(good) or await self._set_aside(key, self._parking.first_bad(key, piece))
+            if behind := piece[done:]:
                 left.appendleft(behind)
             if not good:
                 continue
@@ -134,15 +138,14 @@ class Delivery:
                 case Reopen() as reopen:
                     return reopen
                 case Failed(error) if len(good) == 1:
-                    await self._park(key, good[0][0], reason_of(error), "refused")
+                    await self._set_aside(key, [Aside(good[0][0], reason_of(error), REFUSED)])
                 case Failed():
-                    middle = len(good) // 2
-                    left.extendleft([good[middle:], good[:middle]])
-        return "done"
+                    left.extendleft(reversed(await self._part(key, good)))
+        return await self._pass_over() if self._is_behind else "done"
 
     async def apply_again(self, recorded: Recorded) -> Literal["done", "fenced"] | Reopen:
         """Apply an event that may have been passed over; one that was parked when it came first stays so."""
-        if recorded.event.subject in self.waiting or str(recorded.position).encode() in self._dropped:
+        if self._parking.holds(recorded):
             return "done"
         batch = Batch(Source(self._partition, RECOVERY), [recorded], recorded.position)
         try:
@@ -163,11 +166,10 @@ class Delivery:
         Raises:
             SinkFailed: no retry can help.
         """
-        if self.waiting:
-            await self._look_who_waits()
+        await self._parking.look_for_dropped()
         failed: set[str] = set()
         became: Literal["nothing", "applied"] = "nothing"
-        for parked_id, entry, subject in await self._group.retries():
+        async for parked_id, entry, subject in self._group.retries():
             try:
                 # What blocks its subject was read where it stands; so was whatever the log parked.
                 recorded = decode(entry, copied=not subject and self._blocks)
@@ -183,42 +185,81 @@ class Delivery:
                 continue
             if outcome == "fenced":
                 return "fenced"
-            await self._group.unpark(parked_id, subject)
-            await self._look_who_waits()
+            await self._parking.unpark(parked_id, subject)
             became = "applied"
             self._log.info("no longer parked", **about(entry))
         return became
 
     async def park_killer(self, key: str, entry: RawEntry, deaths: int) -> None:
         """Set an entry aside of which so many processes died."""
-        await self._park(key, entry, f"the process died {deaths} times while handling it", "killed")
+        await self._set_aside(key, [Aside(entry, f"the process died {deaths} times while handling it", "killed")])
 
-    def _good(self, key: str, piece: Sequence[Decoded]) -> list[Pair]:
+    def _good(self, key: str, piece: Sequence[Judged]) -> list[Pair]:
         """The first entries, as many as can be applied together."""
-        live = key == self._live
         good: list[Pair] = []
         size = 0
         for entry, recorded in piece:
-            if isinstance(recorded, InvalidEvent) or size >= self._batch_bytes:
+            if not isinstance(recorded, Recorded) or size >= self._batch_bytes:
                 break
-            if live and (recorded.event.subject in self.waiting or entry.entry_id in self._dropped):
+            if self._parking.must_wait(key, entry, recorded.event.subject):
                 break
             good.append((entry, recorded))
             size += len(recorded.event.data)
         return good
 
-    async def _park_first(self, key: str, first: Decoded) -> list[Pair]:
-        """Park an entry that is bad or must wait; it is good after all if it need not wait any longer."""
-        entry, recorded = first
-        if isinstance(recorded, InvalidEvent):
-            await self._park(key, entry, str(recorded), "undecodable")
-            return []
-        is_parked = await self._park(key, entry, "an earlier event of its subject is parked", BEHIND)
-        return [] if is_parked else [(entry, recorded)]
+    async def _set_aside(self, key: str, asides: Sequence[Aside]) -> int:
+        """Park entries that follow one another; how many are dealt with."""
+        failpoints.reach(Point.BEFORE_ACK)
+        done = await self._parking.set_aside(key, asides)
+        failpoints.reach(Point.AFTER_ACK)
+        if key == self._live and done:
+            self._is_behind = True
+            for one in asides[:done]:
+                if one.reason_class != UNDECODABLE and (number := sequence_of(one.entry)) is not None:
+                    self._number = number
+        return done
+
+    async def _part(self, key: str, good: Sequence[Pair]) -> Pieces:
+        """Tell the events of a batch that the sink refused which it can never take; halve it if there is none."""
+        judged = await self._thread.call(partial(self._judge, key, good))
+        if any(isinstance(one, Refusal) for _, one in judged):
+            return [judged]
+        middle = len(good) // 2
+        return [good[:middle], good[middle:]]
+
+    def _judge(self, key: str, good: Sequence[Pair]) -> list[Judged]:
+        if not isinstance(self._sink, Examines):
+            return list(good)
+        judged: list[Judged] = []
+        for entry, recorded in good:
+            try:
+                if not self._is_over(key, recorded):
+                    self._sink.examine(recorded)
+            except Exception as error:  # noqa: BLE001  # the sink says what it means; what passes, `apply` meets again
+                if self._sink.classify(error) == "permanent":
+                    judged.append((entry, Refusal(reason_of(error))))
+                    continue
+            judged.append((entry, recorded))
+        return judged
+
+    async def _pass_over(self) -> Literal["done", "fenced"] | Reopen:
+        """Let the sink's checkpoint follow, so that a reader that begins again does not come to what is parked."""
+        if isinstance(self._sink, KeepsCheckpoint):
+            move = partial(self._sink.pass_over, self._partition, self._cursors.position, self._number)
+            try:
+                outcome = await self._thread.call(move)
+            except Exception as error:
+                if (failure := self._sink.classify(error)) == "fatal":
+                    raise SinkFailed(error) from error
+                return Reopen(error, lasting=failure == "lasting")  # where the checkpoint is, it says then
+            if outcome == "fenced":
+                return "fenced"
+        self._is_behind, self._number = False, None
+        return "done"
 
     async def _apply(self, key: str, pairs: Sequence[Pair]) -> Literal["done", "fenced"] | Failed | Reopen:
         last = Position.parse(pairs[-1][0].entry_id)
-        events = [recorded for _, recorded in pairs if key == self._live or not self._is_set_aside(recorded)]
+        events = [recorded for _, recorded in pairs if not self._is_over(key, recorded)]
         batch = Batch(self._source(key), events, last)
         started = perf_counter()
         try:
@@ -234,6 +275,8 @@ class Delivery:
             return "fenced"
         if outcome == "already applied" and self._has_checkpoint and key == self._live and last != self._unsure:
             return Reopen(CheckpointAhead(f"{self._partition}: {CheckpointAhead.__doc__}"), lasting=False)
+        if key == self._live:
+            self._is_behind, self._number = False, None
         self._health.recover()
         self._observe.applied(batch, (settling := perf_counter()) - started)
         failpoints.reach(Point.BEFORE_ACK)
@@ -250,30 +293,9 @@ class Delivery:
             raise TypeError(f"apply of {self._sink.name} returned {outcome!r}; it returns one of {get_args(Outcome)}")
         return outcome
 
-    async def _park(self, key: str, entry: RawEntry, reason: str, reason_class: str) -> bool:
-        """Park an entry unless it is; False if it was to wait behind one that an operator has dropped meanwhile."""
-        live = key == self._live
-        parking = await self._group.park(key, entry, reason, reason_class=reason_class, block=live and self._blocks)
-        if live:
-            await self._look_who_waits()
-        if parking == "need not wait":
-            return False
-        self._cursors.move(key, Position.parse(entry.entry_id), sequence_of(entry))
-        if parking == "parked already":
-            self._log.warning("parked already, or dropped", reason_class=reason_class, **about(entry))
-            return True
-        self._observe.parked(self._partition, reason_class)
-        # A sink's message may quote the payload.
-        said = reason.partition(":")[0] if reason_class == "refused" else reason
-        self._log.error("parked", reason=said, reason_class=reason_class, **about(entry))
-        return True
-
-    async def _look_who_waits(self) -> None:
-        """The log waits for nothing: it keeps whatever it can read."""
-        self.waiting = await self._group.parked_subjects() if self._blocks else set()
-
-    def _is_set_aside(self, recorded: Recorded) -> bool:
-        return str(recorded.position).encode() in self._set_aside
+    def _is_over(self, key: str, recorded: Recorded) -> bool:
+        """Whether a replay passes over an event, as it is set aside."""
+        return key != self._live and self._parking.is_set_aside(recorded)
 
     def _source(self, key: str) -> Source:
         return Source(self._partition, None if key == self._live else key.rpartition(":")[2])

@@ -4,7 +4,7 @@ A projection reads with XREAD from a cursor, and the group in Redis only records
 pending, so nothing can be stranded with a dead consumer (docs/decisions/0002-cursor-not-pending-list.md).
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -15,9 +15,11 @@ from redis.exceptions import ResponseError
 
 from playhead.consumers.errors import LeaseLost, StateLost
 from playhead.consumers.reading.parked import (
+    BEHIND,
     UNPARK,
+    Aside,
     original,
-    parkable,
+    parked_fields,
     parked_key,
     positions_key,
     retry_key,
@@ -50,10 +52,10 @@ class Report(msgspec.Struct, frozen=True):
     replays: tuple[str, ...] = ()
 
 
-Parking = Literal["parked", "parked already", "need not wait"]
-_PARKINGS: dict[int, Parking] = {1: "parked", 2: "need not wait", 3: "parked already"}
-BEHIND = "behind"
-"""The class of events that wait for an earlier one of their subject."""
+Became = Literal["parked", "parked already", "need not wait"]
+_BECAME: dict[int, Became] = {1: "parked", 2: "need not wait", 3: "parked already"}
+_PAGE = 100
+"""Parked entries that are read at once; each may be large."""
 _GONE = ("NOGROUP", "no such key", "requires the key to exist")
 """What Redis says of a group or stream that is no longer there; its wordings have no error code in common."""
 
@@ -134,70 +136,54 @@ class Group:
         if not moved:
             raise LeaseLost(str(self.partition))
 
-    async def park(self, stream_key: str, entry: RawEntry, reason: str, *, reason_class: str, block: bool) -> Parking:
-        """Set an entry aside, whole, with the reason; `block` makes later events of its subject wait behind it.
+    async def park(self, stream_key: str, entries: Sequence[Aside], *, block: bool) -> list[Became]:
+        """Set entries that follow one another aside, whole, with the reasons; what became of each, in one round trip.
 
-        A live entry that is parked already stays as it is. One of the class `behind` need not wait if an operator
-        has dropped what it would wait for.
+        `block` makes later events of their subjects wait behind them. A live entry that is parked already stays as it
+        is. One of the class `behind` need not wait if an operator has dropped what it would wait for: it is the last
+        in the list, and it and those behind it are where they were.
 
         Raises:
             LeaseLost: another process has the partition.
             StateLost: the group or its stream is gone.
         """
-        subject = subject_of(entry) or ""
-        reason, fields = parkable(entry, reason)
-        about: list[str | bytes] = [
-            "parked_position",
-            entry.entry_id,
-            "parked_reason",
-            reason,
-            "parked_class",
-            reason_class,
-            "parked_blocks",
-            "1" if block and subject else "0",
-        ]
+        arguments: list[str | bytes | int] = []
+        for one in entries:
+            subject = one.subject if block else ""
+            fields = parked_fields(one, blocks=bool(subject))
+            arguments += [one.entry.entry_id, subject, int(one.reason_class == BEHIND), len(fields), *fields]
         with _state_lost(self.partition):
-            done = await self._park(
+            became = await self._park(
                 keys=[self.lease_key, stream_key, self._parked, self._subjects, self._positions],
-                args=[
-                    self.holder,
-                    self.name,
-                    entry.entry_id,
-                    subject if block else "",
-                    int(reason_class == BEHIND),
-                    int(stream_key == self.partition.key),
-                    *about,
-                    *fields,
-                ],
+                args=[self.holder, self.name, int(stream_key == self.partition.key), *arguments],
             )
-        if not done:
+        if became is None:
             raise LeaseLost(str(self.partition))
-        return _PARKINGS[done]
+        return [_BECAME[one] for one in cast("list[int]", became)]
 
-    async def retries(self) -> list[tuple[str, RawEntry, str]]:
+    async def retries(self) -> AsyncGenerator[tuple[str, RawEntry, str], None]:
         """Parked entries that an operator wants tried again, in order, with its parked id and the subject it blocks."""
         wanted = {name.decode() for name in cast("set[bytes]", await cast("Any", self.client.smembers(self._retries)))}
         if not wanted:
-            return []
-        found: list[tuple[str, RawEntry, str]] = []
-        for parked_id, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", await self.client.xrange(self._parked)):
-            entry = original(fields)
-            if f"={parked_id.decode()}" in wanted or subject_of(entry) in wanted:
-                subject = (subject_of(entry) or "") if fields.get(b"parked_blocks") == b"1" else ""
-                found.append((parked_id.decode(), entry, subject))
+            return
         await cast("Any", self.client.srem(self._retries, *wanted))
-        return found
+        first = "-"
+        while page := await self.client.xrange(self._parked, first, count=_PAGE):
+            for parked_id, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", page):
+                entry, first = original(fields), f"({parked_id.decode()}"
+                if f"={parked_id.decode()}" in wanted or subject_of(entry) in wanted:
+                    subject = (subject_of(entry) or "") if fields.get(b"parked_blocks") == b"1" else ""
+                    yield parked_id.decode(), entry, subject
 
-    async def unpark(self, parked_id: str, subject: str) -> None:
-        """Remove a parked entry that took effect at last."""
-        await self._unpark(keys=[self._parked, self._subjects, self._positions], args=[parked_id, subject, 0])
+    async def unpark(self, parked_id: str, subject: str) -> bool:
+        """Remove a parked entry that took effect at last; whether its subject still waits for another one."""
+        keys = [self._parked, self._subjects, self._positions]
+        return bool(await self._unpark(keys=keys, args=[parked_id, subject, 0]))
 
-    async def dropped(self) -> frozenset[bytes]:
+    async def dropped(self) -> set[bytes]:
         """Ids of live entries that an operator has given up."""
         known = cast("dict[bytes, bytes]", await cast("Any", self.client.hgetall(self._positions)))
-        return frozenset(
-            name for name, parked_id in known.items() if name[:1] != b"=" and b"=" + parked_id not in known
-        )
+        return {name for name, parked_id in known.items() if name[:1] != b"=" and b"=" + parked_id not in known}
 
     async def set_aside(self) -> frozenset[bytes]:
         """Positions that are parked, or were dropped."""
@@ -212,6 +198,10 @@ class Group:
         """Subjects with a parked event; their later events wait behind it."""
         reply = cast("list[bytes]", await cast("Any", self.client.hkeys(self._subjects)))
         return {subject.decode() for subject in reply}
+
+    async def count_parked_subjects(self) -> int:
+        """How many subjects have a parked event."""
+        return int(await cast("Any", self.client.hlen(self._subjects)))
 
     async def position(self, stream_key: str) -> Position:
         """The group's position, the beginning if it has none."""

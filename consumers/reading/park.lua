@@ -1,27 +1,38 @@
 #!lua flags=allow-oom
--- Sets an entry aside with its reason and moves the group past it, at once. Refused to a former owner.
+-- Sets entries that follow one another aside with their reasons, and moves the group past them, at once. Refused to a
+-- former owner.
 -- KEYS: lease, stream, parked stream, hash of parked subjects, hash of parked positions
--- ARGV: holder, group, position, subject or '', '1' if it waits behind that subject, '1' if a reader that begins
--- again may come to the entry again, then the fields of the parked entry
--- Returns 2 if it need not wait: an operator has dropped what its subject was parked for; 3 if it is parked already.
+-- ARGV: holder, group, '1' if a reader that begins again may come to the entries again; then of each entry its
+-- position, its subject or '', '1' if it waits behind that subject, how many fields the parked entry has, and these
+-- Returns what became of each: 1 parked; 3 parked already. 2 ends the list: an operator has dropped what the entry's
+-- subject was parked for, so it need not wait, and neither it nor what follows was set aside. False to a former owner.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-  return 0
+  return false
 end
-local again = ARGV[6] == '1'
-local done = 1
-if again and redis.call('HEXISTS', KEYS[5], ARGV[3]) == 1 then
-  done = 3
-else
-  if ARGV[5] == '1' and redis.call('HEXISTS', KEYS[4], ARGV[4]) == 0 then
-    return 2
+local again = ARGV[3] == '1'
+local became, passed = {}, nil
+local n = 4
+while n <= #ARGV do
+  local position, subject, waits = ARGV[n], ARGV[n + 1], ARGV[n + 2] == '1'
+  local last = n + 3 + tonumber(ARGV[n + 3])
+  if again and redis.call('HEXISTS', KEYS[5], position) == 1 then
+    became[#became + 1] = 3
+  elseif waits and redis.call('HEXISTS', KEYS[4], subject) == 0 then
+    became[#became + 1] = 2
+    break
+  else
+    local id = redis.call('XADD', KEYS[3], '*', unpack(ARGV, n + 4, last))
+    if again then
+      redis.call('HSET', KEYS[5], position, id, '=' .. id, position)
+    end
+    if subject ~= '' then
+      redis.call('HINCRBY', KEYS[4], subject, 1)
+    end
+    became[#became + 1] = 1
   end
-  local id = redis.call('XADD', KEYS[3], '*', unpack(ARGV, 7))
-  if again then
-    redis.call('HSET', KEYS[5], ARGV[3], id, '=' .. id, ARGV[3])
-  end
-  if ARGV[4] ~= '' then
-    redis.call('HINCRBY', KEYS[4], ARGV[4], 1)
-  end
+  passed, n = position, last + 1
 end
-redis.call('XGROUP', 'SETID', KEYS[2], ARGV[2], ARGV[3])
-return done
+if passed then
+  redis.call('XGROUP', 'SETID', KEYS[2], ARGV[2], passed)
+end
+return became

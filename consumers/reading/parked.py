@@ -8,13 +8,17 @@ from typing import Any, cast
 import msgspec
 from redis import Redis, RedisCluster
 
-from playhead.streams.entries import RawEntry
+from playhead.streams.entries import RawEntry, subject_of
 from playhead.streams.names import reports_key
 from playhead.streams.partitions import Partition
 
 _ABOUT = {b"parked_position", b"parked_reason", b"parked_class", b"parked_blocks"}
 _FIELDS_KEPT = 3000
 """A script can write no entry of more than some 4,000 fields; one of so many cannot be decoded, before or after."""
+BEHIND, REFUSED, UNDECODABLE = "behind", "refused", "undecodable"
+"""The classes of events that wait for an earlier one of their subject, that the sink cannot take, that are none."""
+_PAGE = 100
+"""Parked entries that are read at once; each may be large."""
 _PARKED = re.compile(r"playhead:\{(.+):(\d{1,9})\}:parked:(.+)", re.DOTALL)
 UNPARK = Path(__file__).with_name("unpark.lua").read_text()
 
@@ -31,6 +35,19 @@ class Parked(msgspec.Struct, frozen=True):
     reason_class: str
     reason: str
     blocks: bool
+
+
+class Aside(msgspec.Struct, frozen=True):
+    """An entry that is to be set aside, and why."""
+
+    entry: RawEntry
+    reason: str
+    reason_class: str
+
+    @property
+    def subject(self) -> str:
+        """The subject of the entry, empty if it has none."""
+        return subject_of(self.entry) or ""
 
 
 class ParkedEvents:
@@ -74,8 +91,7 @@ class ParkedEvents:
         )
 
     def _entries(self, first: str, last: str) -> Iterator[tuple[Parked, list[tuple[bytes, bytes]]]]:
-        reply = cast("list[tuple[bytes, dict[bytes, bytes]]]", self._client.xrange(self._stream, first, last))
-        for parked_id, fields in reply:
+        for parked_id, fields in self._pages(first, last):
 
             def text(name: bytes, fields: dict[bytes, bytes] = fields) -> str:
                 return fields.get(name, b"").decode("utf-8", "backslashreplace")
@@ -92,6 +108,12 @@ class ParkedEvents:
                 blocks=fields.get(b"parked_blocks") == b"1",
             )
             yield parked, [(name, value) for name, value in fields.items() if name not in _ABOUT]
+
+    def _pages(self, first: str, last: str) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
+        while page := self._client.xrange(self._stream, first, last, count=_PAGE):
+            found = cast("list[tuple[bytes, dict[bytes, bytes]]]", page)
+            yield from found
+            first = f"({found[-1][0].decode()}"
 
 
 def parked_by_unknown(client: "Redis | RedisCluster", readers: Mapping[Partition, Sequence[str]]) -> dict[str, int]:
@@ -123,6 +145,13 @@ def parkable(entry: RawEntry, reason: str) -> tuple[str, Sequence[bytes]]:
     pairs.sort(key=lambda pair: not pair[0].startswith((b"ce_", b"body")))
     kept = [part for pair in pairs[:_FIELDS_KEPT] for part in pair]
     return f"{reason}; {len(pairs) - _FIELDS_KEPT} of them are not kept here", kept
+
+
+def parked_fields(aside: Aside, *, blocks: bool) -> list[str | bytes]:
+    """The fields of a parked entry: those of the entry as it was, and what is to be known of it."""
+    reason, fields = parkable(aside.entry, aside.reason)
+    about: list[str | bytes] = ["parked_position", aside.entry.entry_id, "parked_reason", reason]
+    return [*about, "parked_class", aside.reason_class, "parked_blocks", str(int(blocks)), *fields]
 
 
 def parked_key(partition: Partition, consumer: str) -> str:

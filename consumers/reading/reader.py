@@ -214,7 +214,7 @@ class Reader:
         reading = asyncio.current_task()
 
         def renewed() -> None:
-            self._observe.holding(self.partition, len(self._delivery.waiting))
+            self._observe.holding(self.partition, self._delivery.waiting)
 
         def lost() -> None:
             # A reader on its way out must not be canceled there: that would be taken for the end of it.

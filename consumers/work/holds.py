@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from playhead.consumers.errors import LONGEST_WAIT, HoldLost
 from playhead.consumers.reading.group import CREATE, Group
-from playhead.consumers.reading.parked import parkable, parked_key, positions_key, retry_key
+from playhead.consumers.reading.parked import Aside, parked_fields, parked_key, positions_key, retry_key
 from playhead.consumers.reading.recovery import Recovery, restarts_key
 from playhead.streams.entries import RawEntry, encode
 from playhead.streams.events import Recorded
@@ -143,10 +143,8 @@ class Holds:
         Raises:
             HoldLost: another process has it.
         """
-        reason, fields = parkable(entry, reason)
-        about: list[str | bytes] = ["parked_position", entry.entry_id, "parked_reason", reason]
-        about += ["parked_class", reason_class, "parked_blocks", "0", *fields]
-        await self._end(entry, [self._position(entry), *about])
+        fields = parked_fields(Aside(entry, reason, reason_class), blocks=False)
+        await self._end(entry, [self._position(entry), *fields])
 
     async def set_aside(self) -> frozenset[bytes]:
         """Positions of events that are parked, or were dropped."""

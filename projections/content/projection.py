@@ -9,7 +9,7 @@ from playhead.projections.content.captured import decode_captured
 from playhead.projections.content.levels import DEFAULT_LEVEL
 from playhead.projections.failures import classify
 from playhead.streams.content.events import CAPTURED
-from playhead.streams.events import Event
+from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.sinks import Batch, Failure, Outcome
 from playhead.streams.storage import disk
@@ -69,6 +69,11 @@ class Archives:
         wait(staging)
         self._objects.publish([staged for several in staging for staged in several.result()])
         return "applied"
+
+    def examine(self, recorded: Recorded) -> None:
+        """Raise what `apply` raises for the payload of an event."""
+        if recorded.event.type == CAPTURED:
+            decode_captured(recorded.event)
 
     def settle(self) -> None:
         """There is no deferred work."""

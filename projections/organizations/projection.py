@@ -57,6 +57,11 @@ class Organizations(TableSink):
                     readings[reading.job_id] = reading
         return self._commit(batch, partial(_store, readings=readings))
 
+    def examine(self, recorded: Recorded) -> None:
+        """Raise what `apply` raises for the payload of an event."""
+        if recorded.event.type in self.types:
+            read(recorded)
+
 
 def read(recorded: Recorded) -> Reading:
     """Find the organizations in an event's result.

@@ -33,6 +33,10 @@ class Recordings(TableSink):
         known = [(recorded, payload) for recorded in batch.events if (payload := read(recorded)) is not None]
         return self._commit(batch, partial(self._write, known=known))
 
+    def examine(self, recorded: Recorded) -> None:
+        """Raise what `apply` raises for the payload of an event."""
+        read(recorded)
+
     def _write(self, connection: Connection, known: list[tuple[Recorded, Payload]]) -> None:
         if not known:
             return

@@ -2,10 +2,14 @@
 
 import random
 
+import pytest
+
 from playhead.projections.jobs.table.projection import Jobs
 from playhead.streams.events import Event
+from playhead.streams.failpoints import Point
 from tests.faults.reports import Harm, Report
 from tests.support.events import job
+from tests.support.pipeline import JOBS, fields
 
 POISON = (b'{"no": "job id"}', b'{"job_id": null, "job": []}', b'{"job_id": ""}', b"{}", b'{"job_id": "a\\u0000b"}')
 
@@ -92,3 +96,44 @@ class Unsplit:
         except Exception as error:
             self.failures += 1
             raise ConnectionError("to be tried again") from error
+
+
+@pytest.mark.parametrize("sink", ["jobs", "json-files", "log"])
+def test_kill_9_while_events_are_parked_loses_doubles_and_unparks_none(harness, full, sink):
+    pipeline = harness.begin()
+    points = [Point.BEFORE_ACK, Point.AFTER_ACK]
+    points += [Point.MID_TRANSACTION, Point.BEFORE_COMMIT, Point.AFTER_COMMIT] if sink == "jobs" else []
+    parked, applied = [], []
+    for number, point in enumerate(points * (20 if full else 2)):
+        mixture = [
+            (job(10 * number), None),
+            *((job(10 * number + n, f"job/bad-{number}-{n}", job_id=None), "refused") for n in range(1, 4)),
+            (None, "undecodable"),
+            (job(10 * number + 5, f"job/bad-{number}-1"), "behind"),
+            *((job(10 * number + n, f"job/bad-{number}-{n}", job_id=None), "refused") for n in range(6, 8)),
+            (job(10 * number + 8), None),
+        ]
+        for event, reason_class in mixture:
+            position = append_one(pipeline, event, number)
+            if reason_class == "undecodable" or (reason_class and sink != "log"):
+                parked.append((position, reason_class))
+            else:
+                applied.append(event.id)
+        harness.killed(harness.spawn(sink, failpoint=f"{point}:{1 + number % 3}", batch=4))
+        harness.expire(sink)
+    harness.drain(sink, batch=4)
+
+    held = {
+        "log": pipeline.logged,
+        "jobs": lambda: pipeline.rows().values(),
+        "json-files": lambda: pipeline.files().values(),
+    }
+    assert parked == [(one.position, one.reason_class) for one in pipeline.parked(sink)]
+    assert sorted(applied) == sorted(held[sink]())
+
+
+def append_one(pipeline, event: Event | None, number: int) -> str:
+    """Append an event, or an entry that cannot be decoded; gives its position."""
+    if event is not None:
+        return str(pipeline.append(event)[0])
+    return pipeline.redis.xadd(JOBS.key, fields(job(0, f"job/torn-{number}"), body="{")).decode()

@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from playhead.projections.failures import classify
-from playhead.projections.jobs.json_files.documents import Document, newest_documents
+from playhead.projections.jobs.json_files.documents import STATUSES, Document, make_document, newest_documents
 from playhead.projections.jobs.json_files.errors import UnreadableSummary
 from playhead.projections.jobs.json_files.index import DAILY, SUMMARY, is_day, newest_day
 from playhead.projections.jobs.json_files.summaries import Entry, decode_summary, encode_summary
+from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.sinks import Batch, Failure, Outcome
 from playhead.streams.storage.buckets import Bucket
@@ -65,6 +66,11 @@ class JsonObjects:
             self._known.setdefault(document.day, {})[document.entry.job_id] = document.entry
         self._summarise({document.day for document in newest})
         return "applied"
+
+    def examine(self, recorded: Recorded) -> None:
+        """Raise what `apply` raises for the payload of an event."""
+        if recorded.event.type in STATUSES:
+            make_document(recorded)
 
     def settle(self) -> None:
         """There is no deferred work."""

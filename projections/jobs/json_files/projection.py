@@ -7,7 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from playhead.projections.failures import classify
-from playhead.projections.jobs.json_files.documents import Document, newest_documents, read_event_id
+from playhead.projections.jobs.json_files.documents import (
+    STATUSES,
+    Document,
+    make_document,
+    newest_documents,
+    read_event_id,
+)
 from playhead.projections.jobs.json_files.errors import UnreadableSummary
 from playhead.projections.jobs.json_files.index import (
     DAILY,
@@ -22,6 +28,7 @@ from playhead.projections.jobs.json_files.index import (
     render,
 )
 from playhead.projections.staging import Checkpoint, Staging
+from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Failure, Outcome
@@ -91,11 +98,19 @@ class JsonFiles:
                 continue
             break
         if batch.source.replay is None:
-            partition = str(batch.source.partition)
-            before = self._reached.get(partition)
-            sequence = batch.sequence if batch.sequence is not None or before is None else before.sequence
-            self._reached[partition] = Checkpoint(str(batch.last), sequence)
-            self._staging.note(self._reached)
+            self._note(batch.source.partition, batch.last, batch.sequence)
+        return "applied"
+
+    def examine(self, recorded: Recorded) -> None:
+        """Raise what `apply` raises for the payload of an event."""
+        if recorded.event.type in STATUSES:
+            make_document(recorded)
+
+    def pass_over(self, partition: Partition, last: Position, sequence: int | None) -> Outcome:
+        """Move the checkpoint past events that are parked."""
+        if not self._still_ours() or not self._staging.has_opened(str(partition)):
+            return "fenced"
+        self._note(partition, last, sequence)
         return "applied"
 
     def settle(self) -> None:
@@ -122,6 +137,14 @@ class JsonFiles:
     def health(self) -> str | None:
         """What an operator must fix, or None."""
         return disk.problem(self.directory)
+
+    def _note(self, partition: Partition, last: Position, sequence: int | None) -> None:
+        """Note how far the tree has come; a sequence of None leaves the one before."""
+        before = self._reached.get(str(partition))
+        if sequence is None and before is not None:
+            sequence = before.sequence
+        self._reached[str(partition)] = Checkpoint(str(last), sequence)
+        self._staging.note(self._reached)
 
     def _still_ours(self) -> bool:
         created = self._staging.confirm()

@@ -44,6 +44,11 @@ class Jobs(TableSink):
                 raise
             return self._write(batch, rows, plain=True)
 
+    def examine(self, recorded: Recorded) -> None:
+        """Raise what `apply` raises for the payload of an event."""
+        if recorded.event.type in self.types:
+            row(recorded)
+
     def _rows(self, events: Sequence[Recorded]) -> list[Row]:
         latest: dict[str, Row] = {}
         for recorded in events:
