@@ -25,8 +25,8 @@ from playhead.projections.jobs.json_files.index import (
     is_day,
     list_days,
     newest_day,
-    render,
 )
+from playhead.projections.jobs.json_files.summaries import Entry
 from playhead.projections.staging import Checkpoint, Staging
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
@@ -55,7 +55,7 @@ class JsonFiles:
     def __init__(self, root: Path) -> None:
         self.directory = root
         self._staging = Staging(root)
-        self._index = Index()
+        self._index = Index(self._staging)
         self._journal_bytes = 0
         self._reached: dict[str, Checkpoint] = {}
 
@@ -127,8 +127,9 @@ class JsonFiles:
         try:
             self.settle()
         finally:
+            self._index.close()
             self._staging.close()
-            self._index, self._reached = Index(), {}
+            self._reached = {}
 
     def classify(self, error: Exception) -> Failure:
         """Tell trouble of a summary, which lasts until somebody fixes it, from that of an event or the storage."""
@@ -148,29 +149,35 @@ class JsonFiles:
 
     def _still_ours(self) -> bool:
         created = self._staging.confirm()
-        if created:
+        if created or (created is not None and self._index.failed):
             self._recover()
         return created is not None
 
     def _recover(self) -> None:
         root = self._staging.root
         self._journal_bytes = 0
-        self._index = Index()
-        facts = [fact for line in self._staging.journals() if (fact := Fact.decode(line)) is not None]
-        for fact in facts:
+        self._index.close()
+        self._index = Index(self._staging)
+        removed: list[tuple[str, str]] = []
+        for fact in filter(None, map(Fact.decode, self._staging.journals())):
             if _stands(root, fact):
-                self._take_up(fact)
-        for fact in facts:
+                self._take_up([fact])
             if fact.old_day is not None and fact.old_day != fact.day:  # removed by an earlier version
-                self._index.forget_missing(root, fact.old_day, fact.entry.job_id)
+                removed.append((fact.old_day, fact.entry.job_id))
+        for day, job_id in removed:
+            self._index.forget_missing(root, day, job_id)
         self._flush()
         self._staging.drop_journals()
 
     def _write(self, documents: Sequence[Document]) -> None:
         root = self._staging.root
         chosen: list[tuple[Document, Fact]] = []
+        days: dict[str, list[str]] = {}
         for document in documents:
-            known = self._index.find(root, document.day, document.entry.job_id)
+            days.setdefault(document.day, []).append(document.entry.job_id)
+        standing = {day: self._index.find(root, day, job_ids) for day, job_ids in days.items()}
+        for document in documents:
+            known = standing[document.day].get(document.entry.job_id)
             if known is None:
                 chosen.append((document, Fact(document.day, document.entry)))
             elif document.entry.order > known.order:
@@ -218,13 +225,20 @@ class JsonFiles:
                 self._staging.discard(_staged(number))
             raise
         sync_directories(root, touched)
-        for fact in facts:
-            self._take_up(fact)
+        self._take_up(facts)
 
-    def _take_up(self, fact: Fact) -> None:
-        """Let the index follow the files, and remove the file the job had in another folder of the day."""
+    def _take_up(self, facts: Sequence[Fact]) -> None:
+        """Let the index follow the files, and remove the files that jobs had in another folder of the day."""
+        days: dict[str, list[Entry]] = {}
+        for fact in facts:
+            days.setdefault(fact.day, []).append(fact.entry)
+        for day, entries in days.items():
+            self._index.put(self._staging.root, day, entries)
+        for fact in facts:
+            self._remove_old(fact)
+
+    def _remove_old(self, fact: Fact) -> None:
         root, old_entry = self._staging.root, fact.old_entry
-        self._index.put(root, fact.day, fact.entry)
         if old_entry is None or fact.old_day != fact.day or old_entry.folder == fact.entry.folder:
             return
         folder = (DAILY, fact.day, *old_entry.folder)
@@ -241,7 +255,7 @@ class JsonFiles:
         root = self._staging.root
         for name, day in dirty.items():
             self._write_summary(root, name, day)
-        sync_directories(root, {(DAILY, name) for name, day in dirty.items() if day.entries})
+        sync_directories(root, {(DAILY, name) for name in dirty if self._index.has_any(name)})
         self._staging.drop_journals()
         self._journal_bytes = 0
         for day in dirty.values():
@@ -250,23 +264,26 @@ class JsonFiles:
         self._point_latest(())
 
     def _write_summary(self, root: int, name: str, day: Day) -> None:
-        if not day.entries:
+        if not self._index.has_any(name):
             with contextlib.suppress(FileNotFoundError):
                 with opened(root, (DAILY, name)) as directory:
                     os.unlink(SUMMARY, dir_fd=directory)
                 _remove_empty(root, (DAILY, name), stop=1)
             day.size, day.directory = 0, None
             return
-        content = render(name, day)
-        descriptor = self._staging.write(SUMMARY, content)
+        size = 0
+        descriptor = self._staging.write(SUMMARY, b"")
         try:
+            for piece in self._index.summary(name):
+                disk.write_all(descriptor, piece)
+                size += len(piece)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
         with opened(root, (DAILY, name)) as directory:
             self._staging.publish(SUMMARY, directory, SUMMARY)
             found = os.fstat(directory)
-        day.size, day.directory = len(content), (found.st_dev, found.st_ino)
+        day.size, day.directory = size, (found.st_dev, found.st_ino)
 
     def _point_latest(self, days: Iterable[str]) -> None:
         """Swap the link to the newest day, if it is another one."""

@@ -1,13 +1,18 @@
 """A day's summary.json, which is also the index that tells which event wrote which file."""
 
-from typing import Any
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import msgspec
 
-from playhead.projections.encoding import decode, encode, indent
+from playhead.projections.encoding import decode, encode
 from playhead.streams.storage.filenames import encode_name
 
 UNKNOWN = "unknown"
+_PIECE = 256
+"""Entries that are laid out at once."""
+_BEFORE_JOBS, _AFTER_JOBS = b'{\n  "jobs": [\n', b"\n  ]\n}"
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -25,47 +30,112 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         return ("processed",) if self.scraper_id is None else ("scrapers", encode_name(self.scraper_id))
 
     @property
+    def shown_scraper(self) -> str:
+        """What the summary calls its scraper."""
+        return UNKNOWN if self.scraper_id is None else self.scraper_id
+
+    @property
     def file(self) -> str:
         """The file's name in its folder."""
         return encode_name(self.job_id) + ".json"
 
 
 class _Summary(msgspec.Struct):
+    jobs: list[msgspec.Raw]
+
+
+class _Whole(msgspec.Struct):
     jobs: list[Entry]
 
 
-def encode_summary(day: str, entries: list[Entry]) -> bytes:
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """An entry as a summary shows it, on one line; `escaped` if it has a lone surrogate, which has no other form."""
+
+    text: bytes
+    escaped: bool
+
+
+def encode_summary(day: str, entries: Sequence[Entry]) -> bytes:
     """Lay out summary.json: the same bytes for the same jobs, in whatever order they came."""
     entries = sorted(entries, key=lambda entry: (entry.timestamp, entry.job_id))
-    scrapers: dict[str, dict[str, Any]] = {}
+    scrapers: dict[str, tuple[int, str, str]] = {}
     for entry in entries:
-        scraper = scrapers.setdefault(
-            UNKNOWN if entry.scraper_id is None else entry.scraper_id, {"count": 0, "first_job": entry.timestamp}
-        )
-        scraper["count"] += 1
-        scraper["last_job"] = entry.timestamp
-    jobs = [
-        msgspec.structs.replace(entry, scraper_id=UNKNOWN) if entry.scraper_id is None else entry for entry in entries
-    ]
+        count, first, _ = scrapers.get(entry.shown_scraper, (0, entry.timestamp, ""))
+        scrapers[entry.shown_scraper] = count + 1, first, entry.timestamp
+    lines = [make_line(entry) for entry in entries]
+    plain = not any(line.escaped for line in lines)
+    return b"".join(summary_pieces(day, scrapers, (line.text for line in lines), plain=plain))
+
+
+def summary_pieces(
+    day: str, scrapers: Mapping[str, tuple[int, str, str]], lines: Iterator[bytes], *, plain: bool
+) -> Iterator[bytes]:
+    """Lay out summary.json piece by piece: of each scraper how many jobs it has, the first and last time; the lines.
+
+    It is `plain` unless an entry is escaped. Then everything is, to ASCII.
+    """
     summary = {
         "date": day,
-        "total_jobs": len(entries),
-        "scrapers": {name: scrapers[name] for name in sorted(scrapers)},
-        "jobs": jobs,
+        "total_jobs": sum(count for count, _, _ in scrapers.values()),
+        "scrapers": {
+            name: {"count": count, "first_job": first, "last_job": last}
+            for name, (count, first, last) in sorted(scrapers.items())
+        },
+        "jobs": list[Entry](),
     }
-    return indent(encode(summary))
+    yield _laid_out(encode(summary), plain=plain).removesuffix(b"]\n}")
+    before = b"\n"
+    while some := list(islice(lines, _PIECE)):
+        piece = _laid_out(b'{"jobs":[' + b",".join(some) + b"]}", plain=plain)
+        yield before + piece[len(_BEFORE_JOBS) : -len(_AFTER_JOBS)]
+        before = b",\n"
+    yield b"\n  ]\n}\n" if scrapers else b"]\n}\n"
+
+
+def make_line(entry: Entry) -> Line:
+    """The line of an entry."""
+    if entry.scraper_id is None:
+        entry = msgspec.structs.replace(entry, scraper_id=UNKNOWN)
+    try:
+        return Line(msgspec.json.encode(entry), escaped=False)
+    except UnicodeEncodeError:
+        return Line(encode(entry), escaped=True)
 
 
 def decode_summary(data: bytes) -> dict[str, Entry]:
-    """Read the entries by job id.
+    """Read the entries by job id, as `read_summary` does.
+
+    Raises:
+        ValueError: it is not a summary.
+    """
+    return {entry.job_id: entry for entry in read_summary(data)}
+
+
+def read_summary(data: bytes) -> Iterator[Entry]:
+    """Read the entries one after the other.
 
     A job without a scraper and one whose scraper is called `unknown` look alike here and are taken for the former.
 
     Raises:
         ValueError: it is not a summary.
     """
-    entries = (
-        msgspec.structs.replace(entry, scraper_id=None) if entry.scraper_id == UNKNOWN else entry
-        for entry in decode(data, _Summary).jobs
-    )
-    return {entry.job_id: entry for entry in entries}
+    for entry in _entries(data):
+        yield msgspec.structs.replace(entry, scraper_id=None) if entry.scraper_id == UNKNOWN else entry
+
+
+def _entries(data: bytes) -> Iterator[Entry]:
+    try:
+        jobs = msgspec.json.decode(data, type=_Summary).jobs
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:  # a lone surrogate
+        yield from decode(data, _Whole).jobs
+        return
+    for job in jobs:
+        yield msgspec.json.decode(job, type=Entry)
+
+
+def _laid_out(data: bytes, *, plain: bool) -> bytes:
+    if plain:
+        return msgspec.json.format(data, indent=2)
+    return json.dumps(json.loads(data), indent=2).encode()
