@@ -11,6 +11,7 @@ from playhead.eventlog.errors import BadLine
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event, Extension, Recorded, one_line
 from playhead.streams.positions import Position
+from playhead.streams.printable import quoted
 
 LINE_LIMIT = 256 * 1024 * 1024
 """Bytes a line may have; a longer one is damage, or a decompression bomb."""
@@ -200,7 +201,7 @@ def _recorded(attributes: bytes, data: bytes, position: Position) -> Recorded:
         raise BadLine("its event is not CloudEvents 1.0")
     sequence = known.sequence
     if sequence is not None and not (sequence.isascii() and sequence.isdecimal() and len(sequence) <= _SEQUENCE_DIGITS):
-        raise BadLine(f"its sequence {sequence!r} is not a number")
+        raise BadLine(f"its sequence {quoted(sequence)} is not a number")
     event = Event(
         id=known.id,
         source=known.source,

@@ -12,6 +12,7 @@ from playhead.checks.status import read_status
 from playhead.settings.servers import Servers
 from playhead.settings.settings import Settings
 from playhead.streams.errors import PlayheadError
+from playhead.streams.printable import printable_lines
 
 _POLL_SECONDS = 0.05
 _DEADLINE_SECONDS = 60.0
@@ -43,7 +44,7 @@ class Demo:
 
     def say(self, text: str) -> None:
         """Say something."""
-        print(text)
+        print(printable_lines(text))  # noqa: T201
         sys.stdout.flush()
 
     def wait_until(self, condition: Callable[[], bool], problem: str) -> None:

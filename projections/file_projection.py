@@ -13,6 +13,7 @@ from playhead.streams.domains.place import Place
 from playhead.streams.errors import InvalidEvent, InvalidSetting
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
+from playhead.streams.printable import quoted
 from playhead.streams.sinks import Batch, Failure, Outcome
 from playhead.streams.storage import disk
 from playhead.streams.storage.directories import opened, read_regular, sync_directories
@@ -209,7 +210,7 @@ def fold_events(projection: FileProjection, name: str, content: bytes | None, ev
     """
     made = cast("object", projection.fold(name, content, events))
     if not isinstance(made, bytes):
-        raise InvalidEvent("fold", f"returned {type(made).__name__} for {name!r}; it must return bytes")
+        raise InvalidEvent("fold", f"returned {type(made).__name__} for {quoted(name)}; it must return bytes")
     return made
 
 
@@ -234,7 +235,9 @@ def directory_of(place: Place) -> Path:
 def _named(returned: object) -> str | None:
     if returned is None or (isinstance(returned, str) and returned):
         return returned
-    raise InvalidEvent("file_of", f"must return the name of a file, or None for no file; it returned {returned!r}")
+    raise InvalidEvent(
+        "file_of", f"must return the name of a file, or None for no file; it returned {quoted(returned)}"
+    )
 
 
 def path_of(name: str) -> tuple[str, ...]:

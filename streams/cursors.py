@@ -10,6 +10,7 @@ from playhead.streams.errors import InvalidSetting
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
+from playhead.streams.printable import quoted
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -43,7 +44,7 @@ class Cursor(msgspec.Struct, frozen=True):
         for part in text.split():
             match = _PART.fullmatch(part)
             if match is None:
-                raise InvalidSetting(f"{part!r} is not part of a cursor such as jobs/0@1754541721120-0")
+                raise InvalidSetting(f"{quoted(part)} is not part of a cursor such as jobs/0@1754541721120-0")
             partition = Partition(match[1], int(match[2]))
             if partition in found:
                 raise InvalidSetting(f"the cursor has two positions of {partition}")

@@ -9,8 +9,9 @@ import crc32c
 import msgspec
 
 from playhead.streams.errors import InvalidEvent
-from playhead.streams.events import Event, Extension, Recorded, check_json, parse_time
+from playhead.streams.events import ATTRIBUTE_LIMIT, Event, Extension, Recorded, check_json, parse_time
 from playhead.streams.positions import Position
+from playhead.streams.printable import quoted
 
 _PREFIX = "ce_"
 _OPTIONAL = ("dataschema", "correlationid", "causationid", "traceparent", "tracestate", "imported")
@@ -30,6 +31,7 @@ _optional = attrgetter(*_OPTIONAL)
 _SEQUENCE_DIGITS = 16
 _FIELDS_LIMIT = 1100
 """An event that `append` takes has fewer; a script can write no entry of more than some 4,000."""
+_NO_ATTRIBUTES = frozenset({b"body", b"extension_types"})
 _FIELD = "field_"
 """Prefix of an extension that keeps an entry's field which is no CloudEvents attribute."""
 
@@ -88,10 +90,14 @@ def decode(entry: RawEntry, *, copied: bool = False) -> Recorded:
     body = get(b"body")
     if not body:
         raise InvalidEvent("body", "is missing")
+    if sum(map(len, entry.fields)) - len(body) > ATTRIBUTE_LIMIT:  # or none can be too long
+        _check_lengths(members)
     if (checksum := get(b"ce_crc32c")) is None:
         check_json(body)
     elif checksum != b"%08x" % crc32c.crc32c(body):
-        raise InvalidEvent("body", f"does not match its checksum {checksum!r}: it was altered after it was appended")
+        raise InvalidEvent(
+            "body", f"does not match its checksum {quoted(checksum)}: it was altered after it was appended"
+        )
     sequence = get(b"ce_sequence")
     try:
         event = Event(
@@ -124,11 +130,16 @@ def decode(entry: RawEntry, *, copied: bool = False) -> Recorded:
 
 
 def subject_of(entry: RawEntry) -> str | None:
-    """The subject of an entry that may be undecodable otherwise."""
+    """The subject of an entry that may be undecodable otherwise; one that no event can have is none."""
     for name, value in zip(entry.fields[::2], entry.fields[1::2], strict=False):
         if name == b"ce_subject":
-            return value.decode("utf-8", "backslashreplace")
+            return None if is_too_long(value) else value.decode("utf-8", "backslashreplace")
     return None
+
+
+def is_too_long(value: bytes) -> bool:
+    """Whether an attribute has more characters than `append` takes."""
+    return len(value) > ATTRIBUTE_LIMIT and len(value.decode("utf-8", "replace")) > ATTRIBUTE_LIMIT
 
 
 def sequence_of(entry: RawEntry) -> int | None:
@@ -142,6 +153,20 @@ def sequence_of(entry: RawEntry) -> int | None:
 def sequence_number(value: bytes | None) -> int | None:
     """A sequence number that `append` could have given, None for what another client may have written in its place."""
     return int(value) if value is not None and value.isdigit() and len(value) <= _SEQUENCE_DIGITS else None
+
+
+def _check_lengths(members: dict[bytes, bytes]) -> None:
+    """Hold what another client appended to the limits of `append`.
+
+    Raises:
+        InvalidEvent: names the field that is too long.
+    """
+    for name, value in members.items():
+        for text in (name,) if name in _NO_ATTRIBUTES else (name, value):
+            if is_too_long(text):
+                raise InvalidEvent(
+                    quoted(name)[2:-1], f"is {len(text)} bytes long; {ATTRIBUTE_LIMIT} characters is the limit"
+                )
 
 
 def _text(value: bytes | None) -> str | None:

@@ -20,6 +20,8 @@
     - DomainNotLoaded         a domain that is named cannot be imported
 """
 
+from playhead.streams.printable import cut
+
 _CORRECT = "correct the setting that names the wrong one; if both are right, see `playhead adopt --help`"
 
 
@@ -31,6 +33,7 @@ class InvalidEvent(PlayheadError, ValueError):
     """The event is not valid: fix the named field and append it again."""
 
     def __init__(self, field: str, problem: str) -> None:
+        field, problem = cut(field), cut(problem)  # what a stranger wrote may be quoted in it
         super().__init__(f"{field}: {problem}")
         self.field = field
         self.problem = problem

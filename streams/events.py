@@ -13,6 +13,7 @@ from playhead.streams.errors import EventTooLarge, InvalidEvent
 from playhead.streams.members import without_mark
 from playhead.streams.nesting import DEEPEST, is_too_deep
 from playhead.streams.positions import START, Order, Position
+from playhead.streams.printable import quoted
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -26,7 +27,8 @@ else:
 DEFAULT_SIZE_LIMIT = 100 * 1024 * 1024
 """Bytes of payload an event may have; a larger one is refused before it reaches Redis."""
 
-_ATTRIBUTE_LIMIT = 4096
+ATTRIBUTE_LIMIT = 4096
+"""Characters that an attribute, or the name of an extension, may have."""
 _EXTENSIONS_LIMIT = 1000
 _REQUIRED = ("id", "source", "type", "time", "subject")
 _OPTIONAL = ("dataschema", "correlationid", "causationid", "traceparent", "tracestate", "imported")
@@ -264,7 +266,7 @@ def parse_time(text: str) -> datetime:
             pass
     found = _RFC3339.fullmatch(text)
     if found is None:
-        raise InvalidEvent("time", f"{text!r} is not an RFC 3339 time like 2025-08-09T06:36:58.200226Z")
+        raise InvalidEvent("time", f"{quoted(text)} is not an RFC 3339 time like 2025-08-09T06:36:58.200226Z")
     date, minute, second, fraction, offset = found.groups()
     leap = second == _LEAP_SECOND
     try:
@@ -273,9 +275,9 @@ def parse_time(text: str) -> datetime:
         ).astimezone(UTC)
         after = moment + timedelta(seconds=leap)
     except (ValueError, OverflowError) as error:
-        raise InvalidEvent("time", f"{text!r} is not a time: {error}") from error
+        raise InvalidEvent("time", f"{quoted(text)} is not a time: {error}") from error
     if leap and (moment.hour, moment.minute) != _LEAP_MINUTE:
-        raise InvalidEvent("time", f"{text!r} is not a time: there is a second 60 at 23:59 UTC only")
+        raise InvalidEvent("time", f"{quoted(text)} is not a time: there is a second 60 at 23:59 UTC only")
     return after
 
 
@@ -297,8 +299,8 @@ def format_time(moment: datetime) -> str:
 def _check_attribute(field: str, value: object) -> None:
     if not isinstance(value, str) or not value:
         raise InvalidEvent(field, "is missing")
-    if len(value) > _ATTRIBUTE_LIMIT:
-        raise InvalidEvent(field, f"is {len(value)} characters long; {_ATTRIBUTE_LIMIT} is the limit")
+    if len(value) > ATTRIBUTE_LIMIT:
+        raise InvalidEvent(field, f"is {len(value)} characters long; {ATTRIBUTE_LIMIT} is the limit")
     if not value.isascii():
         try:
             value.encode()
@@ -313,14 +315,14 @@ def _check_extensions(extensions: dict[str, Extension]) -> None:
     for name, value in extensions.items():
         foreign = name.removeprefix(_FOREIGN_FIELD)
         if name in _TAKEN or (foreign != name and (foreign in _TAKEN_FIELDS or foreign.startswith("ce_"))):
-            raise InvalidEvent("extensions", f"{name!r} is the name of something else")
+            raise InvalidEvent("extensions", f"{quoted(name)} is the name of something else")
         if isinstance(value, int) and not -_INTEGERS <= value < _INTEGERS:
-            raise InvalidEvent("extensions", f"{name!r} is over 32 bits, a CloudEvent's limit; write it as text")
+            raise InvalidEvent("extensions", f"{quoted(name)} is over 32 bits, a CloudEvent's limit; write it as text")
         for text in (name, "not text" if isinstance(value, int) else "empty" if value == "" else value):
             try:
                 _check_attribute("extensions", text)
             except InvalidEvent as error:
-                raise InvalidEvent("extensions", f"{name!r} {error.problem}") from error
+                raise InvalidEvent("extensions", f"{quoted(name)} {error.problem}") from error
 
 
 def _refuse_constant(name: str) -> None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import msgspec
 
 from playhead.streams.errors import InvalidEvent
+from playhead.streams.printable import quoted
 
 _DIGITS, _LARGEST = 20, 2**64 - 1
 _LAST_MILLISECONDS, _LAST_COUNTER = 253_402_300_799_999, 9_999_999_999
@@ -28,10 +29,10 @@ class Position(msgspec.Struct, frozen=True, order=True, gc=False):
             text = text.encode("ascii", "replace")
         first, _, second = text.partition(b"-")
         if not (first.isdigit() and second.isdigit() and len(first) <= _DIGITS and len(second) <= _DIGITS):
-            raise InvalidEvent("position", f"{text!r} is not a position like 1754541721120-0")
+            raise InvalidEvent("position", f"{quoted(text)} is not a position like 1754541721120-0")
         milliseconds, counter = int(first), int(second)
         if milliseconds > _LARGEST or counter > _LARGEST:
-            raise InvalidEvent("position", f"{text!r} is beyond the last one that Redis has")
+            raise InvalidEvent("position", f"{quoted(text)} is beyond the last one that Redis has")
         return cls(milliseconds, counter)
 
     @property

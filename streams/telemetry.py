@@ -19,6 +19,7 @@ from playhead.streams.entries import RawEntry
 from playhead.streams.events import Event, Recorded
 from playhead.streams.names import TRACER, Attribute, OpenTelemetryVariable, Span
 from playhead.streams.partitions import Partition
+from playhead.streams.printable import cut
 from playhead.streams.sinks import Batch, Source
 
 if TYPE_CHECKING:
@@ -239,12 +240,12 @@ def about(event: Recorded | RawEntry) -> dict[str, str]:
 
 def plain(error: BaseException) -> str:
     """The class and the first line of a failure: what follows in Postgres' messages quotes the row it failed on."""
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return cut(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
 
 
 def _text(values: Mapping[bytes, bytes], name: bytes) -> str | None:
     value = values.get(name)
-    return None if value is None else value.decode("utf-8", "backslashreplace")
+    return None if value is None else cut(value.decode("utf-8", "backslashreplace"))
 
 
 def _tracer() -> "Tracer | None":

@@ -15,6 +15,7 @@ from playhead.consumers.processes.service import ServiceSettings, run_service
 from playhead.consumers.tasks import pause
 from playhead.streams.appending.threads import contained
 from playhead.streams.errors import PlayheadError
+from playhead.streams.printable import quoted
 from playhead.streams.telemetry import plain
 
 _AFTER_FAILURE = 10.0
@@ -102,5 +103,5 @@ def _seconds(returned: object) -> float | None:
     if returned is None:
         return None
     if isinstance(returned, bool) or not isinstance(returned, int | float) or not 0 <= returned < float("inf"):
-        raise TypeError(f"a round returns None or seconds from 0 up, not {returned!r}")
+        raise TypeError(f"a round returns None or seconds from 0 up, not {quoted(returned)}")
     return returned

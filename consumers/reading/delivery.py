@@ -25,6 +25,7 @@ from playhead.streams.entries import RawEntry, decode, sequence_of
 from playhead.streams.events import Recorded
 from playhead.streams.failpoints import Point
 from playhead.streams.positions import Position
+from playhead.streams.printable import quoted
 from playhead.streams.sinks import PARKED, RECOVERY, Batch, Examines, KeepsCheckpoint, Outcome, Sink, Source
 from playhead.streams.telemetry import about
 
@@ -290,7 +291,9 @@ class Delivery:
         """Have the sink apply a batch; only if it says so did the batch take effect."""
         outcome = await self._thread.call(partial(self._sink.apply, batch))
         if outcome not in get_args(Outcome):
-            raise TypeError(f"apply of {self._sink.name} returned {outcome!r}; it returns one of {get_args(Outcome)}")
+            raise TypeError(
+                f"apply of {self._sink.name} returned {quoted(outcome)}; it returns one of {get_args(Outcome)}"
+            )
         return outcome
 
     def _is_over(self, key: str, recorded: Recorded) -> bool:

@@ -150,7 +150,7 @@ class Group:
         arguments: list[str | bytes | int] = []
         for one in entries:
             subject = one.subject if block else ""
-            fields = parked_fields(one, blocks=bool(subject))
+            fields = parked_fields(one, self.name, blocks=bool(subject))
             arguments += [one.entry.entry_id, subject, int(one.reason_class == BEHIND), len(fields), *fields]
         with _state_lost(self.partition):
             became = await self._park(

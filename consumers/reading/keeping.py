@@ -188,7 +188,7 @@ class Keeping:
             self._log.error("parked events are gone with Redis: the log does not have them", count=len(left))
 
     async def _park(self, note: Aside, recorded: Recorded) -> None:
-        reason, fields = parkable(as_entry(recorded), note.reason)
+        reason, fields = parkable(as_entry(recorded), note.reason, note.consumer)
         about = ["parked_position", note.position, "parked_reason", reason]
         about += ["parked_class", note.reason_class, "parked_blocks", str(int(note.blocks))]
         subject = recorded.event.subject if note.blocks else ""

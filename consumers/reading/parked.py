@@ -8,7 +8,9 @@ from typing import Any, cast
 import msgspec
 from redis import Redis, RedisCluster
 
+from playhead.streams.domains.catalogue import LOG
 from playhead.streams.entries import RawEntry, subject_of
+from playhead.streams.events import ATTRIBUTE_LIMIT
 from playhead.streams.names import reports_key
 from playhead.streams.partitions import Partition
 
@@ -19,6 +21,8 @@ BEHIND, REFUSED, UNDECODABLE = "behind", "refused", "undecodable"
 """The classes of events that wait for an earlier one of their subject, that the sink cannot take, that are none."""
 _PAGE = 100
 """Parked entries that are read at once; each may be large."""
+_KEPT = 4 * (ATTRIBUTE_LIMIT + 1)
+"""Bytes, of which UTF-8 takes four a character at most."""
 _PARKED = re.compile(r"playhead:\{(.+):(\d{1,9})\}:parked:(.+)", re.DOTALL)
 UNPARK = Path(__file__).with_name("unpark.lua").read_text()
 
@@ -137,19 +141,26 @@ def parked_anywhere(client: "Redis | RedisCluster") -> dict[str, list[Partition]
     return {name: sorted(found[name]) for name in sorted(found)}
 
 
-def parkable(entry: RawEntry, reason: str) -> tuple[str, Sequence[bytes]]:
-    """The reason and the fields to park an entry with; if it has too many, those of an event come first."""
+def parkable(entry: RawEntry, reason: str, consumer: str) -> tuple[str, Sequence[bytes]]:
+    """The reason and the fields to park an entry with; if it has too many, those of an event come first.
+
+    What no event can have because it is too long is kept whole by the log alone: the copies of all other consumers
+    would fill Redis. They keep so much of it that it is too long all the same.
+    """
     pairs = list(zip(entry.fields[::2], entry.fields[1::2], strict=True))
-    if len(pairs) <= _FIELDS_KEPT:
-        return reason, entry.fields
-    pairs.sort(key=lambda pair: not pair[0].startswith((b"ce_", b"body")))
-    kept = [part for pair in pairs[:_FIELDS_KEPT] for part in pair]
-    return f"{reason}; {len(pairs) - _FIELDS_KEPT} of them are not kept here", kept
+    if len(pairs) > _FIELDS_KEPT:
+        pairs.sort(key=lambda pair: not pair[0].startswith((b"ce_", b"body")))
+        reason = f"{reason}; {len(pairs) - _FIELDS_KEPT} of them are not kept here"
+        pairs = pairs[:_FIELDS_KEPT]
+    if consumer != LOG and any(len(name) > _KEPT or (name != b"body" and len(value) > _KEPT) for name, value in pairs):
+        reason = f"{reason}; only the log's parked entry has all of it"
+        pairs = [(name[:_KEPT], value if name == b"body" else value[:_KEPT]) for name, value in pairs]
+    return reason, [part for pair in pairs for part in pair]
 
 
-def parked_fields(aside: Aside, *, blocks: bool) -> list[str | bytes]:
+def parked_fields(aside: Aside, consumer: str, *, blocks: bool) -> list[str | bytes]:
     """The fields of a parked entry: those of the entry as it was, and what is to be known of it."""
-    reason, fields = parkable(aside.entry, aside.reason)
+    reason, fields = parkable(aside.entry, aside.reason, consumer)
     about: list[str | bytes] = ["parked_position", aside.entry.entry_id, "parked_reason", reason]
     return [*about, "parked_class", aside.reason_class, "parked_blocks", str(int(blocks)), *fields]
 

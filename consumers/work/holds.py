@@ -143,7 +143,7 @@ class Holds:
         Raises:
             HoldLost: another process has it.
         """
-        fields = parked_fields(Aside(entry, reason, reason_class), blocks=False)
+        fields = parked_fields(Aside(entry, reason, reason_class), self._group, blocks=False)
         await self._end(entry, [self._position(entry), *fields])
 
     async def set_aside(self) -> frozenset[bytes]:

@@ -16,6 +16,7 @@ from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event, check, check_utf8, format_time, parse_date_or_time
 from playhead.streams.jobs.outcomes import Outcome, is_error, meaning_of, word_of
 from playhead.streams.members import NULL, compact, decode_members, text_or_none, without_mark
+from playhead.streams.printable import quoted
 from playhead.streams.storage.file_tree import HIDDEN, SIZE_LIMIT, FileTree, Skipped
 
 _NAMESPACE = uuid.UUID("6f1d2a54-5f0e-5c5c-9a58-0b1f6f6f2a10")
@@ -224,7 +225,7 @@ def _is_failed(members: dict[str, bytes], statuses: Mapping[str, Outcome]) -> bo
         case "failed":
             return True
         case "unfinished":
-            raise NotAnEvent("unfinished job", f"its status is {shown!r}")
+            raise NotAnEvent("unfinished job", f"its status is {quoted(shown)}")
         case None:
             raise NotAnEvent(
                 "unknown status",

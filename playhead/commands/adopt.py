@@ -13,7 +13,7 @@ from playhead.streams.installation import Mark, RedisMark, new_installation
 from playhead.streams.redis.connections import connect
 from playhead.terminal.exit_codes import DONE
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import print_json, say
+from playhead.terminal.output import print_json, print_lines, say
 
 
 class Adopted(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ def adopt(
         print_json(found)
         return DONE
     for one in found:
-        print(f"{one.place}: {one.before or 'no id'}" + ("" if one.before == one.after else f" -> {one.after}"))
+        print_lines(f"{one.place}: {one.before or 'no id'}" + ("" if one.before == one.after else f" -> {one.after}"))
     if dry_run:
         say("nothing was changed")
     return DONE

@@ -20,7 +20,7 @@ from playhead.streams.names import TRACER
 from playhead.streams.positions import Position
 from playhead.terminal import diagnostics
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import say
+from playhead.terminal.output import print_json_line, print_lines, say
 
 _BATCH = 500
 _CHUNK_BYTES = 1024 * 1024
@@ -145,5 +145,8 @@ def _event(line: bytes, number: int) -> Event:
 def _print(events: list[Event], positions: Sequence[Position | None], *, json: bool) -> None:
     for event, position in zip(events, positions, strict=True):
         shown = Appended(event.id, event.type, event.subject, position and str(position))
-        print(msgspec.json.encode(shown).decode() if json else shown.position or IN_SPOOL)
+        if json:
+            print_json_line(shown)
+        else:
+            print_lines(shown.position or IN_SPOOL)
     sys.stdout.flush()

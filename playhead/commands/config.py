@@ -9,7 +9,7 @@ from playhead.settings.servers import servers
 from playhead.settings.settings import load, problems, unknown_settings
 from playhead.terminal.exit_codes import DONE, FAILED, USAGE
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import print_json, print_table
+from playhead.terminal.output import print_json, print_lines, print_table
 
 config_app = App(name="config", help="Show and check the settings.")
 
@@ -57,9 +57,9 @@ def check(*, data_dir: DataDir = None, json: Json = False) -> int:
         print_json(found)
     else:
         for sentence in (*found.invalid, *found.unknown):
-            print(sentence)
+            print_lines(sentence)
         if not found.invalid and not found.unknown:
-            print("every setting is valid")
+            print_lines("every setting is valid")
     return USAGE if found.invalid else FAILED if found.unknown else DONE
 
 
@@ -75,4 +75,4 @@ def env(*, data_dir: DataDir = None, json: Json = False) -> None:
         print_json(urls)
     else:
         for name, url in urls.items():
-            print(f"export {name}={shlex.quote(url)}")
+            print(f"export {name}={shlex.quote(url)}")  # noqa: T201  # for eval, as it is

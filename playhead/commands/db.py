@@ -9,7 +9,7 @@ from playhead.settings.servers import servers
 from playhead.settings.settings import load
 from playhead.terminal.exit_codes import DONE, FAILED
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import print_json, say
+from playhead.terminal.output import print_json, print_lines, say
 
 db_app = App(name="db", help="Upgrade the database of the projections.")
 
@@ -30,7 +30,7 @@ def upgrade(*, data_dir: DataDir = None, json: Json = False) -> int:
     if json:
         print_json(applied)
     elif applied or not missing:
-        print("\n".join(applied) or "the database is up to date")
+        print_lines(*applied or ["the database is up to date"])
     if missing:
         say(f"tables were dropped: {', '.join(missing)}; to restore them, see docs/recovery.md, Lost tables")
     return FAILED if missing else DONE

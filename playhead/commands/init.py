@@ -14,7 +14,7 @@ from playhead.streams.domains.discovery import TOML, installed
 from playhead.streams.domains.settings import Setting, text
 from playhead.streams.errors import InvalidSetting
 from playhead.terminal.options import Json
-from playhead.terminal.output import print_json, say
+from playhead.terminal.output import print_json, print_lines, say
 
 _STARTER = Path(__file__).parents[1] / "starter"
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -54,8 +54,8 @@ def init(name: str, /, *, directory: Path | None = None, json: Json = False) -> 
     if json:
         print_json(written)
     else:
-        print("\n".join(written))
-    say(_next(name, directory))
+        print_lines(*written)
+    say(*_next(name, directory))
 
 
 def _check(name: str) -> None:
@@ -131,15 +131,13 @@ def _shown(setting: Setting[Any]) -> str:
     return '"' + default.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _next(name: str, directory: Path) -> str:
+def _next(name: str, directory: Path) -> list[str]:
     data = shlex.quote('{"id": "1", "text": "world"}')
-    return "\n".join(
-        [
-            "next:",
-            f"  cd {shlex.quote(str(directory))}",
-            "  playhead up                 # in another terminal, until Ctrl-C",
-            f"  playhead append {name}.requested --subject {name}/1 --data {data}",
-            "  playhead status",
-            "  pytest                      # its tests; docs/your-own-domain.md explains each part",
-        ]
-    )
+    return [
+        "next:",
+        f"  cd {shlex.quote(str(directory))}",
+        "  playhead up                 # in another terminal, until Ctrl-C",
+        f"  playhead append {name}.requested --subject {name}/1 --data {data}",
+        "  playhead status",
+        "  pytest                      # its tests; docs/your-own-domain.md explains each part",
+    ]

@@ -1,6 +1,5 @@
 """`playhead log`: the event log by itself."""
 
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -29,7 +28,7 @@ from playhead.streams.redis.connections import connect
 from playhead.streams.telemetry import plain
 from playhead.terminal.exit_codes import CORRUPT, DONE
 from playhead.terminal.options import DataDir, Json, moment
-from playhead.terminal.output import counted, print_json, print_table, say
+from playhead.terminal.output import counted, print_json, print_lines, print_table, say, write
 
 _POLL_SECONDS = 0.2
 
@@ -98,7 +97,7 @@ def log_stat(*, data_dir: DataDir = None, json: Json = False) -> None:
         ("PARTITION", "SEGMENTS", "EVENTS", "BYTES", "FIRST", "LAST"),
         [(one.partition, one.segments, one.events, one.bytes, one.first or "-", one.last or "-") for one in partitions],
     )
-    print(f"{counted(found.events, 'event')}, {counted(found.bytes, 'byte')}")
+    print_lines(f"{counted(found.events, 'event')}, {counted(found.bytes, 'byte')}")
 
 
 @log_app.command(name="verify")
@@ -118,8 +117,8 @@ def log_verify(*, data_dir: DataDir = None, json: Json = False) -> int:
     else:
         for fault in faults:
             place = fault.file if fault.line is None else f"{fault.file}, line {fault.line}"
-            print(f"{place}: {fault.problem}")
-        print(f"{counted(found.events, 'event')}, {counted(len(faults), 'fault')}")
+            print_lines(f"{place}: {fault.problem}")
+        print_lines(f"{counted(found.events, 'event')}, {counted(len(faults), 'fault')}")
     return CORRUPT if faults else DONE
 
 
@@ -156,7 +155,7 @@ def log_accept_gaps(*, dry_run: bool = False, data_dir: DataDir = None, json: Js
         print_json(GapsShown(places, count))
     else:
         would = "would be " if dry_run else ""
-        print(f"{counted(places, 'gap')} {would}noted, {counted(count, 'event')} missing")
+        print_lines(f"{counted(places, 'gap')} {would}noted, {counted(count, 'event')} missing")
 
 
 @log_app.command(name="cat")
@@ -255,8 +254,7 @@ def _new(
 
 
 def _print(events: Iterable[Recorded]) -> None:
-    sys.stdout.buffer.writelines(map(encode_line, events))
-    sys.stdout.buffer.flush()
+    write(map(encode_line, events))
 
 
 def about_holes(holes: Holes) -> str:

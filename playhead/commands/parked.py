@@ -13,7 +13,7 @@ from playhead.streams.errors import InvalidSetting
 from playhead.streams.redis.connections import connect
 from playhead.terminal.exit_codes import FAILED
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import print_json, print_table, say
+from playhead.terminal.output import one_line, print_json, print_lines, print_table, say
 
 parked_app = App(name="parked", help="List, retry and drop events that failed permanently.")
 
@@ -40,7 +40,7 @@ def list_parked(
         return
     print_table(
         ("ID", "CONSUMER", "SUBJECT", "TYPE", "REASON"),
-        [(one.id, one.consumer, one.subject, one.type, f"{one.reason_class}: {one.reason}") for one in found],
+        [(one.id, one.consumer, one.subject, one.type, f"{one.reason_class}: {one_line(one.reason)}") for one in found],
     )
 
 
@@ -78,7 +78,7 @@ def retry(consumer: str, id: str | None = None, /, *, data_dir: DataDir = None) 
         return _not_there(consumer, id)
     for events, parked in chosen:
         events.request_retry(parked)
-    print(f"{len(chosen)} will be retried; `playhead parked list {consumer}` shows those that stay parked")
+    print_lines(f"{len(chosen)} will be retried; `playhead parked list {consumer}` shows those that stay parked")
     return 0
 
 
@@ -98,10 +98,10 @@ def drop(consumer: str, id: str, /, *, data_dir: DataDir = None) -> int:
     for events, parked in _all(consumer, data_dir):
         if parked.id == id:
             events.drop(parked)
-            print(f"dropped {parked.type} {parked.subject}")
+            print_lines(f"dropped {parked.type} {parked.subject}")
             waiting = sum(parked.blocks and one.subject == parked.subject for one in events)
             if waiting:
-                print(
+                print_lines(
                     f"{waiting} more of {parked.subject} parked: `playhead parked retry {consumer}` applies what it can"
                 )
             return 0

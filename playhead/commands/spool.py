@@ -12,7 +12,7 @@ from playhead.streams.errors import InvalidSetting
 from playhead.streams.names import ProducerVariable
 from playhead.terminal import diagnostics
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import counted, print_json
+from playhead.terminal.output import counted, print_json, print_lines
 
 IN_SPOOL = "spooled"
 """What `append` prints if an event has no position yet."""
@@ -54,7 +54,7 @@ def spool(
         print_json(found)
     else:
         oldest = f", the oldest of {found.oldest}" if found.oldest else ""
-        print(f"{counted(found.events, 'event')} ({found.bytes} bytes) waiting in {found.directory}{oldest}")
+        print_lines(f"{counted(found.events, 'event')} ({found.bytes} bytes) waiting in {found.directory}{oldest}")
         if found.damaged:
-            print(f"{found.damaged} damaged lines are in {found.directory}/damaged.jsonl")
+            print_lines(f"{found.damaged} damaged lines are in {found.directory}/damaged.jsonl")
     return _CORRUPT if found.damaged else 0

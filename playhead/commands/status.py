@@ -17,7 +17,7 @@ from playhead.settings.settings import Settings, load
 from playhead.streams.domains.discovery import installed
 from playhead.streams.redis.connections import connect
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import counted, print_json, print_table, say
+from playhead.terminal.output import counted, print_json, print_json_line, print_lines, print_table, say
 from playhead.wiring import lacking
 
 
@@ -80,11 +80,11 @@ def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False)
             _print(found, json=json)
             return found.exit_code
         if json:
-            print(msgspec.json.encode(found).decode(), flush=True)
+            print_json_line(found)
         else:
-            print(_CLEAR if sys.stdout.isatty() else "", end="")
+            sys.stdout.write(_CLEAR if sys.stdout.isatty() else "")
             _print(found, json=False)
-            sys.stdout.flush()
+        sys.stdout.flush()
         time.sleep(_WATCH_SECONDS)
 
 
@@ -129,26 +129,27 @@ def _print(found: Status, *, json: bool) -> None:
         print_subscriptions(found.subscriptions)
     for one in found.consumers:
         if one.problem:
-            print(f"{one.name} {one.partition}: {one.problem}")
+            print_lines(f"{one.name} {one.partition}: {one.problem}")
         if one.lost:
-            print(f"{one.name} {one.partition}: {counted(one.lost, 'event')} lost; `playhead verify` names them")
+            print_lines(f"{one.name} {one.partition}: {counted(one.lost, 'event')} lost; `playhead verify` names them")
     for floor in found.held:
-        print(f"{floor.partition}: {floor.held_by} holds trimming at {floor.position}")
+        print_lines(f"{floor.partition}: {floor.held_by} holds trimming at {floor.position}")
     for replay in found.replays:
         how = "" if replay.state == "running" else f"; `playhead replay --resume {replay.run}` continues it"
-        print(f"replay {replay.run}: {replay.state}{how}")
+        print_lines(f"replay {replay.run}: {replay.state}{how}")
     _print_summary(found)
 
 
 def _print_summary(found: Status) -> None:
     """What is not as it should be of the whole, and the verdict."""
     for problem in found.damaged:
-        print(f"{problem}; `playhead doctor` says what to do")
+        print_lines(f"{problem}; `playhead doctor` says what to do")
     for one in found.unlogged:
-        print(f"{one.partition}: {one.problem}; `playhead doctor` says what to do")
+        print_lines(f"{one.partition}: {one.problem}; `playhead doctor` says what to do")
     for name, count in found.unknown.items():
-        print(f"{name}: {count} parked; no domain that is installed here has it")
+        print_lines(f"{name}: {count} parked; no domain that is installed here has it")
     if found.not_running:
-        print(f"not running: {', '.join(found.not_running)}; start each with `playhead run`, or all with `playhead up`")
+        names = ", ".join(found.not_running)
+        print_lines(f"not running: {names}; start each with `playhead run`, or all with `playhead up`")
     parked = f", but {found.parked} parked: `playhead parked list`" if found.parked else ""
-    print(("caught up" if found.caught_up else "not caught up") + parked)
+    print_lines(("caught up" if found.caught_up else "not caught up") + parked)

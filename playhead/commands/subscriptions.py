@@ -19,7 +19,7 @@ from playhead.streams.events import format_time
 from playhead.streams.redis.connections import connect
 from playhead.terminal.exit_codes import FAILED
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import print_json, print_table, say
+from playhead.terminal.output import print_json, print_lines, print_table, say
 
 subscriptions_app = App(name="subscriptions", help="List and forget the cursors that subscriptions keep by name.")
 
@@ -120,7 +120,7 @@ def print_subscriptions(found: list[SubscriptionStatus]) -> None:
     )
     for one in found:
         if one.problem is not None:
-            print(f"{one.name}: {one.problem}")
+            print_lines(f"{one.name}: {one.problem}")
 
 
 def _existing(directory: Path) -> Path:

@@ -60,4 +60,4 @@ def _say_where(settings: Settings, reached: Servers, addresses: dict[str, str], 
         *(f"  {name:<{width}} {place}" for name, place in places),
         f"next, in another terminal: playhead status{here}, playhead append --help, playhead env{here} for passwords",
     ]
-    say("\n".join(lines))
+    say(*lines)

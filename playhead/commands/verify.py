@@ -14,7 +14,7 @@ from playhead.streams.errors import InvalidSetting
 from playhead.streams.redis.connections import connect
 from playhead.terminal.exit_codes import BEHIND, CORRUPT, DONE
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import counted, print_json, say
+from playhead.terminal.output import counted, print_json, print_lines, say
 
 _ROUNDS = 3
 _WOULD = {
@@ -80,42 +80,42 @@ def _repaired(settings: Settings, client: "Redis | RedisCluster") -> Verified:
 def _print(found: Verified, *, dry_run: bool) -> None:
     for fault in found.faults:
         would = f"; {_WOULD[fault.repair]}" if dry_run else ""
-        print(f"{fault.kind}: {_about(fault)}: {fault.problem} ({fault.file}){would}")
+        print_lines(f"{fault.kind}: {_about(fault)}: {fault.problem} ({fault.file}){would}")
     for parked in found.parked:
-        print(f"parked: {parked.projection} {parked.subject} {parked.position}")
+        print_lines(f"parked: {parked.projection} {parked.subject} {parked.position}")
     for lost in found.lost:
         events = counted(lost.count, "event")
-        print(f"lost: {lost.projection}: {events} between {lost.after} and {lost.before}, {lost.reason}")
+        print_lines(f"lost: {lost.projection}: {events} between {lost.after} and {lost.before}, {lost.reason}")
     for refused in found.refused:
-        print(f"refused, and not parked: {refused.projection} {refused.subject} {refused.position}")
+        print_lines(f"refused, and not parked: {refused.projection} {refused.subject} {refused.position}")
     for remark in found.remarks:
-        print(remark)
+        print_lines(remark)
     _print_uncompared(found)
     _print_compared(found)
 
 
 def _print_uncompared(found: Verified) -> None:
     for one in found.undecided:
-        print(f"not compared: {one.projection} {one.key}: {one.reason}")
+        print_lines(f"not compared: {one.projection} {one.key}: {one.reason}")
     for name, count in found.behind.items():
         if count:
             say(f"{name} has not applied {counted(count, 'event')} yet; see `playhead status`")
     for name in found.unchecked:
-        print(f"not compared: {name}: it declares no verification")
+        print_lines(f"not compared: {name}: it declares no verification")
     for stream in found.undeclared:
-        print(f"not compared: the stream {stream}: no installed domain declares it")
+        print_lines(f"not compared: the stream {stream}: no installed domain declares it")
 
 
 def _print_compared(found: Verified) -> None:
     for name, what in found.compared.items():
-        print(f"compared: {name}: {what}")
+        print_lines(f"compared: {name}: {what}")
     checked = ", ".join(f"{name} {count}" for name, count in found.checked.items())
     repaired = f", {found.repaired} repaired" if found.repaired else ""
     faults = counted(len(found.faults), "fault")
-    print(f"{counted(found.events, 'event')}; compared: {checked or 'none'}; {faults}{repaired}")
+    print_lines(f"{counted(found.events, 'event')}; compared: {checked or 'none'}; {faults}{repaired}")
     every = len(found.checked) + len(found.unchecked)
     rest = f"; not compared: {', '.join(found.unchecked)}" if found.unchecked else ""
-    print(f"verified {len(found.checked)} of {every} projections{rest}")
+    print_lines(f"verified {len(found.checked)} of {every} projections{rest}")
 
 
 def _about(fault: FaultShown) -> str:

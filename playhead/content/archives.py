@@ -1,6 +1,5 @@
 """`playhead archives`: what the projection `archives` keeps."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -26,7 +25,7 @@ from playhead.streams.storage.blobs import Blobs
 from playhead.streams.storage.objects import Objects
 from playhead.terminal.exit_codes import CORRUPT, DONE, FAILED
 from playhead.terminal.options import DataDir, Json, moment
-from playhead.terminal.output import counted, print_json, print_table, say
+from playhead.terminal.output import counted, print_json, print_lines, print_table, say, write
 
 archives_app = App(name="archives", help="List, show and verify archives of captured content.")
 
@@ -89,7 +88,7 @@ def list_archives(
         ("CAPTURED", "SCRAPER", "BYTES", "NAME"),
         [(one.captured_at[:19], one.scraper_id or "-", one.bytes, one.name) for one in found],
     )
-    print(f"{counted(len(found), 'archive')}, {counted(sum(one.bytes for one in found), 'byte')}")
+    print_lines(f"{counted(len(found), 'archive')}, {counted(sum(one.bytes for one in found), 'byte')}")
 
 
 @archives_app.command
@@ -115,13 +114,12 @@ def show(name: str, /, *, content: bool = False, data_dir: DataDir = None, json:
         say(f"{name}: {error}; delete it and replay its event")
         return CORRUPT
     if content:
-        sys.stdout.buffer.write(archive.content)
-        sys.stdout.buffer.flush()
+        write([archive.content], is_json=False)
     elif json:
         print_json(archive.metadata)
     else:
         for member, value in archive.metadata.items():
-            print(f"{member}: {value if isinstance(value, str) else msgspec.json.encode(value).decode()}")
+            print_lines(f"{member}: {value if isinstance(value, str) else msgspec.json.encode(value).decode()}")
     return DONE
 
 
@@ -154,8 +152,8 @@ def verify(*, data_dir: DataDir = None, json: Json = False) -> int:
         print_json(Verified(len(names), faults))
     else:
         for fault in faults:
-            print(f"{fault.kind}  {fault.name}: {fault.problem}")
-        print(f"{counted(len(names), 'archive')}, {counted(len(faults), 'fault')}")
+            print_lines(f"{fault.kind}  {fault.name}: {fault.problem}")
+        print_lines(f"{counted(len(names), 'archive')}, {counted(len(faults), 'fault')}")
     return CORRUPT if faults else DONE
 
 

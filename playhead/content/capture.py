@@ -31,7 +31,7 @@ from playhead.streams.storage.file_tree import HIDDEN, OTHER_NAME, FileTree, Ski
 from playhead.terminal import diagnostics
 from playhead.terminal.exit_codes import DONE, FAILED
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import print_json, say
+from playhead.terminal.output import print_json, print_json_line, print_lines, say
 
 _NAMESPACE = uuid.UUID("0d3a4f0e-2b0c-5a7e-9d4b-6a3c1f5e8b21")
 _BATCH = 100
@@ -134,7 +134,11 @@ def capture(
             stored = "blob" if len(content) > INLINE_LIMIT else "event"
             sha256 = hashlib.sha256(content).hexdigest()
             about = CaptureShown(file or "-", event.id, sha256, len(content), stored, position and str(position))
-            print(msgspec.json.encode(about).decode() if json else about.position or IN_SPOOL, flush=True)
+            if json:
+                print_json_line(about)
+            else:
+                print_lines(about.position or IN_SPOOL)
+            sys.stdout.flush()
     return FAILED if below is not None and below.unreadable else DONE
 
 
@@ -217,7 +221,7 @@ def _import(directory: Path, settings: Settings, *, json: bool) -> int:
     else:
         skipped = f", {shown_.skipped} skipped (not in a store)" if shown_.skipped else ""
         counts = f"{shown_.captured} captured, {shown_.known} known, {shown_.refused} refused"
-        print(f"{shown_.read} read, {counts}{skipped}")
+        print_lines(f"{shown_.read} read, {counts}{skipped}")
     return FAILED if shown_.refused else DONE
 
 

@@ -14,7 +14,7 @@ from playhead.settings.servers import servers
 from playhead.settings.settings import load
 from playhead.streams.errors import InvalidSetting
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import print_json, print_table, say
+from playhead.terminal.output import print_json, print_lines, print_table, say
 
 organizations_app = App(name="organizations", help="Find organizations in job results.")
 
@@ -126,7 +126,8 @@ def stat(*, data_dir: DataDir = None, json: Json = False) -> None:
         ("OUTCOME", "RESULTS", "PERCENT"),
         [(one.outcome, one.results, f"{100 * one.results / results:.1f}") for one in found.outcomes],
     )
-    print(f"\n{found.results} results, {found.repaired} of them repaired; {found.records} times an organization\n")
+    told = f"{found.results} results, {found.repaired} of them repaired; {found.records} times an organization"
+    print_lines("", told, "")
     print_table(("TABLE", "ROWS"), list(tables.items()))
 
 
@@ -152,10 +153,10 @@ def _print(found: dict[str, Any]) -> None:
     for name, value in found.items():
         if isinstance(value, list):
             rows = cast("list[dict[str, Any]]", value)
-            print(f"\n{name}: {len(rows)}")
+            print_lines("", f"{name}: {len(rows)}")
             for row in rows:
                 told = {key: one for key, one in row.items() if one not in (None, []) and not key.endswith("_id")}
                 told.pop("id", None)
-                print("  " + "  ".join(f"{key}={one}" for key, one in told.items()))
+                print_lines("  " + "  ".join(f"{key}={one}" for key, one in told.items()))
         elif value is not None:
-            print(f"{name}: {value}")
+            print_lines(f"{name}: {value}")

@@ -15,7 +15,7 @@ from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, declared, load, output_directory
 from playhead.streams.errors import InvalidSetting
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import print_json, say
+from playhead.terminal.output import print_json, print_lines, say
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 """A URL, of which a Path keeps one slash."""
@@ -132,13 +132,13 @@ def _tell(found: Published, repository: Repository | None, *, json: bool) -> Non
         print_json(found)
         return
     percent = 100 * found.with_organizations / found.results if found.results else 0.0
-    print(
+    print_lines(
         f"{found.organizations:,} organizations at {found.locations:,} locations, from {found.with_organizations:,} of "
         f"{found.results:,} results ({percent:.1f} %); {found.jobs:,} jobs on {found.days:,} day(s)"
     )
     changed = f"{found.written:,} files written, {found.removed:,} removed"
-    print(changed if found.written or found.removed else "nothing changed")
+    print_lines(changed if found.written or found.removed else "nothing changed")
     if found.commit is not None:
-        print(f"committed {found.commit[:12]}{', pushed' if found.pushed else ''}")
+        print_lines(f"committed {found.commit[:12]}{', pushed' if found.pushed else ''}")
     elif found.pushed:
-        print("pushed")
+        print_lines("pushed")

@@ -25,7 +25,7 @@ from playhead.streams.recordings.ids import text_of
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from playhead.terminal import diagnostics
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import print_json, say
+from playhead.terminal.output import print_json, print_lines, say
 
 _BLOCK_SECONDS = 1
 _RATE = 48000
@@ -103,7 +103,7 @@ def import_files(
     if json:
         print_json(imported)
     else:
-        print(f"{meeting_id}: {seconds:.1f} seconds of {', '.join(imported.user_ids)}")
+        print_lines(f"{meeting_id}: {seconds:.1f} seconds of {', '.join(imported.user_ids)}")
         say(f"next: playhead recordings show {shlex.quote(meeting_id)}")
     return 0
 

@@ -36,7 +36,7 @@ from playhead.streams.recordings.ids import text_of
 from playhead.streams.redis.connections import connect as connect_redis
 from playhead.terminal import diagnostics
 from playhead.terminal.options import DataDir, Json, not_negative
-from playhead.terminal.output import print_json, print_table, say
+from playhead.terminal.output import print_json, print_lines, print_table, say
 
 recordings_app = App(name="recordings", help="List, promote, sweep and import recordings of meetings.")
 recordings_app.command(import_files, name="import")
@@ -118,7 +118,7 @@ def show(meeting: str, /, *, data_dir: DataDir = None, json: Json = False) -> in
         print_json(found)
         return 0
     status = "FILES_MISSING" if found.missing_files else found.meeting.status
-    print(f"{meeting}: {status}" + (f", {found.meeting.problem}" if found.meeting.problem else ""))
+    print_lines(f"{meeting}: {status}" + (f", {found.meeting.problem}" if found.meeting.problem else ""))
     if found.chunks:
         print_table(
             ("CHUNK", "USER", "SEQUENCE", "STATUS", "MILLISECONDS", "PROBLEM"),
@@ -266,7 +266,7 @@ def _say_promoted(settings: Settings, payload: dict[str, Any], *, json: bool) ->
     if "error" in payload:
         say(f"not promoted: {payload['error']}")
     elif not json:
-        print(f"{settings[RECORDINGS_DIR] / payload['filename']}  {payload['duration_in_ms'] / 1000:.1f} seconds")
+        print_lines(f"{settings[RECORDINGS_DIR] / payload['filename']}  {payload['duration_in_ms'] / 1000:.1f} seconds")
     for cut in payload.get("cuts", []):
         say(f"{cut['length_ms'] / 1000:.1f} seconds of silence are cut at {cut['at_ms'] / 1000:.1f} seconds")
 

@@ -2,17 +2,20 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import indent
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
+from playhead.streams.printable import printable_lines
 from playhead.terminal.exit_codes import DONE, FAILED, INTERRUPTED, PIPE_CLOSED, USAGE
-from playhead.terminal.output import one_line
+from playhead.terminal.output import one_line, say
 
 
 def run(make: Callable[[], App]) -> int:
-    """Make the command line and run it; gives its exit code. An unexpected error rises, with its traceback."""
+    """Make the command line and run it; gives its exit code. An unexpected error is shown with its traceback."""
     try:
         code = make()(result_action="return_value", exit_on_error=False, print_error=False)
         sys.stdout.flush()
@@ -26,14 +29,16 @@ def run(make: Callable[[], App]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
         return PIPE_CLOSED
     except CycloptsError as error:
-        print(f"playhead: {_problem(error)} See `{_help(error)}`.", file=sys.stderr)
+        say(f"{_problem(error)} See `{_help(error)}`.")
         return USAGE
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # the last one to see it says what it is
         from playhead.terminal.failures import exit_code, message  # all that errors may come from; seldom needed
 
         if (said := message(error)) is None:
-            raise
-        print(f"playhead: {said}", file=sys.stderr)
+            sys.stderr.write(indent(printable_lines("".join(traceback.format_exception(error))), "  "))
+        else:
+            first, *others = said.splitlines()
+            say(first, *(f"  {line}" for line in others))
         return exit_code(error)
     return code if isinstance(code, int) else DONE
 

@@ -20,6 +20,7 @@ from playhead.streams.errors import (
     RedisUnavailable,
     StoreUnavailable,
 )
+from playhead.streams.storage.file_tree import shown
 from playhead.terminal.exit_codes import CORRUPT, FAILED, UNREACHABLE, USAGE
 from playhead.terminal.output import one_line
 
@@ -44,17 +45,23 @@ def exit_code(error: BaseException) -> int:
 
 
 def message(error: BaseException) -> str | None:
-    """What there is to say of an error that may happen to anybody; None for an unexpected one."""
+    """What there is to say of an error that may happen to anybody, on one line or more; None for an unexpected one."""
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
         return f"Postgres cannot be reached: {one_line(error)}; check that it runs, and check DATABASE_URL"
     if isinstance(error, psycopg.Error):
         return f"Postgres refused: {one_line(error)}"
-    if isinstance(error, ResponseError):
-        wrong = "WRONGTYPE" in str(error)
-        advice = "; a key holds something else: `playhead doctor` names it and says what to do" if wrong else ""
-        return f"Redis refused: {one_line(error)}{advice}"
     if isinstance(error, RedisError):
-        return f"Redis cannot be reached: {one_line(error)}; check that it runs, and check REDIS_URL"
+        return _of_redis(error)
     if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
-    return str(error) if isinstance(error, PlayheadError | EmbeddedServerError | OSError) else None
+        return f"{shown(os.fsdecode(error.filename))}: {error.strerror}"
+    if isinstance(error, PlayheadError | OSError):
+        return one_line(error)
+    return str(error) if isinstance(error, EmbeddedServerError) else None  # ends with lines of the server's log
+
+
+def _of_redis(error: RedisError) -> str:
+    if not isinstance(error, ResponseError):
+        return f"Redis cannot be reached: {one_line(error)}; check that it runs, and check REDIS_URL"
+    wrong = "WRONGTYPE" in str(error)
+    advice = "; a key holds something else: `playhead doctor` names it and says what to do" if wrong else ""
+    return f"Redis refused: {one_line(error)}{advice}"

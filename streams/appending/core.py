@@ -23,6 +23,7 @@ from playhead.streams.events import DEFAULT_SIZE_LIMIT, Event, check, check_attr
 from playhead.streams.names import ProducerVariable
 from playhead.streams.partitions import MOST_PARTITIONS, Partition, partition_of
 from playhead.streams.positions import Position
+from playhead.streams.printable import quoted
 from playhead.streams.redis.connections import DEFAULT_TIMEOUT, FORMS, RedisAddress, connect
 from playhead.streams.redis.exposure import redis_exposure
 from playhead.streams.storage.blobs import Blobs
@@ -77,7 +78,7 @@ def derived_subject(type: str, data: bytes, dataschema: str | None = None) -> st
     """
     declared = installed().types.get(type)
     if declared is None:
-        raise InvalidEvent("subject", f"is missing, and no domain declares {type!r}: pass one, such as job/1")
+        raise InvalidEvent("subject", f"is missing, and no domain declares {quoted(type)}: pass one, such as job/1")
     made = new_event(type, subject="-", data=data, dataschema=dataschema or declared.dataschema)
     return declared.subject_of(declared.decode(made))
 

@@ -9,6 +9,7 @@ from playhead.streams.domains.domain import SINGLE, Clock, Command, Domain, Exte
 from playhead.streams.domains.event_types import EventType, Stream, event_type_of
 from playhead.streams.domains.settings import Setting
 from playhead.streams.errors import DomainInvalid, DomainsCollide, InvalidEvent
+from playhead.streams.printable import quoted
 
 _Declared = TypeVar("_Declared")
 
@@ -111,11 +112,14 @@ class Catalogue:
             return declared.stream
         if given is None:
             raise InvalidEvent(
-                "type", f"no domain declares {type!r}: name its stream (`--stream NAME`, stream=...), or declare it"
+                "type",
+                f"no domain declares {quoted(type)}: name its stream (`--stream NAME`, stream=...), or declare it",
             )
         if given not in self.streams:
             known = ", ".join(self.streams) or "none"
-            raise InvalidEvent("stream", f"no domain declares {given!r}, so no consumer reads it; there are {known}")
+            raise InvalidEvent(
+                "stream", f"no domain declares {quoted(given)}, so no consumer reads it; there are {known}"
+            )
         return given
 
     def _merged(self, kind: str, declared_by: Callable[[Domain], Mapping[str, _Declared]]) -> dict[str, _Declared]:

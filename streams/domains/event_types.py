@@ -11,6 +11,7 @@ import msgspec
 
 from playhead.streams.errors import DomainInvalid, InvalidEvent
 from playhead.streams.events import Event, Recorded, check_depth, check_json, check_utf8
+from playhead.streams.printable import quoted
 
 Payload = TypeVar("Payload", bound=msgspec.Struct)
 
@@ -74,7 +75,7 @@ class EventType(Generic[Payload]):
         except Exception as error:
             raise InvalidEvent("subject", f"of {self.name} cannot be made: {type(error).__name__}: {error}") from error
         if not _is_text(subject):
-            raise InvalidEvent("subject", f"of {self.name} must be text; its function returned {subject!r}")
+            raise InvalidEvent("subject", f"of {self.name} must be text; its function returned {quoted(subject)}")
         return subject
 
     def _filled(self, template: str, payload: Payload) -> str:

@@ -10,6 +10,7 @@ from typing import cast
 import msgspec
 
 from playhead.streams.events import Event, format_time, parse_time
+from playhead.streams.printable import quoted
 from playhead.streams.recordings.errors import SessionUnreadable
 from playhead.streams.recordings.events import (
     ChunkFlushed,
@@ -149,5 +150,5 @@ def _problem(files: RecordingFiles, path: Path, note: SessionNote) -> str | None
     if min(note.rate, note.channels) < 1:
         return f"it says {note.rate} Hz and {note.channels} channels"
     if files.path(files.session(note.meeting_id)) != path:
-        return f"it is of another meeting, {note.meeting_id!r}"
+        return f"it is of another meeting, {quoted(note.meeting_id)}"
     return None

@@ -11,6 +11,7 @@ from typing import Self
 import msgspec
 
 from playhead.streams.errors import InvalidEvent
+from playhead.streams.printable import printable
 
 SIZE_LIMIT = 100 * 1024 * 1024
 """Bytes a file may have; a larger one is reported and skipped."""
@@ -153,8 +154,7 @@ class FileTree:
 
 def shown(name: str) -> str:
     """A file name as text for a terminal: bytes that are not UTF-8, and characters that are not printable, escaped."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return printable(os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
 def _matches(relative: str, name: str, pattern: str | None) -> bool:

@@ -313,3 +313,22 @@ def test_an_event_does_not_wait_behind_one_that_was_dropped_just_now(pipeline, m
 
     assert {"a": "e2"} == pipeline.rows()
     assert not pipeline.parked("jobs")
+
+
+@pytest.mark.parametrize("field", ["ce_time", "ce_subject", "ce_id"])
+def test_an_entry_of_another_client_with_an_endless_attribute_does_not_fill_redis(pipeline, field):
+    endless = "9" * 10_000_000
+    pipeline.append(job(1, "job/a"))
+    pipeline.redis.xadd(JOBS.key, fields(job(9, "job/b"), **{field: endless}))
+    pipeline.append(job(2, "job/c"))
+    pipeline.start()
+    pipeline.caught_up()
+    pipeline.stop()
+    parked = {name: pipeline.parked(name)[0] for name in SINKS}
+    kept = {name: pipeline.parked_events(name).show(one.id) for name, one in parked.items()}
+
+    assert {"a": "e1", "c": "e2"} == pipeline.rows()
+    assert 1_100 > max(len(one.reason) for one in parked.values())
+    assert [endless] == [shown[field] for name, shown in kept.items() if name == "log"]
+    assert all(20_000 > len(shown[field]) for name, shown in kept.items() if name != "log")
+    assert {"0"} == {pipeline.redis.hget(f"{JOBS.key}:parked-subjects:{name}", endless) or "0" for name in SINKS}

@@ -2,10 +2,12 @@
 
 import contextlib
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from playhead.consumers.reading.ahead import decoded
+from playhead.consumers.reading.parked import parkable
 from playhead.eventlog.errors import BadLine
 from playhead.eventlog.lines import decode_line, event_id_of, position_if_readable
 from playhead.projections.content.captured import decode_captured
@@ -156,3 +158,52 @@ def _job(decode):
     except InvalidEvent as error:
         return str(error)
     return found.job_id, found.scraper_id, found.created_at
+
+
+LONG = b"x" * 10_000_000
+
+
+@pytest.mark.parametrize("name", ["id", "source", "type", "time", "subject", "dataschema", "traceparent", "anything"])
+def test_what_append_would_refuse_as_too_long_is_refused_in_an_entry_of_any_client(name):
+    entry = RawEntry(b"1-1", [part for pair in (GOOD | {f"ce_{name}".encode(): LONG}).items() for part in pair])
+    refused = decoded(entry)
+
+    assert isinstance(refused, InvalidEvent)
+    assert f"ce_{name}: is 10000000 bytes long; 4096 characters is the limit" == str(refused)
+
+
+def test_the_name_of_a_field_has_a_limit_too():
+    refused = decoded(RawEntry(b"1-1", [part for pair in (GOOD | {LONG: b"1"}).items() for part in pair]))
+
+    assert isinstance(refused, InvalidEvent)
+    assert 200 > len(str(refused))
+
+
+@pytest.mark.parametrize("text", ["é" * 4096, "🎧" * 4096])
+def test_the_limit_is_one_of_characters_as_in_append(text):
+    entry = RawEntry(b"1-1", [part for pair in (GOOD | {b"ce_subject": text.encode()}).items() for part in pair])
+
+    assert isinstance(decoded(entry), Recorded)
+    assert text == subject_of(entry)
+
+
+def test_a_subject_that_no_event_can_have_is_none():
+    assert subject_of(RawEntry(b"1-1", [b"ce_subject", LONG])) is None
+
+
+@pytest.mark.parametrize("long", [{b"ce_time": LONG}, {LONG: b"1"}, {b"ce_source": "🎧".encode() * 5000}])
+def test_only_the_log_parks_what_is_too_long_as_a_whole(long):
+    entry = RawEntry(b"1-1", [part for pair in (GOOD | long).items() for part in pair])
+    _, whole = parkable(entry, "reason", "log")
+    reason, kept = parkable(entry, "reason", "jobs")
+
+    assert entry.fields == whole
+    assert "reason; only the log's parked entry has all of it" == reason
+    assert 40_000 > sum(map(len, kept))
+    assert isinstance(decoded(RawEntry(b"1-1", kept)), InvalidEvent)  # a retry never takes a part for the whole
+
+
+def test_a_large_body_is_parked_as_a_whole_by_all():
+    entry = RawEntry(b"1-1", [part for pair in (GOOD | {b"body": LONG}).items() for part in pair])
+
+    assert ("reason", entry.fields) == parkable(entry, "reason", "jobs")

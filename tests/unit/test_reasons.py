@@ -25,3 +25,7 @@ def test_a_refusal_says_why_and_not_where(error):
         raise error
 
     assert reason_of(raised.value) == f"{type(error).__name__}: {error}"
+
+
+def test_a_reason_is_not_longer_than_anybody_reads():
+    assert 1_050 > len(reason_of(ValueError("x" * 10_000_000)))

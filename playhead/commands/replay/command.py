@@ -25,7 +25,7 @@ from playhead.streams.redis.connections import connect
 from playhead.terminal import diagnostics
 from playhead.terminal.exit_codes import DONE
 from playhead.terminal.options import DataDir, Json, moment
-from playhead.terminal.output import print_json
+from playhead.terminal.output import print_json, print_lines
 
 replay_app = App(name="replay")
 
@@ -116,7 +116,7 @@ def replay(
     if json:
         print_json(run.report)
     else:
-        print(_sentence(run.report, dry_run=dry_run))
+        print_lines(_sentence(run.report, dry_run=dry_run))
     return 1 if run.report.failed or (strict and run.report.left_out) else 0
 
 
@@ -135,7 +135,7 @@ def cancel(run: str, /, *, data_dir: DataDir = None) -> int:
         partitions = partition_counts(client, settings).every(installed().streams)
         if not runs.cancel(client, run, partitions):
             raise no_such_run(client, run)
-    print(f"canceled {run}")
+    print_lines(f"canceled {run}")
     return DONE
 
 

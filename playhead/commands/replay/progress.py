@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from playhead.eventlog.replay.backlog import Watch
 from playhead.eventlog.replay.replay import Report
+from playhead.streams.printable import printable
 from playhead.streams.storage.file_tree import Skipped, shown
 
 FAILED_JOB = "failed job"
@@ -64,4 +65,4 @@ class Terminal(Watch):
             self.left_out(one.name, one.reason, one.detail)
 
     def say(self, text: str) -> None:
-        self._bar.console.print(f"playhead: {text}", markup=False, highlight=False, soft_wrap=True)
+        self._bar.console.print(f"playhead: {printable(text)}", markup=False, highlight=False, soft_wrap=True)
