@@ -1,5 +1,6 @@
 """FastStream's broker for every URL form, and the client of Redis that readers share."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import quote
@@ -7,10 +8,12 @@ from urllib.parse import quote
 from faststream.redis import RedisBroker, RedisClusterBroker, RedisSentinelBroker
 from redis._parsers import AsyncCommandsParser
 from redis.asyncio import Connection, Redis, RedisCluster, SSLConnection
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from playhead.streams.redis.connections import DEFAULT_TIMEOUT, RedisAddress
+from playhead.streams.redis.connections import DEFAULT_TIMEOUT, RedisAddress, unless_exposed
+from playhead.streams.redis.exposure import refuse_exposed
 from playhead.streams.redis.refusals import AWAY
 
 
@@ -39,16 +42,34 @@ def make_broker(url: str, timeout: float = DEFAULT_TIMEOUT) -> RedisBroker:
     return RedisBroker("rediss://" if address.options.get("ssl") else "redis://", **options)
 
 
-async def connect(broker: RedisBroker) -> Redis:
-    """Connect, so that entries come as flat lists of bytes; dictionaries would be built twice."""
+async def connect(broker: RedisBroker, url: str) -> Redis:
+    """Connect, so that entries come as flat lists of bytes; dictionaries would be built twice.
+
+    A member that the URL would not be allowed to name is not connected to.
+    """
+    address = RedisAddress.parse(url)
     client = await broker.connect()
     if isinstance(client, RedisCluster):
         _adapt(client)
+        client.nodes_manager.address_remap = unless_exposed(address)
+    elif isinstance(client.connection_pool, SentinelConnectionPool):
+        _take_no_exposed_master(cast("Any", client.connection_pool).sentinel_manager, refuse_exposed(address))
     # Many first commands at once would each ask a Cluster for its slots, and close one another's connections.
     with suppress(*AWAY, RedisError, OSError):  # the readers go on trying
         await client.initialize()
     client.set_response_callback("XREAD", cast("Any", _as_it_comes))
     return client
+
+
+def _take_no_exposed_master(sentinel: Any, refuse: Callable[[str], None]) -> None:
+    discover = sentinel.discover_master
+
+    async def look(service_name: str) -> tuple[str, int]:
+        host, port = await discover(service_name)
+        refuse(host)
+        return host, port
+
+    sentinel.discover_master = look
 
 
 def _adapt(client: RedisCluster) -> None:

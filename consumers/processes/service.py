@@ -137,7 +137,7 @@ async def run_service(
     server = _Server(name, uvicorn.Config(app, log_config=None, lifespan="on"))
 
     async def start() -> None:
-        supervisor.start(make(await connect(broker)), on_failure=server.ask_to_stop)
+        supervisor.start(make(await connect(broker, settings.redis_url)), on_failure=server.ask_to_stop)
 
     app.after_startup(start)
     app.on_shutdown(supervisor.stop)

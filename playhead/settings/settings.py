@@ -13,7 +13,7 @@ from playhead.settings.sources import Given, Sources
 from playhead.settings.urls import check_exposure, check_urls, make_redis_url
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import INTERVAL, is_interval
-from playhead.streams.domains.settings import Setting, Value_co
+from playhead.streams.domains.settings import Setting, Value_co, location
 from playhead.streams.errors import DomainInvalid, InvalidSetting
 
 
@@ -201,7 +201,8 @@ def _settings(found: Mapping[str, Given]) -> Settings:
         found["REDIS_URL"] = Given("REDIS_URL", _redis_url(found), "REDIS_HOST")
     check_urls(found["REDIS_URL"], found["DATABASE_URL"])
     if not _read(core.ALLOW_INSECURE, found):
-        check_exposure(found["REDIS_URL"], found["DATABASE_URL"])
+        places = [found[name] for name, setting in declared().items() if setting.read is location]
+        check_exposure(found["REDIS_URL"], found["DATABASE_URL"], places)
     directory = Path(found[DATA_DIR.name].value)
     for name, setting in declared().items():
         if setting.below is not None and not found[name].value:

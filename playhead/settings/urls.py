@@ -1,11 +1,13 @@
 """URLs of servers: refused here, as a library would refuse them later with a message that quotes them."""
 
 import re
+from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
 
 from playhead.settings.errors import InvalidValue
 from playhead.settings.sources import Given
 from playhead.streams.errors import InvalidSetting
+from playhead.streams.storage.exposure import bucket_exposure
 
 
 def make_redis_url(host: str, port: int, database: int, password: str, *, tls: bool) -> str:
@@ -46,13 +48,17 @@ def check_urls(redis: Given, database: Given) -> None:
             raise InvalidValue(database, advice)
 
 
-def check_exposure(redis: Given, database: Given) -> None:
-    """Refuse a server on another machine without TLS or without a password.
+def check_exposure(redis: Given, database: Given, places: Iterable[Given] = ()) -> None:
+    """Refuse a server on another machine without TLS or without a password, and a bucket that is reached without TLS.
 
     Raises:
         InvalidValue: names the setting.
     """
-    for setting, look in ((redis, _redis_exposure), (database, _postgres_exposure)):
+    for setting, look in (
+        (redis, _redis_exposure),
+        (database, _postgres_exposure),
+        *((place, bucket_exposure) for place in places),
+    ):
         problem = look(setting.value) if setting.value else None
         if problem is not None:
             raise InvalidValue(
@@ -61,9 +67,10 @@ def check_exposure(redis: Given, database: Given) -> None:
 
 
 def _redis_exposure(url: str) -> str | None:
+    from playhead.streams.redis.connections import RedisAddress
     from playhead.streams.redis.exposure import redis_exposure
 
-    return redis_exposure(url)
+    return redis_exposure(RedisAddress.parse(url))
 
 
 def _postgres_exposure(conninfo: str) -> str | None:

@@ -83,7 +83,7 @@ class ConsumerThread(threading.Thread):
     async def _serve(self) -> None:
         broker = make_broker(self._redis_url)
         serving = Supervisor(self._consumer)
-        serving.start(self._make(await connect(broker)), on_failure=self._stopping.set)
+        serving.start(self._make(await connect(broker, self._redis_url)), on_failure=self._stopping.set)
         self.serving = serving
         await self._stopping.wait()
         await serving.stop()

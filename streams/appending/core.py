@@ -27,6 +27,7 @@ from playhead.streams.printable import quoted
 from playhead.streams.redis.connections import DEFAULT_TIMEOUT, FORMS, RedisAddress, connect
 from playhead.streams.redis.exposure import redis_exposure
 from playhead.streams.storage.blobs import Blobs
+from playhead.streams.storage.exposure import bucket_exposure
 from playhead.streams.telemetry import in_context, sending
 
 BATCH_EVENTS, BATCH_BYTES = 500, 8 * 1024 * 1024
@@ -176,6 +177,8 @@ class ProducerCore:
             raise InvalidSetting(f"partitions is {partitions}; it must be a number from 1 to {MOST_PARTITIONS}")
         self._appender = Appender(client, settings, partitions)
         self.counts = self._appender.counts
+        if blobs is not None and not allow_insecure and (problem := bucket_exposure(str(blobs))) is not None:
+            raise InvalidSetting(f"the store of blobs {problem}, or {_ALLOW} if you trust everyone on the network")
         self._blobs = None if blobs is None else Blobs(blobs)
         self._spool = None if spool is None else Spool(spool)
         self._flusher = None if self._spool is None else Flusher(self._spool, self._send_all)

@@ -1,6 +1,6 @@
 """Connections from every URL form: redis://, rediss://, unix://, redis+sentinel://, redis+cluster://."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -14,6 +14,7 @@ from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 
 from playhead.streams.errors import InvalidSetting, RedisUnavailable
+from playhead.streams.redis.exposure import refuse_exposed
 from playhead.streams.redis.options import read_options, unreadable
 
 DEFAULT_TIMEOUT = 5.0
@@ -110,10 +111,12 @@ def connect(url: str | RedisAddress, timeout: float = DEFAULT_TIMEOUT, *, retrie
     try:
         if address.scheme == "redis+cluster":
             options["retry"] = _retry(max(retries, _CLUSTER_RETRIES))
-            return RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.hosts], **options)
+            nodes = [ClusterNode(host, port) for host, port in address.hosts]
+            return RedisCluster(startup_nodes=nodes, address_remap=unless_exposed(address), **options)
         if address.service is not None:
             own = limits | {"retry": _retry(0)} | address.sentinel_options  # the next Sentinel is the retry
-            sentinel = Sentinel(list(address.hosts), sentinel_kwargs=own, **options)
+            sentinel = _Sentinel(list(address.hosts), sentinel_kwargs=own, **options)
+            sentinel.refuse = refuse_exposed(address)
             client = sentinel.master_for(address.service)  # pyright: ignore[reportUnknownMemberType]  # untyped in redis-py
         elif address.scheme == "unix":
             client = Redis(unix_socket_path=options.pop("path"), **options)
@@ -126,6 +129,28 @@ def connect(url: str | RedisAddress, timeout: float = DEFAULT_TIMEOUT, *, retrie
         raise unreadable(f"an option after the ? is wrong: {error}") from error
     client.connection_pool.connection_kwargs["command_packer"] = _PiecewiseSerializer()
     return client
+
+
+def unless_exposed(address: RedisAddress) -> Callable[[tuple[str, int]], tuple[str, int]]:
+    """What a Cluster's client asks of each node that the Cluster names."""
+    refuse = refuse_exposed(address)
+
+    def look(node: tuple[str, int]) -> tuple[str, int]:
+        refuse(node[0])
+        return node
+
+    return look
+
+
+class _Sentinel(Sentinel):
+    """Takes no master that its URL would not be allowed to name."""
+
+    refuse: Callable[[str], None]
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        host, port = cast("tuple[str, int]", cast("Any", super()).discover_master(service_name))  # untyped in redis-py
+        self.refuse(host)
+        return host, port
 
 
 class _PiecewiseSerializer:

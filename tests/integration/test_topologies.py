@@ -5,13 +5,17 @@ import json
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from playhead import subscribe
 from playhead.consumers.processes.broker import connect, make_broker
 from playhead.consumers.reading.group import Group
 from playhead.eventlog.reader import stat
+from playhead.streams.appending.producer import Producer
+from playhead.streams.errors import RedisUnavailable
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START
+from playhead.streams.redis.refusals import AWAY
 from tests.support.connections import close_and_use
 from tests.support.processes import JOB, Playhead
 from tests.support.topologies import Cluster, SentinelPair, is_deleted
@@ -43,7 +47,7 @@ def cluster(tmp_path):
 def test_many_readers_start_on_a_cluster_at_once(cluster):
     async def refused(url: str) -> list[object]:
         broker = make_broker(url)
-        script = (await connect(broker)).register_script("return redis.call('INCR', KEYS[1])")
+        script = (await connect(broker, url)).register_script("return redis.call('INCR', KEYS[1])")
         replies = await asyncio.gather(
             *(script(keys=[f"playhead:{{{number}:0}}"]) for number in range(15)), return_exceptions=True
         )
@@ -62,7 +66,7 @@ def test_tasks_go_on_when_one_of_them_closes_the_connections_of_a_cluster(cluste
 def test_reading_a_stream_of_a_cluster_asks_it_for_no_keys(cluster):
     async def read() -> list[str]:
         broker = make_broker(cluster.url)
-        client = await connect(broker)
+        client = await connect(broker, cluster.url)
         for number in range(3):
             partition = Partition("jobs", number)
             await client.xadd(partition.key, {"a": "b"})
@@ -146,3 +150,47 @@ def test_a_subscription_reads_every_partition_from_the_log_on_into_the_stream(to
             found += [next(subscription).event.subject for _ in range(12, COUNT)]
 
     assert {f"job/{number}" for number in range(COUNT)} == set(found)
+
+
+ELSEWHERE = "192.0.2.1"
+"""An address that is no machine's (RFC 5737)."""
+
+
+def refused(url: str) -> list[str]:
+    """What a producer and a consumer say that would be led to another machine."""
+
+    async def ask() -> None:
+        broker = make_broker(url)
+        client = await connect(broker, url)
+        try:
+            await client.exists("playhead:streams")
+        finally:
+            await broker.stop()
+            if isinstance(client, Redis):
+                for sentinel in client.connection_pool.sentinel_manager.sentinels:
+                    await sentinel.aclose()
+
+    said: list[str] = []
+    with pytest.raises(RedisUnavailable) as of_producer, Producer(url) as producer:
+        producer.append("job.completed", subject="job/1", data=(JOB % 1).encode())
+    said.append(str(of_producer.value))
+    with pytest.raises(AWAY) as of_consumer:
+        asyncio.run(ask())
+    return [*said, str(of_consumer.value)]
+
+
+def test_no_one_follows_a_cluster_on_this_machine_to_a_member_elsewhere_without_tls(cluster):
+    for _, client in cluster.nodes:
+        client.config_set("cluster-announce-ip", ELSEWHERE)
+
+    said = refused(cluster.url)
+    assert all(f"member {ELSEWHERE}, which is on another machine and without TLS" in one for one in said), said
+
+
+@pytest.mark.parametrize("topology", [SentinelPair], indirect=True)
+def test_no_one_follows_a_sentinel_on_this_machine_to_a_master_elsewhere_without_tls(topology):
+    topology.sentinel.execute_command("SENTINEL", "REMOVE", "events")
+    topology.sentinel.execute_command("SENTINEL", "MONITOR", "events", ELSEWHERE, "6379", "1")
+
+    said = refused(topology.url)
+    assert all(f"member {ELSEWHERE}, which is on another machine and without TLS" in one for one in said), said

@@ -10,7 +10,7 @@ from playhead.streams.redis.refusals import AWAY
 async def close_and_use(url: str) -> int:
     """Close a Cluster's connections again and again while tasks use them; how often the least lucky got an answer."""
     broker = make_broker(url)
-    client = await connect(broker)
+    client = await connect(broker, url)
     done = asyncio.Event()
 
     async def use(key: str) -> int:

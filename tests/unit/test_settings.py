@@ -196,8 +196,8 @@ def test_a_server_elsewhere_without_tls_or_password_is_refused_unless_allowed(
         ("DATABASE_URL", "postgresql:///x"),
         ("DATABASE_URL", "postgresql://localhost/x"),
         ("DATABASE_URL", "postgresql:///x?host=/run/postgresql"),
-        ("DATABASE_URL", "postgresql://me:secret@db/x?sslmode=require"),
-        ("DATABASE_URL", "postgresql://me@db/x?sslmode=verify-full&passfile=/etc/pass"),
+        ("DATABASE_URL", "postgresql://me:secret@db/x?sslmode=verify-full"),
+        ("DATABASE_URL", "postgresql://me@db/x?sslmode=verify-full&passfile=/etc/passwd"),
     ],
 )
 def test_a_server_here_or_with_tls_and_password_is_not_refused(monkeypatch, name, value):
