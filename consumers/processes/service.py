@@ -19,7 +19,9 @@ from redis.asyncio import Redis
 
 from playhead.consumers.errors import AddressTaken
 from playhead.consumers.processes.broker import connect, make_broker
+from playhead.consumers.processes.http import BACKLOG, HEADER_BYTES, BoundedConnection
 from playhead.streams.appending.threads import Threads
+from playhead.streams.printable import printable
 from playhead.streams.redis.connections import DEFAULT_TIMEOUT
 from playhead.streams.telemetry import plain
 
@@ -127,14 +129,27 @@ async def run_service(
     @get
     async def ready(_: dict[str, Any]) -> AsgiResponse:
         problems = await looking.call(supervisor.problems)
-        return AsgiResponse("".join(f"{line}\n" for line in problems or ["ok"]).encode(), 503 if problems else 200)
+        lines = "".join(f"{printable(line)}\n" for line in problems or ["ok"])
+        return AsgiResponse(lines.encode(), 503 if problems else 200)
 
     app = AsgiFastStream(
         broker,
         logger=None,
         asgi_routes=[("/healthz", live), ("/readyz", ready), ("/metrics", cast("Any", _make_asgi_app)(registry))],
     )
-    server = _Server(name, uvicorn.Config(app, log_config=None, lifespan="on"))
+    server = _Server(
+        name,
+        uvicorn.Config(
+            app,
+            http=BoundedConnection,
+            ws="none",
+            h11_max_incomplete_event_size=HEADER_BYTES,
+            backlog=BACKLOG,
+            log_config=None,
+            log_level="error",  # a warning for each bad request would be a way to fill a disk
+            lifespan="on",
+        ),
+    )
 
     async def start() -> None:
         supervisor.start(make(await connect(broker, settings.redis_url)), on_failure=server.ask_to_stop)

@@ -113,7 +113,10 @@ CONCURRENCY = _setting(
 MAX_ATTEMPTS = _setting("PLAYHEAD_MAX_ATTEMPTS", 5, "Attempts of a worker before it parks an event.", whole(1))
 SPOOL_DIR = _setting("PLAYHEAD_SPOOL_DIR", "", "Where `append` keeps events while Redis is unavailable.", optional_path)
 ALLOW_INSECURE = _setting(
-    "PLAYHEAD_ALLOW_INSECURE", "false", "Allow servers on other machines without TLS, or TLS that checks nothing, or password.", truth
+    "PLAYHEAD_ALLOW_INSECURE",
+    "false",
+    "Allow servers on other machines without a password, or without TLS that checks who answers.",
+    truth,
 )
 LOG_FORMAT = _setting(
     "PLAYHEAD_LOG_FORMAT",

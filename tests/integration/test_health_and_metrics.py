@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+import os
 import re
+import socket
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -13,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis as AsyncRedis
 
 from playhead.consumers.jobs.metrics import SCRAPERS
+from playhead.consumers.processes.http import HEADER_BYTES, MOST, SECONDS
 from playhead.consumers.reading.lag import find_lag
 from playhead.consumers.reading.reader import Progress
 from playhead.embedded.servers import Servers, embedded_servers
@@ -313,3 +318,69 @@ def test_on_request_messages_are_for_people(playhead, wait_until):
 
     assert not consumer.messages().startswith("{")
     assert "projection=json-files" in next(line for line in consumer.messages().splitlines() if "listening" in line)
+
+
+BEGUN = b"GET /metrics HTTP/1.1\r\nHost: playhead\r\n"
+FLOOD = 500
+
+
+def sockets_of(process) -> int:
+    found = (os.readlink(one) for one in Path(f"/proc/{process.pid}/fd").iterdir())
+    return sum(name.startswith("socket:") for name in found)
+
+
+def is_ended(client: socket.socket) -> bool:
+    """Whether the other side has closed a connection, or reset it."""
+    client.settimeout(0.1)
+    try:
+        return client.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", BEGUN, BEGUN + b"Content-Length: 1000000000\r\n\r\n{"], ids=["nothing", "headers", "body"]
+)
+def test_a_flood_of_requests_that_never_end_leaves_the_consumer_at_work(playhead, producer, wait_until, begun):
+    with playhead.running("json-files", PLAYHEAD_HTTP_HOST="127.0.0.1") as consumer, ExitStack() as flood:
+        wait_until(lambda: consumer.get("/readyz") == (200, "ok\n"))
+        for number in range(FLOOD):
+            client = flood.enter_context(socket.create_connection(("127.0.0.1", consumer.port), timeout=10))
+            with suppress(OSError):  # it was the oldest already
+                client.sendall(begun)
+            if number % 100 == 0:
+                producer.append("job.completed", subject=f"job/{number}", data=(JOB % number).encode())
+                assert 200 == consumer.get("/metrics")[0]
+        wait_until(lambda: value(scraped(consumer), Metric.LAG_EVENTS) == 0)
+
+        assert (200, "ok\n") == consumer.get("/healthz")
+        assert 5 == value(scraped(consumer), Metric.EVENTS_APPLIED)
+        assert MOST + 20 > sockets_of(consumer.process)
+        assert "" == "".join(line for line in consumer.messages().splitlines() if "warning" in line or "error" in line)
+
+
+def test_a_connection_that_sends_its_request_drop_by_drop_ends_in_time(playhead, redis, wait_until):
+    def drop(client: socket.socket) -> bool:
+        with suppress(OSError):
+            client.sendall(b"X-Header: 1\r\n")
+        return is_ended(client)
+
+    with playhead.running("json-files") as consumer:
+        wait_until(lambda: consumer.get("/readyz") == (200, "ok\n"))
+        with socket.create_connection(("127.0.0.1", consumer.port), timeout=10) as client:
+            client.sendall(BEGUN)
+            began = time.monotonic()
+            wait_until(lambda: drop(client))
+
+            assert SECONDS + 5 > time.monotonic() - began
+
+
+def test_headers_without_end_are_refused(playhead, redis, wait_until):
+    with playhead.running("json-files") as consumer:
+        wait_until(lambda: consumer.get("/readyz") == (200, "ok\n"))
+        with socket.create_connection(("127.0.0.1", consumer.port), timeout=10) as client:
+            client.sendall(BEGUN + b"X: " + b"y" * 2 * HEADER_BYTES)
+
+            assert client.recv(100).startswith(b"HTTP/1.1 400")

@@ -20,10 +20,10 @@ class Consumer:
 
     def __init__(self, command: list[str], environment: dict[str, str], messages: Path) -> None:
         self._messages = messages
-        self._port = free_port()
+        self.port = free_port()
         with messages.open("ab") as stderr:
             self.process = subprocess.Popen(
-                command, env=environment | {"PLAYHEAD_HTTP_PORT": str(self._port)}, stderr=stderr
+                command, env=environment | {"PLAYHEAD_HTTP_PORT": str(self.port)}, stderr=stderr
             )
 
     def messages(self) -> str:
@@ -31,7 +31,7 @@ class Consumer:
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and body; 0 while nobody answers."""
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
