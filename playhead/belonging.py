@@ -21,6 +21,7 @@ from playhead.streams.positions import START
 from playhead.streams.redis.connections import connect
 from playhead.streams.redis.stream_info import group_position
 from playhead.streams.sinks import OnDisk, Sink
+from playhead.streams.storage.trust import refuse_untrusted
 from playhead.wiring import default_directories, place_of
 
 Claim = Callable[[], bool]
@@ -28,7 +29,15 @@ Claim = Callable[[], bool]
 
 
 def claim_of(name: str, settings: Settings, reached: Servers, sink: Sink | None = None) -> Claim:
-    """What compares the places of a consumer with its Redis, whenever it begins to serve."""
+    """What compares the places of a consumer with its Redis, whenever it begins to serve.
+
+    Raises:
+        Untrusted: a directory that it writes is another user's, or every user may write to it.
+    """
+    written: list[Mark] = [log_mark(settings)] if name == LOG else list(_own(name, settings, reached, sink))
+    for place in written:
+        if isinstance(place, PlaceMark) and place.directory is not None:
+            refuse_untrusted(place.directory)
 
     def claim_places() -> bool:
         own: list[Mark] = [log_mark(settings)] if name == LOG else list(_own(name, settings, reached, sink))

@@ -4,6 +4,7 @@
     - InvalidEvent            an event or entry that breaks the format, with the field that does
         - EventTooLarge
     - InvalidSetting          a value that cannot be used as it stands
+        - Untrusted           another user owns, or may write to, what is read
     - RedisUnavailable        Redis cannot be reached, or refuses writes for now
         - NotReplicated       fewer replicas than asked for have the event
         - KeyDamaged          a key of ours in Redis holds something else
@@ -45,6 +46,10 @@ class EventTooLarge(InvalidEvent):
 
 class InvalidSetting(PlayheadError, ValueError):
     """The setting cannot be used as it stands."""
+
+
+class Untrusted(InvalidSetting):
+    """Another user could change what is read: take ownership or rights back, or name the user if it is meant so."""
 
 
 class RedisUnavailable(PlayheadError):

@@ -34,6 +34,13 @@ class DomainVariable(StrEnum):
     DOMAINS = f"{ENVIRONMENT_PREFIX}DOMAINS"
 
 
+class TrustVariable(StrEnum):
+    """Whose files and directories are read beside one's own and root's; only the environment says so."""
+
+    TRUSTED_UIDS = f"{ENVIRONMENT_PREFIX}TRUSTED_UIDS"
+    SUDO_UID = "SUDO_UID"
+
+
 class TestVariable(StrEnum):
     """What tests set to cause a fault; a running system never has it."""
 

@@ -17,6 +17,7 @@ import msgspec
 
 from playhead.embedded.errors import DataDirectoryInUse, DataDirectoryUnusable
 from playhead.streams.storage.durability import sync_directory
+from playhead.streams.storage.trust import refuse_untrusted
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -50,6 +51,7 @@ def owned(data_dir: Path) -> Generator[None, None, None]:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except FileExistsError:
         raise DataDirectoryUnusable(data_dir, "it is not a directory") from None
+    refuse_untrusted(data_dir, shared=False)
     lock = open_private(data_dir / "playhead.lock", os.O_RDWR)
     try:
         try:
@@ -73,6 +75,7 @@ def reporting_trouble(data_dir: Path) -> Generator[None, None, None]:
 
 
 def load_access(data_dir: Path) -> AccessToServers:
+    refuse_untrusted(data_dir, shared=False)
     try:
         return msgspec.json.decode((data_dir / "access.json").read_bytes(), type=AccessToServers)
     except FileNotFoundError:
@@ -86,6 +89,12 @@ def save_access(data_dir: Path, access: AccessToServers) -> None:
 
 
 def load_running(data_dir: Path) -> RunningServers | None:
+    """The servers that run, if any do; what stands in a directory of another user says nothing.
+
+    Raises:
+        Untrusted: another user could have written it.
+    """
+    refuse_untrusted(data_dir, shared=False)
     try:
         return msgspec.json.decode((data_dir / "servers.json").read_bytes(), type=RunningServers)
     except (FileNotFoundError, NotADirectoryError):

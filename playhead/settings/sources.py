@@ -9,10 +9,10 @@ import msgspec
 
 from playhead.settings.core import toml_key
 from playhead.settings.masking import MASK, mask
-from playhead.streams.domains.discovery import DOTENV, TOML, read_toml
+from playhead.streams.domains.discovery import DOTENV, TOML, read_dotenv, read_toml
 from playhead.streams.domains.settings import Setting
 from playhead.streams.errors import InvalidSetting
-from playhead.streams.names import ENVIRONMENT_PREFIX, DomainVariable
+from playhead.streams.names import ENVIRONMENT_PREFIX, DomainVariable, TrustVariable
 
 _SLIP = 0.88
 
@@ -38,7 +38,7 @@ class Sources:
 
     def __init__(self) -> None:
         self._environment: Mapping[str, str] = os.environ
-        self._dotenv = _read_dotenv()
+        self._dotenv = read_dotenv()
         self._toml = read_toml()
 
     def find(self, setting: Setting[Any]) -> Given:
@@ -71,18 +71,10 @@ class Sources:
         said = [
             _unknown(name, origin, names)
             for origin, values in (("environment", self._environment), (str(DOTENV), self._dotenv))
-            for name in sorted(values.keys() - set(names))
+            for name in sorted(values.keys() - {*names, *(TrustVariable if origin == "environment" else ())})
             if name.startswith(ENVIRONMENT_PREFIX) or _is_slip(name, names)
         ]
         return said + [_unknown(key, str(TOML), keys) for key in sorted(self._toml.keys() - keys)]
-
-
-def _read_dotenv() -> dict[str, str]:
-    if not DOTENV.exists():
-        return {}
-    from dotenv import dotenv_values
-
-    return {name: value for name, value in dotenv_values(DOTENV, encoding="utf-8-sig").items() if value is not None}
 
 
 def _unknown(name: str, origin: str, known: Iterable[str]) -> str:

@@ -21,6 +21,7 @@ import msgspec
 from playhead.streams.errors import SpoolFailed
 from playhead.streams.events import Event
 from playhead.streams.storage.durability import sync_directory
+from playhead.streams.storage.trust import refuse_untrusted
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 """Bytes after which a new segment begins; a segment that is sent is removed."""
@@ -57,12 +58,14 @@ class Spool:
 
     Raises:
         SpoolFailed: the directory cannot be made or written.
+        Untrusted: another user owns it, or may write to it.
     """
 
     def __init__(self, directory: Path | str, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.directory = Path(directory).absolute()
         self._segment_bytes = segment_bytes
         self._damaged = self.directory / "damaged.jsonl"
+        refuse_untrusted(self.directory)
         with self._locked():
             pass
 

@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +20,7 @@ from playhead.streams.domains.catalogue import Catalogue
 from playhead.streams.domains.domain import Domain
 from playhead.streams.errors import DomainInvalid, DomainNotLoaded, InvalidSetting
 from playhead.streams.names import DomainVariable
+from playhead.streams.storage.trust import read_trusted
 
 GROUP = "playhead.domains"
 DOTENV, TOML = Path(".env"), Path("playhead.toml")
@@ -106,15 +108,12 @@ def named() -> list[Found]:
     """What PLAYHEAD_DOMAINS names, in the environment or `.env`, or else `domains` in `playhead.toml`.
 
     Raises:
-        InvalidSetting: the value has another form, or the file is not TOML.
+        InvalidSetting: the value has another form, a file cannot be read, or others can change it.
     """
     if value := os.environ.get(DomainVariable.DOMAINS):
         return _split(value, DomainVariable.DOMAINS)
-    if DOTENV.exists():
-        from dotenv import dotenv_values
-
-        if value := dotenv_values(DOTENV, encoding="utf-8-sig").get(DomainVariable.DOMAINS):
-            return _split(value, f"{DomainVariable.DOMAINS} in {DOTENV}")
+    if value := read_dotenv().get(DomainVariable.DOMAINS):
+        return _split(value, f"{DomainVariable.DOMAINS} in {DOTENV}")
     value = read_toml().get("domains", [])
     if not isinstance(value, list) or not all(isinstance(one, str) for one in cast("list[object]", value)):
         raise InvalidSetting(f'domains in {TOML} must be a list such as ["my_package.domain:invoices"]')
@@ -125,16 +124,33 @@ def read_toml() -> dict[str, object]:
     """What `playhead.toml` says, nothing if there is none.
 
     Raises:
-        InvalidSetting: it is not TOML.
+        InvalidSetting: it is not TOML, or others can change it.
     """
-    if not TOML.exists():
+    if (content := read_trusted(TOML)) is None:
         return {}
     import tomllib
 
     try:
-        return cast("dict[str, object]", tomllib.loads(TOML.read_text(encoding="utf-8-sig")))
+        return cast("dict[str, object]", tomllib.loads(content.decode("utf-8-sig").replace("\r\n", "\n")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSetting(f"{TOML} is not TOML: {error}") from error
+
+
+def read_dotenv() -> dict[str, str]:
+    """What `.env` says, nothing if there is none.
+
+    Raises:
+        InvalidSetting: it is not UTF-8, or others can change it.
+    """
+    if (content := read_trusted(DOTENV)) is None:
+        return {}
+    from dotenv import dotenv_values
+
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidSetting(f"{DOTENV} is not UTF-8: {error}") from error
+    return {name: value for name, value in dotenv_values(stream=StringIO(text)).items() if value is not None}
 
 
 def _split(value: str, origin: str) -> list[Found]:

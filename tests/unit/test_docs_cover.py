@@ -10,7 +10,7 @@ import pytest
 
 from playhead.commands.app import commands, listed, make_app
 from playhead.settings.settings import declared
-from playhead.streams.names import OpenTelemetryVariable
+from playhead.streams.names import OpenTelemetryVariable, TrustVariable
 
 DOCS = Path(__file__).parents[2] / "docs"
 app = make_app()
@@ -82,7 +82,7 @@ def test_a_command_loads_no_more_than_it_needs(command, not_needed):
     assert not not_needed & set(done.stdout.split())
 
 
-@pytest.mark.parametrize("name", [*declared(), *OpenTelemetryVariable])
+@pytest.mark.parametrize("name", [*declared(), *OpenTelemetryVariable, TrustVariable.TRUSTED_UIDS])
 def test_every_setting_is_documented(name, documented):
     assert f"`{name}`" in documented
 
@@ -90,7 +90,7 @@ def test_every_setting_is_documented(name, documented):
 def test_every_documented_setting_exists(documented):
     named = set(re.findall(r"`((?:PLAYHEAD|REDIS|DATABASE|OUTPUT|EVENT_LOG)_[A-Z_]+)`", documented))
 
-    assert named <= declared().keys() | {"PLAYHEAD_"}
+    assert named <= declared().keys() | {"PLAYHEAD_", TrustVariable.TRUSTED_UIDS}
 
 
 def test_help_says_no_default_of_a_flag_and_that_of_any_other_option(capsys):
