@@ -21,6 +21,9 @@ _NAME = re.compile(r"(\d{4})_.+\.sql", re.ASCII)
 _AWAY = ("08", "57P")
 """Classes of SQLSTATE that say that Postgres is away; no file is to blame."""
 _TABLE = (SQL / "migrations_table.sql").read_bytes()
+_STRANGERS = (SQL / "strangers.sql").read_bytes()
+_NAMED = 3
+"""Tables of another program that a message names."""
 
 
 _UNSCOPED = frozenset({"jobs/0002_jobs", "organizations/0003_organizations", "recordings/0004_recordings"})
@@ -43,6 +46,10 @@ class DatabaseNotUpgraded(PlayheadError):
     """The database lacks migrations of this version: run `playhead db upgrade`."""
 
 
+class DatabaseForeign(PlayheadError):
+    """The database is another program's: name one of Playhead's own, or run `playhead db upgrade --share-database`."""
+
+
 class DatabaseNewer(PlayheadError):
     """The database was upgraded by a newer Playhead: install that version or a later one."""
 
@@ -62,10 +69,13 @@ def migrations(domains: Iterable[Domain] | None = None) -> dict[str, Path]:
     return found
 
 
-def upgrade(database_url: str, files: Mapping[str, Path] | None = None) -> list[str]:
+def upgrade(database_url: str, files: Mapping[str, Path] | None = None, *, shared: bool = False) -> list[str]:
     """Apply what is missing, all of it or nothing, and give its names; processes that start together take turns.
 
+    A database without any of our tables must have no others, unless it is to be `shared`.
+
     Raises:
+        DatabaseForeign: the database is another program's.
         MigrationAltered: a file differs from the one that was applied.
         MigrationFailed: Postgres refuses a file.
         MigrationGone: a domain has no file of a migration that was applied.
@@ -74,6 +84,8 @@ def upgrade(database_url: str, files: Mapping[str, Path] | None = None) -> list[
     known = migrations() if files is None else files
     with connect(database_url, "playhead-migrations", statement_timeout=0) as connection, connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        if not shared:
+            _refuse_foreign(connection)
         connection.execute(_TABLE)
         return _apply(connection, known)
 
@@ -97,8 +109,7 @@ def lacking(connection: Connection, files: Mapping[str, Path] | None = None) -> 
 
 def applied(connection: Connection) -> set[str]:
     """Names of the migrations that the database has; those of a domain begin with its name and a slash."""
-    row = connection.execute("SELECT to_regclass('playhead_migrations') IS NOT NULL").fetchone()
-    if row is None or not row[0]:
+    if not _is_ours(connection):
         return set()
     return {str(name) for (name,) in connection.execute("SELECT name FROM playhead_migrations")}
 
@@ -120,6 +131,23 @@ def gone(connection: Connection, files: Mapping[str, Path] | None = None) -> lis
         )
     }
     return [name for name in made if name not in found]
+
+
+def _is_ours(connection: Connection) -> bool:
+    row = connection.execute("SELECT to_regclass('playhead_migrations') IS NOT NULL").fetchone()
+    return row is not None and bool(row[0])
+
+
+def _refuse_foreign(connection: Connection) -> None:
+    if _is_ours(connection):
+        return
+    if found := [str(name) for (name,) in connection.execute(_STRANGERS)]:
+        others = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        raise DatabaseForeign(
+            f"the database {connection.info.dbname} has tables of another program ({', '.join(found[:_NAMED])}{others})"
+            " and none of Playhead: make one of its own (`createdb playhead`) and name it in DATABASE_URL; if both"
+            " shall be in this one, run `playhead db upgrade --share-database` once"
+        )
 
 
 def _numbered(domain: Domain, directory: Path) -> list[Path]:
