@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -194,7 +195,7 @@ def test_checksums_that_nobody_published_do_not_fill_the_memory(place):
         published(place.directory, DAY)
 
 
-def test_directories_planted_too_deep_to_be_removed_are_named(place):
+def test_directories_planted_deep_are_removed_or_named(place):
     descriptor = os.open(place.directory, os.O_RDONLY)
     for name in [STAGING] + ["d"] * 2_000:
         os.mkdir(name, dir_fd=descriptor)
@@ -202,9 +203,10 @@ def test_directories_planted_too_deep_to_be_removed_are_named(place):
         os.close(descriptor)
         descriptor = below
     os.close(descriptor)
-    with pytest.raises(UnsafePath, match="remove it"):
-        place.publish(b"2")
-    subprocess.run(["rm", "-r", place.directory / STAGING], check=True)
+    if sys.version_info < (3, 13):  # whose `rmtree` calls itself for each level
+        with pytest.raises(UnsafePath, match="remove it"):
+            place.publish(b"2")
+        subprocess.run(["rm", "-r", place.directory / STAGING], check=True)
 
     assert 1 == place.publish(b"2").written
 
