@@ -15,7 +15,7 @@ ASIDES = "asides.ndjson"
 """One note a line, and the last one of an event counts; not `.jsonl`, as a segment is."""
 
 
-class Aside(msgspec.Struct, frozen=True):
+class AsideNote(msgspec.Struct, frozen=True):
     """What became of an event for a consumer; `applied` is what was parked before. Notes are numbered from 1."""
 
     number: int
@@ -27,17 +27,17 @@ class Aside(msgspec.Struct, frozen=True):
     blocks: bool = False
 
 
-def read_asides(directory: Path) -> list[Aside]:
+def read_asides(directory: Path) -> list[AsideNote]:
     """The notes of the partition in a directory, in order; a line that a crash tore is none."""
-    found: list[Aside] = []
+    found: list[AsideNote] = []
     with suppress(FileNotFoundError):
         for line in (directory / ASIDES).read_bytes().split(b"\n"):
             with suppress(msgspec.MsgspecError, UnicodeDecodeError):
-                found.append(msgspec.json.decode(line, type=Aside))
+                found.append(msgspec.json.decode(line, type=AsideNote))
     return found
 
 
-def note_asides(directory: Path, asides: Sequence[Aside]) -> None:
+def note_asides(directory: Path, asides: Sequence[AsideNote]) -> None:
     """Note what became of events, durably.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from playhead.eventlog.asides import Aside, note_asides, read_asides
+from playhead.eventlog.asides import AsideNote, note_asides, read_asides
 from playhead.eventlog.errors import BadLine, LogCorrupt
 from playhead.eventlog.gaps import GAPS, Gap, note_gap, read_gaps
 from playhead.eventlog.lines import LINE_LIMIT, decode_line, position_if_readable
@@ -74,11 +74,11 @@ class History:
             for gap in gaps:
                 note_gap(directory, gap)
 
-    def asides(self, partition: Partition) -> list[Aside]:
+    def asides(self, partition: Partition) -> list[AsideNote]:
         """What is noted as parked or dropped, in order."""
         return read_asides(partition_directory(self._root, partition))
 
-    def note_asides(self, partition: Partition, asides: Sequence[Aside]) -> None:
+    def note_asides(self, partition: Partition, asides: Sequence[AsideNote]) -> None:
         """Note what consumers parked and operators dropped.
 
         Raises:

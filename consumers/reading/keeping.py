@@ -17,7 +17,7 @@ from playhead.consumers.reading.group import Group
 from playhead.consumers.reading.parked import UNPARK, parkable, parked_key, positions_key, subjects_key
 from playhead.consumers.reading.recovery import as_entry, chunks, just_before
 from playhead.consumers.reading.thread import SinkThread
-from playhead.eventlog.asides import Aside
+from playhead.eventlog.asides import AsideNote
 from playhead.eventlog.history import History
 from playhead.streams.events import Recorded
 from playhead.streams.names import reports_key
@@ -46,7 +46,7 @@ class Keeping:
         self._set_aside = group.client.register_script(Path(__file__).with_name("set_aside.lua").read_text())
         self._exchange = group.client.register_script(Path(__file__).with_name("exchange.lua").read_text())
         self._unpark = group.client.register_script(UNPARK)
-        self._noted: dict[Key, Aside] = {}
+        self._noted: dict[Key, AsideNote] = {}
         self._number = 0
         self._seen: dict[str, _State] = {}
         self._look_at = 0.0
@@ -94,7 +94,7 @@ class Keeping:
         self._look_at = time.monotonic() + max(_LOOK_SECONDS, _REST * (time.monotonic() - started))
 
     async def _keep(self) -> None:
-        news: list[Aside] = []
+        news: list[AsideNote] = []
         seen: dict[str, _State] = {}
         for consumer in await self._consumers():
             state = await self._state(consumer)
@@ -132,7 +132,7 @@ class Keeping:
         about = await self._client.xinfo_stream(stream)
         return about["last-generated-id"], about["length"]
 
-    async def _news(self, consumer: str) -> list[Aside]:
+    async def _news(self, consumer: str) -> list[AsideNote]:
         known = cast(
             "dict[bytes, bytes]", await cast("Any", self._client.hgetall(positions_key(self._partition, consumer)))
         )
@@ -141,12 +141,12 @@ class Keeping:
             for name, id in known.items()
             if name[:1] != b"="
         }
-        news: list[Aside] = []
+        news: list[AsideNote] = []
         for position, parked_id in now.items():
             before = self._noted.get((consumer, position))
             became: Became = "dropped" if parked_id is None else "parked"
             if before is None or before.became != became:
-                news.append(Aside(0, consumer, position, became))
+                news.append(AsideNote(0, consumer, position, became))
         about = await self._about(consumer, [now[one.position] for one in news if one.became == "parked"])
         news = [msgspec.structs.replace(one, **about.get(one.position, {})) for one in news]
         gone = [
@@ -154,7 +154,7 @@ class Keeping:
             for (name, position), note in self._noted.items()
             if name == consumer and note.became != "applied" and position not in now
         ]
-        return news + [Aside(0, consumer, position, "applied") for position in gone]
+        return news + [AsideNote(0, consumer, position, "applied") for position in gone]
 
     async def _about(self, consumer: str, ids: Sequence[str | None]) -> dict[str, dict[str, Any]]:
         """Why events are parked, by position."""
@@ -171,9 +171,9 @@ class Keeping:
                 }
         return found
 
-    async def _park_again(self, notes: Iterable[Aside]) -> None:
+    async def _park_again(self, notes: Iterable[AsideNote]) -> None:
         """Park events as they were, in order. One that the log does not have is gone with Redis."""
-        left: dict[Position, list[Aside]] = {}
+        left: dict[Position, list[AsideNote]] = {}
         for note in notes:
             left.setdefault(Position.parse(note.position), []).append(note)
         if not left:
@@ -187,14 +187,14 @@ class Keeping:
         if left:
             self._log.error("parked events are gone with Redis: the log does not have them", count=len(left))
 
-    async def _park(self, note: Aside, recorded: Recorded) -> None:
+    async def _park(self, note: AsideNote, recorded: Recorded) -> None:
         reason, fields = parkable(as_entry(recorded), note.reason, note.consumer)
         about = ["parked_position", note.position, "parked_reason", reason]
         about += ["parked_class", note.reason_class, "parked_blocks", str(int(note.blocks))]
         subject = recorded.event.subject if note.blocks else ""
         await self._set_aside(keys=self._keys(note), args=[note.position, subject, *about, *fields])
 
-    async def _settle(self, note: Aside) -> None:
+    async def _settle(self, note: AsideNote) -> None:
         """Take an event from the parked ones of an older copy, and remember one that was dropped."""
         keys = self._keys(note)
         parked_id = cast("bytes | None", await cast("Any", self._client.hget(keys[2], note.position)))
@@ -215,6 +215,6 @@ class Keeping:
         if not await self._exchange(keys=[self._mark], args=[_NUMBER, before, self._number]):
             raise StateLost(f"{self._partition}: Redis forgot what is parked")
 
-    def _keys(self, note: Aside) -> list[str]:
+    def _keys(self, note: AsideNote) -> list[str]:
         makers = (parked_key, subjects_key, positions_key)
         return [make(self._partition, note.consumer) for make in makers]
