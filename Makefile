@@ -2,10 +2,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DEMO := $(VENV)/.installed-demo
+INSTALL := $(BIN)/pip install --disable-pip-version-check
 
 .PHONY: demo test faults lint types bench reference lock clean
 
-demo: $(INSTALLED)  ## The whole product on embedded servers, in a fresh directory
+demo: $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(DEMO))  ## The whole product on embedded servers, in a fresh directory
 	$(BIN)/playhead demo
 
 test: $(INSTALLED)  ## Every test, on embedded servers
@@ -36,13 +38,25 @@ lock:  ## Resolve the dependencies again (needs uv)
 		--extra recordings pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--all-extras pyproject.toml -o requirements-dev.lock
+	printf 'hatchling\neditables\n' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --extra recordings --extra embedded --constraint requirements-dev.lock pyproject.toml - \
+		-o requirements-demo.lock
 
-$(INSTALLED): requirements-dev.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("Playhead needs Python 3.11 or later: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+$(DEMO): requirements-demo.lock pyproject.toml | $(BIN)
+	@echo 'Installing what the demo needs into $(VENV), once: about 110 MB to download, 360 MB on the disk'
+	$(INSTALL) --require-hashes -r requirements-demo.lock
+	$(INSTALL) --quiet --no-deps --no-build-isolation --editable .
 	touch $@
+
+$(INSTALLED): requirements-dev.lock pyproject.toml | $(BIN)
+	@echo 'Installing what the tests need into $(VENV), once: about 500 MB to download, 1.5 GB on the disk'
+	$(INSTALL) --require-hashes -r requirements-dev.lock
+	$(INSTALL) --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(BIN):
+	@$(PYTHON) -c 'import sys; sys.exit("Playhead needs Python 3.11 or later: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
 
 clean:
 	rm -rf $(VENV)

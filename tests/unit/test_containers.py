@@ -133,6 +133,15 @@ def test_the_image_runs_without_rights_on_dependencies_checked_by_hash():
         assert name not in (ROOT / "requirements.lock").read_text()
 
 
+def locked(name: str) -> set[str]:
+    return set(re.findall(r"^[a-z0-9._-]+==\S+", (ROOT / name).read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-demo.lock"])
+def test_what_a_user_and_the_demo_install_is_what_the_tests_ran_with(name):
+    assert set() == locked(name) - locked("requirements-dev.lock")
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> set[str]:
     directory = tmp_path_factory.mktemp("wheel")
