@@ -124,6 +124,11 @@ def presence_key(stream_key: str, group: str) -> str:
     return f"{stream_key}:lease:{group}"
 
 
+def restarts_key(stream_key: str) -> str:
+    """Name the hash of restarts, of those that each group has taken into account, and of where retired groups stood."""
+    return f"{stream_key}:restarts"
+
+
 def waiting_key(stream_key: str, group: str) -> str:
     """Name the hash of the entries of a worker that wait for something with a name, and of these names."""
     return f"{stream_key}:waiting:{group}"
@@ -144,6 +149,10 @@ STREAMS = "playhead:streams"
 
 CLOCKS = "playhead:clocks"
 """The hash of what each clock says of itself."""
+
+
+HALTS = "playhead:halts"
+"""The hash of the consumers that an operator paused or retired, each with which of the two, and since when."""
 
 
 REPLAYS = "playhead:replays"

@@ -9,6 +9,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from playhead.consumers.processes.halting import HaltableWork
 from playhead.consumers.processes.heartbeat import Heartbeat
 from playhead.consumers.processes.metrics import make_registry
 from playhead.consumers.processes.service import ServiceSettings, run_service
@@ -60,16 +61,22 @@ class ClockService:
         self._failures = 0
         self._stopping = asyncio.Event()
         self._heartbeat = nullcontext() if client is None else Heartbeat(client, name, lambda: self._problem)
+        self._work = None if client is None else HaltableWork(client, name)
         self._log = structlog.get_logger().bind(projection=name)
 
     def problems(self) -> list[str]:
         """Why the last round failed."""
-        return [self._problem] if self._problem else []
+        return [self._problem] if self._problem and not self.is_halted else []
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether an operator has paused or retired it, so that no round is begun."""
+        return self._work is not None and self._work.halt is not None
 
     async def run(self) -> None:
         """Do round after round until stopped."""
         async with self._heartbeat:
-            while not self._stopping.is_set():
+            while await self._may_begin():
                 await pause(self._stopping, await self._do_round())
 
     def stop(self) -> None:
@@ -78,6 +85,12 @@ class ClockService:
 
     def close(self) -> None:
         """Nothing is held between rounds."""
+
+    async def _may_begin(self) -> bool:
+        """Wait while the clock is paused or retired; False if it is to stop."""
+        if self._work is None:
+            return not self._stopping.is_set()
+        return await self._work.may_begin(self._stopping)
 
     async def _do_round(self) -> float:
         """Seconds until the next."""

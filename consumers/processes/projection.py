@@ -1,14 +1,16 @@
 """The process of a projection or of the event log: a reader for each partition, and what trims behind them."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
+from playhead.consumers.processes.halting import HaltableWork
 from playhead.consumers.processes.metrics import PrometheusObserver, TrimMetrics, make_registry
 from playhead.consumers.processes.partitions import ServedPartitions
 from playhead.consumers.processes.service import ServiceSettings, owner_name, run_service
@@ -77,12 +79,15 @@ class ConsumerService:
         streams = dict.fromkeys((*sink.streams, *settings.trim))
         claim = settings.claim if is_log else None  # nobody else changes what stands in Redis before its readers look
         self._served = ServedPartitions(settings, streams, log, restores=is_log, claim=claim or (lambda: None))
+        self._work = HaltableWork(client, sink.name)
         self._marks: asyncio.Task[list[SinkMark]] | None = None
 
     def problems(self) -> list[str]:
         """Why this process is not ready: a line for each partition that is not served as it should be."""
-        if self._served.problem is not None:
-            return [self._served.problem]
+        if problem := self._served.problem or self._work.problem:
+            return [problem]
+        if self._work.halt is not None:
+            return []
         found = [f"{reader.partition}: {reader.problem}" for reader in self._readers if reader.problem is not None]
         if isinstance(self._sink, OnDisk) and any(reader.serving for reader in self._readers):
             found += filter(None, [self._sink.health()])
@@ -96,7 +101,6 @@ class ConsumerService:
         """
         if not await self._served.find(self._stopping):
             return
-        self._make_readers()
         beside = [asyncio.create_task(keep_known(self._client, self._readers, self._observer.lag))]
         if self._trims is not None:
             groups = {
@@ -106,15 +110,14 @@ class ConsumerService:
             }
             beside.append(asyncio.create_task(keep_trimmed(self._client, groups, self._trims.trimmed)))
         try:
-            await self._served.while_unchanged(self._read(), self.stop)
+            await self._served.while_unchanged(self._work.run(self._begin, self._end, self._stopping), self.stop)
         finally:
             await end(*beside)
 
     def stop(self) -> None:
         """Let every reader finish its batch and give its lease back."""
         self._stopping.set()
-        for reader in self._readers:
-            reader.stop()
+        self._end()
 
     def close(self) -> None:
         """Give up the sink."""
@@ -122,12 +125,21 @@ class ConsumerService:
         self._sink.close()
         self._served.close()
 
+    def _begin(self) -> Coroutine[Any, Any, None]:
+        self._make_readers()
+        return self._read()
+
+    def _end(self) -> None:
+        for reader in self._readers:
+            reader.stop()
+
     def _make_readers(self) -> None:
         sink, settings, owner = self._sink, self._settings, owner_name()
         if isinstance(sink, LogWriter):
             sink.counts = self._served.counts
         history = None if settings.event_log_dir is None else History(settings.event_log_dir)
         marks = None if settings.marks is None else self._find_marks
+        self._readers.clear()
         for partition in self._served.of(sink.streams):
             group = Group(self._client, sink.name, partition, owner=owner, lease=settings.reader.lease)
             leader = self._readers[0] if sink.exclusive and self._readers else None

@@ -1,12 +1,14 @@
 """The process of a worker."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
 
+from playhead.consumers.processes.halting import HaltableWork
 from playhead.consumers.processes.metrics import make_registry
 from playhead.consumers.processes.partitions import ServedPartitions
 from playhead.consumers.processes.service import ServiceSettings, owner_name, run_service
@@ -64,12 +66,15 @@ class WorkerService:
         self._producer.counts.logged = partial(partition_count, settings.event_log_dir)
         claim = settings.claim or (lambda: None)
         self._served = ServedPartitions(settings, handler.streams, settings.event_log_dir, claim=claim)
+        self._work = HaltableWork(client, handler.name)
         self._stopping = asyncio.Event()
         self._worker: Worker | None = None
 
     def problems(self) -> list[str]:
         """Why no entry can be taken."""
-        problem = self._served.problem if self._worker is None else self._worker.problem
+        problem = self._served.problem or self._work.problem
+        if problem is None and self._worker is not None and self._work.halt is None:
+            problem = self._worker.problem
         return [problem] if problem else []
 
     async def run(self) -> None:
@@ -79,20 +84,26 @@ class WorkerService:
             PartitionsChanged: the number that was set is another one than that of a stream, or that one changed.
         """
         if await self._served.find(self._stopping):
-            self._worker = self._make_worker()
-            await self._served.while_unchanged(self._worker.run(), self.stop)
+            await self._served.while_unchanged(self._work.run(self._begin, self._end, self._stopping), self.stop)
 
     def stop(self) -> None:
         """Let the work in hand finish, within its grace."""
         self._stopping.set()
-        if self._worker is not None:
-            self._worker.stop()
+        self._end()
 
     def close(self) -> None:
         """Close the producer's connection."""
         self._appending.stop()
         self._producer.close()
         self._served.close()
+
+    def _begin(self) -> Coroutine[Any, Any, None]:
+        self._worker = self._make_worker()
+        return self._worker.run()
+
+    def _end(self) -> None:
+        if self._worker is not None:
+            self._worker.stop()
 
     def _make_worker(self) -> Worker:
         handler, settings, owner = self._handler, self._settings, owner_name()

@@ -27,6 +27,7 @@ from playhead.consumers.reading.parked import (
 )
 from playhead.streams.appending.appender import DEFAULT_WINDOW
 from playhead.streams.entries import RawEntry, sequence_number, subject_of
+from playhead.streams.names import restarts_key
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 from playhead.streams.redis.stream_info import is_missing
@@ -91,7 +92,7 @@ class Group:
         self.lease_key, self._attempts = f"{key}:lease:{name}", f"{key}:attempts:{name}"
         self._parked, self._subjects = parked_key(partition, name), subjects_key(partition, name)
         self._positions = positions_key(partition, name)
-        self._retries = retry_key(partition, name)
+        self._retries, self._restarts = retry_key(partition, name), restarts_key(key)
         self._acquire = client.register_script(_script("acquire.lua"))
         self._advance = client.register_script(_script("advance.lua"))
         self._park = client.register_script(_script("park.lua"))
@@ -102,9 +103,9 @@ class Group:
         self._attempt = client.register_script(_script("attempt.lua"))
         self._report = client.register_script(_script("report.lua"))
 
-    async def create(self, stream_key: str | None = None) -> None:
-        """Create the group at the beginning of the stream, unless it is there."""
-        await self._create(keys=[stream_key or self.partition.key], args=[self.name])
+    async def create(self) -> None:
+        """Create the group, unless it is there: where it stood when it was retired, or at the beginning."""
+        await self._create(keys=[self.partition.key, self._restarts], args=[self.name])
 
     async def acquire(self, above: int = 0) -> bool:
         """Take the lease if it is free, with an epoch above every one before, whatever Redis remembers of them."""

@@ -12,6 +12,7 @@ from playhead.consumers.reading.recovery import lost_key, restarts_key
 from playhead.streams.entries import sequence_number
 from playhead.streams.names import (
     CLOCKS,
+    HALTS,
     REPLAYS,
     STREAMS,
     again_key,
@@ -41,7 +42,7 @@ def find_wrong_keys(client: "Redis | RedisCluster", readers: Mapping[Partition, 
     counts = Counter(partition.stream for partition in readers)
     for partition, names in readers.items():
         yield from _wrong_of(client, partition, dict(_keys(partition, names)), counts[partition.stream])
-    for key in (REPLAYS, CLOCKS):  # not in the slot of any partition
+    for key in (REPLAYS, CLOCKS, HALTS):  # not in the slot of any partition
         yield from _wrong(client, {key: "hash"})
     wrong = list(_wrong(client, {STREAMS: "hash"}))
     yield from wrong or _wrong_records(client)

@@ -1,7 +1,7 @@
 """Parked events: events set aside after failing for good, kept whole, with the reason."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -120,12 +120,18 @@ class ParkedEvents:
             first = f"({found[-1][0].decode()}"
 
 
-def parked_by_unknown(client: "Redis | RedisCluster", readers: Mapping[Partition, Sequence[str]]) -> dict[str, int]:
-    """How many events are parked by consumers that `readers` of a partition do not name, by consumer."""
+def parked_by_unknown(
+    client: "Redis | RedisCluster", readers: Mapping[Partition, Sequence[str]], halted: Iterable[str] = ()
+) -> dict[str, int]:
+    """How many events are parked by consumers that `readers` of a partition do not name, by consumer.
+
+    These have a group, a report, or are among the `halted` ones.
+    """
+    others = [name.encode() for name in halted]
     redis, found = cast("Any", client), dict[str, int]()
     for partition, names in readers.items():
         groups = (group["name"] for group in redis.xinfo_groups(partition.key)) if redis.exists(partition.key) else ()
-        for raw in {*groups, *redis.hkeys(reports_key(partition.key))}:
+        for raw in {*groups, *others, *redis.hkeys(reports_key(partition.key))}:
             name = raw.decode("utf-8", "backslashreplace")
             if name not in names and (count := int(redis.xlen(parked_key(partition, name)))):
                 found[name] = found.get(name, 0) + count

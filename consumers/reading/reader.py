@@ -295,6 +295,7 @@ class Reader:
             await self._settle_sink()
         if replays != "unchanged":
             await self._delivery.look_again()
+        if replays != "unchanged" or self._status.is_old:
             await self._status.report("running")
         match await self._delivery.retry_parked():
             case "fenced":

@@ -17,6 +17,7 @@ from playhead.consumers.errors import LeaseLost, StateLost
 from playhead.consumers.reading.group import Group
 from playhead.consumers.reading.parked import positions_key
 from playhead.eventlog.history import History, Tail
+from playhead.streams import names
 from playhead.streams.appending.appender import DEFAULT_WINDOW
 from playhead.streams.entries import RawEntry, encode, sequence_number
 from playhead.streams.errors import KeyDamaged
@@ -58,6 +59,8 @@ class View(msgspec.Struct, frozen=True):
     behind: Entry | None
     restarts: tuple[Restart, ...]
     honoured: int
+    retired_at: Position | None
+    """Where this group stood when it was retired, if it was and is not created again yet."""
     highest: int
     """The highest sequence number that `append` gave."""
 
@@ -118,6 +121,7 @@ class Recovery:
         run_id, compared, last, sequence, at, before, behind, restarts, highest = reply
         values = dict(zip(restarts[::2], restarts[1::2], strict=True))
         honoured = int(values.pop(self._honoured.encode(), b"0"))
+        retired_at = values.pop(f"retired:{self._group.name}".encode(), None)
         return View(
             run_id.decode(),
             compared.decode(),
@@ -128,6 +132,7 @@ class Recovery:
             _entry(behind),
             _restarts(values),
             honoured,
+            None if retired_at is None else Position.parse(retired_at),
             int(highest),
         )
 
@@ -313,8 +318,8 @@ def as_entry(recorded: Recorded) -> RawEntry:
 
 
 def restarts_key(partition: Partition) -> str:
-    """The hash of restarts, and of how many of them each group has taken into account."""
-    return f"{partition.key}:restarts"
+    """The hash of restarts, and of what each group has taken into account."""
+    return names.restarts_key(partition.key)
 
 
 def lost_key(partition: Partition) -> str:

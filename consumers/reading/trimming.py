@@ -2,12 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import msgspec
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from playhead.consumers.halts import halts_of
+from playhead.streams.domains.catalogue import LOG
+from playhead.streams.names import HALTS
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 from playhead.streams.redis.refusals import AWAY
@@ -25,7 +29,7 @@ class Floor(msgspec.Struct, frozen=True):
 
 
 async def find_floor(client: Redis, partition: Partition, groups: Sequence[str]) -> Floor:
-    """The lowest of each registered group's position and oldest pending entry; one that is missing holds all."""
+    """The lowest of each group's position and oldest pending entry; one of `groups` that is missing holds all."""
     positions: dict[str, Position] = dict.fromkeys(groups, START)
     for group in await client.xinfo_groups(partition.key):
         name = group["name"].decode()
@@ -50,15 +54,25 @@ async def trim(client: Redis, partition: Partition, groups: Sequence[str]) -> tu
 async def keep_trimmed(
     client: Redis, groups: Mapping[Partition, Sequence[str]], observe: Callable[[Partition, Floor, int], None]
 ) -> None:
-    """Trim every partition again and again, until canceled."""
+    """Trim every partition again and again, until canceled; groups that are retired are not waited for."""
     log = structlog.get_logger()
     while True:
         await asyncio.sleep(INTERVAL)
+        retired = await _retired(client)
         for partition, names in groups.items():
             try:
-                observe(partition, *await trim(client, partition, names))
+                observe(partition, *await trim(client, partition, [name for name in names if name not in retired]))
             except ResponseError as error:
                 if not is_missing(error):
                     log.warning("not trimmed", partition=str(partition), error=str(error))
             except (*AWAY, RedisError) as error:
                 log.warning("not trimmed", partition=str(partition), error=str(error))
+
+
+async def _retired(client: Redis) -> frozenset[str]:
+    """The consumers that are retired, none if Redis does not say."""
+    try:
+        records = cast("dict[bytes, bytes]", await cast("Any", client).hgetall(HALTS))
+    except (*AWAY, RedisError):
+        return frozenset()
+    return frozenset(name for name, halt in halts_of(records).items() if halt.state == "retired" and name != LOG)

@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
--- Creates a group behind the log's tail, and gives it what it had not finished, in its private stream. If the group is
--- there and knows of the restart already, nothing happens; one of an older state forgets what it had in hand.
+-- Creates a group behind the log's tail, or where it stood when it was retired, and gives it what it had not finished, in
+-- its private stream. If the group is there and knows of the restart already, nothing happens; one of an older state
+-- forgets what it had in hand.
 -- KEYS: stream, due, private stream, restarts
--- ARGV: group, the log's last position, number of the newest restart, then per event: number of values n, n values
+-- ARGV: group, position, number of the newest restart, then per event: number of values n, n values
 -- Returns 1 if this call did it.
 local stream, due, private, restarts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, tail, restart = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -42,6 +43,7 @@ if created.err then
     end
   end
 end
+redis.call('HDEL', restarts, 'retired:' .. group)
 if restart > 0 then
   redis.call('HSET', restarts, honoured, restart)
 end

@@ -5,22 +5,23 @@ may take each: the end of its hold, or the time of its next attempt. Both surviv
 (docs/decisions/0005-workers.md).
 """
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 from redis.asyncio import Redis
 
 from playhead.consumers.errors import LONGEST_WAIT, HoldLost
-from playhead.consumers.reading.group import CREATE, Group
+from playhead.consumers.reading.group import CREATE, Group, Report
 from playhead.consumers.reading.parked import Aside, parked_fields, parked_key, positions_key, retry_key
 from playhead.consumers.reading.recovery import Recovery, restarts_key
 from playhead.streams.entries import RawEntry, encode
 from playhead.streams.events import Recorded
 from playhead.streams.names import again_key, presence_key, waiting_key
 from playhead.streams.partitions import Partition
-from playhead.streams.positions import Position
+from playhead.streams.positions import START, Position
 
 HORIZON = LONGEST_WAIT + 3600
 """Seconds beyond which nothing is ever deferred; a later time was written by a clock that went back since, by more than
@@ -62,7 +63,8 @@ class Holds:
         self._parked, self._retry = parked_key(partition, group), retry_key(partition, group)
         self._positions = positions_key(partition, group)
         self._presence = presence_key(partition.key, group)
-        self.recovery = Recovery(Group(client, group, partition, owner=owner, lease=hold))
+        self._as_group = Group(client, group, partition, owner=owner, lease=hold)
+        self.recovery = Recovery(self._as_group)
         self._create = client.register_script(CREATE)
         self._begin = client.register_script(_script("begin.lua"))
         self._take = client.register_script(_script("take.lua"))
@@ -128,6 +130,11 @@ class Holds:
             args=[self._group, self._owner, self._hold_ms, *(entry.entry_id for entry in entries)],
         )
         return set(cast("list[bytes]", lost))
+
+    async def report(self, state: Literal["running", "stopped"]) -> None:
+        """Publish that a process is there, or ends, so that `status` knows since when there is none."""
+        position = str(START)  # the group says how far it is
+        await self._as_group.report(Report(state, position, position, self._owner, time.time()))
 
     async def finish(self, entry: RawEntry) -> None:
         """End the work on an entry.

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import structlog
 
+from playhead.consumers.reading.recovery import View
 from playhead.consumers.work.holds import Holds
 from playhead.consumers.work.task import source_of
 from playhead.eventlog.history import History
@@ -23,7 +24,7 @@ WAITING = (
     " check that `playhead run log` runs"
 )
 BLIND = (
-    "Redis lost its state, and this process cannot read the event log: work that was not finished is not known;"
+    "events are gone from Redis, and this process cannot read the event log: work that was not finished is not known;"
     " run the worker where EVENT_LOG_DIR can be read"
 )
 
@@ -61,16 +62,23 @@ class WorkRecovery:
         """
         view = await self._holds.recovery.look(START)
         restart = max((each.number for each in view.restarts), default=0)
+        after, is_missed = START, bool(view.missed)
+        if view.retired_at is not None and view.retired_at.is_usable and not view.missed:
+            after = view.retired_at
+            if _goes_on(await self._holds.recovery.look(after), after):
+                await self._holds.begin(after, restart, [])
+                return None
+            is_missed = True
         history = self._history
         if history is None or not history.readable(self._partition):
-            if view.missed:
+            if is_missed:
                 self._log.error("work may be lost", reason=BLIND)
-            await self._holds.begin(START, restart, [])
+            await self._holds.begin(after, restart, [])
             return None
         first = await asyncio.to_thread(history.first, self._partition)
         if first is not None and not view.is_compared:
             return WAITING
-        tail, left = await asyncio.to_thread(unfinished, self._handler, self._partition, history, self._rivals)
+        tail, left = await asyncio.to_thread(unfinished, self._handler, self._partition, history, self._rivals, after)
         aside = await self._holds.set_aside()
         left = [recorded for recorded in left if str(recorded.position).encode() not in aside]
         if await self._holds.begin(tail, restart, left) and left:
@@ -79,19 +87,19 @@ class WorkRecovery:
 
 
 def unfinished(
-    handler: Ends, partition: Partition, history: History, rivals: Iterable[str] = ()
+    handler: Ends, partition: Partition, history: History, rivals: Iterable[str] = (), after: Position = START
 ) -> tuple[Position, list[Recorded]]:
-    """The log's last position in a partition, and the events there of which it knows no end, wherever that stands.
+    """The log's last position in a partition, and the events behind `after` there of which it knows no end.
 
-    An end counts whoever appended it, but for a rival: another worker on the same events does work of its own. All
-    partitions are read side by side, so no more is held than what was unfinished at one time.
+    An end counts wherever it stands and whoever appended it, but for a rival: another worker on the same events does
+    work of its own. All partitions are read side by side, so no more is held than what was unfinished at one time.
 
     Raises:
         LogCorrupt: the log cannot be read.
     """
     others = frozenset(map(source_of, rivals))
-    tail, wanted = START, dict[str, list[Recorded]]()
-    here = ((True, recorded) for recorded in history.between(partition, None, None))
+    tail, wanted = after, dict[str, list[Recorded]]()
+    here = ((True, recorded) for recorded in history.between(partition, after if after > START else None, None))
     elsewhere = ((False, recorded) for recorded in history.elsewhere(partition, handler.ends))
     for is_here, recorded in heapq.merge(here, elsewhere, key=lambda each: each[1].position):
         event = recorded.event
@@ -108,3 +116,10 @@ def unfinished(
             if recorded.event.source not in others:
                 left.pop(recorded.event.causationid or "", None)
     return tail, sorted(left.values(), key=lambda one: one.position)
+
+
+def _goes_on(view: View, position: Position) -> bool:
+    """Whether the stream still has all that came behind a position."""
+    if view.at is not None or view.before is not None or view.last <= position:
+        return True
+    return view.behind is not None and view.behind.sequence == 1

@@ -118,6 +118,8 @@ class Worker:
         for holds in self._holds:
             with suppress(*_REDIS_AWAY, ResponseError):
                 await holds.leave()
+                if not holds.is_private:
+                    await holds.report("stopped")
 
     async def _take_on(self, holds: Holds, group: asyncio.TaskGroup) -> None:
         """Take one entry whenever a slot is free, until stopped."""
@@ -266,8 +268,10 @@ class Worker:
                     for entry_id in await holds.keep(entries) - self._ending:
                         if not mine[entry_id].done():
                             mine[entry_id].cancel()
-                    if not holds.is_private and await self._recoveries[holds].is_due():
-                        await self._bring_back(holds)
+                    if not holds.is_private:
+                        await holds.report("running")
+                        if await self._recoveries[holds].is_due():
+                            await self._bring_back(holds)
             await pause(self._stopped, self._settings.hold / 4)
 
     async def _once_redis_answers(

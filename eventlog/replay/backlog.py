@@ -26,7 +26,8 @@ class NoReaders(PlayheadError):
     def __init__(self, partition: Partition, names: Sequence[str]) -> None:
         each = ", ".join(f"`playhead run {name}`" for name in names)
         super().__init__(
-            f"no process reads {partition} for {', '.join(names)}: start {each}, or everything with `playhead up`"
+            f"no process reads {partition} for {', '.join(names)}: start {each}, or everything with `playhead up`;"
+            " `playhead consumers resume` continues one that is paused"
         )
 
 

@@ -8,6 +8,7 @@ import msgspec
 from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
+from playhead.consumers.halts import Halt
 from playhead.consumers.processes.beats import Beat
 from playhead.consumers.reading.group import Report
 from playhead.consumers.reading.parked import parked_key
@@ -19,10 +20,12 @@ from playhead.streams.names import CLOCKS, again_key, meta_key, presence_key, re
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 from playhead.streams.redis.stream_info import is_missing
-from playhead.terminal.output import one_line
+from playhead.terminal.output import moment, one_line
 
 Kind = Literal["log", "projection", "worker", "clock"]
 
+_ABSENT = frozenset({"stopped", "paused"})
+"""States of a consumer that does not go on, and for which trimming waits."""
 _NOT_READY_SECONDS = 60.0
 """A process that cannot serve says so again after half of this at the latest."""
 
@@ -30,7 +33,8 @@ _NOT_READY_SECONDS = 60.0
 class ConsumerStatus(msgspec.Struct, frozen=True):
     """One consumer on one partition; `lag_seconds` is the age of its oldest unread event, None if not known.
 
-    A clock reads no partition: its `partition` and `position` are `-`.
+    `since` is when a stopped consumer last reported, or when it was paused or retired. `holds` is how many entries a
+    consumer that does not run keeps from being trimmed. A clock reads no partition: its `partition` is `-`.
     """
 
     name: str
@@ -45,6 +49,25 @@ class ConsumerStatus(msgspec.Struct, frozen=True):
     retries: int
     problem: str | None
     lost: int
+    since: str | None = None
+    holds: int | None = None
+
+
+class UnknownGroup(msgspec.Struct, frozen=True):
+    """A group of a partition that no installed domain has; `holds` is how many entries could be trimmed without it."""
+
+    name: str
+    partition: str
+    position: str
+    pending: int
+    holds: int | None = None
+
+
+class PartitionStatus(msgspec.Struct, frozen=True):
+    """How each consumer stands on a partition, and whatever other groups there are."""
+
+    standings: "dict[str, Standing]"
+    unknown: list[UnknownGroup]
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -55,8 +78,10 @@ class Standing(msgspec.Struct, frozen=True):
     has_reported: bool
 
 
-def read_partition(client: "Redis | RedisCluster", partition: Partition, names: Sequence[str]) -> dict[str, Standing]:
-    """How each of some consumers stands on a partition, in two round trips.
+def read_partition(
+    client: "Redis | RedisCluster", partition: Partition, names: Sequence[str], halts: Mapping[str, Halt]
+) -> PartitionStatus:
+    """How each of some consumers stands on a partition, in two round trips; a third if an absent one has work.
 
     Raises:
         RedisError: Redis did not answer.
@@ -78,28 +103,27 @@ def read_partition(client: "Redis | RedisCluster", partition: Partition, names: 
             held, again, parked = map(_answer, counts[3 * number : 3 * number + 3])
             raw, group = _answer(reports)[number], _group(groups, name)
             report = None if raw is None else msgspec.json.decode(raw, type=Report)
+            halt = halts.get(name)
+            state = _state(name, report, held=bool(held)) if halt is None else halt.state
             status = ConsumerStatus(
                 name=name,
                 kind=kind_of(name),
                 partition=str(partition),
-                state=_state(name, report, held=bool(held)),
+                state=state,
                 position=str(_position(group, report)),
                 lag_events=0,
                 lag_seconds=0.0,
                 pending=(int(group["pending"]) if group else 0) + (int(again) if name in installed().workers else 0),
                 parked=int(parked),
                 retries=report.retries if report else 0,
-                problem=report.problem if report else None,
+                problem=report.problem if report and halt is None else None,
                 lost=_lost(_answer(lost), name),
+                since=_since(state, halt, None if report is None else report.at),
             )
             found[name] = _standing(status, report, _last(stream))
         except (ResponseError, ValueError) as error:  # msgspec's and ours are ValueErrors
             found[name] = _unread(name, str(partition), error)
-    return found | _with_lag(redis, key, [one for one in found.values() if _lags(one)])
-
-
-def _lags(one: Standing) -> bool:
-    return one.status.state != "unknown" and one.status.lag_events is None
+    return _measured(redis, key, PartitionStatus(found, _unknown(groups, partition, names)))
 
 
 def _answer(reply: Any) -> Any:
@@ -119,6 +143,23 @@ def _group(groups: Any, name: str) -> Mapping[str, Any] | None:
     if isinstance(groups, ResponseError) and is_missing(groups):
         return None
     return next((group for group in _answer(groups) if group["name"] == name.encode()), None)
+
+
+def _unknown(groups: Any, partition: Partition, names: Sequence[str]) -> list[UnknownGroup]:
+    if isinstance(groups, Exception):
+        return []
+    found = ((group["name"].decode("utf-8", "backslashreplace"), group) for group in groups)
+    return [
+        UnknownGroup(name, str(partition), group["last-delivered-id"].decode(), int(group["pending"]))
+        for name, group in found
+        if name not in names
+    ]
+
+
+def _since(state: str, halt: Halt | None, reported: float | None) -> str | None:
+    if halt is not None:
+        return moment(halt.since)
+    return moment(reported) if state == "stopped" and reported is not None else None
 
 
 def _position(group: Mapping[str, Any] | None, report: Report | None) -> Position:
@@ -145,26 +186,70 @@ def _standing(status: ConsumerStatus, report: Report | None, last: Position) -> 
         is_settled = not is_behind and report is not None and Position.parse(report.settled) >= last
     if is_behind:
         status = msgspec.structs.replace(status, lag_events=None, lag_seconds=None)
-    return Standing(status, is_settled or last == START, report is not None)
+    is_settled = is_settled or last == START or status.state == "retired"
+    return Standing(status, is_settled, report is not None)
 
 
-def _with_lag(redis: Any, key: str, behind: Sequence[Standing]) -> dict[str, Standing]:
-    """The same consumers with how many events they lag, and how old the first of these is, as far as it is known."""
-    if not behind:
-        return {}
+def _measured(redis: Any, key: str, found: PartitionStatus) -> PartitionStatus:
+    """The same with how many events each consumer lags, how old the first of these is, and what each holds."""
+    everybody = [one.status for one in found.standings.values() if one.status.state not in {"unknown", "retired"}]
+    behind = [one for one in everybody if one.lag_events is None]
+    absent = [one for one in everybody if one.state in _ABSENT and one.kind != "log"]
+    floor = min((Position.parse(one.position) for one in everybody if one not in absent), default=START)
+    holders = [*absent, *found.unknown]
+    if not behind and not holders:
+        return found
+    starts = _starts(redis, key, holders)
     with redis.pipeline(transaction=False) as pipeline:
         for one in behind:
-            pipeline.xrange(key, f"({one.status.position}", "+", count=1)
+            pipeline.xrange(key, f"({one.position}", "+", count=1)
+        for one in holders:
+            pipeline.xrange(key, starts[one.name], str(floor), count=1)
+        pipeline.xrange(key, f"({floor}", "+", count=1)
         pipeline.hget(meta_key(key), "sequence")
-        *unread, newest = pipeline.execute(raise_on_error=False)
-    found: dict[str, Standing] = {}
-    for one, entries in zip(behind, unread, strict=True):
+        *unread, behind_floor, newest = pipeline.execute(raise_on_error=False)
+    standings, unknown = dict(found.standings), list[UnknownGroup]()
+    for one, entries in zip(behind, unread[: len(behind)], strict=True):
         try:
-            status = _lagging(one.status, _answer(entries), sequence_number(_answer(newest)))
-            found[status.name] = msgspec.structs.replace(one, status=status)
+            status = _lagging(one, _answer(entries), sequence_number(_answer(newest)))
+            standings[one.name] = msgspec.structs.replace(standings[one.name], status=status)
         except ResponseError as error:
-            found[one.status.name] = _unread(one.status.name, one.status.partition, error)
-    return found
+            standings[one.name] = _unread(one.name, one.partition, error)
+    for one, entries in zip(holders, unread[len(behind) :], strict=True):
+        holds = _between(entries, behind_floor, newest)
+        if isinstance(one, UnknownGroup):
+            unknown.append(msgspec.structs.replace(one, holds=holds))
+        else:
+            standing = standings[one.name]
+            status = msgspec.structs.replace(standing.status, holds=holds)
+            standings[one.name] = msgspec.structs.replace(standing, status=status)
+    return PartitionStatus(standings, unknown)
+
+
+def _starts(redis: Any, key: str, holders: Sequence[ConsumerStatus | UnknownGroup]) -> dict[str, str]:
+    """From where on each holds entries, for XRANGE: what it has in hand or deferred, or what it has not read."""
+    starts = {one.name: f"({one.position}" for one in holders}
+    working = [one.name for one in holders if one.pending]
+    if working:
+        with redis.pipeline(transaction=False) as pipeline:
+            for name in working:
+                pipeline.xpending(key, name)
+            replies = pipeline.execute(raise_on_error=False)
+        for name, pending in zip(working, replies, strict=True):
+            if not isinstance(pending, Exception) and pending["min"] is not None:
+                starts[name] = pending["min"].decode()
+    return starts
+
+
+def _between(first: Any, behind: Any, newest: Any) -> int | None:
+    """How many entries there are from one up to that before another, by their sequence numbers, if these say so."""
+    if any(isinstance(reply, Exception) for reply in (first, behind, newest)):
+        return None
+    if not first:
+        return 0
+    begin = sequence_number(first[0][1].get(b"ce_sequence"))
+    end = sequence_number(behind[0][1].get(b"ce_sequence")) if behind else sequence_number(newest)
+    return None if begin is None or end is None else max(0, end - begin + (0 if behind else 1))
 
 
 def _lagging(status: ConsumerStatus, unread: Sequence[Any], newest: int | None) -> ConsumerStatus:
@@ -186,7 +271,7 @@ def _unread(name: str, partition: str, error: Exception) -> Standing:
     return Standing(status, is_settled=False, has_reported=False)
 
 
-def clocks(client: "Redis | RedisCluster") -> list[ConsumerStatus]:
+def clocks(client: "Redis | RedisCluster", halts: Mapping[str, Halt]) -> list[ConsumerStatus]:
     """Whether each clock runs, by its heartbeat."""
     try:
         beats = cast("dict[bytes, bytes]", cast("Any", client).hgetall(CLOCKS))
@@ -194,9 +279,12 @@ def clocks(client: "Redis | RedisCluster") -> list[ConsumerStatus]:
         beats = {}
     found: list[ConsumerStatus] = []
     for name in installed().clocks:
-        beat = _beat(beats.get(name.encode()))
+        beat, halt = _beat(beats.get(name.encode())), halts.get(name)
         state, problem = ("running", beat.problem) if beat is not None and beat.is_running else ("stopped", None)
-        found.append(ConsumerStatus(name, "clock", "-", state, "-", 0, 0.0, 0, 0, 0, problem, 0))
+        if halt is not None:
+            state, problem = halt.state, None
+        since = _since(state, halt, None if beat is None else beat.at)
+        found.append(ConsumerStatus(name, "clock", "-", state, "-", 0, 0.0, 0, 0, 0, problem, 0, since))
     return found
 
 

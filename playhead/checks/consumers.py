@@ -30,6 +30,8 @@ def check_status(
     yield from check_consumers(status.consumers)
     for name, count in status.unknown.items():
         advice = f"install its domain, or see `playhead parked list {name}`"
+        if any(group.name == name for group in status.unknown_groups):
+            advice = f"install its domain, or retire it (`playhead consumers retire {name}`): trimming waits for it"
         yield Check(f"consumer {name}", "warn", f"{count} parked, and no domain that is installed here has it", advice)
 
 
@@ -40,8 +42,14 @@ def check_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Check]:
         found = one.state if one.kind == "clock" else _found(one)
         if one.problem:
             found += f": {one.problem}"
-        if one.state == "stopped" and one.lag_events != 0:
-            yield Check(name, "warn", found, f"start it (`playhead run {one.name}`): nothing is trimmed until then")
+        if one.state == "retired":
+            yield Check(name, "ok", f"retired since {one.since}")
+        elif one.state == "paused":
+            yield Check(name, "warn", f"{found}, since {one.since}", f"`playhead consumers resume {one.name}`")
+        elif one.state == "stopped" and one.lag_events != 0:
+            advice = f"start it (`playhead run {one.name}`): nothing is trimmed until then"
+            advice += f"; if nobody needs it, `playhead consumers retire {one.name}`"
+            yield Check(name, "warn", found, advice)
         elif one.state == "stopped":
             yield Check(name, "warn", found, f"start it: `playhead run {one.name}`, or `playhead up` for all")
         elif one.problem:

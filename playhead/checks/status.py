@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 from redis import Redis, RedisCluster
 
-from playhead.checks.consumer_status import ConsumerStatus, clocks, read_partition
+from playhead.checks.consumer_status import ConsumerStatus, UnknownGroup, clocks, read_partition
 from playhead.checks.unlogged import UnloggedShown
 from playhead.commands.subscriptions import SubscriptionStatus
+from playhead.consumers.halts import read_halts
 from playhead.consumers.reading.keys import find_wrong_keys
 from playhead.consumers.reading.parked import parked_by_unknown
 from playhead.eventlog.replay.runs import Unfinished, unfinished
@@ -34,9 +35,9 @@ class Status(msgspec.Struct, frozen=True):
     """All consumers; caught up means that every event took effect everywhere or is parked, and no replay is under way.
 
     A replay that was cut short is under way until what it sent is applied. `parked` counts the events that took no
-    effect somewhere, those of consumers in `unknown`, which this installation does not have, included. `not_running`
-    names the consumers without a process, `damaged` says what is wrong with keys in Redis, `unlogged` what
-    the log lacks.
+    effect somewhere, those of consumers in `unknown`, which this installation does not have, included. `unknown_groups`
+    says where these read. `not_running` names the consumers without a process that are neither paused nor retired,
+    `damaged` says what is wrong with keys in Redis, `unlogged` what the log lacks. Retired consumers do not count.
     """
 
     caught_up: bool
@@ -49,6 +50,7 @@ class Status(msgspec.Struct, frozen=True):
     not_running: list[str] = []
     damaged: list[str] = []
     unlogged: list[UnloggedShown] = []
+    unknown_groups: list[UnknownGroup] = []
 
     @property
     def exit_code(self) -> int:
@@ -74,9 +76,10 @@ def read_status(
         for stream, names in installed().readers.items()
         for number in range(counts[stream])
     }
-    standings = {partition: read_partition(client, partition, names) for partition, names in everywhere.items()}
+    halts = read_halts(client)
+    read = {partition: read_partition(client, partition, names, halts) for partition, names in everywhere.items()}
     in_order = [
-        standings[Partition(stream, number)][name]
+        read[Partition(stream, number)].standings[name]
         for name, streams in installed().reads.items()
         for stream in streams
         for number in range(counts[stream])
@@ -87,13 +90,15 @@ def read_status(
     # A Redis in which no consumer ever reported, or that was emptied, is not caught up.
     caught_up = all(one.is_settled for one in in_order) and any(one.has_reported for one in in_order)
     caught_up = caught_up and all(one.applied and one.state == "interrupted" for one in replays)
-    consumers += clocks(client)
-    unknown = {} if damaged else parked_by_unknown(client, everywhere)
+    consumers += clocks(client, halts)
+    unknown_groups = [group for one in read.values() for group in one.unknown]
+    unknown = {group.name: 0 for group in unknown_groups}
+    unknown |= {} if damaged else parked_by_unknown(client, everywhere, halts)
     return Status(
         caught_up and not damaged,
         consumers,
         replays,
-        _held(consumers),
+        _held([one for one in consumers if one.kind != "clock" and one.state != "retired"], unknown_groups),
         parked=sum(one.parked for one in consumers) + sum(unknown.values()),
         unknown=unknown,
         not_running=[
@@ -102,6 +107,7 @@ def read_status(
             if name not in not_needed and all(one.state == "stopped" for one in consumers if one.name == name)
         ],
         damaged=damaged,
+        unknown_groups=unknown_groups,
     )
 
 
@@ -118,11 +124,12 @@ def read_counts(client: "Redis | RedisCluster", partitions: int | None, log: Pat
         return {stream: logged(stream) or partitions or 1 for stream in installed().streams}
 
 
-def _held(consumers: Sequence[ConsumerStatus]) -> list[Floor]:
+def _held(consumers: Sequence[ConsumerStatus], unknown: Sequence[UnknownGroup]) -> list[Floor]:
     """Partitions in which some consumer is further than another, which keeps entries from being trimmed."""
     found: list[Floor] = []
-    for partition in dict.fromkeys(one.partition for one in consumers if one.kind != "clock"):
-        positions = {one.name: Position.parse(one.position) for one in consumers if one.partition == partition}
+    everybody = [*consumers, *unknown]
+    for partition in dict.fromkeys(one.partition for one in everybody):
+        positions = {one.name: Position.parse(one.position) for one in everybody if one.partition == partition}
         last = min(positions, key=lambda name: positions[name])
         if positions[last] < max(positions.values()):
             found.append(Floor(partition, str(positions[last]), last))

@@ -32,7 +32,7 @@ CORE = {
         "Show the position, lag and health of every consumer; exit code 5 if one is behind or does not run.",
     ),
     "consumers": (
-        "playhead.commands.status:consumers",
+        "playhead.commands.consumers.command:consumers_app",
         "List every consumer, the streams that it reads, and the package that declares it.",
     ),
     "doctor": (

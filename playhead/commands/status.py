@@ -7,54 +7,20 @@ import msgspec
 from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
-from playhead.checks.consumer_status import Kind, kind_of
+from playhead.checks.consumer_status import ConsumerStatus
 from playhead.checks.status import Status, read_status
 from playhead.checks.unlogged import find_unlogged
 from playhead.commands.subscriptions import print_subscriptions, read_subscriptions
 from playhead.settings.core import CURSORS_DIR
 from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, load
-from playhead.streams.domains.discovery import installed
 from playhead.streams.redis.connections import connect
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import counted, print_json, print_json_line, print_lines, print_table, say
 from playhead.wiring import lacking
 
-
-class Consumer(msgspec.Struct, frozen=True):
-    """A consumer that `playhead run` knows, and the domain and package that declare it."""
-
-    name: str
-    kind: Kind
-    streams: tuple[str, ...]
-    domain: str | None
-    package: str
-
-
-class Consumers(msgspec.Struct, frozen=True):
-    """Every consumer there is."""
-
-    consumers: list[Consumer]
-
-
 _CLEAR = "\033[H\033[J"
 _WATCH_SECONDS = 1.0
-
-
-def consumers(*, json: Json = False) -> None:
-    """List every consumer, the streams that it reads, and the package that declares it.
-
-    Example:
-        playhead consumers
-    """
-    known = [_listed(name) for name in installed().consumers]
-    if json:
-        print_json(Consumers(known))
-    else:
-        print_table(
-            ("CONSUMER", "KIND", "STREAMS", "DOMAIN", "PACKAGE"),
-            [(one.name, one.kind, ", ".join(one.streams) or "-", one.domain or "-", one.package) for one in known],
-        )
 
 
 def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False) -> int:
@@ -97,14 +63,6 @@ def _with_subscriptions(found: Status, client: "Redis | RedisCluster", settings:
         return found
 
 
-def _listed(name: str) -> Consumer:
-    domain = installed().domain_of(name)
-    streams = installed().reads[name]
-    if domain is None:
-        return Consumer(name, kind_of(name), streams, None, "playhead")
-    return Consumer(name, kind_of(name), streams, domain.name, domain.package)
-
-
 def _print(found: Status, *, json: bool) -> None:
     if json:
         print_json(found)
@@ -130,6 +88,8 @@ def _print(found: Status, *, json: bool) -> None:
     for one in found.consumers:
         if one.problem:
             print_lines(f"{one.name} {one.partition}: {one.problem}")
+        if said := _away(one):
+            print_lines(f"{one.name}{'' if one.kind == 'clock' else ' ' + one.partition}: {said}")
         if one.lost:
             print_lines(f"{one.name} {one.partition}: {counted(one.lost, 'event')} lost; `playhead verify` names them")
     for floor in found.held:
@@ -140,6 +100,29 @@ def _print(found: Status, *, json: bool) -> None:
     _print_summary(found)
 
 
+def _away(one: ConsumerStatus) -> str | None:
+    """Since when a consumer does not run, what that holds, and what to do; None if there is nothing to say."""
+    resume = f"`playhead consumers resume {one.name}` continues it"
+    match one.state:
+        case "retired":
+            return f"retired since {one.since}; {resume}"
+        case "paused":
+            return f"paused since {one.since}{_holding(one.holds)}; {resume}"
+        case "stopped" if one.holds:
+            known = "it never ran" if one.since is None else f"stopped, last heard of at {one.since}"
+            return f"{known}{_holding(one.holds)}; if nobody needs it: `playhead consumers retire {one.name}`"
+        case "stopped" if one.since is not None:
+            return f"stopped, last heard of at {one.since}"
+        case _:
+            return None
+
+
+def _holding(entries: int | None) -> str:
+    if not entries:
+        return ""
+    return f", holds {entries} {'entry' if entries == 1 else 'entries'} that could be trimmed"
+
+
 def _print_summary(found: Status) -> None:
     """What is not as it should be of the whole, and the verdict."""
     for problem in found.damaged:
@@ -148,6 +131,11 @@ def _print_summary(found: Status) -> None:
         print_lines(f"{one.partition}: {one.problem}; `playhead doctor` says what to do")
     for name, count in found.unknown.items():
         print_lines(f"{name}: {count} parked; no domain that is installed here has it")
+    for group in found.unknown_groups:
+        print_lines(
+            f"{group.name} {group.partition}: trimming waits for it{_holding(group.holds)}; if nobody needs it:"
+            f" `playhead consumers retire {group.name}`"
+        )
     if found.not_running:
         names = ", ".join(found.not_running)
         print_lines(f"not running: {names}; start each with `playhead run`, or all with `playhead up`")

@@ -100,6 +100,8 @@ def _print_uncompared(found: Verified) -> None:
     for name, count in found.behind.items():
         if count:
             say(f"{name} has not applied {counted(count, 'event')} yet; see `playhead status`")
+    for name in found.retired:
+        print_lines(f"not compared: {name}: it is retired")
     for name in found.unchecked:
         print_lines(f"not compared: {name}: it declares no verification")
     for stream in found.undeclared:
@@ -113,7 +115,7 @@ def _print_compared(found: Verified) -> None:
     repaired = f", {found.repaired} repaired" if found.repaired else ""
     faults = counted(len(found.faults), "fault")
     print_lines(f"{counted(found.events, 'event')}; compared: {checked or 'none'}; {faults}{repaired}")
-    every = len(found.checked) + len(found.unchecked)
+    every = len(found.checked) + len(found.unchecked) + len(found.retired)
     rest = f"; not compared: {', '.join(found.unchecked)}" if found.unchecked else ""
     print_lines(f"verified {len(found.checked)} of {every} projections{rest}")
 

@@ -17,6 +17,7 @@ from playhead.comparison.files import FileComparison
 from playhead.comparison.folds import FoldComparison
 from playhead.comparison.level import partitions_of
 from playhead.comparison.verified import FaultShown, ParkedShown, Undecided, Verified
+from playhead.consumers.halts import read_halts
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.reading.recovery import Lost, lost_key
 from playhead.eventlog.reader import Fault as LogFault
@@ -72,8 +73,12 @@ class Round:
             self.found.faults += map(_of_checkpoint, find_ahead(self._client, connection, files))
             self._checkpoints = checkpoints(connection)
         self.found.undeclared = undeclared_streams(self._root)
+        halts = read_halts(self._client)
         for name in installed().projections:
-            self._compare(name)
+            if name in halts and halts[name].state == "retired":
+                self.found.retired.append(name)
+            else:
+                self._compare(name)
         self.found.faults += map(_of_end, find_unlogged(self._client, self._settings, reached, say))
         redis: Any = self._client
         for partition in partitions(self._root):

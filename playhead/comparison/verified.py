@@ -42,9 +42,9 @@ class Undecided(msgspec.Struct, frozen=True):
 class Verified(msgspec.Struct):
     """`checked` counts events by projection, `behind` those that it has not come to yet, `compared` says what was.
 
-    `unchecked` names projections that nothing compares with the log, `undeclared` streams that no installed domain
-    declares, `refused` events that a projection does not take, though they are not parked, `remarks` what is no fault
-    and worth knowing.
+    `unchecked` names projections that nothing compares with the log, `retired` those of which nothing is expected,
+    `undeclared` streams that no installed domain declares, `refused` events that a projection does not take, though
+    they are not parked, `remarks` what is no fault and worth knowing.
     """
 
     events: int = 0
@@ -52,6 +52,7 @@ class Verified(msgspec.Struct):
     compared: dict[str, str] = {}
     behind: dict[str, int] = {}
     unchecked: list[str] = []
+    retired: list[str] = []
     undeclared: list[str] = []
     faults: list[FaultShown] = []
     undecided: list[Undecided] = []

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -50,6 +51,11 @@ def say(*lines: str) -> None:
     """Print a message to the person at the terminal; all lines but the first stand for themselves."""
     first, *others = map(printable, lines)
     print("\n".join((f"playhead: {first}", *others)), file=sys.stderr, flush=True)
+
+
+def moment(seconds: float) -> str:
+    """A time of the Unix clock, RFC 3339 in UTC."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def counted(number: int, noun: str) -> str:

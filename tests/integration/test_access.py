@@ -133,14 +133,20 @@ def test_producers_consumers_and_operators_do_their_work_as_the_documented_users
     replayed = operate("replay", "--log", "--to", "json-files", "--to", "jobs", "--json")
     operate("append", "job.completed", "--subject", "job/6", "--data", job(6).data.decode())
     roles.caught_up()
+    operate("consumers", "pause", "json-files")
+    retired = operate("consumers", "retire", "json-files")
+    operate("consumers", "resume", "json-files")
+    operate("append", "job.completed", "--subject", "job/7", "--data", job(7).data.decode())
+    roles.caught_up()
     roles.stop()
 
+    assert "1 consumer group removed" in retired
     assert retried.startswith("1 will be retried")
     assert {"json-files", "jobs"} <= {one["name"] for one in json.loads(status)["consumers"] if one["position"]}
     assert 0 == json.loads(replayed)["failed"]
     assert [] == roles.parked("json-files")
     assert [*(event.id for event in events)] == roles.logged()[:5]
-    assert 6 == len(roles.logged()) == len(roles.rows()) == len(roles.files())
+    assert 7 == len(roles.logged()) == len(roles.rows()) == len(roles.files())
     assert [] == access.refusals()
 
 
@@ -281,6 +287,7 @@ def test_every_command_of_every_script_is_in_the_rules_of_its_role():
         "operator": [
             ROOT / "eventlog/replay/replay.lua",
             ROOT / "consumers/reading/unpark.lua",
+            ROOT / "playhead/commands/consumers/retire.lua",
             ROOT / "streams/appending/append.lua",
         ],
         "reader": [*(ROOT / "consumers/subscriptions").glob("*.lua")],

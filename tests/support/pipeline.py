@@ -92,9 +92,13 @@ class Pipeline:
             case _:
                 return Jobs(place_of("jobs", self.database))
 
-    def start(self, *sinks: str | Sink, **reader: float) -> list[Consumer]:
+    def start(self, *sinks: str | Sink, event_log_dir: Path | None = None, **reader: float) -> list[Consumer]:
+        """Start consumers; those that are given the log can recover from it."""
         settings = ProcessSettings(
-            redis_url=self.server.url, partitions=self.partitions, reader=ReaderSettings(**{"lease": 1.0, **reader})
+            redis_url=self.server.url,
+            partitions=self.partitions,
+            reader=ReaderSettings(**{"lease": 1.0, **reader}),
+            event_log_dir=event_log_dir,
         )
         started = [
             Consumer(self.make_sink(sink) if isinstance(sink, str) else sink, settings) for sink in sinks or SINKS

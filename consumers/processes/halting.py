@@ -1,0 +1,85 @@
+"""Work that stops while an operator has paused or retired its consumer; the process stays, and goes on by itself."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from playhead.consumers.halts import LOOK_SECONDS, Halt, halt_of
+from playhead.consumers.tasks import end, pause
+from playhead.streams.domains.catalogue import LOG
+from playhead.streams.names import HALTS
+from playhead.streams.redis.refusals import AWAY, is_passing
+from playhead.streams.telemetry import plain
+
+
+class HaltableWork:
+    """The work of a consumer, done whenever it is not halted. The log's is never: everybody else recovers from it."""
+
+    def __init__(self, client: Redis, name: str) -> None:
+        self.problem: str | None = None if name == LOG else "not started yet"
+        """Why it is not known whether the consumer is halted."""
+        self.halt: Halt | None = None
+        self._client, self._name = client, name
+        self._log = structlog.get_logger().bind(projection=name)
+
+    async def run(
+        self, begin: Callable[[], Coroutine[Any, Any, None]], stop: Callable[[], None], stopping: asyncio.Event
+    ) -> None:
+        """Begin the work, stop it while the consumer is halted, and begin again, until it ends otherwise.
+
+        `begin` makes what `stop` stops before it returns.
+        """
+        while await self.may_begin(stopping):
+            watching, working = asyncio.create_task(self._watch()), asyncio.create_task(begin())
+            try:
+                await asyncio.wait([watching, working], return_when=asyncio.FIRST_COMPLETED)
+                is_halted = not working.done()
+                if is_halted:
+                    stop()
+                await working
+            finally:
+                await end(watching, working)
+            if not is_halted:
+                return
+
+    async def may_begin(self, stopping: asyncio.Event) -> bool:
+        """Wait while the consumer is halted; False if it is to stop before."""
+        while not stopping.is_set():
+            await self._look()
+            if self.halt is None and self.problem is None:
+                return not stopping.is_set()
+            await pause(stopping, LOOK_SECONDS)
+        return False
+
+    async def _watch(self) -> None:
+        """Return when the consumer is halted."""
+        while self.halt is None:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self._look()
+
+    async def _look(self) -> None:
+        """Ask Redis; what was known before holds while it does not answer."""
+        if self._name == LOG:
+            return
+        try:
+            halt = halt_of(cast("bytes | None", await cast("Any", self._client).hget(HALTS, self._name)))
+        except (*AWAY, OSError, ResponseError) as error:
+            if is_passing(error) or not isinstance(error, ResponseError):
+                if self.problem is not None:
+                    self.problem = f"redis unavailable: {plain(error)}"
+                return
+            halt = None  # it is no hash: `playhead status` says so
+        self.problem = None
+        if halt != self.halt:
+            self.halt = halt
+            self._say()
+
+    def _say(self) -> None:
+        if self.halt is None:
+            self._log.info("resumed")
+        else:
+            self._log.warning(self.halt.state, advice=f"playhead consumers resume {self._name}")
