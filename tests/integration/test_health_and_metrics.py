@@ -325,8 +325,11 @@ FLOOD = 500
 
 
 def sockets_of(process) -> int:
-    found = (os.readlink(one) for one in Path(f"/proc/{process.pid}/fd").iterdir())
-    return sum(name.startswith("socket:") for name in found)
+    found = 0
+    for one in Path(f"/proc/{process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found += os.readlink(one).startswith("socket:")
+    return found
 
 
 def is_ended(client: socket.socket) -> bool:
