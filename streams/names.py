@@ -78,6 +78,7 @@ class Metric(StrEnum):
     TRIMMED = "playhead_entries_trimmed_total"
     TRIM_FLOOR = "playhead_trim_floor_timestamp_seconds"
     TRIM_HELD_BY = "playhead_trim_held_by"
+    HALTED = "playhead_halted"
     WORK = "playhead_work_total"
     WORK_SECONDS = "playhead_work_seconds"
     WORK_IN_HAND = "playhead_work_in_hand"

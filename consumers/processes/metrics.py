@@ -1,7 +1,7 @@
 """Prometheus metrics and traces of a consumer process."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from playhead.consumers.halts import Halt
 from playhead.consumers.reading.lag import Lag
 from playhead.consumers.reading.observer import REASONS, Observer
 from playhead.consumers.reading.trimming import Floor
@@ -162,7 +163,7 @@ class PrometheusObserver(Observer):
 
 
 class TrimMetrics:
-    """What the log's process removes from the streams, and who holds the rest."""
+    """What the log's process removes from the streams, who holds the rest, and who is not waited for."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._trimmed = Counter(Metric.TRIMMED, "Entries removed from the stream", ["partition"], registry=registry)
@@ -175,6 +176,12 @@ class TrimMetrics:
         self._held_by = Gauge(
             Metric.TRIM_HELD_BY, "1 for the group that is least far", ["partition", "group"], registry=registry
         )
+        self._halted = Gauge(
+            Metric.HALTED,
+            "1 for a consumer that an operator paused or retired",
+            ["projection", "state"],
+            registry=registry,
+        )
 
     def trimmed(self, partition: Partition, floor: Floor, removed: int) -> None:
         """A look at the floor of a partition."""
@@ -183,6 +190,12 @@ class TrimMetrics:
         self._floor.labels(name).set(floor.position.milliseconds / 1000)
         self._held_by.remove_by_labels({"partition": name})
         self._held_by.labels(name, floor.held_by).set(1)
+
+    def halted(self, halts: Mapping[str, Halt]) -> None:
+        """Every consumer that is paused or retired."""
+        self._halted.clear()
+        for name, halt in halts.items():
+            self._halted.labels(name, halt.state).set(1)
 
 
 def _seconds(position: Position) -> float | None:

@@ -108,7 +108,8 @@ class ConsumerService:
                 for stream, names in self._settings.trim.items()
                 for partition in self._served.of((stream,))
             }
-            beside.append(asyncio.create_task(keep_trimmed(self._client, groups, self._trims.trimmed)))
+            trimming = keep_trimmed(self._client, groups, self._trims.trimmed, self._trims.halted)
+            beside.append(asyncio.create_task(trimming))
         try:
             await self._served.while_unchanged(self._work.run(self._begin, self._end, self._stopping), self.stop)
         finally:

@@ -9,7 +9,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from playhead.consumers.halts import halts_of
+from playhead.consumers.halts import Halt, halts_of
 from playhead.streams.domains.catalogue import LOG
 from playhead.streams.names import HALTS
 from playhead.streams.partitions import Partition
@@ -52,13 +52,18 @@ async def trim(client: Redis, partition: Partition, groups: Sequence[str]) -> tu
 
 
 async def keep_trimmed(
-    client: Redis, groups: Mapping[Partition, Sequence[str]], observe: Callable[[Partition, Floor, int], None]
+    client: Redis,
+    groups: Mapping[Partition, Sequence[str]],
+    observe: Callable[[Partition, Floor, int], None],
+    observe_halts: Callable[[Mapping[str, Halt]], None],
 ) -> None:
     """Trim every partition again and again, until canceled; groups that are retired are not waited for."""
     log = structlog.get_logger()
     while True:
         await asyncio.sleep(INTERVAL)
-        retired = await _retired(client)
+        halts = await _halts(client)
+        observe_halts(halts)
+        retired = {name for name, halt in halts.items() if halt.state == "retired"}
         for partition, names in groups.items():
             try:
                 observe(partition, *await trim(client, partition, [name for name in names if name not in retired]))
@@ -69,10 +74,10 @@ async def keep_trimmed(
                 log.warning("not trimmed", partition=str(partition), error=str(error))
 
 
-async def _retired(client: Redis) -> frozenset[str]:
-    """The consumers that are retired, none if Redis does not say."""
+async def _halts(client: Redis) -> dict[str, Halt]:
+    """The consumers that are halted, none if Redis does not say. The log's never is."""
     try:
         records = cast("dict[bytes, bytes]", await cast("Any", client).hgetall(HALTS))
     except (*AWAY, RedisError):
-        return frozenset()
-    return frozenset(name for name, halt in halts_of(records).items() if halt.state == "retired" and name != LOG)
+        return {}
+    return {name: halt for name, halt in halts_of(records).items() if name != LOG}

@@ -12,6 +12,7 @@ from typing import cast
 import psutil
 import pytest
 from cyclopts import App
+from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis as AsyncRedis
 
 from playhead import Domain
@@ -19,7 +20,9 @@ from playhead.checks.consumers import check_consumers
 from playhead.checks.status import read_status
 from playhead.commands.app import choose
 from playhead.consumers.errors import Retry
+from playhead.consumers.halts import read_halts
 from playhead.consumers.processes.clock import ClockService
+from playhead.consumers.processes.metrics import TrimMetrics
 from playhead.consumers.processes.worker import WorkerProcessSettings, WorkerService
 from playhead.consumers.reading.trimming import keep_trimmed
 from playhead.consumers.work.observer import WorkObserver
@@ -27,7 +30,7 @@ from playhead.eventlog.reader import read
 from playhead.settings.settings import declared
 from playhead.streams.domains.discovery import chosen
 from playhead.streams.events import new_event
-from playhead.streams.names import HALTS, again_key, presence_key
+from playhead.streams.names import HALTS, Metric, again_key, presence_key
 from playhead.streams.notes.events import NoteEnriched, NoteSubmitted
 from playhead.streams.positions import Position
 from playhead.terminal.ending import run
@@ -131,7 +134,7 @@ def trim_once(pipeline, *names):
                 seen.append(floor.held_by)
                 done.set()
 
-            trimming = asyncio.create_task(keep_trimmed(client, {JOBS: names or SINKS}, observe))
+            trimming = asyncio.create_task(keep_trimmed(client, {JOBS: names or SINKS}, observe, lambda _: None))
             await done.wait()
             trimming.cancel()
         return seen[0]
@@ -316,6 +319,16 @@ def test_a_consumer_that_is_not_installed_any_more_can_be_retired(pipeline, oper
     assert [] == after.unknown_groups
     assert "gone" not in groups(pipeline.redis)
     assert "gone" != trim_once(pipeline)
+
+
+def test_the_log_says_who_is_halted_for_the_alert(pipeline, operator):
+    operator.types("consumers", "pause", "jobs")
+    operator.types("consumers", "retire", "sweep")
+    registry = CollectorRegistry()
+    TrimMetrics(registry).halted(read_halts(pipeline.redis))
+
+    assert 1 == registry.get_sample_value(Metric.HALTED, {"projection": "jobs", "state": "paused"})
+    assert 1 == registry.get_sample_value(Metric.HALTED, {"projection": "sweep", "state": "retired"})
 
 
 def test_a_flushed_redis_forgets_that_a_consumer_is_retired(pipeline, operator):
