@@ -186,15 +186,15 @@ class Bucket:
             except FileNotFoundError:
                 return None
 
-    def list(self, prefix: str | None = None) -> Iterator[tuple[str, int]]:
-        """The name and size of every object, or of those below a prefix, but for hidden ones."""
+    def list(self, prefix: str | None = None) -> Iterator[tuple[str, int, int]]:
+        """Name, size and time (Unix nanoseconds) of every object, or of those below a prefix, but for hidden ones."""
         import obstore
 
         with self._trouble():
             for found in obstore.list(self._store, prefix):  # pyright: ignore[reportUnknownMemberType]  # its Arrow overload
                 for one in found:
                     if not one["path"].startswith("."):
-                        yield one["path"], one["size"]
+                        yield one["path"], one["size"], round(one["last_modified"].timestamp() * 1e9)
 
     @cached_property
     def _store(self) -> "S3Store":

@@ -125,11 +125,17 @@ def is_regular(name: str, parent: int) -> bool:
 
 def size_of_regular(name: str, parent: int) -> int | None:
     """The bytes of a regular file, or None if there is none of that name."""
+    about = about_regular(name, parent)
+    return None if about is None else about.st_size
+
+
+def about_regular(name: str, parent: int) -> os.stat_result | None:
+    """What is known about a regular file, or None if there is none of that name."""
     try:
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
         return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
+    return found if stat.S_ISREG(found.st_mode) else None
 
 
 def identity(name: str | os.PathLike[str], parent: int | None = None) -> tuple[int, int] | None:

@@ -16,6 +16,7 @@ from playhead.streams.failpoints import Point
 from playhead.streams.storage import disk
 from playhead.streams.storage.buckets import Bucket
 from playhead.streams.storage.directories import (
+    about_regular,
     opened,
     read_regular,
     regular_descriptor,
@@ -31,10 +32,11 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """An object that is there; `size` in bytes."""
+    """An object that is there; `size` in bytes, `modified` in Unix nanoseconds."""
 
     name: str
     size: int
+    modified: int
 
 
 class Staged(msgspec.Struct, frozen=True):
@@ -77,14 +79,25 @@ class Objects:
         Raises:
             StoreUnavailable: it did not work now.
         """
+        return self.stage_parts(name, [content])
+
+    def stage_parts(self, name: str, parts: Iterable[bytes | bytearray], *, modified: int | None = None) -> Staged:
+        """Like `stage`, with the content in parts; `modified` becomes the time of a file, in Unix nanoseconds.
+
+        Raises:
+            StoreUnavailable: it did not work now.
+        """
         if self.directory is None:
-            self._bucket.put(name, content)
+            self._bucket.put(name, b"".join(parts))
             return Staged(name)
         staged = Staged(name, uuid.uuid4().hex)
         with self._trouble(), self._staging() as staging:
             descriptor = os.open(staged.path or "", _FLAGS, 0o644, dir_fd=staging)
             try:
-                disk.write_all(descriptor, content)
+                for part in parts:
+                    disk.write_all(descriptor, part)
+                if modified is not None:
+                    os.utime(descriptor, ns=(modified, modified))
             finally:
                 os.close(descriptor)
         return staged
@@ -173,15 +186,16 @@ class Objects:
             StoreUnavailable: it did not work now.
         """
         if self.directory is None:
-            yield from (Listed(name, size) for name, size in self._bucket.list())
+            yield from (Listed(*one) for one in self._bucket.list())
             return
         if not self.directory.is_dir():
             return
         for path, below, files, folder in os.fwalk(self.directory):
             below[:] = [name for name in below if not name.startswith(".")]
             for file in files:
-                if not file.startswith(".") and (size := size_of_regular(file, folder)) is not None:
-                    yield Listed(Path(path, file).relative_to(self.directory).as_posix(), size)
+                if not file.startswith(".") and (about := about_regular(file, folder)) is not None:
+                    name = Path(path, file).relative_to(self.directory).as_posix()
+                    yield Listed(name, about.st_size, about.st_mtime_ns)
 
     def url(self, name: str) -> str:
         """Where people and other tools find an object."""

@@ -138,7 +138,7 @@ class TestJsonFilesInABucket(OfJobs):
 
     def snapshot(self):
         bucket = Bucket(self.location)
-        return {name: bucket.get(name) for name, _ in bucket.list()}
+        return {name: bucket.get(name) for name, *_ in bucket.list()}
 
     def holds(self):
         return newest_in(self.snapshot())

@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import threading
+import time
 from contextlib import suppress
 
 import pytest
@@ -57,6 +58,20 @@ def test_an_object_is_kept_under_its_very_name(location, name):
     assert (None, None, []) == before
     assert (b"second", 6) == (objects.get(name), objects.size(name))
     assert [(name, 6)] == [(one.name, one.size) for one in objects.list()]
+
+
+def test_an_object_may_come_in_parts_and_is_listed_with_its_size_and_time(location):
+    objects = Objects(location)
+
+    objects.publish(
+        [objects.stage_parts("a/b", (part for part in (b"one", b"two")), modified=1_754_541_721_000_001_000)]
+    )
+
+    listed = list(objects.list())
+    assert b"onetwo" == objects.get("a/b")
+    assert [("a/b", 6)] == [(one.name, one.size) for one in listed]
+    expected = 1_754_541_721_000_001_000 if objects.directory else time.time_ns()
+    assert abs(listed[0].modified - expected) < (1 if objects.directory else 3600 * 1e9)
 
 
 def test_what_is_staged_is_not_seen_before_it_is_published(tmp_path):

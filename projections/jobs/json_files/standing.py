@@ -134,7 +134,7 @@ class StandingObjects:
 
     def files(self) -> Iterator[tuple[Parts, bytes | None]]:
         """Every object with the end of its content."""
-        for name, size in self._bucket.list(DAILY):
+        for name, size, _ in self._bucket.list(DAILY):
             content = self._bucket.get_end(name, min(size, _END))
             if content is not None:
                 yield tuple(name.split("/")[1:]), content
