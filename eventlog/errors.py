@@ -3,6 +3,7 @@
 - PlayheadError
     - LogCorrupt              a line, file or manifest is damaged where no crash can have torn it
         - EventsMissing       the log has a hole
+        - RestoreUnfinished   a restore of the log was interrupted
     - LogInUse                another process writes this partition
     - LinkInLog               a symbolic link stands where the log would be written
     - BehindTail              an event stands before the end of the log
@@ -42,6 +43,13 @@ class EventsMissing(LogCorrupt):
         many = f"{count} events are" if count > 1 else "an event is"
         super().__init__(file, line, position, f"{problem}: {many} missing before it" if count else problem)
         self.count = count
+
+
+class RestoreUnfinished(LogCorrupt):
+    """Run `playhead restore` again, and wait for its end."""
+
+    def __init__(self, mark: Path) -> None:
+        super().__init__(mark, None, None, "this log is not restored to its end")
 
 
 class LogInUse(PlayheadError):

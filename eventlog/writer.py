@@ -12,6 +12,7 @@ from playhead.eventlog.gaps import Gap, note_gap
 from playhead.eventlog.history import History, tail_of
 from playhead.eventlog.lines import line_parts
 from playhead.eventlog.recovery import recover
+from playhead.eventlog.restoring import refuse_unfinished
 from playhead.eventlog.seals import seal, sync_directory
 from playhead.eventlog.segments import MANIFEST, PLAIN, SEALED, Segment, partition_directory, stem_of
 from playhead.streams import failpoints, failures
@@ -71,10 +72,11 @@ class LogWriter:
         Raises:
             LogInUse: another process has it.
             LinkInLog: a link in its place leads elsewhere.
-            LogCorrupt: it is damaged, and no crash can have done it.
+            LogCorrupt: it is damaged, and no crash can have done it, or it is not restored to its end.
             InvalidSetting: the stream's name is not fit for a path.
         """
         self._refuse_after_failure()
+        refuse_unfinished(self.directory)
         if partition in self._writers and self._writers[partition].damage is not None:
             self._writers.pop(partition).close()  # somebody may have mended it since
         if partition not in self._writers:
@@ -174,7 +176,7 @@ class _PartitionWriter:
         self.damage: LogCorrupt | None = None
         _make_directory(root, directory)
         _refuse_links(directory)
-        self._lock = _locked(directory)
+        self._lock = lock_partition(directory)
         try:
             recovered = recover(directory)
             self.tail, self._sequence = recovered.tail, _sequence_at_end(directory)
@@ -326,7 +328,12 @@ def _refuse_links(directory: Path) -> None:
             raise LinkInLog(path)
 
 
-def _locked(directory: Path) -> int:
+def lock_partition(directory: Path) -> int:
+    """Lock a partition for the one who writes it; the lock lasts until the descriptor is closed.
+
+    Raises:
+        LogInUse: another process has it.
+    """
     descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -43,6 +43,14 @@ CORE = {
         "playhead.commands.verify:verify",
         "Check that every logged event reached every projection, and name what is missing or wrong.",
     ),
+    "backup": (
+        "playhead.commands.backup:backup_app",
+        "Copy the event log, and all that cannot be derived from it, into a directory or bucket, while consumers run.",
+    ),
+    "restore": (
+        "playhead.commands.restore:restore",
+        "Bring back what `playhead backup` copied, where the settings say; the event log there must be empty.",
+    ),
     "adopt": (
         "playhead.commands.adopt:adopt",
         "Give every place that the settings name the id of the event log: Redis, database, directories and buckets.",

@@ -7,6 +7,7 @@ from redis.exceptions import ClusterDownError, RedisClusterException, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from playhead.backups.errors import BackupAhead, BackupDamaged
 from playhead.embedded.errors import EmbeddedServerError
 from playhead.eventlog.errors import LogCorrupt
 from playhead.settings.errors import ServersNotRunning
@@ -36,7 +37,7 @@ def exit_code(error: BaseException) -> int:
             return UNREACHABLE
         case psycopg.OperationalError(sqlstate=state) if state is None or state.startswith(("08", "57P")):
             return UNREACHABLE
-        case LogCorrupt():
+        case LogCorrupt() | BackupDamaged() | BackupAhead():
             return CORRUPT
         case InvalidEvent() | InvalidSetting() | DomainNotLoaded() | DomainsCollide() | DomainInvalid():
             return USAGE

@@ -20,6 +20,7 @@ import pytest
 
 from playhead.embedded.directory import load_running
 from playhead.embedded.servers import running_servers
+from playhead.eventlog.reader import read
 from playhead.eventlog.writer import LogWriter
 from playhead.settings.settings import declared
 from playhead.streams.appending.producer import Producer
@@ -103,6 +104,20 @@ def test_the_examples_of_content_run_and_record(server, tmp_path):
     assert 7 == len(captured), "the imported content is there once"
     assert 1 == len(list(tmp_path.glob("blobs/??/*.zst")))
     assert {"city_list", "news"} == {one["scraper_id"] for one in captured}
+
+
+def test_the_examples_of_backup_run_and_restore_the_log(tmp_path):
+    log = LogWriter(tmp_path / "playhead-data/eventlog", streams=["jobs"])
+    jobs = Partition("jobs", 0)
+    log.open(jobs, 1)
+    event = new_event("job.completed", subject="job/1", data={"job_id": "1"})
+    log.apply(Batch(Source(jobs), [Recorded(event, Position(1, 0), 1)], Position(1, 0)))
+    log.close()
+
+    run_examples("backup.md", "", tmp_path)
+
+    assert [1] == [recorded.sequence for _, recorded in read(tmp_path / "playhead-data/eventlog")]
+    assert (tmp_path / "playhead-data.lost").is_dir()
 
 
 def test_the_examples_of_reading_run_on_a_log_and_a_stream(server, tmp_path):

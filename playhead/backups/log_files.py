@@ -1,0 +1,122 @@
+"""The files of the event log, up to an end that stands while the log writer goes on.
+
+Sealed segments never change. An active one only grows, by whole lines, so what is read of it up to the end of a line is
+what the log begins with from then on. Lines that were written and are not synced yet are in the stream too: if a crash
+takes them, the log writer writes them again.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from functools import partial
+from io import BufferedReader
+from pathlib import Path
+
+from playhead.backups.sources import Source, read_blocks
+from playhead.eventlog.asides import ASIDES
+from playhead.eventlog.errors import LogCorrupt
+from playhead.eventlog.gaps import GAPS
+from playhead.eventlog.segments import (
+    MANIFEST,
+    PLAIN,
+    SEALED,
+    Segment,
+    list_segments,
+    partition_directory,
+    partitions,
+    read_manifest,
+)
+
+_BLOCK = 64 * 1024
+
+
+def log_files(root: Path) -> Iterator[Source]:
+    """Every file of the log to copy, one partition after the other; read each before asking for the next.
+
+    Raises:
+        LogCorrupt: a segment lacks one of its files.
+    """
+    for partition in partitions(root):
+        directory = partition_directory(root, partition)
+        yield from _notes(root, directory / ASIDES)  # of events that are logged
+        yield from _segments(root, directory)
+        yield from _notes(root, directory / GAPS)  # a gap is noted before the event behind it
+
+
+def partition_counts(root: Path) -> dict[str, int]:
+    """The number of partitions of each stream in the log."""
+    counts: dict[str, int] = {}
+    for partition in partitions(root):
+        counts[partition.stream] = max(counts.get(partition.stream, 0), partition.number + 1)
+    return counts
+
+
+def find_lacking(before: dict[str, int], now: dict[str, int]) -> str | None:
+    """The first file, by name and size, that the log had before and neither has nor has sealed since."""
+    for name, size in sorted(before.items()):
+        is_sealed = name.endswith(PLAIN) and name.removesuffix(PLAIN) + SEALED in now
+        if not is_sealed and (name not in now or (name.endswith(PLAIN) and now[name] < size)):
+            return name
+    return None
+
+
+def is_log_file(name: str) -> bool:
+    """Whether a name is one that the backup of a log has."""
+    return name.count("/") == 2 and name.endswith((PLAIN, SEALED, MANIFEST, f"/{GAPS}", f"/{ASIDES}"))  # noqa: PLR2004  # stream/number/
+
+
+def _notes(root: Path, path: Path) -> Iterator[Source]:
+    if path.exists():
+        yield _lasting(root, path)
+
+
+def _segments(root: Path, directory: Path) -> Iterator[Source]:
+    done: set[str] = set()
+    gone: list[Segment] = []
+    while segments := [segment for segment in list_segments(directory) if segment.stem not in done]:
+        if segments == gone:
+            raise LogCorrupt(segments[0].file, None, segments[0].first, "the file is missing")
+        try:
+            for segment in segments:
+                yield from _files(root, segment)
+                done.add(segment.stem)
+        except FileNotFoundError:  # it was sealed since it was listed
+            gone = [segment for segment in segments if segment.stem not in done]
+
+
+def _files(root: Path, segment: Segment) -> Iterator[Source]:
+    if not segment.is_active:
+        yield _lasting(root, segment.sealed, read_manifest(segment).sha256)
+        yield _lasting(root, segment.manifest)
+        return
+    with _opened(segment.plain) as file:  # a seal removes it meanwhile, which takes nothing from an open file
+        about = os.fstat(file.fileno())
+        if size := _whole_lines(file, about.st_size):
+            name = str(segment.plain.relative_to(root))
+            yield Source(name, size, about.st_mtime_ns, partial(read_blocks, file, size))
+
+
+def _lasting(root: Path, path: Path, sha256: str | None = None) -> Source:
+    about = path.stat()
+    name = str(path.relative_to(root))
+    return Source(name, about.st_size, about.st_mtime_ns, lambda: read_blocks(_opened(path)), sha256)
+
+
+def _opened(path: Path) -> BufferedReader:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # sealed files may be links
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise LogCorrupt(path, None, None, "it is no file")
+    return os.fdopen(descriptor, "rb")
+
+
+def _whole_lines(file: BufferedReader, size: int) -> int:
+    """The bytes up to and with the last line feed; leaves the file at its beginning."""
+    end, found = size, -1
+    while end > 0 and found < 0:
+        start = max(0, end - _BLOCK)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        end = start
+    file.seek(0)
+    return 0 if found < 0 else end + found + 1

@@ -1,0 +1,222 @@
+"""A restore: the places of a run, written where the settings say.
+
+The log comes first, behind a mark that keeps its writer away until everything is there; it is whole or not restored.
+Other files are added: one that is there already is never written over, and one that is damaged in the backup is named.
+"""
+
+import hashlib
+import os
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from playhead.backups.errors import BackupDamaged, LogNotEmpty
+from playhead.backups.log_files import is_log_file
+from playhead.backups.runs import File, Run, number_of
+from playhead.backups.sources import places
+from playhead.backups.store import Store, in_parts
+from playhead.belonging import log_mark
+from playhead.eventlog import restoring
+from playhead.eventlog.reader import stat, verify
+from playhead.eventlog.segments import list_segments, partition_directory, partitions
+from playhead.eventlog.writer import lock_partition
+from playhead.settings.core import EVENT_LOG_DIR
+from playhead.settings.settings import Settings
+from playhead.streams.errors import ForeignPlace, InvalidSetting, PlayheadError
+from playhead.streams.installation import PlaceMark
+from playhead.streams.partitions import Partition
+from playhead.streams.storage import disk
+from playhead.streams.storage.objects import Objects, Staged
+from playhead.streams.storage.trust import refuse_untrusted
+
+_AT_ONCE = 64
+"""Files that are made durable together."""
+
+
+class RestoredPartition(msgspec.Struct, frozen=True):
+    """What the log has of a partition now; events behind `last` did not come back."""
+
+    partition: str
+    events: int
+    last: str | None
+
+
+class RestoredPlace(msgspec.Struct, frozen=True):
+    """The files of a place: those that were written, those that were the same already, and those that differ and stay.
+
+    `damaged` names those that the backup has not whole.
+    """
+
+    setting: str
+    location: str
+    written: int
+    same: int
+    kept: list[str]
+    damaged: list[str]
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """What a restore brought back: the state of `began`, or a little later. `faults` are those of the log."""
+
+    run: int
+    installation: str | None
+    began: str
+    partitions: list[RestoredPartition]
+    places: list[RestoredPlace]
+    faults: list[str]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything of the run is back."""
+        return not self.faults and not any(place.damaged for place in self.places)
+
+
+def find_run(store: Store, number: int | None) -> Run:
+    """The last run of a backup, or the one with a number.
+
+    Raises:
+        InvalidSetting: there is none.
+        BackupDamaged: it is damaged.
+    """
+    names = [name for name in store.run_files() if number in (None, number_of(name))]
+    if not names:
+        wanted = "run that is complete" if number is None else f"run {number}"
+        raise InvalidSetting(
+            f"{store.location} has no {wanted}: name the directory or URL that `playhead backup` was given"
+        )
+    return store.read_run(names[-1])
+
+
+def restore(settings: Settings, store: Store, run: Run) -> Restored:
+    """Write the places of a run where the settings say, and check the log at the end.
+
+    Raises:
+        LogNotEmpty: there is a log with events.
+        LogInUse: a log writer runs.
+        ForeignPlace: a place belongs to another installation.
+        Untrusted: a place is another user's, or every user may write to it.
+        InvalidSetting: the run has a place that no installed domain declares.
+        BackupDamaged: the run cannot be read, or the log in it is damaged; nothing was written.
+        StoreUnavailable: a place or the backup cannot be written or read.
+    """
+    located = _located(settings, run)
+    _refuse_foreign(run, located)
+    listed = {place.setting: store.files(place) for place in run.places}
+    log = listed.pop(EVENT_LOG_DIR.name, [])
+    _check_log(store, log)
+    with _held(settings.event_log_dir, run, log):
+        done = [_added(store, EVENT_LOG_DIR.name, located, log)]
+        done += [_added(store, setting, located, files) for setting, files in listed.items()]
+        if run.installation is not None:
+            log_mark(settings).write(run.installation)
+    return Restored(
+        run.number,
+        run.installation,
+        run.began,
+        [
+            RestoredPartition(str(one.partition), one.events, None if one.last is None else str(one.last))
+            for one in stat(settings.event_log_dir).partitions
+        ],
+        done,
+        [f"{fault.file}: {fault.problem}" for fault in verify(settings.event_log_dir).faults],
+    )
+
+
+@contextmanager
+def _held(root: Path, run: Run, log: Sequence[File]) -> Generator[None, None, None]:
+    """The log, empty or with files of this run alone, and locked; it stays marked if the block does not end."""
+    was_begun = restoring.is_unfinished(root)
+    if not was_begun:
+        _refuse_events(root)
+    restoring.begin(root)
+    with ExitStack() as locks:
+        try:
+            for directory in _directories(root, run, log):
+                disk.make_directory(directory)
+                locks.callback(os.close, lock_partition(directory))
+            if not was_begun:
+                _refuse_events(root)
+        except PlayheadError:
+            if not was_begun:
+                restoring.end(root)
+            raise
+        yield
+        restoring.end(root)
+
+
+def _directories(root: Path, run: Run, log: Iterable[File]) -> list[Path]:
+    """Those of the partitions that are there, or will be; the last one of a stream says how many there are."""
+    numbered = {Partition(stream, count - 1) for stream, count in run.partitions.items()}
+    named = {Path(root, file.name).parent for file in log}
+    return sorted({partition_directory(root, one) for one in {*numbered, *partitions(root)}} | named)
+
+
+def _refuse_events(root: Path) -> None:
+    if any(list_segments(partition_directory(root, partition)) for partition in partitions(root)):
+        raise LogNotEmpty(f"{root} has events")
+
+
+def _located(settings: Settings, run: Run) -> dict[str, str]:
+    known = places(settings)
+    if unknown := [place.setting for place in run.places if place.setting not in known]:
+        raise InvalidSetting(
+            f"the backup has files of {', '.join(unknown)}, which no domain declares here: install its package, or name"
+            " it in PLAYHEAD_DOMAINS"
+        )
+    return known
+
+
+def _refuse_foreign(run: Run, located: Mapping[str, str]) -> None:
+    for setting in {EVENT_LOG_DIR.name, *(place.setting for place in run.places)}:
+        mark = PlaceMark(setting, located[setting])
+        if mark.directory is not None:
+            refuse_untrusted(mark.directory)
+        found = mark.read()
+        if found is not None and found != run.installation:
+            raise ForeignPlace(mark.title, found, "the backup", run.installation or "none yet")
+
+
+def _check_log(store: Store, log: Iterable[File]) -> None:
+    for file in log:
+        if not is_log_file(file.name):
+            raise BackupDamaged(f"{file.name!r:.100} is no file of a log")
+        for part in file.parts:
+            store.read(part)
+
+
+def _added(store: Store, setting: str, located: Mapping[str, str], files: Iterable[File]) -> RestoredPlace:
+    """Write the files that are not there, some of them at once."""
+    objects = Objects(located[setting])
+    objects.prepare()
+    written = same = 0
+    kept, damaged, staged = list[str](), list[str](), list[Staged]()
+    for file in files:
+        if objects.size(file.name) is not None:
+            if _is_same(objects, file):
+                same += 1
+            elif setting == EVENT_LOG_DIR.name:
+                raise LogNotEmpty(f"{objects.url(file.name)} is of another restore")
+            else:
+                kept.append(file.name)
+            continue
+        try:
+            staged.append(objects.stage_parts(file.name, map(store.read, file.parts), modified=file.modified))
+        except BackupDamaged:
+            if setting == EVENT_LOG_DIR.name:
+                raise
+            damaged.append(file.name)
+            continue
+        written += 1
+        if len(staged) == _AT_ONCE:
+            objects.publish(staged)
+            staged.clear()
+    objects.publish(staged)
+    return RestoredPlace(setting, located[setting], written, same, kept, damaged)
+
+
+def _is_same(objects: Objects, file: File) -> bool:
+    blocks = objects.parts(file.name)
+    found = in_parts(() if blocks is None else blocks, [part.size for part in file.parts])
+    return [hashlib.sha256(part).hexdigest() for part in found] == [part.sha256 for part in file.parts]
