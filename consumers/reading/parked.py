@@ -28,7 +28,10 @@ UNPARK = Path(__file__).with_name("unpark.lua").read_text()
 
 
 class Parked(msgspec.Struct, frozen=True):
-    """A parked event; `id` is its id among the parked ones of its consumer, its first part the time in ms."""
+    """A parked event; `id` is its id among the parked ones of its consumer, its first part the time in ms.
+
+    `position` is that of the entry that was parked, which a replay may have copied; `appended` is what `append` printed.
+    """
 
     id: str
     consumer: str
@@ -39,6 +42,7 @@ class Parked(msgspec.Struct, frozen=True):
     reason_class: str
     reason: str
     blocks: bool
+    appended: str
 
 
 class Aside(msgspec.Struct, frozen=True):
@@ -88,10 +92,9 @@ class ParkedEvents:
 
     def drop(self, parked: Parked) -> None:
         """Give an event up for this consumer; the log still has it."""
-        fields = self.show(parked.id) or {}
         self._client.register_script(UNPARK)(
             keys=[self._stream, self._subjects, self._positions],
-            args=[parked.id, parked.subject if parked.blocks else "", 1, fields.get("ce_position", parked.position)],
+            args=[parked.id, parked.subject if parked.blocks else "", 1, parked.appended],
         )
 
     def _entries(self, first: str, last: str) -> Iterator[tuple[Parked, list[tuple[bytes, bytes]]]]:
@@ -110,6 +113,7 @@ class ParkedEvents:
                 reason_class=text(b"parked_class"),
                 reason=text(b"parked_reason"),
                 blocks=fields.get(b"parked_blocks") == b"1",
+                appended=text(b"ce_position") or text(b"parked_position"),
             )
             yield parked, [(name, value) for name, value in fields.items() if name not in _ABOUT]
 

@@ -28,6 +28,8 @@ def list_parked(
 ) -> None:
     """List parked events with the reason, also of consumers whose domain is not installed here.
 
+    POSITION is what `playhead append` printed. The other commands take the ID.
+
     Args:
         consumer: The consumer; all of them if omitted.
 
@@ -39,14 +41,17 @@ def list_parked(
         print_json(found)
         return
     print_table(
-        ("ID", "CONSUMER", "SUBJECT", "TYPE", "REASON"),
-        [(one.id, one.consumer, one.subject, one.type, f"{one.reason_class}: {one_line(one.reason)}") for one in found],
+        ("ID", "POSITION", "CONSUMER", "SUBJECT", "TYPE", "REASON"),
+        [
+            (one.id, one.appended, one.consumer, one.subject, one.type, f"{one.reason_class}: {one_line(one.reason)}")
+            for one in found
+        ],
     )
 
 
 @parked_app.command
 def show(consumer: str, id: str, /, *, data_dir: DataDir = None) -> int:
-    """Print every field of one parked event.
+    """Print one parked event: its id, position and reason, and every field as it was appended.
 
     Args:
         consumer: The consumer that parked it.
@@ -57,7 +62,8 @@ def show(consumer: str, id: str, /, *, data_dir: DataDir = None) -> int:
     """
     for events, parked in _all(consumer, data_dir):
         if parked.id == id and (fields := events.show(id)) is not None:
-            print_json(fields)
+            about = {"parked_id": id, "parked_position": parked.appended}
+            print_json(about | {"parked_class": parked.reason_class, "parked_reason": parked.reason} | fields)
             return 0
     return _not_there(consumer, id)
 

@@ -115,8 +115,13 @@ def test_a_bad_event_is_parked_and_the_rest_flows(stack):
     assert len(stack.rows()) == 2
 
     bad_one, waiting = stack.json("parked", "list", "jobs")
+    position = bad.stdout.decode().strip()
+    head, row, _ = stack.playhead("parked", "list", "jobs").stdout.decode().splitlines()
+    shown = json.loads(stack.playhead("parked", "show", "jobs", bad_one["id"]).stdout)
 
     assert ("refused", "behind") == (bad_one["reason_class"], waiting["reason_class"])
+    assert (["ID", "POSITION"], [bad_one["id"], position]) == (head.split()[:2], row.split()[:2])
+    assert (bad_one["id"], position, "job/2") == (shown["parked_id"], shown["parked_position"], shown["ce_subject"])
 
     replayed = stack.playhead("replay", "--log", "--to", "jobs")
     assert (0, 2) == (replayed.returncode, len(stack.json("parked", "list", "jobs")))  # it passes over both
