@@ -11,11 +11,11 @@ from playhead.commands.event_lines import event_of
 from playhead.commands.spool import IN_SPOOL, open_producer
 from playhead.settings.settings import load
 from playhead.streams import telemetry
-from playhead.streams.appending.core import derived_subject
+from playhead.streams.appending.core import checked, derived_subject, stream_of
 from playhead.streams.appending.producer import Producer
 from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import InvalidEvent
-from playhead.streams.events import Event, new_event
+from playhead.streams.events import DEFAULT_SIZE_LIMIT, Event, new_event
 from playhead.streams.names import TRACER
 from playhead.streams.positions import Position
 from playhead.terminal import diagnostics
@@ -109,7 +109,7 @@ def _append_lines(producer: Producer, stream: str | None, *, json: bool) -> None
             events: list[Event] = []
             try:
                 for number, line in lines:
-                    events.append(_to(stream, _event(line, number)))
+                    events.append(_event(line, number, stream))
             finally:
                 positions = producer.append_events(events)
                 count += len(events)
@@ -135,11 +135,15 @@ def _batches() -> Iterator[list[tuple[int, bytes]]]:
             yield numbered[start : start + _BATCH]
 
 
-def _event(line: bytes, number: int) -> Event:
+def _event(line: bytes, number: int, stream: str | None) -> Event:
+    """The event of a line, checked here as the producer does, which would refuse the lines before it too."""
     try:
-        return event_of(line)
+        event = checked(_to(stream, event_of(line)), DEFAULT_SIZE_LIMIT)
+        stream_of(event)
     except InvalidEvent as error:
-        raise InvalidEvent(f"line {number}", f"{error}; it and what follows were not appended") from error
+        problem = error.problem if error.field == "line" else error
+        raise InvalidEvent(f"line {number}", f"{problem}; it and what follows were not appended") from error
+    return event
 
 
 def _print(events: list[Event], positions: Sequence[Position | None], *, json: bool) -> None:

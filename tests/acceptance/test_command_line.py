@@ -197,10 +197,15 @@ def test_every_command_refuses_an_option_of_redis_that_changes_replies(playhead,
 @pytest.mark.parametrize(
     ("bad", "problem"),
     [
-        (b"{\n", b"line 3"),
+        (b"{\n", b"line 3: not JSON"),
+        (b"[3]\n", b"line 3: is no JSON object"),
         (b'{"subject": "job/3", "data": {}}\n', b"line 3: type"),
         (line(3, time="noon"), b"line 3: time"),
-        (b"\xff\n", b"line 3"),
+        (line(3, data={"job_id": 3, "job": {}}), b"line 3: data: is not a valid JobCompleted: "),
+        (line(3, data={"job_id": 3, "job": {}}), b"`$.job_id`"),
+        (line(3, type="meeting.started", data={}), b"line 3: data: is not a valid MeetingStarted: "),
+        (line(3, type="tea.made"), b"line 3: type: no domain declares 'tea.made'"),
+        (b"\xff\n", b"line 3: "),
     ],
 )
 def test_a_bad_line_ends_it_and_what_was_before_is_in(playhead, running, bad, problem):
