@@ -1,5 +1,6 @@
 """Verification: every line, position, sequence and manifest of the log, checked."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,8 @@ from playhead.streams.positions import Position
 FAULT_LIMIT = 10_000
 """Faults that are named in one segment. The rest is not read then: a small file may unpack to endless lines."""
 
+_LINES_TOLD = 1000
+
 FaultKind = Literal["line", "order", "gap", "manifest", "missing"]
 
 
@@ -44,21 +47,24 @@ class Verification(msgspec.Struct, frozen=True):
     faults: list[Fault]
 
 
-def verify(root: Path) -> Verification:
-    """Check every line, position, sequence, manifest and the chain of manifests; changes nothing."""
+def verify(root: Path, advanced: Callable[[int], None] = lambda _: None) -> Verification:
+    """Check every line, position, sequence, manifest and the chain of manifests; changes nothing.
+
+    `advanced` is told of so many more lines that were checked.
+    """
     events = 0
     faults: list[Fault] = []
     for partition in partitions(root):
-        check = _Check(faults)
+        check = _Check(faults, advanced)
         check.partition(partition_directory(root, partition))
         events += check.events
     return Verification(events, faults)
 
 
 class _Check:
-    def __init__(self, faults: list[Fault]) -> None:
+    def __init__(self, faults: list[Fault], advanced: Callable[[int], None]) -> None:
         self.events = 0
-        self._faults = faults
+        self._faults, self._advanced = faults, advanced
         self._last: Recorded | None = None
 
     def partition(self, directory: Path) -> None:
@@ -90,6 +96,8 @@ class _Check:
                     self._fault("line", segment.file, number, f"over {FAULT_LIMIT} faults; the rest is not read")
                     break
                 self._line(segment, number, line, summary)
+                if number % _LINES_TOLD == 0:
+                    self._advanced(_LINES_TOLD)
         except LogCorrupt as error:
             self._fault("line", error.file, error.line, error.problem)
         if summary.first is not None and summary.first != segment.first:

@@ -30,7 +30,7 @@ UNPARK = Path(__file__).with_name("unpark.lua").read_text()
 class Parked(msgspec.Struct, frozen=True):
     """A parked event; `id` is its id among the parked ones of its consumer, its first part the time in ms.
 
-    `position` is that of the entry that was parked, which a replay may have copied; `appended` is what `append` printed.
+    `position` is that of the entry that was parked, perhaps a replay's copy; `appended` is what `append` printed.
     """
 
     id: str

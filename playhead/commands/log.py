@@ -107,7 +107,11 @@ def log_verify(*, data_dir: DataDir = None, json: Json = False) -> int:
     Example:
         playhead log verify --json
     """
-    found = verify(event_log(load(data_dir)))
+    from playhead.terminal.progress import Progress  # Rich, which the other commands do without
+
+    directory = event_log(load(data_dir))
+    with Progress("checking the log") as progress:
+        found = verify(directory, progress.advanced)
     faults = [
         FaultShown(fault.kind, str(fault.file), fault.line, _text(fault.position), fault.problem)
         for fault in found.faults

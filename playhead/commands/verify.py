@@ -15,6 +15,7 @@ from playhead.streams.redis.connections import connect
 from playhead.terminal.exit_codes import BEHIND, CORRUPT, DONE
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import counted, print_json, print_lines, say
+from playhead.terminal.progress import Progress
 
 _ROUNDS = 3
 _WOULD = {
@@ -46,8 +47,10 @@ def verify(
     if dry_run and not repair:
         raise InvalidSetting("--dry-run says what --repair would do: add --repair")
     settings = load(data_dir)
-    with closing(connect(servers(settings, postgres=False).redis_url, settings.redis_timeout)) as client:
-        found = _repaired(settings, client) if repair and not dry_run else _compared(settings, client)
+    client = connect(servers(settings, postgres=False).redis_url, settings.redis_timeout)
+    with closing(client), Progress("checking the log") as progress:
+        compare = _repaired if repair and not dry_run else _compared
+        found = compare(settings, client, progress)
     if json:
         print_json(found)
     else:
@@ -55,24 +58,24 @@ def verify(
     return CORRUPT if found.faults else BEHIND if any(found.behind.values()) or found.undecided else DONE
 
 
-def _compared(settings: Settings, client: "Redis | RedisCluster") -> Verified:
-    with Round(settings, client) as this:
+def _compared(settings: Settings, client: "Redis | RedisCluster", progress: Progress) -> Verified:
+    with Round(settings, client, progress) as this:
         return this.compare()
 
 
-def _repaired(settings: Settings, client: "Redis | RedisCluster") -> Verified:
+def _repaired(settings: Settings, client: "Redis | RedisCluster", progress: Progress) -> Verified:
     """Repair, and compare again: one repair may show what another fault hid."""
     repaired = 0
     for _ in range(_ROUNDS):
-        with Round(settings, client) as this:
+        with Round(settings, client, progress) as this:
             found = this.compare()
             if not this.can_repair:
                 break
             for moved in this.repair():
-                say(moved)
+                progress.say(moved)
             repaired += found.repaired
     else:
-        found = _compared(settings, client)
+        found = _compared(settings, client, progress)
     found.repaired = repaired
     return found
 

@@ -34,7 +34,7 @@ from playhead.streams.domains.discovery import installed
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.redis.stream_info import group_position
-from playhead.terminal.output import say
+from playhead.terminal.progress import Progress
 from playhead.wiring import make_verification
 
 _Comparison = EffectComparison | FoldComparison | FileComparison
@@ -43,8 +43,9 @@ _Comparison = EffectComparison | FoldComparison | FileComparison
 class Round:
     """Compares every projection once. A repair goes on from what was found, as long as the round is open."""
 
-    def __init__(self, settings: Settings, client: "Redis | RedisCluster") -> None:
+    def __init__(self, settings: Settings, client: "Redis | RedisCluster", progress: Progress) -> None:
         self._settings, self._client, self._root = settings, client, event_log(settings)
+        self._progress = progress
         self.found = Verified()
         self._stack = ExitStack()
         self._wrong: dict[str, tuple[_Comparison, Sequence[Fault]]] = {}
@@ -64,7 +65,8 @@ class Round:
 
     def compare(self) -> Verified:
         """Compare the log with itself, then every projection with the log."""
-        log = verify_log(self._root)
+        self._progress.begin("checking the log")
+        log = verify_log(self._root, self._progress.advanced)
         self.found.events, self._log_is_whole = log.events, not log.faults
         self.found.faults += map(_of_log, log.faults)
         reached = servers(self._settings)
@@ -77,9 +79,10 @@ class Round:
         for name in installed().projections:
             if name in halts and halts[name].state == "retired":
                 self.found.retired.append(name)
-            else:
-                self._compare(name)
-        self.found.faults += map(_of_end, find_unlogged(self._client, self._settings, reached, say))
+                continue
+            self._progress.begin(f"comparing {name}")
+            self._compare(name)
+        self.found.faults += map(_of_end, find_unlogged(self._client, self._settings, reached, self._progress.say))
         redis: Any = self._client
         for partition in partitions(self._root):
             lost = redis.lrange(lost_key(partition), 0, -1)
@@ -92,6 +95,7 @@ class Round:
         Gives what to say of what was taken out of the way; `found.repaired` counts.
         """
         for name, (comparison, faults) in self._wrong.items():
+            self._progress.begin(f"repairing {name}")
             replay = Replay(self._client, new_run(), dict.fromkeys(installed().reads[name], (name,)))
             sent = replay.send(comparison.repair(faults))
             for place in comparison.moved:

@@ -26,6 +26,7 @@ from playhead.streams.storage.objects import Objects
 from playhead.terminal.exit_codes import CORRUPT, DONE, FAILED
 from playhead.terminal.options import DataDir, Json, moment
 from playhead.terminal.output import counted, print_json, print_lines, print_table, say, write
+from playhead.terminal.progress import Progress
 
 archives_app = App(name="archives", help="List, show and verify archives of captured content.")
 
@@ -136,18 +137,23 @@ def verify(*, data_dir: DataDir = None, json: Json = False) -> int:
     objects = Objects(settings[ARCHIVE_DIR])
     names: set[str] = set()
     faults: list[Fault] = []
-    for name, _, _ in _listed(objects):
-        names.add(name)
-        faults += _examine(objects, name)
-    if settings.event_log_dir.is_dir():
-        faults += _compare(settings, names)
-    elif objects.directory is not None and not objects.directory.is_dir():
-        raise InvalidSetting(
-            f"there are no archives in {settings[ARCHIVE_DIR]} and no event log in {settings.event_log_dir}:"
-            " pass --data-dir, or set ARCHIVE_DIR"
-        )
-    else:
-        say(f"there is no event log in {settings.event_log_dir}, so missing archives are not found")
+    with Progress("listing archives") as progress:
+        listed = _listed(objects)
+        progress.begin("checking archives", len(listed))
+        for name, _, _ in listed:
+            names.add(name)
+            faults += _examine(objects, name)
+            progress.advanced()
+        if settings.event_log_dir.is_dir():
+            progress.begin("comparing with the log")
+            faults += _compare(settings, names)
+        elif objects.directory is not None and not objects.directory.is_dir():
+            raise InvalidSetting(
+                f"there are no archives in {settings[ARCHIVE_DIR]} and no event log in {settings.event_log_dir}:"
+                " pass --data-dir, or set ARCHIVE_DIR"
+            )
+        else:
+            progress.say(f"there is no event log in {settings.event_log_dir}, so missing archives are not found")
     if json:
         print_json(Verified(len(names), faults))
     else:

@@ -32,6 +32,7 @@ from playhead.terminal import diagnostics
 from playhead.terminal.exit_codes import DONE, FAILED
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json, print_json_line, print_lines, say
+from playhead.terminal.progress import Progress
 
 _NAMESPACE = uuid.UUID("0d3a4f0e-2b0c-5a7e-9d4b-6a3c1f5e8b21")
 _BATCH = 100
@@ -207,11 +208,12 @@ def _import(directory: Path, settings: Settings, *, json: bool) -> int:
     log = settings.event_log_dir
     known = {recorded.event.id for _, recorded in read(log, streams=["content"])} if log.is_dir() else set[str]()
     found = {"read": 0, "captured": 0, "known": 0, "refused": 0, "skipped": 0}
-    with FileTree(directory) as files, open_producer(settings) as producer:
+    with FileTree(directory) as files, open_producer(settings) as producer, Progress("importing") as progress:
         events = _stored(files, Blobs(settings.blob_dir), known, found)
         try:
             while batch := list(islice(events, _BATCH)):
                 _append(producer, batch, found)
+                progress.advanced(len(batch))
         except BaseException:
             say(f"{found['captured']} captured; ended before the last one")
             raise

@@ -16,6 +16,7 @@ from playhead.settings.settings import Settings, declared, load, output_director
 from playhead.streams.errors import InvalidSetting
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json, print_lines, say
+from playhead.terminal.progress import Progress
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 """A URL, of which a Path keeps one slash."""
@@ -74,8 +75,10 @@ def publish(
             repository.check(push=push)
         elif push:
             raise InvalidSetting(f"--push: {directory} is not a repository; run `git init` in it")
-        content = assemble(release, database_url, outputs, allow_empty=allow_empty)
-        release.publish()
+        with Progress("reading organizations") as progress:
+            content = assemble(release, database_url, outputs, progress, allow_empty=allow_empty)
+            progress.begin("publishing")
+            release.publish()
         commit = repository and repository.commit({*paths(directory), *release.changed}, _message(content))
         release.done()
         if push and repository is not None:

@@ -26,6 +26,7 @@ from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from playhead.terminal import diagnostics
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json, print_lines, say
+from playhead.terminal.progress import Progress
 
 _BLOCK_SECONDS = 1
 _RATE = 48000
@@ -88,7 +89,8 @@ def import_files(
         recorded = RecorderSettings(rate=form.rate, channels=form.channels, flush_seconds=settings[FLUSH_SECONDS])
         recorder = Recorder(producer, recordings.directory, recorded)
         try:
-            asyncio.run(_feed(recorder, tracks, meeting_id, strategy, real_time=real_time))
+            with Progress("importing seconds of audio") as progress:
+                asyncio.run(_feed(recorder, tracks, meeting_id, strategy, progress, real_time=real_time))
         except MeetingOver as error:
             _require_whole(recordings, meeting_id, tracks, form, error)
             say(f"{meeting_id} is imported already")
@@ -188,7 +190,13 @@ def _form(files: list[AudioFile]) -> Pcm:
 
 
 async def _feed(
-    recorder: Recorder, tracks: dict[str, _Track], meeting_id: str, strategy: Strategy, *, real_time: bool
+    recorder: Recorder,
+    tracks: dict[str, _Track],
+    meeting_id: str,
+    strategy: Strategy,
+    progress: Progress,
+    *,
+    real_time: bool,
 ) -> None:
     async with recorder.session(meeting_id, "import", "import", strategy, again=True) as session:
         at = 0
@@ -196,6 +204,7 @@ async def _feed(
             for user_id, pcm in blocks.items():
                 session.write(user_id, pcm, at=at)
             at += _BLOCK_SECONDS
+            progress.advanced(_BLOCK_SECONDS)
             await asyncio.sleep(_BLOCK_SECONDS if real_time else 0)
 
 

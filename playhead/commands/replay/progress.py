@@ -1,15 +1,11 @@
 """Progress and messages of `playhead replay`."""
 
-import sys
 from typing import Self
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from playhead.eventlog.replay.backlog import Watch
 from playhead.eventlog.replay.replay import Report
-from playhead.streams.printable import printable
 from playhead.streams.storage.file_tree import Skipped, shown
+from playhead.terminal.progress import Progress
 
 FAILED_JOB = "failed job"
 _SAID = {FAILED_JOB, "unknown status"}
@@ -21,25 +17,21 @@ class Terminal(Watch):
 
     def __init__(self, *, verbose: bool) -> None:
         self._verbose = verbose
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        self._bar = Progress(
-            *columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty(), transient=True
-        )
-        self._task = self._bar.add_task("reading", total=None)
+        self._progress = Progress("reading")
         self._said = ""
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        self._progress.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+    def __exit__(self, *error: object) -> None:
+        self._progress.__exit__(*error)
 
     def begin(self, what: str, total: int | None) -> None:
-        self._bar.reset(self._task, description=what, total=total)
+        self._progress.begin(what, total)
 
     def advanced(self, count: int) -> None:
-        self._bar.advance(self._task, count)
+        self._progress.advanced(count)
         self._said = ""
 
     def waiting(self, text: str) -> None:
@@ -65,4 +57,4 @@ class Terminal(Watch):
             self.left_out(one.name, one.reason, one.detail)
 
     def say(self, text: str) -> None:
-        self._bar.console.print(f"playhead: {printable(text)}", markup=False, highlight=False, soft_wrap=True)
+        self._progress.say(text)

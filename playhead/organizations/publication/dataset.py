@@ -14,6 +14,7 @@ from playhead.organizations.publication.exports import write_locations, write_or
 from playhead.organizations.publication.pages import Figures, figures, readme, stats
 from playhead.organizations.publication.release import Release
 from playhead.projections.jobs.json_files.index import DAILY, is_day
+from playhead.terminal.progress import Progress
 
 DATABASE, ORGANIZATIONS, LOCATIONS = "organizations.sqlite", "organizations.ndjson", "locations.geojson"
 README, STATS = "README.md", "STATS.md"
@@ -27,7 +28,9 @@ class Content(msgspec.Struct, frozen=True):
     days: dict[str, int]
 
 
-def assemble(release: Release, database_url: str, output_dir: Path, *, allow_empty: bool = False) -> Content:
+def assemble(
+    release: Release, database_url: str, output_dir: Path, progress: Progress, *, allow_empty: bool = False
+) -> Content:
     """Offer every file of the data set, and take out those that are no longer part of it.
 
     Raises:
@@ -44,11 +47,13 @@ def assemble(release: Release, database_url: str, output_dir: Path, *, allow_emp
             _refuse_emptiness(release, former, found, found_days, output_dir)
         write_organizations(database, release.scratch(ORGANIZATIONS))
         write_locations(database, release.scratch(LOCATIONS))
+        progress.begin("copying days", len(found_days))
         sums: dict[str, str] = {}
         jobs: dict[str, int] = {}
         for day in found_days:
             jobs[day], checksums = copy_day(output_dir, day, release)
             sums[f"{DAILY}/{day}/{NAME}"] = hashlib.sha256(checksums).hexdigest()
+            progress.advanced()
         pages = {README: readme(found, jobs), STATS: stats(database, found, jobs)}
     finally:
         database.close()
