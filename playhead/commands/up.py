@@ -1,7 +1,10 @@
 """`playhead up`: the whole product in one terminal."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import partial
+
+import structlog
 
 from playhead.embedded.servers import embedded_servers, ended_server
 from playhead.embedded.supervisor import Supervisor
@@ -35,29 +38,46 @@ def up(*, data_dir: DataDir = None) -> int:
         refuse_other_partitions(reached.redis_url, settings)
         upgrade(reached.database_url)
         missing = lacking(settings)
+        tell = partial(_tell, settings)
         for name, problem in missing.items():
-            say(f"{name} is not started: {problem}")
+            tell(f"{name} is not started: {problem}")
         names = [name for name in installed().consumers if name not in missing]
-        say(f"servers are up; starting {', '.join(names)}; Ctrl-C stops everything")
+        tell(f"servers are up; starting {', '.join(names)}; Ctrl-C stops everything")
         return Supervisor(settings, reached, names).run(
-            on_ready=lambda addresses, failing: _say_where(settings, reached, addresses, failing),
+            on_ready=lambda addresses, failing: tell(
+                "every consumer is ready" + (f", but these keep ending: {', '.join(failing)}" if failing else ""),
+                _places(settings, reached, addresses),
+                f"next, in another terminal: {_next(settings)}",
+            ),
+            on_stop=lambda stopping: tell(
+                f"stopping {', '.join(stopping)}; Ctrl-C again ends them at once, which loses nothing"
+            ),
             trouble=lambda: ended_server(settings.data_dir),
         )
 
 
-def _say_where(settings: Settings, reached: Servers, addresses: dict[str, str], failing: Sequence[str]) -> None:
+def _tell(settings: Settings, text: str, places: Mapping[str, str] | None = None, advice: str = "") -> None:
+    """Say it in the form that the messages of the consumers have, which go to stderr too."""
+    places = places or {}
+    if not diagnostics.is_for_people(settings.log_format):
+        structlog.get_logger().info(text, **({"places": places} if places else {}))
+        return
+    width = max(map(len, places), default=0)
+    lines = [text, *(f"  {name:<{width}} {place}" for name, place in places.items())]
+    say(*lines, *([advice] if advice else []))
+
+
+def _places(settings: Settings, reached: Servers, addresses: dict[str, str]) -> dict[str, str]:
+    """Where everything is, by what it is."""
+    return {
+        **{one.title: str(settings[one]) for one in declared().values() if one.title is not None},
+        **{f"{name} files": str(place) for name, place in default_directories(settings).items()},
+        "Redis": mask(reached.redis_url),
+        "Postgres": mask(reached.database_url),
+        **{name: f"{address}/metrics" for name, address in addresses.items()},
+    }
+
+
+def _next(settings: Settings) -> str:
     here = "" if settings.data_dir == DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(settings.data_dir))}"
-    places = [
-        *((one.title, settings[one]) for one in declared().values() if one.title is not None),
-        *((f"{name} files", place) for name, place in default_directories(settings).items()),
-        ("Redis", mask(reached.redis_url)),
-        ("Postgres", mask(reached.database_url)),
-        *((name, f"{address}/metrics") for name, address in addresses.items()),
-    ]
-    width = max(len(name) for name, _ in places)
-    lines = [
-        "every consumer is ready" + (f", but these keep ending: {', '.join(failing)}" if failing else ""),
-        *(f"  {name:<{width}} {place}" for name, place in places),
-        f"next, in another terminal: playhead status{here}, playhead append --help, playhead env{here} for passwords",
-    ]
-    say(*lines)
+    return f"playhead status{here}, playhead append --help, playhead env{here} for passwords"

@@ -50,11 +50,16 @@ class Supervisor:
         self._signals = 0
         self._log = structlog.get_logger()
 
-    def run(self, on_ready: Callable[[dict[str, str], Sequence[str]], None], trouble: Callable[[], str | None]) -> int:
+    def run(
+        self,
+        on_ready: Callable[[dict[str, str], Sequence[str]], None],
+        on_stop: Callable[[Sequence[str]], None],
+        trouble: Callable[[], str | None],
+    ) -> int:
         """Serve until SIGINT or SIGTERM, or until `trouble` says why it cannot go on; 1 then.
 
         `on_ready` gets the address of each consumer once all of them serve, or stand by, and the names of those that
-        keep ending instead.
+        keep ending instead; `on_stop` the names of those that a signal ends.
         """
         for sign in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sign, self._on_signal)
@@ -67,15 +72,18 @@ class Supervisor:
                 self._log.critical(problem)
                 self.stop()
                 return 1
-            self._waited_for = {name: problem for name in self._waited_for if (problem := self._problem(name))}
+            self._waited_for = {
+                name: problem for name in self._waited_for if not self._signals and (problem := self._problem(name))
+            }
             if self._waited_for and time.monotonic() > complain_at:
                 complain_at = time.monotonic() + _PATIENCE_SECONDS
                 for name, problem in self._waited_for.items():
                     self._log.warning("a consumer is not ready", consumer=name, problem=problem)
-            if not self._waited_for and not told:
+            if not self._waited_for and not told and not self._signals:
                 told = True
                 on_ready({name: f"http://{self._host}:{self._ports[name]}" for name in self._children}, list(self._due))
             time.sleep(_POLL_SECONDS)
+        on_stop(list(self._children))
         self.stop()
         return 0
 

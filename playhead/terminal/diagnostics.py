@@ -38,16 +38,20 @@ class _StandardError(io.TextIOBase):
         return sys.stderr.isatty()
 
 
+def is_for_people(form: LogFormat) -> bool:
+    """Whether messages are text for people, and not JSON."""
+    return sys.stderr.isatty() if form == "auto" else form == "console"
+
+
 def configure(form: LogFormat = "auto", level: LogLevel = "info") -> None:
     """Set the form and the least level of every message of this process; those of libraries are warnings at least."""
-    stderr = cast("TextIO", _StandardError())
-    console = stderr.isatty() if form == "auto" else form == "console"
+    stderr, for_people = cast("TextIO", _StandardError()), is_for_people(form)
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(
             colors=stderr.isatty(),
             exception_formatter=structlog.dev.plain_traceback,  # the pretty ones show variables, and so payloads
         )
-        if console
+        if for_people
         else _as_json
     )
     shared: list[Processor] = [
@@ -55,7 +59,7 @@ def configure(form: LogFormat = "auto", level: LogLevel = "info") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         _bounded,
-        *([_escaped] if console else []),
+        *([_escaped] if for_people else []),
     ]
     structlog.configure(
         processors=[*shared, renderer],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -58,11 +59,14 @@ def test_a_second_ctrl_c_does_not_wait(up):
     consumer, jobs = up.consumer("json-files"), up.consumer("jobs")
     consumer.suspend()
     up.process.send_signal(signal.SIGINT)
+    up.wait_for("Ctrl-C again ends them at once")
     psutil.wait_procs([jobs], timeout=60)
     up.process.send_signal(signal.SIGINT)
 
     assert up.process.wait(60) == 0
     assert up.said("killed before it stopped by itself")
+    assert all(isinstance(json.loads(line), dict) for line in up.messages().splitlines())
+    assert re.search(r'"event": "stopping log, .*json-files, ', up.messages())
     assert not consumer.is_running()
 
 
