@@ -3,6 +3,7 @@
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from redis import Redis
@@ -31,8 +32,18 @@ def demo() -> int:
 
 
 def run_demo() -> int:
-    """Start everything in a fresh directory, and let each domain show what it does."""
+    """Start everything in a fresh directory, which is removed if nothing starts."""
     directory = Path(tempfile.mkdtemp(prefix="playhead-demo-"))
+    try:
+        return _show_in(directory)
+    except BaseException:
+        with suppress(OSError):  # something is in it
+            directory.rmdir()
+        raise
+
+
+def _show_in(directory: Path) -> int:
+    """Start everything, and let each domain show what it does."""
     settings = load(directory).moved(directory)  # whatever is set: the demo deletes what lies there
     catalogue, missing = installed(), lacking(settings)
     with embedded_servers(directory) as running, (directory / Demo.MESSAGES).open("wb") as messages:

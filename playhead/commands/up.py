@@ -6,6 +6,7 @@ from functools import partial
 
 import structlog
 
+from playhead.embedded.servers import Servers as EmbeddedServers
 from playhead.embedded.servers import embedded_servers, ended_server
 from playhead.embedded.supervisor import Supervisor
 from playhead.projections.migrations import upgrade
@@ -32,11 +33,12 @@ def up(*, data_dir: DataDir = None) -> int:
     settings = load(data_dir)
     diagnostics.configure(settings.log_format, settings.log_level)
     with embedded_servers(
-        settings.data_dir, redis=settings.redis_url is None, postgres=settings.database_url is None
+        settings.data_dir,
+        redis=settings.redis_url is None,
+        postgres=settings.database_url is None,
+        prepare=lambda running: _prepare(settings, _reached(settings, running)),
     ) as running:
-        reached = Servers(settings.redis_url or running.redis_url, settings.database_url or running.database_url)
-        refuse_other_partitions(reached.redis_url, settings)
-        upgrade(reached.database_url)
+        reached = _reached(settings, running)
         missing = lacking(settings)
         tell = partial(_tell, settings)
         for name, problem in missing.items():
@@ -54,6 +56,15 @@ def up(*, data_dir: DataDir = None) -> int:
             ),
             trouble=lambda: ended_server(settings.data_dir),
         )
+
+
+def _reached(settings: Settings, running: EmbeddedServers) -> Servers:
+    return Servers(settings.redis_url or running.redis_url, settings.database_url or running.database_url)
+
+
+def _prepare(settings: Settings, reached: Servers) -> None:
+    refuse_other_partitions(reached.redis_url, settings)
+    upgrade(reached.database_url)
 
 
 def _tell(settings: Settings, text: str, places: Mapping[str, str] | None = None, advice: str = "") -> None:

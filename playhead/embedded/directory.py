@@ -9,6 +9,7 @@ valkey/, postgres/
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ import msgspec
 from playhead.embedded.errors import DataDirectoryInUse, DataDirectoryUnusable
 from playhead.streams.storage.durability import sync_directory
 from playhead.streams.storage.trust import refuse_untrusted
+
+_LOCK = "playhead.lock"
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -44,15 +47,36 @@ class RunningServers(msgspec.Struct, frozen=True):
     postgres: Running | None
 
 
+class Leftovers:
+    """What a start leaves in a directory that it made or found empty: removed if nothing came of it."""
+
+    def __init__(self, data_dir: Path, *, is_new: bool) -> None:
+        self._data_dir, self._is_new = data_dir, is_new
+        self.kept = any(path.name != _LOCK for path in data_dir.iterdir())
+
+    def remove(self) -> None:
+        """Unless they are kept; after the servers ended, and under the lock."""
+        if self.kept:
+            return
+        for path in self._data_dir.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        if self._is_new:
+            self._data_dir.rmdir()
+
+
 @contextmanager
-def owned(data_dir: Path) -> Generator[None, None, None]:
+def owned(data_dir: Path) -> Generator[Leftovers, None, None]:
     """Makes the directory, and holds its lock; raises DataDirectoryInUse when another process holds it."""
+    is_new = not data_dir.exists()
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except FileExistsError:
         raise DataDirectoryUnusable(data_dir, "it is not a directory") from None
     refuse_untrusted(data_dir, shared=False)
-    lock = open_private(data_dir / "playhead.lock", os.O_RDWR)
+    lock = open_private(data_dir / _LOCK, os.O_RDWR)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,7 +84,11 @@ def owned(data_dir: Path) -> Generator[None, None, None]:
             raise DataDirectoryInUse(data_dir, int(os.pread(lock, 20, 0) or 0)) from None
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
-        yield
+        leftovers = Leftovers(data_dir, is_new=is_new)
+        try:
+            yield leftovers
+        finally:
+            leftovers.remove()
     finally:
         os.close(lock)
 

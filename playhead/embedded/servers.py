@@ -1,7 +1,7 @@
 """The embedded servers of a data directory: the owner starts and stops them, other processes find them."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from playhead.embedded.directory import (
     save_access,
     save_running,
 )
+from playhead.embedded.errors import ServerDidNotStart
 
 
 class Servers(msgspec.Struct, frozen=True):
@@ -30,8 +31,13 @@ class Servers(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def embedded_servers(data_dir: Path, *, redis: bool = True, postgres: bool = True) -> Generator[Servers, None, None]:
+def embedded_servers(
+    data_dir: Path, *, redis: bool = True, postgres: bool = True, prepare: Callable[[Servers], None] = lambda _: None
+) -> Generator[Servers, None, None]:
     """Runs the servers until the block ends, however it ends.
+
+    If they do not start, or `prepare` fails, nothing is left in a directory that was not there before, except the log
+    of a server, which the error names then.
 
     Enter it in the main thread: Linux stops the servers when the thread that started them is gone, which is how they
     end with an owner that was killed.
@@ -42,8 +48,14 @@ def embedded_servers(data_dir: Path, *, redis: bool = True, postgres: bool = Tru
     data_dir = data_dir.absolute()
     with ExitStack() as running:
         with reporting_trouble(data_dir):
-            running.enter_context(owned(data_dir))
-            servers = _start(data_dir, running, redis=redis, postgres=postgres)
+            leftovers = running.enter_context(owned(data_dir))
+            try:
+                servers = _start(data_dir, running, redis=redis, postgres=postgres)
+            except ServerDidNotStart:
+                leftovers.kept = True
+                raise
+        prepare(servers)
+        leftovers.kept = True
         yield servers
 
 

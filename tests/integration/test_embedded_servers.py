@@ -389,6 +389,24 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch):
                 embedded_servers(tmp_path / "data"),
             ):
                 pytest.fail("started")
+        assert [] == list(tmp_path.iterdir())
+
+
+def test_a_start_that_fails_leaves_only_what_was_there(tmp_path):
+    def fail(_: Servers) -> None:
+        raise ConnectionError
+
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used/mine").write_text("")
+    for name in ("new", "empty", "used"):
+        with pytest.raises(ConnectionError), embedded_servers(tmp_path / name, postgres=False, prepare=fail):
+            pytest.fail("started")
+
+    assert ["empty", "used"] == sorted(path.name for path in tmp_path.iterdir())
+    assert [] == list((tmp_path / "empty").iterdir())
+    assert (tmp_path / "used/mine").exists()
+    assert (tmp_path / "used/valkey").is_dir()
 
 
 def test_a_file_in_place_of_the_directory_is_reported(tmp_path):
