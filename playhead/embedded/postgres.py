@@ -120,9 +120,10 @@ class Postgres:
         return f"postgresql://{_NAME}:{self._password}@127.0.0.1:{self._port}/{database}"
 
 
-def answers(url: str) -> bool:
+def answers(url: str, seconds: float = 2.0) -> bool:
+    """Whether the server at this address takes connections."""
     try:
-        with psycopg.connect(url, connect_timeout=2) as connection:
+        with psycopg.connect(url, connect_timeout=int(seconds)) as connection:
             connection.execute("SELECT 1")
     except psycopg.OperationalError:
         return False

@@ -1,8 +1,10 @@
 """The embedded servers of a data directory: the owner starts and stops them, other processes find them."""
 
 import os
+import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +23,11 @@ from playhead.embedded.directory import (
     save_running,
 )
 from playhead.embedded.errors import ServerDidNotStart
+from playhead.terminal.output import say
+
+_ANSWER_SECONDS = 2.0
+_BUSY_SECONDS = 30.0
+"""After which a server whose process is there counts as silent."""
 
 
 class Servers(msgspec.Struct, frozen=True):
@@ -130,13 +137,26 @@ def _servers(valkey: Running | None, postgres: Running | None) -> Servers:
 def _valkey_lives(server: Running) -> bool:
     from playhead.embedded.valkey import answers
 
-    return _is_alive(server.pid) and answers(server.url, server.pid)
+    return _lives("valkey", server, partial(answers, server.url, server.pid))
 
 
 def _postgres_lives(server: Running) -> bool:
     from playhead.embedded.postgres import answers
 
-    return _is_alive(server.pid) and answers(server.url)
+    return _lives("postgres", server, partial(answers, server.url))
+
+
+def _lives(name: str, server: Running, answers: Callable[[float], bool]) -> bool:
+    """Whether a server answers: at once, or, if its process is there and accepts connections, once it is less busy."""
+    if not _is_alive(server.pid):
+        return False
+    began = time.monotonic()
+    if answers(_ANSWER_SECONDS):
+        return True
+    if time.monotonic() - began < _ANSWER_SECONDS:
+        return False
+    say(f"the embedded {name} is busy; waiting up to {_BUSY_SECONDS:.0f} seconds for it")
+    return answers(_BUSY_SECONDS)
 
 
 def _is_alive(pid: int) -> bool:

@@ -83,10 +83,10 @@ class Valkey:
         return f"redis://default:{self._password}@127.0.0.1:{self._port}/0"
 
 
-def answers(url: str, pid: int) -> bool:
+def answers(url: str, pid: int, seconds: float = 2.0) -> bool:
     """Whether the server at this address has loaded its data, and is this process rather than another on its port."""
     try:
-        with Redis.from_url(url, socket_timeout=2, retry=Retry(NoBackoff(), 0)) as client:
+        with Redis.from_url(url, socket_timeout=seconds, retry=Retry(NoBackoff(), 0)) as client:
             client.ping()
             return int(client.info("server")["process_id"]) == pid
     except RedisError:

@@ -213,6 +213,20 @@ def test_a_server_that_does_not_answer_is_told_from_one_that_is_not_there(tmp_pa
     assert "no embedded server runs" in str(ServersNotRunning("REDIS_URL", data_dir))
 
 
+@pytest.mark.parametrize("name", ["valkey", "postgres"])
+def test_a_busy_server_is_waited_for(tmp_path, capfd, name):
+    with embedded_servers(tmp_path / "data", redis=name == "valkey", postgres=name == "postgres") as servers:
+        pid = json.loads((tmp_path / "data/servers.json").read_text())[name]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        goes_on = threading.Timer(5, os.kill, (pid, signal.SIGCONT))
+        goes_on.start()
+        found = running_servers(tmp_path / "data")
+        goes_on.join()
+
+    assert servers == found
+    assert f"the embedded {name} is busy" in capfd.readouterr().err
+
+
 def test_ctrl_c_leaves_the_servers_running_until_their_owner_stops_them(tmp_path):
     with owner(tmp_path / "data") as (process, servers):
         os.killpg(process.pid, signal.SIGINT)
