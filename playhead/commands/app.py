@@ -74,6 +74,10 @@ CORE = {
     "demo": ("playhead.commands.demo:demo", "Show the whole product on embedded servers, in a fresh directory."),
     "run": ("playhead.commands.run:run", "Run one process of a consumer until SIGTERM or Ctrl-C."),
     "env": ("playhead.commands.config:env", "Print the URLs of the servers, passwords included, for eval."),
+    "completion": (
+        "playhead.commands.completion:completion",
+        "Print a script that completes commands and options, of every installed domain, in your shell.",
+    ),
 }
 """Where each command of core is, and its first sentence for the list of all."""
 

@@ -394,6 +394,19 @@ def test_consumers_says_what_each_is(playhead):
     assert kinds == {one["name"]: one["kind"] for one in listed if one["name"] in kinds}
 
 
+def test_bash_completes_commands_and_options(playhead, tmp_path):
+    (tmp_path / "playhead.bash").write_bytes(playhead("completion", "bash").stdout)
+    asked = 'source playhead.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _playhead; echo "${COMPREPLY[@]}"'
+
+    def completed(*words: str) -> list[str]:
+        done = subprocess.run(["bash", "-c", asked, "bash", *words], cwd=tmp_path, capture_output=True, check=True)
+        return done.stdout.decode().split()
+
+    assert ["parked", "publish"] == completed("playhead", "p")
+    assert ["drop", "list", "retry", "show"] == sorted(completed("playhead", "parked", ""))
+    assert ["--allow-empty"] == completed("playhead", "publish", "--al")
+
+
 @pytest.mark.parametrize("closed", [0, 1, 2])
 @pytest.mark.parametrize("arguments", [["consumers"], ["config", "show"]])
 def test_a_standard_stream_that_is_closed_is_no_error(tmp_path, arguments, closed):
