@@ -4,6 +4,7 @@ A command's module is loaded when the command is typed, for most of what a proce
 """
 
 import inspect
+import re
 from collections.abc import Sequence
 from textwrap import indent
 
@@ -13,6 +14,8 @@ from playhead.settings.core import refuse_taken
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import resolve
 from playhead.streams.errors import DomainsCollide
+
+_WITHIN_PARAGRAPH = re.compile(r"(?<=\S)\n(?=\S)")
 
 CORE = {
     "init": (
@@ -150,10 +153,11 @@ def commands(group: App) -> dict[str, App]:
 
 
 def _document(command: App) -> None:
-    """Make a command's help its whole docstring, with the example at the end, where it is not wrapped."""
+    """Make a command's help its whole docstring, wrapped by the terminal alone; the example, at the end, is not."""
     if command.default_command is None:
         return
-    command.help = command.default_command.__doc__
-    _, _, example = (inspect.getdoc(command.default_command) or "").partition("\nExample:\n")
+    said, _, example = (inspect.getdoc(command.default_command) or "").partition("\nExample:\n")
+    description, _, arguments = said.partition("\nArgs:\n")
+    command.help = _WITHIN_PARAGRAPH.sub(" ", description) + (arguments and f"\nArgs:\n{arguments}")
     if example:
         command.help_epilogue = "Example:\n" + indent(inspect.cleandoc(example), "    ") + "\n"

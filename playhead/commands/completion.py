@@ -14,7 +14,7 @@ def completion(shell: Shell, /) -> None:
         shell: Your shell.
 
     Example:
-        playhead completion bash > ~/.local/share/bash-completion/completions/playhead
+        source <(playhead completion bash)
         playhead completion fish > ~/.config/fish/completions/playhead.fish
     """
     from playhead.commands.app import make_app

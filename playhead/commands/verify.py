@@ -34,12 +34,12 @@ def verify(
 ) -> int:
     """Check that every logged event reached every projection, and name what is missing or wrong.
 
+    Exit code 4 if something is missing or wrong, 5 if a projection or the log has not caught up yet. The last line
+    names projections that are not compared, as they have no verification.
+
     Args:
         repair: Replay what is missing to the projection that lacks it; its consumer must run.
         dry_run: With --repair: only say what it would do about each fault.
-
-    Exit code 4 if something is missing or wrong, 5 if a projection or the log has not caught up yet. The last line
-    names projections that are not compared, as they have no verification.
 
     Example:
         playhead verify --repair --dry-run

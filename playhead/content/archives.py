@@ -101,7 +101,7 @@ def show(name: str, /, *, content: bool = False, data_dir: DataDir = None, json:
         content: Print the content, as it was captured.
 
     Example:
-        playhead archives show 20250809_063658_city_list.6f0f60b3c6f1.tar.gz --content
+        playhead archives show 20250809_063658_city.6f0f60b3c6f1.tar.gz --content
     """
     if content and json:
         raise InvalidSetting("--content prints the content as it was captured: omit --json")

@@ -98,7 +98,7 @@ def capture(
         content_store: Instead of PATH, import a recorder's content store; idempotent.
 
     Example:
-        playhead capture page.html --source-url https://example.org/pantries --scraper city_list
+        playhead capture page.html --source-url https://example.org --scraper city
         playhead capture --content-store content_store
     """
     settings = load(data_dir)
