@@ -2,18 +2,33 @@
 
 import re
 from collections.abc import Iterable
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from playhead.settings.errors import InvalidValue
 from playhead.settings.sources import Given
 from playhead.streams.errors import InvalidSetting
 from playhead.streams.storage.exposure import bucket_exposure
 
+_CREDENTIALS = {"user", "username", "password"}
+"""Options after the ? that would count instead of what stands before the host."""
+
 
 def make_redis_url(host: str, port: int, database: int, password: str, *, tls: bool) -> str:
     """The URL that REDIS_HOST and the settings beside it stand for."""
     credentials = f":{quote(password, safe='')}@" if password else ""
     return f"{'rediss' if tls else 'redis'}://{credentials}{host}:{port}/{database}"
+
+
+def as_user(url: str, name: str, password: str) -> str:
+    """The URL of the same server as another user; libpq's `key=value` form stays one."""
+    if "://" not in url:
+        from psycopg.conninfo import make_conninfo
+
+        return make_conninfo(url, user=name, password=password)
+    parts = urlsplit(url)
+    hosts = parts.netloc.rpartition("@")[2]
+    query = urlencode([(key, value) for key, value in parse_qsl(parts.query) if key not in _CREDENTIALS])
+    return parts._replace(netloc=f"{quote(name, safe='')}:{quote(password, safe='')}@{hosts}", query=query).geturl()
 
 
 def check_urls(redis: Given, database: Given) -> None:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis as AsyncRedis
@@ -19,36 +18,34 @@ from playhead.consumers.processes.projection import ProcessSettings
 from playhead.consumers.reading.reader import ReaderSettings
 from playhead.consumers.reading.trimming import trim
 from playhead.settings.settings import declared
+from playhead.settings.urls import as_user
 from playhead.streams.appending.producer import Producer
 from playhead.streams.events import new_event
-from playhead.streams.names import presence_key
+from playhead.streams.names import INSTALLATION, presence_key
+from playhead.streams.redis.users import set_users, users
 from tests.support.conditions import until
 from tests.support.events import job
 from tests.support.pipeline import JOBS, SINKS, Consumer, Pipeline, fields
+from tests.support.processes import Playhead
 from tests.support.servers import plain_client
 from tests.support.workers import Enrich, outcomes, parked, working
 
 ROOT = Path(__file__).parents[2]
 CLEAN = {name: value for name, value in os.environ.items() if name not in declared()}
-RULES = {
-    name: rules.split()
-    for name, rules in re.findall(r"^user (\S+) (reset .*)$", (ROOT / "docs/security.md").read_text(), re.MULTILINE)
-}
+RULES = {user.name: user.rules for user in users()}
 
 
 class Access:
-    """A server with the documented users, and the URL of each."""
+    """A server with the users of Playhead, and the URL of each."""
 
     def __init__(self, server) -> None:
         self._server = server
         with plain_client(server.url) as client:
-            for name, rules in RULES.items():
-                client.execute_command("ACL", "SETUSER", name, *rules)
+            client.execute_command("ACL", "DELUSER", *RULES)
+            self._urls = {one.name: as_user(server.url, one.name, one.password) for one in set_users(client)}
 
     def url(self, role: str) -> str:
-        (password,) = (rule[1:] for rule in RULES[f"playhead-{role}"] if rule.startswith(">"))
-        parts = urlsplit(self._server.url)
-        return parts._replace(netloc=f"playhead-{role}:{password}@{parts.hostname}:{parts.port}").geturl()
+        return self._urls[f"playhead-{role}"]
 
     def refusals(self) -> list[str]:
         """What the documented users were refused, from the server's own list."""
@@ -193,6 +190,7 @@ def test_a_worker_works_tries_again_and_parks_as_a_consumer(access, redis):
 
 
 STREAM = JOBS.key
+DENIED = r"(?i)permission|ACL failure|can't (access|run)"
 REFUSED = {
     "producer": [
         ("XRANGE", STREAM, "-", "+"),
@@ -203,6 +201,9 @@ REFUSED = {
         ("EXPIRE", STREAM, "0"),
         ("XGROUP", "CREATE", STREAM, "mine", "0"),
         ("HGETALL", f"{STREAM}:meta"),
+        ("HSET", STREAM, "a", "b"),
+        ("XADD", f"{STREAM}:meta", "*", "a", "b"),
+        ("SET", INSTALLATION, "mine"),
         ("XADD", f"{STREAM}:parked:jobs", "*", "a", "b"),
         ("HGET", f"{STREAM}:consumers", "jobs"),
         ("EVAL", "return redis.call('DEL', KEYS[1])", "1", STREAM),
@@ -215,6 +216,7 @@ REFUSED = {
         ("XGROUP", "DESTROY", STREAM, "jobs"),
         ("EVAL", "return redis.call('DEL', KEYS[1])", "1", STREAM),
         ("XADD", "another:program", "*", "a", "b"),
+        ("DEL", INSTALLATION),
     ],
     "reader": [
         ("XADD", STREAM, "*", "a", "b"),
@@ -270,14 +272,82 @@ def test_a_role_is_refused_what_is_not_its_work(access, redis, role):
     assert 1 == redis.xlen(STREAM)
 
 
+def test_the_documented_users_are_those_that_the_command_prints(tmp_path):
+    documented = re.findall(r"```acl\n(.*?)```", (ROOT / "docs/security.md").read_text(), re.DOTALL)
+    printed = Playhead(tmp_path, "redis://127.0.0.1:1")("redis", "acl")
+
+    assert [printed.stdout.decode()] == documented
+
+
+def test_rules_are_set_anew_without_a_new_password_and_more_is_taken_away(access, redis, redis_server, tmp_path):
+    redis.execute_command("ACL", "SETUSER", "playhead-reader", "+@all", "~*", "(+flushall)")
+    redis.execute_command("ACL", "DELUSER", "playhead-operator")
+    redis.execute_command("ACL", "LOG", "RESET")
+    done = Playhead(tmp_path, redis_server.url)("redis", "acl", "--apply")
+    name, url = done.stdout.decode().split()
+
+    with plain_client(access.url("reader")) as reader, plain_client(url) as operator:
+        assert "playhead-operator" == name
+        assert 0 == operator.exists(STREAM) == reader.exists(STREAM)
+        with pytest.raises(NoPermissionError):
+            reader.flushall()
+    assert b"has no aclfile, so these users are gone when it restarts" in done.stderr
+    assert 3 == done.stderr.count(b"its password stays")
+
+
+def test_several_servers_get_no_users_from_one_command(tmp_path):
+    done = Playhead(tmp_path, "redis+cluster://127.0.0.1:1")("redis", "acl", "--apply", check=False)
+
+    assert 2 == done.returncode
+    assert b"run `playhead redis acl` without --apply" in done.stderr
+
+
 def test_a_script_is_no_way_around_the_rules(access, redis):
     redis.xadd(STREAM, {"a": "b"}, "1-1")
     with plain_client(access.url("producer")) as client:
         delete = client.register_script("return redis.call('DEL', KEYS[1])")
-        with pytest.raises(ResponseError, match=r"(?i)permission|ACL failure|can't access"):
+        with pytest.raises(ResponseError, match=DENIED):
             delete(keys=[STREAM])
 
     assert 1 == redis.xlen(STREAM)
+
+
+def test_a_user_can_be_held_to_one_function_but_needs_the_rights_of_its_commands(access, redis, redis_server):
+    """What decision 31 rests on: rules can name the function, and still what it calls is allowed without it, too."""
+    script = (ROOT / "streams/appending/append.lua").read_text().removeprefix("#!lua\n")
+    wrapped = f"redis.register_function('playhead_append', function(KEYS, ARGV)\n{script}\nend)\n"
+    other = "redis.register_function('other', function() return 1 end)\n"
+    redis.function_load(f"#!lua name=playhead\n{wrapped}{other}", replace=True)
+    rules = [rule for rule in RULES["playhead-producer"] if rule not in {"+evalsha", "+script|load"}]
+    rules.append("+fcall|playhead_append")
+    redis.execute_command("ACL", "SETUSER", "held", "reset", "on", ">held", *rules)
+    redis.execute_command("ACL", "SETUSER", "bare", "reset", "on", ">bare", *rules, "clearselectors")
+    keys = [STREAM, f"{STREAM}:meta", f"{STREAM}:ids:0", f"{STREAM}:ids:1"]
+    call = ("FCALL", "playhead_append", "4", *keys, "1", "1", "86400", "2", "ce_type", "ce_id", "1", "x", "an-id")
+    refused = [
+        ("FCALL", "other", "0"),
+        ("FUNCTION", "LOAD", "REPLACE", f"#!lua name=mine\n{other}"),
+        ("FUNCTION", "DELETE", "playhead"),
+        ("EVAL", "while true do end", "0"),
+        ("EVALSHA", "0" * 40, "0"),
+        ("SCRIPT", "LOAD", "while true do end"),
+    ]
+    with plain_client(as_user(redis_server.url, "held", "held")) as held:
+        (position,) = held.execute_command(*call)
+        for command in refused:
+            with pytest.raises(NoPermissionError):
+                held.execute_command(*command)
+        found = redis.xlen(STREAM)
+        held.xadd(STREAM, {"a": "b"}, maxlen=0, approximate=False)
+        held.hset(keys[2], "id-of-another", position)
+    with plain_client(as_user(redis_server.url, "bare", "bare")) as bare, pytest.raises(ResponseError, match=DENIED):
+        bare.execute_command(*call)
+    redis.execute_command("ACL", "DELUSER", "held", "bare")
+    redis.function_delete("playhead")
+
+    assert 1 == found
+    assert 0 == redis.xlen(STREAM)
+    assert position == redis.hget(keys[2], "id-of-another")
 
 
 def test_every_command_of_every_script_is_in_the_rules_of_its_role():

@@ -8,6 +8,7 @@ from playhead.settings.core import BATCH
 from playhead.settings.errors import InvalidValue
 from playhead.settings.masking import mask
 from playhead.settings.settings import declared, load, problems, unknown_settings
+from playhead.settings.urls import as_user
 from playhead.streams.domains.discovery import chosen
 from playhead.streams.domains.settings import GivenValues, Setting
 from playhead.streams.errors import InvalidSetting
@@ -256,3 +257,17 @@ class TestSettingsOfADomain:
             "REMIND_SECONDS (environment) is '0'; it must be a number of seconds above 0: the clock remind runs that"
             " often"
         )
+
+
+@pytest.mark.parametrize(
+    ("url", "other"),
+    [
+        ("redis://h:6379/0", "redis://new:pw@h:6379/0"),
+        ("rediss://:old@h/0?ssl_ca_certs=f&password=old", "rediss://new:pw@h/0?ssl_ca_certs=f"),
+        ("unix:///run/redis.sock?db=1", "unix://new:pw@/run/redis.sock?db=1"),
+        ("postgresql://a:b@h,i:1/d?user=a&sslmode=verify-full", "postgresql://new:pw@h,i:1/d?sslmode=verify-full"),
+        ("user=a dbname=d host=h", "user=new dbname=d host=h password=pw"),
+    ],
+)
+def test_a_url_is_made_for_another_user_of_the_same_server(url, other):
+    assert other == as_user(url, "new", "pw")
