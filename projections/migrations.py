@@ -9,19 +9,23 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from playhead.projections.postgres import SQL, Connection, connect
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import Domain
 from playhead.streams.errors import DomainInvalid, PlayheadError
 
-_LOCK = 0x504C4159  # "PLAY": any number that nothing else in the database locks
+LOCK = 0x504C4159
+""""PLAY": any number that nothing else in the database locks; held by who changes tables or what roles may do."""
+
 _MAKES = re.compile(rb"^CREATE TABLE (\w+)", re.MULTILINE)
 _NAME = re.compile(r"(\d{4})_.+\.sql", re.ASCII)
 _AWAY = ("08", "57P")
 """Classes of SQLSTATE that say that Postgres is away; no file is to blame."""
 _TABLE = (SQL / "migrations_table.sql").read_bytes()
 _STRANGERS = (SQL / "strangers.sql").read_bytes()
+_OWNER = (SQL / "owner_role.sql").read_bytes()
 _NAMED = 3
 """Tables of another program that a message names."""
 
@@ -50,6 +54,10 @@ class DatabaseForeign(PlayheadError):
     """The database is another program's: name one of Playhead's own, or run `playhead db upgrade --share-database`."""
 
 
+class DatabaseNotOwned(PlayheadError):
+    """The tables belong to another role: run `playhead db upgrade` with the DATABASE_URL of that role."""
+
+
 class DatabaseNewer(PlayheadError):
     """The database was upgraded by a newer Playhead: install that version or a later one."""
 
@@ -72,10 +80,12 @@ def migrations(domains: Iterable[Domain] | None = None) -> dict[str, Path]:
 def upgrade(database_url: str, files: Mapping[str, Path] | None = None, *, shared: bool = False) -> list[str]:
     """Apply what is missing, all of it or nothing, and give its names; processes that start together take turns.
 
-    A database without any of our tables must have no others, unless it is to be `shared`.
+    A database without any of our tables must have no others, unless it is to be `shared`. If `make_roles` made an
+    owner, tables are made as that one, whoever runs this.
 
     Raises:
         DatabaseForeign: the database is another program's.
+        DatabaseNotOwned: migrations are missing, and we may not make tables as their owner.
         MigrationAltered: a file differs from the one that was applied.
         MigrationFailed: Postgres refuses a file.
         MigrationGone: a domain has no file of a migration that was applied.
@@ -83,10 +93,11 @@ def upgrade(database_url: str, files: Mapping[str, Path] | None = None, *, share
     """
     known = migrations() if files is None else files
     with connect(database_url, "playhead-migrations", statement_timeout=0) as connection, connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         if not shared:
             _refuse_foreign(connection)
-        connection.execute(_TABLE)
+        if _become_owner(connection, known):
+            connection.execute(_TABLE)
         return _apply(connection, known)
 
 
@@ -117,13 +128,7 @@ def applied(connection: Connection) -> set[str]:
 def gone(connection: Connection, files: Mapping[str, Path] | None = None) -> list[str]:
     """Tables that an applied migration made and somebody dropped; changes nothing."""
     known = migrations() if files is None else files
-    missing = set(lacking(connection, known))
-    made = [
-        table.decode()
-        for name, path in known.items()
-        if name not in missing
-        for table in _MAKES.findall(path.read_bytes())
-    ]
+    made = _made(connection, known)
     found = {
         name
         for (name,) in connection.execute(
@@ -131,6 +136,38 @@ def gone(connection: Connection, files: Mapping[str, Path] | None = None) -> lis
         )
     }
     return [name for name in made if name not in found]
+
+
+def made_tables(connection: Connection) -> list[str]:
+    """Tables that the applied migrations made and that are there, with the one of the migrations themselves."""
+    missing = set(gone(connection))
+    return ["playhead_migrations", *(name for name in _made(connection, migrations()) if name not in missing)]
+
+
+def _made(connection: Connection, known: Mapping[str, Path]) -> list[str]:
+    missing = set(lacking(connection, known))
+    return [
+        table.decode()
+        for name, path in known.items()
+        if name not in missing
+        for table in _MAKES.findall(path.read_bytes())
+    ]
+
+
+def _become_owner(connection: Connection, known: Mapping[str, Path]) -> bool:
+    """Go on as the owner of the tables for this transaction, if they have one; False if nothing is to be made."""
+    row = connection.execute(_OWNER).fetchone()
+    if row is None:
+        return True
+    owner, may = row
+    if may:
+        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner)))
+    elif missing := lacking(connection, known):
+        raise DatabaseNotOwned(
+            f"the database lacks {', '.join(missing)}, and its tables belong to the role {owner}: run"
+            f" `playhead db upgrade` with the DATABASE_URL of {owner}"
+        )
+    return bool(may)
 
 
 def _is_ours(connection: Connection) -> bool:

@@ -69,7 +69,7 @@ CORE = {
     ),
     "parked": ("playhead.commands.parked:parked_app", "List, retry and drop events that failed permanently."),
     "config": ("playhead.commands.config:config_app", "Show and check the settings."),
-    "db": ("playhead.commands.db:db_app", "Upgrade the database of the projections."),
+    "db": ("playhead.commands.db:db_app", "Upgrade the database of the projections, and make its roles."),
     "redis": ("playhead.commands.redis:redis_app", "Show and set the users of Redis."),
     "up": (
         "playhead.commands.up:up",

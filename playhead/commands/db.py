@@ -1,17 +1,20 @@
 """`playhead db`: the schema of the database."""
 
+import psycopg
 from cyclopts import App
 
 from playhead.projections.migrations import gone
 from playhead.projections.migrations import upgrade as apply_missing
 from playhead.projections.postgres import connect
+from playhead.projections.roles import make_roles
 from playhead.settings.servers import servers
 from playhead.settings.settings import load
+from playhead.settings.urls import as_user
 from playhead.terminal.exit_codes import DONE, FAILED
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import print_json, print_lines, say
+from playhead.terminal.output import one_line, print_json, print_lines, say
 
-db_app = App(name="db", help="Upgrade the database of the projections.")
+db_app = App(name="db", help="Upgrade the database of the projections, and make its roles.")
 
 
 @db_app.command
@@ -41,3 +44,33 @@ def upgrade(*, share_database: bool = False, data_dir: DataDir = None, json: Jso
     if missing:
         say(f"tables were dropped: {', '.join(missing)}; to restore them, see docs/recovery.md, Lost tables")
     return FAILED if missing else DONE
+
+
+@db_app.command
+def roles(*, data_dir: DataDir = None, json: Json = False) -> int:
+    """Make the roles of the database, and print the URL of each new one, password included.
+
+    NAME_owner, NAME_writer and NAME_reader, with the name of the database, get what they need for the tables of today
+    and of later migrations. The tables become the owner's. Run it as a superuser, or as the owner of the tables if it
+    may make roles.
+
+    Example:
+        playhead db roles
+    """
+    url = servers(load(data_dir), redis=False).database_url
+    try:
+        made = make_roles(url)
+    except psycopg.errors.InsufficientPrivilege as error:
+        say(f"{one_line(error)}: run this as a superuser, or as the owner of the tables if it may make roles")
+        return FAILED
+    urls = {one.name: one.password and as_user(url, one.name, one.password) for one in made.roles}
+    for name, found in urls.items():
+        if found is None:
+            say(f"{name} was there: it has what it needs, and its password stays")
+        elif not json:
+            print_lines(f"{name} {found}")
+    if json:
+        print_json(urls)
+    if made.shared:
+        say("other programs have tables in this database, so everyone may do there what they could before")
+    return DONE

@@ -1,0 +1,162 @@
+"""Roles in Postgres: consumers write as one, people read as another, and only the owner changes tables."""
+
+import json
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
+from psycopg.sql import Identifier
+
+from playhead.projections.migrations import DatabaseNotOwned, migrations, upgrade
+from playhead.projections.roles import make_roles
+from playhead.settings.urls import as_user
+from tests.support.databases import make_database
+from tests.support.processes import Playhead
+
+REFUSED_TO_READERS = [
+    "INSERT INTO playhead_checkpoints (projection) VALUES ('x')",
+    "UPDATE jobs SET status = 'x'",
+    "DELETE FROM jobs",
+    "TRUNCATE jobs",
+    "LOCK TABLE jobs IN EXCLUSIVE MODE",
+    "SELECT FROM jobs FOR UPDATE",
+    "CREATE TEMP TABLE mine ()",
+]
+REFUSED_TO_ALL_BUT_THE_OWNER = [
+    "CREATE TABLE mine ()",
+    "CREATE SCHEMA mine",
+    "ALTER TABLE jobs ADD COLUMN mine text",
+    "DROP TABLE jobs",
+    "INSERT INTO playhead_migrations (name, sha256) VALUES ('x', 'y')",
+    "DELETE FROM playhead_migrations",
+    "CREATE ROLE mine",
+    "SELECT pg_read_file('PG_VERSION')",
+    "COPY jobs TO PROGRAM 'cat'",
+]
+
+
+@pytest.fixture
+def database(postgres):
+    return make_database(postgres)
+
+
+def made(database: str) -> dict[str, str]:
+    """The URL of each role that was made, by owner, writer, reader."""
+    return {
+        role.name.rpartition("_")[2]: as_user(database, role.name, role.password)
+        for role in make_roles(database).roles
+        if role.password is not None
+    }
+
+
+@pytest.fixture
+def urls(database):
+    return made(database)
+
+
+def refused(url: str, statements: list[str]) -> list[str]:
+    """Those of the statements that the role is refused."""
+    found = []
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            try:
+                with connection.transaction(force_rollback=True):
+                    connection.execute(statement)
+            except InsufficientPrivilege:
+                found.append(statement)
+    return found
+
+
+def rows(url: str, table: str = "jobs") -> int:
+    with psycopg.connect(url) as connection:
+        return connection.execute(sql.SQL("SELECT count(*) FROM {}").format(Identifier(table))).fetchone()[0]
+
+
+def test_a_reader_can_select_and_nothing_else(urls):
+    assert REFUSED_TO_READERS == refused(urls["reader"], REFUSED_TO_READERS)
+    assert REFUSED_TO_ALL_BUT_THE_OWNER == refused(urls["reader"], REFUSED_TO_ALL_BUT_THE_OWNER)
+    assert len(migrations()) == rows(urls["reader"], "playhead_migrations")
+
+
+def test_a_writer_can_change_rows_and_no_tables(urls):
+    assert REFUSED_TO_ALL_BUT_THE_OWNER == refused(urls["writer"], REFUSED_TO_ALL_BUT_THE_OWNER)
+    assert ["TRUNCATE jobs"] == refused(urls["writer"], REFUSED_TO_READERS[1:])
+
+
+@pytest.mark.parametrize("role", ["owner", "administrator"])
+def test_tables_of_later_migrations_are_the_owners_and_granted_to_the_others(database, urls, tmp_path, role):
+    (tmp_path / "0001_bills.sql").write_text("CREATE TABLE bills (id serial, number text);")
+    later = migrations() | {"invoices/0001_bills": tmp_path / "0001_bills.sql"}
+    for who in ("writer", "reader"):
+        with pytest.raises(DatabaseNotOwned, match=r"invoices/0001_bills.*_owner"):
+            upgrade(urls[who], later)
+    upgrade(urls.get(role, database), later)
+    with psycopg.connect(urls["writer"]) as connection:
+        connection.execute("INSERT INTO bills (number) VALUES ('1')")
+
+    assert 1 == rows(urls["reader"], "bills")
+    assert ["DELETE FROM bills"] == refused(urls["reader"], ["DELETE FROM bills"])
+    assert ["DROP TABLE bills"] == refused(urls["writer"], ["DROP TABLE bills"])
+    assert [] == refused(urls["owner"], ["DROP TABLE bills"])
+
+
+def test_making_them_again_changes_no_password_and_grants_what_is_missing(database, urls):
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"REVOKE ALL ON jobs FROM {connection.info.dbname}_reader")
+    again = make_roles(database)
+
+    assert [None, None, None] == [role.password for role in again.roles]
+    assert 0 == rows(urls["reader"])
+
+
+def test_who_owns_the_database_and_may_make_roles_need_be_no_superuser(postgres):
+    name = f"plain_{uuid4().hex}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'plain'")
+        connection.execute(f"CREATE DATABASE {name} OWNER {name}")
+    database = as_user(psycopg.conninfo.make_conninfo(postgres, dbname=name), name, "plain")
+    upgrade(database)
+    urls = made(database)
+
+    assert {} == made(database)
+    assert [] == upgrade(database)
+    assert REFUSED_TO_READERS == refused(urls["reader"], REFUSED_TO_READERS)
+    assert ["TRUNCATE jobs"] == refused(urls["writer"], REFUSED_TO_READERS[1:])
+
+
+def test_tables_of_another_program_are_not_touched(postgres):
+    name = f"shared_{uuid4().hex}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE ROLE {name}")
+    database = psycopg.conninfo.make_conninfo(postgres, dbname=name)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE users ()")
+        upgrade(database, shared=True)
+        shared = make_roles(database).shared
+        (owned,) = connection.execute(
+            "SELECT pg_get_userbyid(relowner) = current_user FROM pg_class WHERE relname = 'users'"
+        ).fetchone()
+        (seen,) = connection.execute(
+            "SELECT has_table_privilege(%s, 'users', 'SELECT')", (f"{name}_writer",)
+        ).fetchone()
+        (temporary,) = connection.execute("SELECT has_database_privilege(%s, %s, 'TEMP')", (name, name)).fetchone()
+
+    assert (True, True, False, True) == (shared, owned, seen, temporary)
+
+
+def test_the_command_prints_the_url_of_each_new_role(database, tmp_path):
+    playhead = Playhead(tmp_path, "redis://127.0.0.1:1", DATABASE_URL=database)
+    first, again = playhead("db", "roles", "--json"), playhead("db", "roles")
+    urls = json.loads(first.stdout)
+    beyond = Playhead(tmp_path, "redis://127.0.0.1:1", DATABASE_URL=next(iter(urls.values())))(
+        "db", "roles", check=False
+    )
+
+    assert [0, 0, 0] == [rows(url) for url in urls.values()]
+    assert b"" == again.stdout
+    assert 3 == again.stderr.count(b"its password stays")
+    assert 1 == beyond.returncode
+    assert b"run this as a superuser" in beyond.stderr
