@@ -1,7 +1,7 @@
 FROM python:3.13.11-slim-bookworm AS build
 WORKDIR /build
 RUN python -m venv /opt/playhead
-COPY requirements.lock ./
+COPY requirements.lock requirements-build.lock ./
 RUN /opt/playhead/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY streams streams
@@ -9,7 +9,7 @@ COPY eventlog eventlog
 COPY projections projections
 COPY consumers consumers
 COPY playhead playhead
-RUN pip install --no-cache-dir --disable-pip-version-check hatchling==1.33.0 \
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-build.lock \
     && pip wheel --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist . \
     && /opt/playhead/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps dist/*.whl \
     && /opt/playhead/bin/pip check

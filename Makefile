@@ -4,8 +4,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := $(VENV)/.installed-demo
 INSTALL := $(BIN)/pip install --disable-pip-version-check
+AUDIT := .venv-audit
 
-.PHONY: demo test faults lint types bench reference lock clean
+.PHONY: demo test faults lint types bench reference audit lock clean
 
 demo: $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(DEMO))  ## The whole product on embedded servers, in a fresh directory
 	$(BIN)/playhead demo
@@ -33,6 +34,15 @@ bench: $(INSTALLED)  ## Ratios against this machine's limits, written to docs/be
 reference: $(INSTALLED)  ## Write docs/reference.md from the docstrings of the public API
 	$(BIN)/python -m tests.support.reference
 
+audit: $(AUDIT)/.installed  ## Bill of materials of what users install (sbom.json), and known vulnerabilities in it
+	$(AUDIT)/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible -o sbom.json
+	@for lock in requirements.lock requirements-build.lock; do \
+		$(AUDIT)/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r $$lock || { \
+			echo "make audit: $$lock has vulnerabilities, or could not be compared with the advisories of pypi.org; see above" >&2; \
+			exit 1; \
+		}; \
+	done
+
 lock:  ## Resolve the dependencies again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--extra recordings pyproject.toml -o requirements.lock
@@ -41,6 +51,10 @@ lock:  ## Resolve the dependencies again (needs uv)
 	printf 'hatchling\neditables\n' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --extra recordings --extra embedded --constraint requirements-dev.lock pyproject.toml - \
 		-o requirements-demo.lock
+	echo hatchling | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--constraint requirements-dev.lock - -o requirements-build.lock
+	printf 'cyclonedx-bom\npip-audit\n' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url - -o requirements-audit.lock
 
 $(DEMO): requirements-demo.lock pyproject.toml | $(BIN)
 	@echo 'Installing what the demo needs into $(VENV), once: about 110 MB to download, 360 MB on the disk'
@@ -58,5 +72,10 @@ $(BIN):
 	@$(PYTHON) -c 'import sys; sys.exit("Playhead needs Python 3.11 or later: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 
+$(AUDIT)/.installed: requirements-audit.lock
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-audit.lock
+	touch $@
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(AUDIT) sbom.json
