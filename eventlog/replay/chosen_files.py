@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import weakref
 from collections.abc import Iterator
 
 import msgspec
@@ -38,7 +39,8 @@ class ChosenFiles:
     """Events of files by id; known are those that the log has. The database goes with the object."""
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("", isolation_level=None)
+        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        weakref.finalize(self, self._database.close)
         self._database.executescript(_SCHEMA)
         self._database.execute("BEGIN")
 

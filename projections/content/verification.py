@@ -1,6 +1,7 @@
 """The archives against the log."""
 
 import sqlite3
+import weakref
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,8 @@ class ArchivesVerification:
 
     def __init__(self, destination: Path | str, blobs: Path | str) -> None:
         self._objects, self._blobs = Objects(destination), Blobs(blobs)
-        self._seen = sqlite3.connect("", isolation_level=None)
+        self._seen = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        weakref.finalize(self, self._seen.close)
         self._seen.executescript("CREATE TABLE seen (name BLOB PRIMARY KEY) WITHOUT ROWID; BEGIN")
 
     def key(self, recorded: Recorded) -> str | None:

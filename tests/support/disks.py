@@ -28,7 +28,7 @@ def unmount(directory: Path) -> None:
 def small_disk(directory: Path, mebibytes: int) -> Generator[Callable[[], None], None, None]:
     """A disk of that size at the directory; the function makes it larger."""
     directory.mkdir()
-    mount("-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", directory)
+    mount("-t", "tmpfs", "-o", f"size={mebibytes}m,mode=0755", "tmpfs", directory)
     try:
         yield lambda: mount("-o", "remount,size=256m", directory)
     finally:

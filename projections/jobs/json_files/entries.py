@@ -5,6 +5,7 @@ import errno
 import os
 import secrets
 import sqlite3
+import weakref
 from collections.abc import Generator, Iterable, Iterator
 
 import msgspec
@@ -124,6 +125,7 @@ class Entries:
                 raise
         finally:
             self._staging.discard(name)
+        weakref.finalize(self, database.close)
         return database
 
 
