@@ -360,7 +360,8 @@ def test_a_projection_that_ends_its_transaction_moves_no_checkpoint(database, en
 def test_a_process_that_froze_in_its_transaction_does_not_keep_its_successor_out(database, jobs, wait_until):
     successor = Jobs(place_of("jobs", database))
     with jobs._database.transaction() as connection:  # noqa: SLF001  # it freezes in the middle of `apply`
-        jobs._checkpoints.admit(connection, batch(job(1)))  # noqa: SLF001  # as above
+        frozen = batch(job(1))
+        jobs._checkpoints.admit(connection, frozen.source, frozen.last)  # noqa: SLF001  # as above
 
         def is_open():
             try:
