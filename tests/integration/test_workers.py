@@ -297,14 +297,14 @@ def test_entries_that_are_no_events_are_parked(redis_server, redis, submit):
     async def run():
         async with working(redis_server.url, Enrich()):
             await until(lambda: nothing_left(redis) and len(outcomes(redis)) == 3)
-            *_, large = parked(redis)
+            (large,) = [one for one in parked(redis) if "not kept here" in one.reason]
             ParkedEvents(redis, "enrich", NOTES).request_retry(large)
             await until(lambda: len(parked(redis)) == 3 and large not in parked(redis))
 
     asyncio.run(run())
 
     assert ["undecodable"] * 3 == [one.reason_class for one in parked(redis)]
-    assert ["", "note.submitted", "note.submitted"] == [one.type for one in parked(redis)]
+    assert ["", "note.submitted", "note.submitted"] == sorted(one.type for one in parked(redis))  # a worker takes many
 
 
 @pytest.mark.parametrize("trouble", [demoted, without_replicas])
