@@ -121,22 +121,30 @@ class Sweep:
                         yield meeting_id, error
 
     def _end(self, connection: Connection, meeting: Overview) -> Swept | str:
-        """End a meeting, or say why not. No MP3 goes, nor what the transcoder may yet make one of."""
-        chunks = chunks_of(connection, meeting.id)
-        known = {make_event_id("chunk.flushed", meeting.id, chunk.id) for chunk in chunks}
+        """End a meeting, or say why not. No MP3 goes, nor what the transcoder may yet make one of.
+
+        Its chunks are read again, and after its notes: another sweep may have said some since the meeting was found,
+        and what it said may be promoted, and its notes be gone, by now.
+        """
+        unreadable: SessionUnreadable | None = None
+        noted: list[Event] = []
         try:
             noted = session_events(self._files, self._files.path(self._files.session(meeting.id)))
         except FileNotFoundError:
-            noted = []
+            pass
         except SessionUnreadable as error:
-            if self._has_unsaid_audio(meeting.id, chunks):
-                return str(error)
-            noted = []
+            unreadable = error
+        chunks = chunks_of(connection, meeting.id)
+        if unreadable is not None and self._has_unsaid_audio(meeting.id, chunks):
+            return str(unreadable)
+        known = {make_event_id("chunk.flushed", meeting.id, chunk.id) for chunk in chunks}
+        done = sum(chunk.transcode_status == "DONE" for chunk in chunks)
         unsaid = [event for event in noted if event.type != "meeting.started" and event.id not in known]
         expired: list[TempRecording] = []
-        if not unsaid and not meeting.done and not any(self._files.chunks("mp3", meeting.id)):
+        if not unsaid and not done and not any(self._files.chunks("mp3", meeting.id)):
             partition = self._progress.partition_of(subject_of(meeting.id))
-            if meeting.unfinished and self._progress.has_work(partition, "transcode"):
+            unfinished = any(chunk.transcode_status in {"QUEUED", "IN_PROGRESS"} for chunk in chunks)
+            if unfinished and self._progress.has_work(partition, "transcode"):
                 return "the worker transcode has not come to its chunks: see that it runs"
             expired = chunks
             self._files.remove_chunks(meeting.id, "pcm")  # first: a sweep that dies behind it finds the session again
@@ -152,7 +160,7 @@ class Sweep:
             users = (chunk.user_id for chunk in chunks)
             events.append(stopped_event(meeting.id, users, _SOURCE, reason="abandoned"))
         self._append([*unsaid, *events])
-        return Swept(meeting.id, meeting.done, len(expired))
+        return Swept(meeting.id, done, len(expired))
 
     def _has_unsaid_audio(self, meeting_id: str, chunks: Sequence[TempRecording]) -> bool:
         known = {(chunk.user_id, chunk.sequence) for chunk in chunks}

@@ -21,7 +21,7 @@ from playhead.consumers.recordings.promotion import Promoter
 from playhead.consumers.recordings.sweep import Sweep
 from playhead.consumers.recordings.transcode import Transcode
 from playhead.consumers.work.worker import WorkerSettings
-from playhead.projections.recordings.overview import list_files
+from playhead.projections.recordings.overview import list_files, overview
 from playhead.projections.recordings.projection import Recordings
 from playhead.projections.recordings.rows import chunks_of, find_meetings, recordings_of
 from playhead.recordings.domain import RECORDINGS_DIR, SWEEP_SECONDS
@@ -544,6 +544,21 @@ def test_the_sweep_leaves_alone_what_the_transcoder_has_not_come_to(sessions):
 
     assert ([], ["m"]) == (before[0], [one.meeting_id for one in before[1]])
     assert ([("m", 1)], []) == ([(one.meeting_id, one.expired) for one in swept], left)
+
+
+def test_a_sweep_removes_no_audio_that_another_one_said_since_it_looked(sessions):
+    sessions.redis.xgroup_create(RECORDINGS.key, "transcode", "0", mkstream=True)  # it has not come to the chunk
+    sessions.abandon()
+    with psycopg.connect(sessions.database) as connection:
+        (meeting,) = overview(connection)
+        before = msgspec.structs.replace(meeting, unfinished=0)  # as it was before the chunk was said
+        append = sessions.producer.append_events
+        sweep = Sweep(sessions.files, Progress(sessions.redis), append, older=timedelta(0))
+        left = sweep._end(connection, before)  # noqa: SLF001  # the rest of a sweep that another one overtook
+
+    assert "the worker transcode has not come to its chunks: see that it runs" == left
+    assert sessions.files.path(sessions.files.pcm(Chunk("m", "u", 0))).exists()
+    assert [] == facts(sessions.redis, "chunk.expired")
 
 
 def test_a_session_that_its_recorder_ended_unheard_is_ended_as_it_said(sessions):
