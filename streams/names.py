@@ -180,6 +180,11 @@ def replay_alive_key(run: str) -> str:
     return f"playhead:replay:{run}:alive"
 
 
+def parked_positions_key(partition: str, consumer: str) -> str:
+    """Name the hash of positions that are parked or were dropped; `=` and a parked id is of one that is parked."""
+    return f"{partition}:parked-positions:{consumer}"
+
+
 def reports_key(partition: str) -> str:
     """Name the hash of what each consumer of a partition says of itself."""
     return f"{partition}:consumers"

@@ -11,7 +11,7 @@ from redis import Redis, RedisCluster
 from playhead.streams.domains.catalogue import LOG
 from playhead.streams.entries import RawEntry, subject_of
 from playhead.streams.events import ATTRIBUTE_LIMIT
-from playhead.streams.names import reports_key
+from playhead.streams.names import parked_positions_key, reports_key
 from playhead.streams.partitions import Partition
 
 _ABOUT = {b"parked_position", b"parked_reason", b"parked_class", b"parked_blocks"}
@@ -187,7 +187,7 @@ def subjects_key(partition: Partition, consumer: str) -> str:
 
 def positions_key(partition: Partition, consumer: str) -> str:
     """The hash of positions that are parked, or were dropped: a reader that comes to one again parks it no more."""
-    return f"{partition.key}:parked-positions:{consumer}"
+    return parked_positions_key(partition.key, consumer)
 
 
 def retry_key(partition: Partition, consumer: str) -> str:

@@ -14,7 +14,7 @@ from playhead.eventlog.replay.backlog import PATIENCE, Backlog, NoReaders, Watch
 from playhead.eventlog.replay.runs import KEPT_SECONDS, RunElsewhere, forget
 from playhead.streams.entries import encode
 from playhead.streams.events import Recorded
-from playhead.streams.names import replay_key, replay_progress_key, replays_key
+from playhead.streams.names import parked_positions_key, replay_key, replay_progress_key, replays_key
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.telemetry import replaying
@@ -110,6 +110,8 @@ class Replay:
         self._batches: dict[Partition, list[Recorded]] = {}
         self._buffered = 0
         self._sent: dict[Partition, Position | None] = {}
+        self._parked_before: dict[tuple[Partition, str], frozenset[bytes]] = {}
+        self._passed_over: dict[tuple[Partition, str], set[bytes]] = {}
 
     def resume(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         """Where to go on in each partition that the run has begun."""
@@ -144,7 +146,9 @@ class Replay:
         return count
 
     def finish(self) -> int:
-        """Wait until every projection has applied everything, remove the run; returns how many events were parked.
+        """Wait until every projection has applied everything, remove the run; returns how many events are parked.
+
+        Projections pass over what was parked before; it counts here too, if this call of the run sent it.
 
         Raises:
             NoReaders: a projection has had no process for a while.
@@ -170,6 +174,7 @@ class Replay:
         batch = self._batches.pop(partition)
         if partition not in self._sent:
             self._open(partition)
+        self._note_passed_over(partition, batch)
         size = sum(len(recorded.event.data) for recorded in batch)
         self._buffered -= size
         self._pace.take(len(batch))
@@ -215,13 +220,23 @@ class Replay:
         key = replay_key(partition.key, self._run)
         self._backlog.add(partition, key, self._readers[partition.stream], entry, size, trim=True)
 
+    def _note_passed_over(self, partition: Partition, batch: Sequence[Recorded]) -> None:
+        """Note which events of a batch a projection will pass over, as they are parked."""
+        positions = {str(recorded.position).encode() for recorded in batch}
+        for name in self._readers[partition.stream]:
+            key = partition, name
+            if key not in self._parked_before:
+                known = self._redis.hgetall(parked_positions_key(partition.key, name))
+                self._parked_before[key] = frozenset(one for one, parked in known.items() if b"=" + parked in known)
+            self._passed_over.setdefault(key, set()).update(positions & self._parked_before[key])
+
     def _count_parked(self, partition: Partition, name: str) -> int:
-        """How many events of this run the projection set aside; one that was parked before is not kept twice."""
+        """How many events of this run are parked; one that was parked before is not kept twice."""
         parked = f"{partition.key}:parked:{name}"
+        count = len(self._passed_over.get((partition, name), ()))
         began = self._redis.hget(self._progress(partition), "began")
         if not any(True for _ in self._parked(parked, "-" if began is None else began.decode())):
-            return 0
-        count = 0
+            return count
         seen: set[bytes] = set()
         for parked_id, fields in self._entries(parked, "-"):
             position = fields.get(b"ce_position") or fields.get(b"parked_position", b"")

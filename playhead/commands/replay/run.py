@@ -144,8 +144,8 @@ class Run:
         parked = run.finish()
         self.report.failed += parked
         if parked:
-            were = f"{counted(parked, 'event')} {'was' if parked == 1 else 'were'}"
-            self._terminal.say(f"{were} parked by a projection; `playhead parked list` has the reasons")
+            are = f"{counted(parked, 'event')} {'is' if parked == 1 else 'are'}"
+            self._terminal.say(f"{are} parked by a projection; `playhead parked list` has the reasons")
 
     @property
     def _patience(self) -> float:
