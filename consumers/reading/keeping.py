@@ -25,6 +25,8 @@ from playhead.streams.positions import Position
 
 _LOOK_SECONDS = 1.0
 _NUMBER = "number"
+_DROPPED = b"dropped"
+"""What `set_aside.lua` writes in place of a parked id."""
 _REST = 20
 """How many times as long as a look took it rests: many parked events must not cost the log its time."""
 _CHUNK, _CHUNK_BYTES = 100, 8 * 1024 * 1024
@@ -65,6 +67,7 @@ class Keeping:
         self._seen, self._look_at = {}, 0.0
         known = await self._known()
         if known >= self._number:
+            self._number = known  # the notes are an older copy: later ones are numbered on from what Redis knows
             return
         restoring = f"restoring {uuid4()}"
         await cast("Any", self._client.hset(self._mark, _NUMBER, restoring))
@@ -198,6 +201,8 @@ class Keeping:
         """Take an event from the parked ones of an older copy, and remember one that was dropped."""
         keys = self._keys(note)
         parked_id = cast("bytes | None", await cast("Any", self._client.hget(keys[2], note.position)))
+        if parked_id == _DROPPED:  # by a restore that was cut short
+            return
         if parked_id is not None:
             reply = cast("Any", await self._client.xrange(keys[0], parked_id.decode(), parked_id.decode()))
             for _, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", reply):

@@ -138,6 +138,34 @@ def test_what_took_effect_at_last_is_not_parked_again(system):
     assert {"b": "e2", "c": "e6"} == system.rows()
 
 
+def test_a_restore_that_was_cut_short_is_done_again(system):
+    system.begin()
+    system.drop("jobs", "job/a")
+    before = system.shown("jobs")
+    dropped = [one.position for one in system.notes() if one.became == "dropped"]
+    system.stop()
+    system.redis.flushall()
+    system.redis.hset(f"{JOBS.key}:parked-positions:jobs", mapping=dict.fromkeys(dropped, "dropped"))
+    system.redis.hset(f"{JOBS.key}:asides", "number", "restoring it")
+    system.start()
+    system.append(job(6, "job/b"))
+    system.wait_until(lambda: system.rows().get("b") == "e6")
+    system.caught_up()
+
+    assert before == system.shown("jobs")
+
+
+def test_notes_that_are_an_older_copy_than_redis_are_numbered_on(system):
+    system.begin()
+    system.stop()
+    system.redis.hset(f"{JOBS.key}:asides", "number", "50")
+    system.start()
+    system.append(job(6, "job/d", job_id=None))
+    system.wait_until(lambda: system.noted("parked") == {"jobs": 5, "json-files": 5})
+
+    assert [51, 52] == [one.number for one in system.notes()][-2:]
+
+
 def test_a_replay_passes_over_them(system):
     system.begin()
     system.drop("jobs", "job/a")
