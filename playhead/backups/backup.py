@@ -166,7 +166,9 @@ class _Copying:
     def _take(self, source: Source) -> None:
         known = (self.files.get(source.name), self._before.get(source.name))
         for file in known:
-            if file is not None and _is_unchanged(file, source) and all(map(self._store.has, file.parts)):
+            if file is None or file.is_damaged or not _is_unchanged(file, source):
+                continue
+            if all(map(self._store.has, file.parts)):
                 self.files[source.name] = file
                 return
         before = self._before.get(source.name)
@@ -176,9 +178,10 @@ class _Copying:
             for block in in_parts(source.blocks(), sizes):
                 digest.update(block)
                 parts.append(self._store.keep(block))
-            self.files[source.name] = File(source.name, source.modified, parts)
+            is_damaged = source.sha256 not in (None, digest.hexdigest())
+            self.files[source.name] = File(source.name, source.modified, parts, is_damaged)
             self._number_copied += 1
-            if source.sha256 not in (None, digest.hexdigest()):
+            if is_damaged:
                 self.damaged.append(f"{Path(self.location, source.name)} does not have the checksum of its manifest")
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from playhead.backups.errors import BackupDamaged, LogNotEmpty
 from playhead.backups.log_files import is_log_file
-from playhead.backups.runs import File, Run, number_of
+from playhead.backups.runs import File, Run
 from playhead.backups.sources import places
 from playhead.backups.store import Store, in_parts
 from playhead.belonging import log_mark
@@ -80,13 +80,7 @@ def find_run(store: Store, number: int | None) -> Run:
         InvalidSetting: there is none.
         BackupDamaged: it is damaged.
     """
-    names = [name for name in store.run_files() if number in (None, number_of(name))]
-    if not names:
-        wanted = "run that is complete" if number is None else f"run {number}"
-        raise InvalidSetting(
-            f"{store.location} has no {wanted}: name the directory or URL that `playhead backup` was given"
-        )
-    return store.read_run(names[-1])
+    return store.read_run(store.require_runs(number)[-1])
 
 
 def restore(settings: Settings, store: Store, run: Run) -> Restored:

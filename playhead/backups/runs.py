@@ -32,6 +32,8 @@ class File(msgspec.Struct, frozen=True):
     name: str
     modified: int
     parts: list[Part]
+    is_damaged: bool = False
+    """Whether it did not have the checksum that it should have when it was copied."""
 
     @property
     def size(self) -> int:

@@ -11,7 +11,7 @@ import msgspec
 
 from playhead.backups.errors import BackupDamaged
 from playhead.backups.runs import PART_BYTES, File, Part, Place, Run, decode_run, encode_run, number_of
-from playhead.streams.errors import BlobAltered, BlobMissing
+from playhead.streams.errors import BlobAltered, BlobMissing, InvalidSetting
 from playhead.streams.installation import PlaceMark
 from playhead.streams.storage.blobs import Blobs, blob_name
 from playhead.streams.storage.objects import Objects
@@ -54,6 +54,20 @@ class Store:
     def run_files(self) -> list[str]:
         """The files of the runs, from the first to the last."""
         return sorted(one.name for one in self._runs.list() if number_of(one.name) is not None)
+
+    def require_runs(self, number: int | None = None) -> list[str]:
+        """The same, or the file of the run with a number.
+
+        Raises:
+            InvalidSetting: there is none.
+        """
+        names = [name for name in self.run_files() if number in (None, number_of(name))]
+        if not names:
+            wanted = "run that is complete" if number is None else f"run {number}"
+            raise InvalidSetting(
+                f"{self.location} has no {wanted}: name the directory or URL that `playhead backup` was given"
+            )
+        return names
 
     def read_run(self, name: str) -> Run:
         """Read a run.

@@ -30,10 +30,11 @@ def verify(store: Store) -> Checked:
     """Read back every run of a backup, and each part once.
 
     Raises:
+        InvalidSetting: there is no run.
         StoreUnavailable: the backup cannot be read now.
     """
     check = _Check(store)
-    names = store.run_files()
+    names = store.require_runs()
     for name in names:
         try:
             run = store.read_run(name)
