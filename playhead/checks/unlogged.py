@@ -78,6 +78,8 @@ def find_unlogged(
     for partition in sorted({*numbered, *partitions(root)}):
         try:
             found += _unlogged_of(client, settings, partition, marks)
+        except LogCorrupt as error:
+            complain(f"{partition}: the end of the log cannot be read, so nothing is compared with it: {error}")
         except ValueError as error:  # msgspec's and ours are ValueErrors
             complain(f"{partition}: what Redis notes of it cannot be read, so it is not compared with the log: {error}")
     return found
@@ -101,11 +103,19 @@ def _unlogged_of(
     ]
 
 
-def check_unlogged(unlogged: Sequence[UnloggedShown]) -> Iterator[Check]:
-    """Say what the log lacks."""
+def check_unlogged(client: "Redis | RedisCluster", settings: Settings, servers: Servers) -> Iterator[Check]:
+    """Say what the log lacks, and what could not be compared with it.
+
+    Raises:
+        RedisError: Redis did not answer.
+    """
+    doubts: list[str] = []
+    unlogged = find_unlogged(client, settings, servers, doubts.append)
     for one in unlogged:
         yield Check(f"event log {one.partition}", "fail", one.problem, one.advice)
-    if not unlogged:
+    for doubt in doubts:
+        yield Check("event log", "warn", doubt, "fix what it names, and run `playhead doctor` again")
+    if not unlogged and not doubts:
         yield Check("event log", "ok", "it has what Redis and the sinks had")
 
 
@@ -167,16 +177,17 @@ def _change(client: "Redis | RedisCluster", partition: Partition, change: Callab
 def _missing_now(
     client: "Redis | RedisCluster", settings: Settings, partition: Partition, marks: Iterable[SinkMark]
 ) -> Unlogged | None:
-    """What is missing at this instant; what moves while it is looked at is looked at again."""
+    """What is missing at this instant; what moves while it is looked at is looked at again.
+
+    Raises:
+        LogCorrupt: the end of the log cannot be read.
+    """
     seen: LogEnd | None = None
     missing: Unlogged | None = None
     for look in range(_LOOKS):
         if look:
             time.sleep(_BETWEEN_LOOKS)
-        try:
-            end = end_of(settings.event_log_dir, partition)
-        except LogCorrupt:  # `log verify`, and whoever reads there, says so
-            return None
+        end = end_of(settings.event_log_dir, partition)
         missing = find_missing(partition, end, _state(client, partition, end), marks)
         if missing is None or end == seen:
             return missing

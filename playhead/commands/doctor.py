@@ -25,7 +25,7 @@ from playhead.checks.redis import check_redis
 from playhead.checks.status import read_status
 from playhead.checks.targets import check_targets
 from playhead.checks.undeclared import check_streams
-from playhead.checks.unlogged import check_chain, check_unlogged, find_unlogged
+from playhead.checks.unlogged import check_chain, check_unlogged
 from playhead.embedded.errors import EmbeddedServerError
 from playhead.projections.postgres import connect as connect_postgres
 from playhead.settings.core import DATA_DIR
@@ -174,4 +174,4 @@ def _check_servers(settings: Settings) -> Iterator[Check]:
                 yield from check_checkpoints(client, connection, list(marks_of_files(settings, found)))
     with suppress(RedisError, OSError, PlayheadError):  # said above
         client = connect(found.redis_url, settings.redis_timeout)
-        yield from check_unlogged(find_unlogged(client, settings, found, lambda _: None))
+        yield from check_unlogged(client, settings, found)
