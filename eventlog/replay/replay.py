@@ -226,14 +226,18 @@ class Replay:
         for name in self._readers[partition.stream]:
             key = partition, name
             if key not in self._parked_before:
-                known = self._redis.hgetall(parked_positions_key(partition.key, name))
-                self._parked_before[key] = frozenset(one for one, parked in known.items() if b"=" + parked in known)
+                self._parked_before[key] = self._parked_positions(partition, name)
             self._passed_over.setdefault(key, set()).update(positions & self._parked_before[key])
+
+    def _parked_positions(self, partition: Partition, name: str) -> frozenset[bytes]:
+        known = self._redis.hgetall(parked_positions_key(partition.key, name))
+        return frozenset(position for position, parked_id in known.items() if b"=" + parked_id in known)
 
     def _count_parked(self, partition: Partition, name: str) -> int:
         """How many events of this run are parked; one that was parked before is not kept twice."""
         parked = f"{partition.key}:parked:{name}"
-        count = len(self._passed_over.get((partition, name), ()))
+        still_parked = self._parked_positions(partition, name)
+        count = len(self._passed_over.get((partition, name), set()) & still_parked)
         began = self._redis.hget(self._progress(partition), "began")
         if not any(True for _ in self._parked(parked, "-" if began is None else began.decode())):
             return count
