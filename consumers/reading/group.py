@@ -99,6 +99,7 @@ class Group:
         self._release = client.register_script(_script("release.lua"))
         self._unpark = client.register_script(UNPARK)
         self._first = client.register_script(_script("first.lua"))
+        self._first_parked = client.register_script(_script("first_parked.lua"))
         self._create = client.register_script(CREATE)
         self._attempt = client.register_script(_script("attempt.lua"))
         self._report = client.register_script(_script("report.lua"))
@@ -199,6 +200,19 @@ class Group:
         """Subjects with a parked event; their later events wait behind it."""
         reply = cast("list[bytes]", await cast("Any", self.client.hkeys(self._subjects)))
         return {subject.decode() for subject in reply}
+
+    async def first_parked(self) -> dict[str, Position]:
+        """Where the first parked event of each subject stands that blocks it."""
+        found, last = dict[str, Position](), "-"
+        while True:
+            reply = await self._first_parked(keys=[self._parked], args=[last, _PAGE])
+            page = [text.decode() for text in cast("list[bytes]", reply)]
+            if not page[0]:
+                return found
+            for subject, text in zip(page[1::2], page[2::2], strict=True):
+                position = Position.parse(text)
+                found[subject] = min(found.get(subject, position), position)
+            last = f"({page[0]}"
 
     async def count_parked_subjects(self) -> int:
         """How many subjects have a parked event."""

@@ -12,7 +12,7 @@ from playhead.consumers.reading.parked import BEHIND, REFUSED, UNDECODABLE, Asid
 from playhead.streams.entries import RawEntry, sequence_of, subject_of
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Recorded
-from playhead.streams.positions import Position
+from playhead.streams.positions import START, Position
 from playhead.streams.telemetry import about
 
 _FIELDS = 50_000
@@ -43,8 +43,10 @@ class Parking:
         self._group, self._cursors, self._observe = group, cursors, observe
         self._batch_bytes, self._blocks = batch_bytes, blocks
         self._live = group.partition.key
-        self.waiting: set[str] = set()
-        """Subjects with a parked event."""
+        self.waiting: dict[str, Position] = {}
+        """Subjects with a parked event, and where the first one stands: events before it do not wait, to which a sink
+        comes that is filled again.
+        """
         self._dropped: set[bytes] = set()
         """Ids of entries that an operator gave up; they are read again if the sink's checkpoint is behind them."""
         self._set_aside: frozenset[bytes] = frozenset()
@@ -64,11 +66,12 @@ class Parking:
 
     def must_wait(self, key: str, entry: RawEntry, subject: str) -> bool:
         """Whether an event waits behind a parked one of its subject, or was given up itself."""
-        return key == self._live and (subject in self.waiting or entry.entry_id in self._dropped)
+        return key == self._live and (entry.entry_id in self._dropped or self._waits(subject, entry.entry_id))
 
     def holds(self, recorded: Recorded) -> bool:
         """Whether a logged event waits behind a parked one, or is one, or was given up."""
-        return recorded.event.subject in self.waiting or str(recorded.position).encode() in self._dropped
+        entry_id = str(recorded.position).encode()
+        return entry_id in self._dropped or self._waits(recorded.event.subject, entry_id)
 
     def is_set_aside(self, recorded: Recorded) -> bool:
         """Whether an event was parked or dropped when we looked last."""
@@ -105,7 +108,7 @@ class Parking:
         became = await self._group.park(key, asides, block=key == self._live and self._blocks)
         for done, (aside, how) in enumerate(zip(asides, became, strict=False)):
             if how == "need not wait":
-                self.waiting.discard(aside.subject)
+                self.waiting.pop(aside.subject, None)
                 self._dropped.discard(aside.entry.entry_id)
                 return done
             self._cursors.move(key, Position.parse(aside.entry.entry_id), sequence_of(aside.entry))
@@ -118,11 +121,11 @@ class Parking:
     async def unpark(self, parked_id: str, subject: str) -> None:
         """A parked event took effect at last; its subject flows if it was the last one."""
         if not await self._group.unpark(parked_id, subject):
-            self.waiting.discard(subject)
+            self.waiting.pop(subject, None)
 
     def _note(self, key: str, aside: Aside) -> None:
         if key == self._live and self._blocks and aside.subject:
-            self.waiting.add(aside.subject)
+            self.waiting.setdefault(aside.subject, Position.parse(aside.entry.entry_id))
         self._observe.parked(self._group.partition, aside.reason_class)
         # A sink's message may quote the payload.
         said = aside.reason.partition(":")[0] if aside.reason_class == REFUSED else aside.reason
@@ -130,4 +133,10 @@ class Parking:
 
     async def _look_who_waits(self) -> None:
         """The log waits for nothing: it keeps whatever it can read."""
-        self.waiting = await self._group.parked_subjects() if self._blocks else set()
+        subjects = await self._group.parked_subjects() if self._blocks else set[str]()
+        first = await self._group.first_parked() if subjects else {}
+        self.waiting = {subject: first.get(subject, START) for subject in subjects}
+
+    def _waits(self, subject: str, entry_id: bytes) -> bool:
+        first = self.waiting.get(subject)
+        return first is not None and Position.parse(entry_id) >= first

@@ -138,6 +138,22 @@ def test_what_took_effect_at_last_is_not_parked_again(system):
     assert {"b": "e2", "c": "e6"} == system.rows()
 
 
+def test_what_stands_before_a_parked_event_takes_effect_when_only_the_log_is_left(system):
+    system.append(job(0, "job/a", job_id="a"), job(10, "job/c", job_id="c"))
+    system.begin()
+    before = system.shown("jobs")
+    rows = system.rows()
+    system.stop()
+    system.redis.flushall()
+    system.forget_tables()
+    system.start()
+    system.caught_up()
+    system.wait_until(lambda: system.rows() == rows)
+
+    assert {"a": "e0", "b": "e2", "c": "e10"} == rows
+    assert before == system.shown("jobs")
+
+
 def test_a_restore_that_was_cut_short_is_done_again(system):
     system.begin()
     system.drop("jobs", "job/a")
