@@ -28,6 +28,10 @@ _KNOWN = frozenset(
 """Fields of an entry that are no extension of its event."""
 _OPTIONAL_FIELDS = tuple(_PREFIX + name for name in _OPTIONAL)
 _optional = attrgetter(*_OPTIONAL)
+_NO_OPTIONAL = (None,) * len(_OPTIONAL)
+_NAMES = ("ce_specversion", *(_PREFIX + name for name in _REQUIRED))
+_BODY = ("ce_crc32c", "body")
+_USUAL_NAMES = (*_NAMES, *_BODY)
 _SEQUENCE_DIGITS = 16
 _FIELDS_LIMIT = 1100
 """An event that `append` takes has fewer; a script can write no entry of more than some 4,000."""
@@ -50,27 +54,39 @@ class RawEntry(msgspec.Struct, frozen=True):
     fields: Sequence[bytes]
 
 
+def columns(event: Event) -> tuple[tuple[str, ...], list[str | bytes]]:
+    """The names of an event's fields, all but the sequence, which the server sets; and their values.
+
+    Events with the same attributes have the same names.
+    """
+    names = _USUAL_NAMES
+    values: list[str | bytes] = ["1.0", event.id, event.source, event.type, event.time, event.subject]
+    optional = _optional(event)
+    if event.extensions or optional != _NO_OPTIONAL:
+        given = [(name, value) for name, value in zip(_OPTIONAL_FIELDS, optional, strict=True) if value is not None]
+        types: dict[str, str] = {}
+        for name, value in event.extensions.items():
+            if not isinstance(value, str):
+                types[name] = "boolean" if isinstance(value, bool) else "integer"
+            given.append((name.removeprefix(_FIELD) if name.startswith(_FIELD) else _PREFIX + name, _written(value)))
+        if types:
+            given.append((_TYPES.decode(), msgspec.json.encode(types)))
+        names = (*_NAMES, *(name for name, _ in given), *_BODY)
+        values += (value for _, value in given)
+    values += (f"{crc32c.crc32c(event.data):08x}", event.data)
+    return names, values
+
+
 def encode(event: Event, *, replay: str | None = None, position: Position | None = None) -> list[str | bytes]:
     """Write an event as field and value in turn, all but the sequence, which the server sets."""
-    fields: list[str | bytes] = ["ce_specversion", "1.0"]
-    fields += ("ce_id", event.id, "ce_source", event.source, "ce_type", event.type, "ce_time", event.time)
-    fields += ("ce_subject", event.subject)
-    for name, value in zip(_OPTIONAL_FIELDS, _optional(event), strict=True):
-        if value is not None:
-            fields += (name, value)
-    types: dict[str, str] = {}
-    for name, value in event.extensions.items():
-        if not isinstance(value, str):
-            types[name] = "boolean" if isinstance(value, bool) else "integer"
-        fields += (name.removeprefix(_FIELD) if name.startswith(_FIELD) else _PREFIX + name, _written(value))
-    if types:
-        fields += (_TYPES.decode(), msgspec.json.encode(types))
+    fields = [part for pair in zip(*columns(event), strict=True) for part in pair]
+    copied: list[str | bytes] = []
     if position is not None:
-        fields += ("ce_position", str(position))
+        copied += ("ce_position", str(position))
     if replay is not None:
-        fields += ("ce_replay", replay)
-    fields += ("ce_crc32c", f"{crc32c.crc32c(event.data):08x}", "body", event.data)
-    return fields
+        copied += ("ce_replay", replay)
+    body = 2 * len(_BODY)
+    return [*fields[:-body], *copied, *fields[-body:]] if copied else fields
 
 
 def decode(entry: RawEntry, *, copied: bool = False) -> Recorded:

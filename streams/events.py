@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING, Generic, cast
@@ -37,6 +38,8 @@ _TAKEN = frozenset(
 )
 _required, _optional = attrgetter(*_REQUIRED), attrgetter(*_OPTIONAL)
 _RAW = msgspec.json.Decoder(msgspec.Raw)
+_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+_encode_ascii = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _FOREIGN_FIELD = "field_"
 _TAKEN_FIELDS = frozenset({"body", "extension_types"})
 _INTEGERS = 2**31
@@ -165,11 +168,13 @@ def check_attributes(event: Event, size_limit: int = DEFAULT_SIZE_LIMIT) -> None
         EventTooLarge: its payload is over the limit.
         InvalidEvent: names the field.
     """
-    for field, value in zip(_REQUIRED, _required(event), strict=True):
-        _check_attribute(field, value)
-    for field, value in zip(_OPTIONAL, _optional(event), strict=True):
-        if value is not None:
+    required, optional = _required(event), [value for value in _optional(event) if value is not None]
+    if not _are_usual(required, optional):
+        for field, value in zip(_REQUIRED, required, strict=True):
             _check_attribute(field, value)
+        for field, value in zip(_OPTIONAL, _optional(event), strict=True):
+            if value is not None:
+                _check_attribute(field, value)
     if event.extensions:
         _check_extensions(event.extensions)
     parse_time(event.time)
@@ -233,13 +238,13 @@ def encode_data(data: object) -> bytes:
         return one_line(data)
     try:
         plain = msgspec.to_builtins(data)
-        text = json.dumps(plain, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text = _encode(plain)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidEvent("data", f"cannot be written as JSON: {error}") from error
     try:
         encoded = text.encode()
     except UnicodeEncodeError:
-        encoded = json.dumps(plain, allow_nan=False, separators=(",", ":")).encode()
+        encoded = _encode_ascii(plain).encode()
     check_depth(encoded)
     return encoded
 
@@ -294,6 +299,15 @@ def format_time(moment: datetime) -> str:
     """Write RFC 3339 in UTC with microseconds; a naive time is UTC."""
     aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return aware.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def _are_usual(required: Sequence[str], optional: Sequence[str]) -> bool:
+    """Whether attributes are text in ASCII that is short all together: told of all of them at once."""
+    try:
+        text = "".join(required) + "".join(optional)
+    except TypeError:
+        return False
+    return len(text) <= ATTRIBUTE_LIMIT and text.isascii() and all(required) and all(optional)
 
 
 def _check_attribute(field: str, value: object) -> None:

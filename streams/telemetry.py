@@ -249,12 +249,10 @@ def _text(values: Mapping[bytes, bytes], name: bytes) -> str | None:
 
 
 def _tracer() -> "Tracer | None":
-    if "opentelemetry.trace" not in sys.modules:
+    if (trace := sys.modules.get("opentelemetry.trace")) is None:
         return None
-    from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider, get_tracer_provider
-
-    provider = get_tracer_provider()
-    if isinstance(provider, ProxyTracerProvider | NoOpTracerProvider):  # redis-py imports OpenTelemetry for itself
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):  # redis-py imports it for itself
         return None
     return provider.get_tracer(TRACER)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from redis import Redis, RedisCluster
 from redis.commands.core import Script
 from redis.exceptions import AskError, MovedError, RedisError, ResponseError
 
-from playhead.streams.entries import encode
+from playhead.streams.entries import columns
 from playhead.streams.errors import InvalidSetting, KeyDamaged, NotReplicated, RedisUnavailable
 from playhead.streams.events import Event
 from playhead.streams.names import meta_key
@@ -90,8 +91,8 @@ class Appender:
         key = partition.key
         keys = [key, meta_key(key), f"{key}:ids:0", f"{key}:ids:1"]
         arguments: list[Any] = [self.counts.of(partition.stream), 0, self._settings.window]
-        for names, alike in groupby(map(encode, events), key=lambda fields: fields[::2]):
-            values = [value for fields in alike for value in fields[1::2]]
+        for names, alike in groupby(map(columns, events), key=itemgetter(0)):
+            values = [value for _, each in alike for value in each]
             arguments += (len(names), *names, len(values) // len(names), *values)
         try:
             reply = self._ask(keys, arguments, partition)

@@ -111,8 +111,7 @@ class EventType(Generic[Payload]):
             raise InvalidEvent("data", f"is not a valid {self.payload.__name__}: {said}") from error
 
     def _read(self, event: Event) -> Payload:
-        version = self.version_of(event)
-        if version != self.version:
+        if event.dataschema != self.dataschema and (version := self.version_of(event)) != self.version:
             return self._convert(self._upcast(_loads(event.data), version))
         try:
             return self._decoder.decode(event.data)
