@@ -32,6 +32,7 @@ from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.redis.stream_info import last_position
 from playhead.testing.consumers import ConsumerThread, service_of
+from tests.support.pipeline import running
 
 
 class Installation:
@@ -52,23 +53,17 @@ class Installation:
 
     @contextmanager
     def running(self) -> Generator[None]:
-        with embedded_servers(self.directory) as running:
+        with embedded_servers(self.directory) as servers:
             self._started = time.time()
-            self._servers = Servers(running.redis_url, running.database_url, self.directory)
-            upgrade(running.database_url)
+            self._servers = Servers(servers.redis_url, servers.database_url, self.directory)
+            upgrade(servers.database_url)
             settings = load(self.directory)
             consumers = [
-                ConsumerThread(name, running.redis_url, service_of(name, settings, self.servers))
+                ConsumerThread(name, servers.redis_url, service_of(name, settings, self.servers))
                 for name in self._consumers
             ]
-            for consumer in consumers:
-                consumer.start()
-            try:
+            with running(*consumers):
                 yield
-            finally:
-                for consumer in consumers:
-                    consumer.stop()
-        assert [None] * len(consumers) == [consumer.failure for consumer in consumers]
 
     def append(self, *numbers: int) -> None:
         with Producer(self.servers.redis_url) as producer:

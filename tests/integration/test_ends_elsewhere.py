@@ -1,7 +1,6 @@
 """Workers whose work ends in another stream, and two of them on the same events, after Redis lost its state."""
 
 from collections import Counter
-from contextlib import contextmanager
 
 import msgspec
 import pytest
@@ -21,7 +20,7 @@ from playhead.streams.domains.place import Place
 from playhead.streams.names import again_key
 from playhead.streams.partitions import Partition
 from playhead.testing import ConsumerThread
-from tests.support.pipeline import Consumer
+from tests.support.pipeline import Consumer, running
 
 PARTITIONS = 2
 WORKERS = ("german", "french")
@@ -70,18 +69,6 @@ def translators():
         texts.worker(name, made.translate, on=TextWritten, ends=TextTranslated)
     with chosen([texts]):
         yield made
-
-
-@contextmanager
-def running(*consumers: ConsumerThread):
-    for consumer in consumers:
-        consumer.start()
-    try:
-        yield
-    finally:
-        for consumer in consumers:
-            consumer.stop()
-    assert [None] * len(consumers) == [consumer.failure for consumer in consumers]
 
 
 class Texts:

@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -70,6 +71,19 @@ class Consumer(ConsumerThread):
         super().__init__(
             sink.name, settings.redis_url, lambda client: ConsumerService(sink, settings, client, self.watch)
         )
+
+
+@contextmanager
+def running(*consumers: ConsumerThread) -> Generator[None, None, None]:
+    """Consumers for a while; none has failed when they have stopped."""
+    for consumer in consumers:
+        consumer.start()
+    try:
+        yield
+    finally:
+        for consumer in consumers:
+            consumer.stop()
+    assert [None] * len(consumers) == [consumer.failure for consumer in consumers]
 
 
 class Pipeline:
