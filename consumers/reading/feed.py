@@ -17,6 +17,7 @@ from playhead.consumers.errors import StateLost
 from playhead.consumers.reading.ahead import Decoded, Found, ReadAhead
 from playhead.consumers.reading.cursors import Cursors
 from playhead.consumers.reading.group import Group
+from playhead.consumers.reading.misplaced import refuse_surplus
 from playhead.consumers.reading.observer import Observer
 from playhead.consumers.reading.recovery import Lost, Recovery
 from playhead.consumers.reading.steps import Entries, Step
@@ -192,6 +193,12 @@ class Feed(ABC):
             await self._lose(count, gap.position, NOWHERE if self._is_readable else UNREADABLE)
 
     async def _lose(self, count: int, before: Position, reason: str) -> None:
+        """Note that events are gone, unless they stand in another partition.
+
+        Raises:
+            StateLost: the stream has no such partition, and the log's consumer moves its entries.
+        """
+        await refuse_surplus(self._group.client, self._partition)
         self._observe.lost(self._partition, count)
         lost = Lost(self._group.name, count, str(self._cursors.position), str(before), reason, time.time())
         await self._recovery.note_lost(lost)

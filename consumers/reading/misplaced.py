@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, cast
 
 import structlog
+from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from playhead.consumers.errors import StateLost
@@ -20,7 +21,7 @@ from playhead.streams.entries import RawEntry, subject_of
 from playhead.streams.names import meta_key
 from playhead.streams.partitions import Partition, partition_of
 from playhead.streams.positions import START, Position
-from playhead.streams.redis.partition_counts import LOOKED_AT
+from playhead.streams.redis.partition_counts import LOOKED_AT, count_of
 
 _CHUNK = 100
 _MARK = "misplaced"
@@ -94,6 +95,18 @@ class Misplaced:
                 raise StateLost(f"{target} has another number of partitions yet") from error
             raise
         return True
+
+
+async def refuse_surplus(client: Redis, partition: Partition) -> None:
+    """Refuse to go on in a partition that its stream has no more.
+
+    Raises:
+        StateLost: its entries are moved, so none that is missing here is lost.
+    """
+    recorded = cast("bytes | None", await cast("Any", client).hget(meta_key(partition.key), "partitions"))
+    count = None if recorded is None else count_of(recorded)
+    if count is not None and partition.number >= count:
+        raise StateLost(f"{partition} is none of the {count} partitions of its stream: its events are moved")
 
 
 def _with_id_second(rest: dict[bytes, bytes], event_id: bytes) -> tuple[list[bytes], list[bytes]]:

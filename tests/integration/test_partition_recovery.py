@@ -1,9 +1,10 @@
 """The number of partitions when Redis lost its state, and somebody appends before the log's consumer is back."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import contextmanager, suppress
 
 import pytest
+from structlog.testing import capture_logs
 
 from playhead.consumers.processes.projection import ProcessSettings
 from playhead.consumers.reading.reader import ReaderSettings
@@ -40,9 +41,11 @@ class System:
         self.wait_until(append, 20)
 
     @contextmanager
-    def running(self, partitions: int | None = None, *, files: bool = True):
+    def running(self, partitions: int | None = None, *, log: bool = True, files: bool = True):
         """Run both; one that ends because the number changed is started again, as a supervisor does."""
-        made = [lambda: LogWriter(self.log, streams=["jobs"])]
+        made = []
+        if log:
+            made.append(lambda: LogWriter(self.log, streams=["jobs"]))
         if files:
             made.append(lambda: JsonFiles(self.directory / "outputs"))
         self.consumers = [(make, self._start(make(), partitions)) for make in made]
@@ -150,6 +153,22 @@ def test_a_stream_is_not_split_by_a_producer_that_does_not_know_the_log(system, 
     assert right(*first, *second, *third) == system.logged()
     assert 0 == system.lost()
     assert {b"4"} == {system.redis.hget(meta_key(Partition("jobs", n).key), "partitions") for n in range(COUNT)}
+
+
+def test_what_is_moved_out_of_a_surplus_partition_is_not_lost(system):
+    """Half of it is moved when a process comes that knows the number of before."""
+    system.append(*range(20), partitions=8)
+    surplus = Counter(
+        partition.key for (partition,) in right(*range(20), count=8).values() if partition.number >= COUNT
+    )
+    key, count = surplus.most_common(1)[0]
+    assert count > 1
+    system.redis.hset(meta_key(key), "partitions", COUNT)
+    system.redis.xdel(key, system.redis.xrange(key, count=1)[0][0])
+    with capture_logs() as logs, system.running(log=False):
+        system.wait_until(lambda: any("is none of the 4" in str(line.get("error")) for line in logs))
+
+    assert 0 == system.lost()
 
 
 @pytest.mark.parametrize("other", [1, 8, 3])

@@ -53,6 +53,13 @@ def set_up(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv(name, text.replace("/data/", f"{directory}/data/"))
 
 
+def test_the_python_of_the_image_is_one_that_the_tests_run_on():
+    python = re.search(r"^FROM python:(\d+\.\d+)\.", DOCKERFILE, re.MULTILINE)
+
+    assert python
+    assert f"Programming Language :: Python :: {python[1]}" in PYPROJECT["project"]["classifiers"]
+
+
 def test_every_image_is_pinned():
     built_from = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
 
