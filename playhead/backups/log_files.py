@@ -60,6 +60,13 @@ def find_lacking(before: dict[str, int], now: dict[str, int]) -> str | None:
     return None
 
 
+def files_in_place(root: Path) -> Iterator[str]:
+    """The names of all that a log has, whole or not."""
+    for partition in partitions(root):
+        names = (str(path.relative_to(root)) for path in partition_directory(root, partition).iterdir())
+        yield from sorted(name for name in names if is_log_file(name))
+
+
 def is_log_file(name: str) -> bool:
     """Whether a name is one that the backup of a log has."""
     return name.count("/") == 2 and name.endswith((PLAIN, SEALED, MANIFEST, f"/{GAPS}", f"/{ASIDES}"))  # noqa: PLR2004  # stream/number/

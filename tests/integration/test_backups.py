@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 
 from playhead.backups.backup import back_up
-from playhead.backups.errors import BackupAhead, BackupDamaged, LogNotEmpty
+from playhead.backups.errors import BackupAhead, BackupDamaged, LogNotEmpty, OtherRestoreUnfinished
 from playhead.backups.restoration import find_run, restore
-from playhead.backups.runs import File, Part, Place, Run
+from playhead.backups.runs import File, Part, Place, Run, encode_run
 from playhead.backups.store import Store
 from playhead.backups.verification import verify
 from playhead.commands.backup import backup as backup_command
 from playhead.commands.backup import backup_verify
 from playhead.commands.restore import restore as restore_command
 from playhead.eventlog import restoring
-from playhead.eventlog.asides import AsideNote, note_asides, read_asides
+from playhead.eventlog.asides import ASIDES, AsideNote, note_asides, read_asides
 from playhead.eventlog.errors import LogInUse, RestoreUnfinished
-from playhead.eventlog.gaps import Gap, note_gap
+from playhead.eventlog.gaps import GAPS, Gap, note_gap
 from playhead.eventlog.reader import read
 from playhead.eventlog.segments import partition_count, partition_directory
 from playhead.eventlog.verification import verify as verify_log
@@ -130,6 +130,11 @@ def stored(target) -> set[str]:
 
 def files_of(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def begin_again(other: Data, target, run: int | None = None) -> None:
+    """As if the restore of a run had been killed before its end."""
+    restoring.begin(other.log, encode_run(find_run(Store(str(target)), run))[0])
 
 
 def part_with(target: Path, content: bytes) -> Path:
@@ -533,7 +538,7 @@ def test_the_log_is_not_written_before_an_interrupted_restore_has_ended(data, ot
     other.restore(backup)
     for path in sorted((other.log / "jobs/0").glob("*.jsonl"))[-1:]:
         path.unlink()
-    restoring.begin(other.log)  # as if it had been killed here
+    begin_again(other, backup)
 
     with pytest.raises(RestoreUnfinished, match="playhead restore"):
         other.append(5)
@@ -547,18 +552,56 @@ def test_the_log_is_not_written_before_an_interrupted_restore_has_ended(data, ot
     assert [1, 2, 3, 4, 5] == other.numbers()
 
 
-def test_the_rest_of_another_interrupted_restore_is_not_mixed_with_this_one(data, other, backup):
+@pytest.mark.parametrize(("interrupted", "wanted"), [(2, 1), (1, 2)])
+def test_an_interrupted_restore_is_not_continued_with_another_run(data, other, backup, interrupted, wanted):
     data.back_up(backup)
-    data.append(5)
+    data.append(5, seal=True)
+    data.append(1, partition=Partition("jobs", 3))
     data.back_up(backup)
-    other.restore(backup, 2)
-    restoring.begin(other.log)
+    other.restore(backup, interrupted)
+    begin_again(other, backup, interrupted)
     before = other.tree()
 
-    with pytest.raises(LogNotEmpty, match="another restore"):
-        other.restore(backup, 1)
+    with pytest.raises(OtherRestoreUnfinished, match=f"run {interrupted} .*interrupted.*--run"):
+        other.restore(backup, wanted)
 
     assert before == other.tree()
+    assert other.restore(backup, interrupted).is_whole
+    other.log.rename(other.directory / "moved")
+    assert other.restore(backup, wanted).is_whole
+
+
+@pytest.mark.parametrize("torn", ["", "0000", None])
+def test_a_restore_that_was_killed_before_it_wrote_anything_can_be_one_of_another_run(data, other, backup, torn):
+    data.back_up(backup)
+    if torn is not None:
+        restoring.begin(other.log, torn)
+
+    assert other.restore(backup).is_whole
+
+    assert data.tree() == other.tree()
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
+@pytest.mark.parametrize("name", [f"{5:020d}-00000.jsonl", ASIDES, GAPS])
+def test_what_is_not_of_the_run_is_not_mixed_with_its_log(data, other, backup, name, is_interrupted):
+    data.back_up(backup)
+    if is_interrupted:
+        other.restore(backup)
+        begin_again(other, backup)
+    directory = partition_directory(other.log, JOBS)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / name).write_text("")
+    before = other.tree()
+
+    with pytest.raises(LogNotEmpty, match=f"{name}, which .* move the log away"):
+        other.restore(backup)
+
+    assert before == other.tree()
+    assert is_interrupted == restoring.is_unfinished(other.log)
+    (directory / name).unlink()
+    other.restore(backup)
+    assert data.tree() == other.tree()
 
 
 def _remove(sealed: Path) -> None:
