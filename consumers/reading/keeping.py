@@ -18,6 +18,7 @@ from playhead.consumers.reading.parked import UNPARK, parkable, parked_key, posi
 from playhead.consumers.reading.recovery import as_entry, chunks, just_before
 from playhead.consumers.reading.thread import SinkThread
 from playhead.eventlog.asides import AsideNote
+from playhead.eventlog.errors import NotesDamaged
 from playhead.eventlog.history import History
 from playhead.streams.events import Recorded
 from playhead.streams.names import reports_key
@@ -59,13 +60,21 @@ class Keeping:
 
         Raises:
             LogCorrupt: the log cannot be read.
+            NotesDamaged: nor can a note that Redis may have lost; the event would take effect.
             StateLost: Redis lost its data meanwhile.
         """
-        notes = await self._thread.call(partial(self._history.asides, self._partition))
+        asides = await self._thread.call(partial(self._history.asides, self._partition))
+        notes = asides.notes
         self._noted = {(note.consumer, note.position): note for note in notes}
-        self._number = max((note.number for note in notes), default=0)
+        self._number = asides.number
         self._seen, self._look_at = {}, 0.0
         known = await self._known()
+        if asides.unreadable:
+            damaged = NotesDamaged(asides.file, asides.unreadable)
+            if known < self._number:
+                raise damaged
+            said = "notes of what is parked cannot be read: `playhead log verify` names them"
+            self._log.error(said, count=len(asides.unreadable), file=str(damaged.file), line=damaged.line)
         if known >= self._number:
             self._number = known  # the notes are an older copy: later ones are numbered on from what Redis knows
             return

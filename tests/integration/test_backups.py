@@ -248,7 +248,7 @@ def test_what_is_noted_beside_the_segments_comes_back_and_grows_by_its_end(data,
     done = data.back_up(backup)
     other.restore(backup)
 
-    assert ["parked", "dropped"] == [one.became for one in read_asides(partition_directory(other.log, JOBS))]
+    assert ["parked", "dropped"] == [one.became for one in read_asides(partition_directory(other.log, JOBS)).notes]
     assert data.tree() == other.tree()
     assert done.added_bytes < 3000
 
