@@ -3,6 +3,7 @@
 - PlayheadError
     - BackupDamaged           something in the backup is missing or was altered
     - BackupAhead             the backup has what is not there any more
+        - OtherHistory        the log does not go on from the last run
     - LogNotEmpty             a restore would write over a log
     - OtherRestoreUnfinished  a restore of another run was interrupted
 """
@@ -25,6 +26,10 @@ class BackupAhead(PlayheadError):
 
     def __init__(self, problem: str) -> None:
         super().__init__(f"{problem}. {type(self).__doc__}")
+
+
+class OtherHistory(BackupAhead):
+    """Another log was backed up here, such as that of a trial restore: choose another target. Nothing was added."""
 
 
 class LogNotEmpty(InvalidSetting):

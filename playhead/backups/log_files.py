@@ -51,15 +51,6 @@ def partition_counts(root: Path) -> dict[str, int]:
     return counts
 
 
-def find_lacking(before: dict[str, int], now: dict[str, int]) -> str | None:
-    """The first file, by name and size, that the log had before and neither has nor has sealed since."""
-    for name, size in sorted(before.items()):
-        is_sealed = name.endswith(PLAIN) and name.removesuffix(PLAIN) + SEALED in now
-        if not is_sealed and (name not in now or (name.endswith(PLAIN) and now[name] < size)):
-            return name
-    return None
-
-
 def files_in_place(root: Path) -> Iterator[str]:
     """The names of all that a log has, whole or not."""
     for partition in partitions(root):

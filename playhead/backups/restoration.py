@@ -14,6 +14,7 @@ import msgspec
 
 from playhead.backups.errors import BackupDamaged, LogNotEmpty, OtherRestoreUnfinished
 from playhead.backups.log_files import files_in_place, is_log_file
+from playhead.backups.overlap import refuse_overlap
 from playhead.backups.runs import File, Run, encode_run, number_of
 from playhead.backups.sources import places
 from playhead.backups.store import Store, in_parts
@@ -92,10 +93,11 @@ def restore(settings: Settings, store: Store, run: Run) -> Restored:
         LogInUse: a log writer runs.
         ForeignPlace: a place belongs to another installation.
         Untrusted: a place is another user's, or every user may write to it.
-        InvalidSetting: the run has a place that no installed domain declares.
+        InvalidSetting: the run has a place that no installed domain declares, or the backup is within a place.
         BackupDamaged: the run cannot be read, or the log in it is damaged; nothing was written.
         StoreUnavailable: a place or the backup cannot be written or read.
     """
+    refuse_overlap(settings, store)
     located = _located(settings, run)
     _refuse_foreign(run, located)
     listed = {place.setting: store.files(place) for place in run.places}

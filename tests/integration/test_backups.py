@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from playhead.backups.backup import back_up
-from playhead.backups.errors import BackupAhead, BackupDamaged, LogNotEmpty, OtherRestoreUnfinished
+from playhead.backups.errors import BackupAhead, BackupDamaged, LogNotEmpty, OtherHistory, OtherRestoreUnfinished
 from playhead.backups.restoration import find_run, restore
 from playhead.backups.runs import File, Part, Place, Run, encode_run
 from playhead.backups.store import Store
@@ -498,15 +498,70 @@ def test_a_sealed_segment_that_is_damaged_is_copied_and_said(data, other, backup
     assert str(other.log) in restored.faults[0]
 
 
-def test_a_target_within_a_place_is_refused(data, bucket, monkeypatch):
-    with pytest.raises(InvalidSetting, match="choose another target"):
-        data.back_up(data.directory / "recordings/backup")
-    with pytest.raises(InvalidSetting, match="choose another target"):
-        data.back_up(data.directory)
+def test_a_target_within_the_data_or_around_it_is_refused(data, other, backup, tmp_path, bucket, monkeypatch):
+    data.back_up(backup)
+    (tmp_path / "link").symlink_to(data.directory)
+    places = [data.directory / "recordings/backup", data.directory / "backup", data.directory, tmp_path]
+    for target in [*places, tmp_path / "link", tmp_path / "link/backup"]:
+        with pytest.raises(InvalidSetting, match="choose another target"):
+            data.back_up(target)
+    other.directory.symlink_to(backup)
+    with pytest.raises(InvalidSetting, match=r"PLAYHEAD_DATA_DIR .* lie in each other"):
+        other.restore(backup)
     monkeypatch.setenv("PLAYHEAD_BLOB_DIR", f"{bucket}/all")
     data.settings = load(data.directory)
     with pytest.raises(InvalidSetting, match="choose another target"):
         data.back_up(f"{bucket}/all/backup")
+
+    assert {"parts", "runs"} == {path.name for path in backup.iterdir() if not path.name.startswith(".")}
+    assert not (data.directory / "backup").exists()
+
+
+@pytest.mark.parametrize("seals", [(), (1,), (2,), (1, 2)], ids=str)
+def test_a_second_log_from_a_restore_does_not_go_on_in_the_runs_of_the_first(data, other, target, seals):
+    data.back_up(target)
+    other.restore(target)
+    data.append(5, seal=1 in seals)
+    other.append(6, 7, seal=2 in seals)
+
+    first = data.back_up(target)
+    with pytest.raises(BackupAhead, match=r"run 2 .* (choose|back up to) another target"):
+        other.back_up(target)
+    data.append(8, seal=True)
+    data.append(9)
+    third = data.back_up(target)
+
+    assert (2, 3) == (first.run, third.run)
+    assert [] == verify(Store(str(target))).damaged
+
+
+def test_a_restore_of_what_was_lost_goes_on_in_the_same_runs(data, other, target):
+    data.back_up(target)
+    other.restore(target)
+    for number in range(5, 9):
+        other.append(number, seal=number % 2 == 0)
+
+        assert number - 3 == other.back_up(target).run
+
+    with pytest.raises(BackupAhead, match="run 5"):
+        data.back_up(target)
+
+
+def test_a_log_with_other_events_than_the_last_run_is_refused(data, other, backup):
+    data.append(5)
+    other.append(1, 2, seal=True)
+    other.append(3, 4, 6, 7)
+    PlaceMark("", other.log).write(ID)
+    data.back_up(backup)
+    runs = files_of(backup / "runs")
+
+    with pytest.raises(OtherHistory, match=r"00003-00000.jsonl has other events than run 1 .*another target"):
+        other.back_up(backup)
+    other.append(8, seal=True)
+    with pytest.raises(OtherHistory, match=r"00003-00000.jsonl has other events"):
+        other.back_up(backup)
+
+    assert runs == files_of(backup / "runs")
 
 
 def test_a_backup_or_a_place_that_every_user_may_write_to_is_refused(data, other, backup):
