@@ -77,6 +77,11 @@ class System(Pipeline):
         """What an operator sees of parked events, without the ids in Redis."""
         return [(one.subject, one.position, one.reason_class, one.reason, one.blocks) for one in self.parked(name)]
 
+    def calls(self, *commands):
+        """How often a command was sent since the counts were reset."""
+        counts = self.redis.info("commandstats")
+        return sum(counts.get(f"cmdstat_{command}", {"calls": 0})["calls"] for command in commands)
+
     def forget_tables(self):
         with psycopg.connect(self.database) as connection:
             connection.execute("TRUNCATE jobs, playhead_checkpoints")
@@ -190,6 +195,30 @@ def test_notes_that_are_an_older_copy_than_redis_are_numbered_on(system):
     system.wait_until(lambda: system.noted("parked") == {"jobs": 5, "json-files": 5})
 
     assert [51, 52] == [one.number for one in system.notes()][-2:]
+
+
+def test_many_are_noted_and_given_back_in_few_round_trips(system):
+    system.append(*(job(number, job_id=None) for number in range(400)))
+    system.redis.config_resetstat()
+    system.start()
+    system.wait_until(lambda: system.noted("parked") == {"jobs": 400, "json-files": 400})
+    noted = system.calls("xrange")
+    for each in system.parked("jobs")[::2]:
+        system.parked_events("jobs").drop(each)
+    system.wait_until(lambda: system.noted("dropped") == {"jobs": 200})
+    before = {name: system.shown(name) for name in ("jobs", "json-files")}
+    system.stop()
+    system.redis.flushall()
+    system.redis.config_resetstat()
+    system.start("log")
+    system.wait_until(lambda: system.redis.xlen(f"{JOBS.key}:parked:json-files") == 400)
+    system.stop()
+    given = system.calls("evalsha", "hget", "xrange")
+
+    assert before == {name: system.shown(name) for name in before}
+    assert 400 == len(system.parked_events("jobs").positions())
+    assert noted < 200
+    assert given < 1000, "one or two for each of 600, were they given back one by one, beside those of all partitions"
 
 
 def test_a_replay_passes_over_them(system):
