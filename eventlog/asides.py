@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from playhead.streams.positions import Position
 from playhead.streams.storage.disk import write_all
 from playhead.streams.storage.durability import sync_directory
 
@@ -27,27 +28,53 @@ class AsideNote(msgspec.Struct, frozen=True):
     blocks: bool = False
 
 
-def read_asides(directory: Path) -> list[AsideNote]:
-    """The notes of the partition in a directory, in order; a line that a crash tore is none."""
-    found: list[AsideNote] = []
+class Asides(msgspec.Struct, frozen=True):
+    """The notes of a partition in order, and the numbers, from 1, of the lines that are none: damage, as no crash does.
+
+    `number` is that of the last note; a line that cannot be read counts as the one behind the note before it.
+    """
+
+    file: Path
+    notes: list[AsideNote]
+    unreadable: list[int]
+    number: int
+
+
+def read_asides(directory: Path) -> Asides:
+    """The notes of the partition in a directory; a last line without its line feed is torn, and left out.
+
+    Raises:
+        OSError: they cannot be read.
+    """
+    file, notes, unreadable, last = directory / ASIDES, list[AsideNote](), list[int](), 0
     with suppress(FileNotFoundError):
-        for line in (directory / ASIDES).read_bytes().split(b"\n"):
-            with suppress(msgspec.MsgspecError, UnicodeDecodeError):
-                found.append(msgspec.json.decode(line, type=AsideNote))
-    return found
+        for number, line in enumerate(file.read_bytes().split(b"\n")[:-1], start=1):
+            try:
+                note = msgspec.json.decode(line, type=AsideNote)
+                Position.parse(note.position)
+            except ValueError:  # msgspec's and ours are ValueErrors
+                unreadable.append(number)
+                last += 1
+            else:
+                notes.append(note)
+                last = max(last, note.number)
+    return Asides(file, notes, unreadable, last)
 
 
 def note_asides(directory: Path, asides: Sequence[AsideNote]) -> None:
-    """Note what became of events, durably.
+    """Note what became of events, durably, behind the last whole line.
 
     Raises:
         OSError: the disk is full, for instance.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    lines = b"".join(b"\n%b" % msgspec.json.encode(aside) for aside in asides)  # a torn line is ended first
-    descriptor = os.open(directory / ASIDES, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    lines = b"".join(b"%b\n" % msgspec.json.encode(aside) for aside in asides)
+    descriptor = os.open(directory / ASIDES, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
-        write_all(descriptor, lines + b"\n")
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            os.ftruncate(descriptor, (directory / ASIDES).read_bytes().rfind(b"\n") + 1)
+        write_all(descriptor, lines)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

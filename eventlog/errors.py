@@ -4,6 +4,7 @@
     - LogCorrupt              a line, file or manifest is damaged where no crash can have torn it
         - EventsMissing       the log has a hole
         - RestoreUnfinished   a restore of the log was interrupted
+        - NotesDamaged        a note of what was parked or dropped cannot be read, and Redis does not know it
     - LogInUse                another process writes this partition
     - LinkInLog               a symbolic link stands where the log would be written
     - BehindTail              an event stands before the end of the log
@@ -14,6 +15,7 @@
     - BadLine                 bytes that are no line of the log
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from playhead.streams.cursors import Cursor
@@ -50,6 +52,16 @@ class RestoreUnfinished(LogCorrupt):
 
     def __init__(self, mark: Path) -> None:
         super().__init__(mark, None, None, "this log is not restored to its end")
+
+
+class NotesDamaged(LogCorrupt):
+    """Restore the file from a backup; if there is none, remove the line, and what it says of its event is lost."""
+
+    def __init__(self, file: Path, lines: Sequence[int]) -> None:
+        many = f"{len(lines)} notes" if len(lines) > 1 else "a note"
+        super().__init__(
+            file, lines[0], None, f"{many} of what is parked or dropped cannot be read, and Redis lost them"
+        )
 
 
 class LogInUse(PlayheadError):

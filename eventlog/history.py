@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from playhead.eventlog.asides import AsideNote, note_asides, read_asides
+from playhead.eventlog.asides import AsideNote, Asides, note_asides, read_asides
 from playhead.eventlog.errors import BadLine, LogCorrupt
 from playhead.eventlog.gaps import GAPS, Gap, note_gap, read_gaps
 from playhead.eventlog.lines import LINE_LIMIT, decode_line, position_if_readable
@@ -74,8 +74,12 @@ class History:
             for gap in gaps:
                 note_gap(directory, gap)
 
-    def asides(self, partition: Partition) -> list[AsideNote]:
-        """What is noted as parked or dropped, in order."""
+    def asides(self, partition: Partition) -> Asides:
+        """What is noted as parked or dropped, in order.
+
+        Raises:
+            OSError: it cannot be read.
+        """
         return read_asides(partition_directory(self._root, partition))
 
     def note_asides(self, partition: Partition, asides: Sequence[AsideNote]) -> None:

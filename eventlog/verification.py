@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from playhead.eventlog.asides import read_asides
 from playhead.eventlog.continuity import Continuity
 from playhead.eventlog.errors import BadLine, LogCorrupt
 from playhead.eventlog.lines import decode_line, position_if_readable
@@ -27,7 +28,7 @@ FAULT_LIMIT = 10_000
 
 _LINES_TOLD = 1000
 
-FaultKind = Literal["line", "order", "gap", "manifest", "missing"]
+FaultKind = Literal["line", "order", "gap", "manifest", "missing", "note"]
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -48,7 +49,7 @@ class Verification(msgspec.Struct, frozen=True):
 
 
 def verify(root: Path, advanced: Callable[[int], None] = lambda _: None) -> Verification:
-    """Check every line, position, sequence, manifest and the chain of manifests; changes nothing.
+    """Check every line, position, sequence, manifest, the chain of manifests and each note; changes nothing.
 
     `advanced` is told of so many more lines that were checked.
     """
@@ -68,6 +69,9 @@ class _Check:
         self._last: Recorded | None = None
 
     def partition(self, directory: Path) -> None:
+        asides = read_asides(directory)
+        for number in asides.unreadable[:FAULT_LIMIT]:
+            self._fault("note", asides.file, number, "it is no note of what is parked or dropped")
         segments = list_segments(directory)
         self._continuity = Continuity(directory, audit=True)
         for segment in segments:

@@ -75,8 +75,10 @@ class Staging:
             os.close(root)
 
     def checkpoints(self) -> dict[str, Checkpoint]:
-        """What was noted last, by partition; nothing if it cannot be read."""
-        return _read_checkpoints(self.fd)
+        """What was noted last, by partition; nothing if it cannot be read, as a crash may leave it."""
+        with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
+            return _read_checkpoints(self.fd)
+        return {}
 
     def note(self, checkpoints: Mapping[str, Checkpoint]) -> None:
         """Note how far the tree has come; not synced, as an older note, or none, does no harm."""
@@ -221,14 +223,17 @@ def _read_epochs(root: int) -> dict[str, int]:
 
 
 def _read_checkpoints(staging: int) -> dict[str, Checkpoint]:
-    with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
-        return msgspec.json.decode(read_regular(_CHECKPOINTS, staging) or b"{}", type=dict[str, Checkpoint])
-    return {}
+    return msgspec.json.decode(read_regular(_CHECKPOINTS, staging) or b"{}", type=dict[str, Checkpoint])
 
 
 def read_checkpoints(path: Path) -> dict[str, Checkpoint]:
-    """How far the tree at a path has come, by partition; nothing if it does not say. Changes nothing."""
-    with contextlib.suppress(OSError):
+    """How far the tree at a path has come, by partition; nothing if it does not say. Changes nothing.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: what it says cannot be decoded.
+    """
+    with contextlib.suppress(FileNotFoundError):
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with opened(root, [STAGING]) as staging:

@@ -180,8 +180,13 @@ def replay_alive_key(run: str) -> str:
     return f"playhead:replay:{run}:alive"
 
 
+def parked_key(partition: str, consumer: str) -> str:
+    """Name the stream of a consumer's parked entries."""
+    return f"{partition}:parked:{consumer}"
+
+
 def parked_positions_key(partition: str, consumer: str) -> str:
-    """Name the hash of positions that are parked or were dropped; `=` and a parked id is of one that is parked."""
+    """Name the hash of positions that are parked or were dropped: a reader that comes to one again passes over it."""
     return f"{partition}:parked-positions:{consumer}"
 
 

@@ -20,14 +20,13 @@ from playhead.consumers.reading.parked import (
     Aside,
     original,
     parked_fields,
-    parked_key,
-    positions_key,
     retry_key,
     subjects_key,
 )
 from playhead.streams.appending.appender import DEFAULT_WINDOW
 from playhead.streams.entries import RawEntry, sequence_number, subject_of
-from playhead.streams.names import restarts_key
+from playhead.streams.names import parked_key, parked_positions_key, restarts_key
+from playhead.streams.parked_positions import ParkedPositions, split_positions
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 from playhead.streams.redis.stream_info import is_missing
@@ -90,8 +89,8 @@ class Group:
         self._lease_ms = int(lease * 1000)
         key = partition.key
         self.lease_key, self._attempts = f"{key}:lease:{name}", f"{key}:attempts:{name}"
-        self._parked, self._subjects = parked_key(partition, name), subjects_key(partition, name)
-        self._positions = positions_key(partition, name)
+        self._parked, self._subjects = parked_key(key, name), subjects_key(partition, name)
+        self._positions = parked_positions_key(key, name)
         self._retries, self._restarts = retry_key(partition, name), restarts_key(key)
         self._acquire = client.register_script(_script("acquire.lua"))
         self._advance = client.register_script(_script("advance.lua"))
@@ -184,13 +183,11 @@ class Group:
 
     async def dropped(self) -> set[bytes]:
         """Ids of live entries that an operator has given up."""
-        known = cast("dict[bytes, bytes]", await cast("Any", self.client.hgetall(self._positions)))
-        return {name for name, parked_id in known.items() if name[:1] != b"=" and b"=" + parked_id not in known}
+        return set((await self._known_positions()).dropped)
 
     async def set_aside(self) -> frozenset[bytes]:
         """Positions that are parked, or were dropped."""
-        known = cast("list[bytes]", await cast("Any", self.client.hkeys(self._positions)))
-        return frozenset(name for name in known if name[:1] != b"=")
+        return (await self._known_positions()).all
 
     async def release(self) -> None:
         """Give the lease back, so that another process need not wait for its end."""
@@ -289,3 +286,6 @@ class Group:
     def holder(self) -> str:
         """What the lease holds while it is ours."""
         return f"{self.owner}/{self.epoch}"
+
+    async def _known_positions(self) -> ParkedPositions:
+        return split_positions(await cast("Any", self.client.hgetall(self._positions)))

@@ -3,7 +3,7 @@ it (docs/decisions/0023-parked-and-dropped.md).
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -14,19 +14,19 @@ import structlog
 
 from playhead.consumers.errors import StateLost
 from playhead.consumers.reading.group import Group
-from playhead.consumers.reading.parked import UNPARK, parkable, parked_key, positions_key, subjects_key
+from playhead.consumers.reading.parked import UNPARK, Aside, parked_fields, subjects_key
 from playhead.consumers.reading.recovery import as_entry, chunks, just_before
 from playhead.consumers.reading.thread import SinkThread
 from playhead.eventlog.asides import AsideNote
+from playhead.eventlog.errors import NotesDamaged
 from playhead.eventlog.history import History
 from playhead.streams.events import Recorded
-from playhead.streams.names import reports_key
+from playhead.streams.names import parked_key, parked_positions_key, reports_key
+from playhead.streams.parked_positions import ParkedPositions, split_positions
 from playhead.streams.positions import Position
 
 _LOOK_SECONDS = 1.0
 _NUMBER = "number"
-_DROPPED = b"dropped"
-"""What `set_aside.lua` writes in place of a parked id."""
 _REST = 20
 """How many times as long as a look took it rests: many parked events must not cost the log its time."""
 _CHUNK, _CHUNK_BYTES = 100, 8 * 1024 * 1024
@@ -59,13 +59,21 @@ class Keeping:
 
         Raises:
             LogCorrupt: the log cannot be read.
+            NotesDamaged: nor can a note that Redis may have lost; the event would take effect.
             StateLost: Redis lost its data meanwhile.
         """
-        notes = await self._thread.call(partial(self._history.asides, self._partition))
+        asides = await self._thread.call(partial(self._history.asides, self._partition))
+        notes = asides.notes
         self._noted = {(note.consumer, note.position): note for note in notes}
-        self._number = max((note.number for note in notes), default=0)
+        self._number = asides.number
         self._seen, self._look_at = {}, 0.0
         known = await self._known()
+        if asides.unreadable:
+            damaged = NotesDamaged(asides.file, asides.unreadable)
+            if known < self._number:
+                raise damaged
+            said = "notes of what is parked cannot be read: `playhead log verify` names them"
+            self._log.error(said, count=len(asides.unreadable), file=str(damaged.file), line=damaged.line)
         if known >= self._number:
             self._number = known  # the notes are an older copy: later ones are numbered on from what Redis knows
             return
@@ -73,9 +81,7 @@ class Keeping:
         await cast("Any", self._client.hset(self._mark, _NUMBER, restoring))
         newer = {(note.consumer, note.position) for note in notes if note.number > known}
         lost = [self._noted[key] for key in newer]
-        for note in lost:
-            if note.became != "parked":
-                await self._settle(note)
+        await self._settle([note for note in lost if note.became != "parked"])
         await self._park_again([note for note in lost if note.became == "parked"])
         await self._note_known(restoring)
         if lost:
@@ -129,28 +135,23 @@ class Keeping:
 
     async def _state(self, consumer: str) -> _State:
         """The newest and the number of parked entries: changes whenever something is parked, dropped or applied."""
-        stream = parked_key(self._partition, consumer)
+        stream = parked_key(self._partition.key, consumer)
         if not await self._client.exists(stream):
             return _NOTHING
         about = await self._client.xinfo_stream(stream)
         return about["last-generated-id"], about["length"]
 
     async def _news(self, consumer: str) -> list[AsideNote]:
-        known = cast(
-            "dict[bytes, bytes]", await cast("Any", self._client.hgetall(positions_key(self._partition, consumer)))
-        )
-        now = {
-            name.decode(): (id.decode() if b"=" + id in known else None)
-            for name, id in known.items()
-            if name[:1] != b"="
-        }
+        known = await self._positions(consumer)
+        now: dict[str, Became] = {position.decode(): "dropped" for position in known.dropped}
+        now |= {position.decode(): "parked" for position in known.parked}
         news: list[AsideNote] = []
-        for position, parked_id in now.items():
+        for position, became in now.items():
             before = self._noted.get((consumer, position))
-            became: Became = "dropped" if parked_id is None else "parked"
             if before is None or before.became != became:
                 news.append(AsideNote(0, consumer, position, became))
-        about = await self._about(consumer, [now[one.position] for one in news if one.became == "parked"])
+        parked = [known.parked[one.position.encode()] for one in news if one.became == "parked"]
+        about = await self._about(consumer, parked) if parked else {}
         news = [msgspec.structs.replace(one, **about.get(one.position, {})) for one in news]
         gone = [
             position
@@ -159,19 +160,20 @@ class Keeping:
         ]
         return news + [AsideNote(0, consumer, position, "applied") for position in gone]
 
-    async def _about(self, consumer: str, ids: Sequence[str | None]) -> dict[str, dict[str, Any]]:
-        """Why events are parked, by position."""
+    async def _about(self, consumer: str, ids: Collection[bytes]) -> dict[str, dict[str, Any]]:
+        """Why the events of some parked ids are parked, by position; what is parked between them is read too."""
         found: dict[str, dict[str, Any]] = {}
-        for parked_id in ids:
-            if parked_id is None:
-                continue
-            reply = cast("Any", await self._client.xrange(parked_key(self._partition, consumer), parked_id, parked_id))
-            for _, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", reply):
-                found[fields[b"parked_position"].decode()] = {
-                    "reason": fields[b"parked_reason"].decode("utf-8", "backslashreplace"),
-                    "reason_class": fields[b"parked_class"].decode(),
-                    "blocks": fields.get(b"parked_blocks") == b"1",
-                }
+        stream, in_order = parked_key(self._partition.key, consumer), sorted(ids, key=Position.parse)
+        first, last = in_order[0].decode(), in_order[-1].decode()
+        while page := await self._client.xrange(stream, first, last, _CHUNK):
+            for parked_id, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", page):
+                first = f"({parked_id.decode()}"
+                if parked_id in ids:
+                    found[fields[b"parked_position"].decode()] = {
+                        "reason": fields[b"parked_reason"].decode("utf-8", "backslashreplace"),
+                        "reason_class": fields[b"parked_class"].decode(),
+                        "blocks": fields.get(b"parked_blocks") == b"1",
+                    }
         return found
 
     async def _park_again(self, notes: Iterable[AsideNote]) -> None:
@@ -184,32 +186,40 @@ class Keeping:
         logged = self._history.between(self._partition, just_before(min(left)), max(left))
         found = chunks((recorded for recorded in logged if recorded.position in left), _CHUNK, _CHUNK_BYTES)
         while chunk := await self._thread.call(partial(next, found, None)):
+            arguments: dict[str, list[str | bytes | int]] = {}
             for recorded in chunk:
                 for note in left.pop(recorded.position, ()):
-                    await self._park(note, recorded)
+                    arguments.setdefault(note.consumer, []).extend(_parked(note, recorded))
+            for consumer, each in arguments.items():
+                await self._set_aside(keys=self._keys(consumer), args=each)
         if left:
             self._log.error("parked events are gone with Redis: the log does not have them", count=len(left))
 
-    async def _park(self, note: AsideNote, recorded: Recorded) -> None:
-        reason, fields = parkable(as_entry(recorded), note.reason, note.consumer)
-        about = ["parked_position", note.position, "parked_reason", reason]
-        about += ["parked_class", note.reason_class, "parked_blocks", str(int(note.blocks))]
-        subject = recorded.event.subject if note.blocks else ""
-        await self._set_aside(keys=self._keys(note), args=[note.position, subject, *about, *fields])
+    async def _settle(self, notes: Iterable[AsideNote]) -> None:
+        """Take events from the parked ones of an older copy, and remember those that were dropped."""
+        by_consumer: dict[str, list[AsideNote]] = {}
+        for note in notes:
+            by_consumer.setdefault(note.consumer, []).append(note)
+        for consumer, mine in by_consumer.items():
+            parked = (await self._positions(consumer)).parked
+            for note in mine:
+                if (parked_id := parked.get(note.position.encode())) is not None:
+                    await self._take_out(note, parked_id)
+            dropped = [note.position for note in mine if note.became == "dropped"]
+            for first in range(0, len(dropped), _CHUNK):
+                each = [part for position in dropped[first : first + _CHUNK] for part in (position, "", 0)]
+                await self._set_aside(keys=self._keys(consumer), args=each)
 
-    async def _settle(self, note: AsideNote) -> None:
-        """Take an event from the parked ones of an older copy, and remember one that was dropped."""
-        keys = self._keys(note)
-        parked_id = cast("bytes | None", await cast("Any", self._client.hget(keys[2], note.position)))
-        if parked_id == _DROPPED:  # by a restore that was cut short
-            return
-        if parked_id is not None:
-            reply = cast("Any", await self._client.xrange(keys[0], parked_id.decode(), parked_id.decode()))
-            for _, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", reply):
-                subject = fields.get(b"ce_subject", b"") if fields.get(b"parked_blocks") == b"1" else b""
-                await self._unpark(keys=keys, args=[parked_id, subject, int(note.became == "dropped")])
-        elif note.became == "dropped":
-            await self._set_aside(keys=keys, args=[note.position, ""])
+    async def _take_out(self, note: AsideNote, parked_id: bytes) -> None:
+        keys = self._keys(note.consumer)
+        page = cast("Any", await self._client.xrange(keys[0], parked_id.decode(), parked_id.decode()))
+        for _, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", page):
+            subject = fields.get(b"ce_subject", b"") if fields.get(b"parked_blocks") == b"1" else b""
+            await self._unpark(keys=keys, args=[parked_id, subject, int(note.became == "dropped")])
+
+    async def _positions(self, consumer: str) -> ParkedPositions:
+        key = parked_positions_key(self._partition.key, consumer)
+        return split_positions(await cast("Any", self._client.hgetall(key)))
 
     async def _known(self) -> int:
         """The number of the last note that Redis knows of; below all of them if it lost its data."""
@@ -220,6 +230,12 @@ class Keeping:
         if not await self._exchange(keys=[self._mark], args=[_NUMBER, before, self._number]):
             raise StateLost(f"{self._partition}: Redis forgot what is parked")
 
-    def _keys(self, note: AsideNote) -> list[str]:
-        makers = (parked_key, subjects_key, positions_key)
-        return [make(self._partition, note.consumer) for make in makers]
+    def _keys(self, consumer: str) -> list[str]:
+        key = self._partition.key
+        return [parked_key(key, consumer), subjects_key(self._partition, consumer), parked_positions_key(key, consumer)]
+
+
+def _parked(note: AsideNote, recorded: Recorded) -> list[str | bytes | int]:
+    """What `set_aside.lua` is given of an event that is parked."""
+    fields = parked_fields(Aside(as_entry(recorded), note.reason, note.reason_class), note.consumer, blocks=note.blocks)
+    return [note.position, recorded.event.subject if note.blocks else "", len(fields), *fields]

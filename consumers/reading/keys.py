@@ -7,7 +7,7 @@ from typing import Any, cast
 import msgspec
 from redis import Redis, RedisCluster
 
-from playhead.consumers.reading.parked import parked_key, positions_key, retry_key, subjects_key
+from playhead.consumers.reading.parked import retry_key, subjects_key
 from playhead.consumers.reading.recovery import lost_key, restarts_key
 from playhead.streams.entries import sequence_number
 from playhead.streams.names import (
@@ -17,6 +17,8 @@ from playhead.streams.names import (
     STREAMS,
     again_key,
     meta_key,
+    parked_key,
+    parked_positions_key,
     presence_key,
     replays_key,
     reports_key,
@@ -150,9 +152,9 @@ def _keys(partition: Partition, names: Iterable[str]) -> Iterator[tuple[str, str
         yield presence_key(key, name), "string"
         yield f"{presence_key(key, name)}:epoch", "string"
         yield f"{key}:attempts:{name}", "hash"
-        yield parked_key(partition, name), "stream"
+        yield parked_key(partition.key, name), "stream"
         yield subjects_key(partition, name), "hash"
-        yield positions_key(partition, name), "hash"
+        yield parked_positions_key(partition.key, name), "hash"
         yield retry_key(partition, name), "set"
         yield f"{key}:due:{name}", "zset"
         yield waiting_key(key, name), "hash"

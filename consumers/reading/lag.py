@@ -8,8 +8,8 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from playhead.consumers.reading.parked import parked_key
 from playhead.consumers.reading.reader import Reader
+from playhead.streams.names import parked_key
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.redis.refusals import AWAY
@@ -38,7 +38,7 @@ async def find_lag(client: Redis, reader: Reader) -> Lag | None:
     key = reader.partition.key
     redis = cast("Any", client)
     newest = Position.parse((await redis.xinfo_stream(key))["last-generated-id"])
-    parked = await redis.xlen(parked_key(reader.partition, reader.name))
+    parked = await redis.xlen(parked_key(reader.partition.key, reader.name))
     events: int | None = 0
     if progress.position < newest:
         last = cast("bytes | None", await redis.hget(f"{key}:meta", "sequence"))

@@ -11,7 +11,8 @@ from redis import Redis, RedisCluster
 from playhead.streams.domains.catalogue import LOG
 from playhead.streams.entries import RawEntry, subject_of
 from playhead.streams.events import ATTRIBUTE_LIMIT
-from playhead.streams.names import parked_positions_key, reports_key
+from playhead.streams.names import parked_key, parked_positions_key, reports_key
+from playhead.streams.parked_positions import split_positions
 from playhead.streams.partitions import Partition
 
 _ABOUT = {b"parked_position", b"parked_reason", b"parked_class", b"parked_blocks"}
@@ -63,17 +64,17 @@ class ParkedEvents:
 
     def __init__(self, client: "Redis | RedisCluster", consumer: str, partition: Partition) -> None:
         self._client, self._consumer, self._partition = client, consumer, partition
-        self._stream = parked_key(partition, consumer)
+        self._stream = parked_key(partition.key, consumer)
         self._subjects = subjects_key(partition, consumer)
-        self._positions = positions_key(partition, consumer)
+        self._positions = parked_positions_key(partition.key, consumer)
 
     def __iter__(self) -> Iterator[Parked]:
         return (parked for parked, _ in self._entries("-", "+"))
 
     def positions(self) -> frozenset[str]:
         """Positions of events that are parked, or were until an operator dropped them."""
-        known = cast("list[bytes]", cast("Any", self._client).hkeys(self._positions))
-        return frozenset(name.decode() for name in known if not name.startswith(b"="))
+        known = cast("dict[bytes, bytes]", cast("Any", self._client).hgetall(self._positions))
+        return frozenset(position.decode() for position in split_positions(known).all)
 
     def show(self, parked_id: str) -> dict[str, str] | None:
         """Every field of a parked entry as it was appended, None if there is none."""
@@ -137,7 +138,7 @@ def parked_by_unknown(
         groups = (group["name"] for group in redis.xinfo_groups(partition.key)) if redis.exists(partition.key) else ()
         for raw in {*groups, *others, *redis.hkeys(reports_key(partition.key))}:
             name = raw.decode("utf-8", "backslashreplace")
-            if name not in names and (count := int(redis.xlen(parked_key(partition, name)))):
+            if name not in names and (count := int(redis.xlen(parked_key(partition.key, name)))):
                 found[name] = found.get(name, 0) + count
     return found
 
@@ -151,7 +152,30 @@ def parked_anywhere(client: "Redis | RedisCluster") -> dict[str, list[Partition]
     return {name: sorted(found[name]) for name in sorted(found)}
 
 
-def parkable(entry: RawEntry, reason: str, consumer: str) -> tuple[str, Sequence[bytes]]:
+def parked_fields(aside: Aside, consumer: str, *, blocks: bool) -> list[str | bytes]:
+    """The fields of a parked entry: those of the entry as it was, and what is to be known of it."""
+    reason, fields = _parkable(aside.entry, aside.reason, consumer)
+    about: list[str | bytes] = ["parked_position", aside.entry.entry_id, "parked_reason", reason]
+    return [*about, "parked_class", aside.reason_class, "parked_blocks", str(int(blocks)), *fields]
+
+
+def subjects_key(partition: Partition, consumer: str) -> str:
+    """The hash of subjects that wait, with how many of their events are parked."""
+    return f"{partition.key}:parked-subjects:{consumer}"
+
+
+def retry_key(partition: Partition, consumer: str) -> str:
+    """The set of subjects, or `=` and a parked id, to be tried again."""
+    return f"{partition.key}:retry:{consumer}"
+
+
+def original(fields: dict[bytes, bytes]) -> RawEntry:
+    """The entry as it was before it was parked."""
+    flat = [part for name, value in fields.items() if name not in _ABOUT for part in (name, value)]
+    return RawEntry(fields[b"parked_position"], flat)
+
+
+def _parkable(entry: RawEntry, reason: str, consumer: str) -> tuple[str, Sequence[bytes]]:
     """The reason and the fields to park an entry with; if it has too many, those of an event come first.
 
     What no event can have because it is too long is kept whole by the log alone: the copies of all other consumers
@@ -166,36 +190,3 @@ def parkable(entry: RawEntry, reason: str, consumer: str) -> tuple[str, Sequence
         reason = f"{reason}; only the log's parked entry has all of it"
         pairs = [(name[:_KEPT], value if name == b"body" else value[:_KEPT]) for name, value in pairs]
     return reason, [part for pair in pairs for part in pair]
-
-
-def parked_fields(aside: Aside, consumer: str, *, blocks: bool) -> list[str | bytes]:
-    """The fields of a parked entry: those of the entry as it was, and what is to be known of it."""
-    reason, fields = parkable(aside.entry, aside.reason, consumer)
-    about: list[str | bytes] = ["parked_position", aside.entry.entry_id, "parked_reason", reason]
-    return [*about, "parked_class", aside.reason_class, "parked_blocks", str(int(blocks)), *fields]
-
-
-def parked_key(partition: Partition, consumer: str) -> str:
-    """The stream of a consumer's parked entries."""
-    return f"{partition.key}:parked:{consumer}"
-
-
-def subjects_key(partition: Partition, consumer: str) -> str:
-    """The hash of subjects that wait, with how many of their events are parked."""
-    return f"{partition.key}:parked-subjects:{consumer}"
-
-
-def positions_key(partition: Partition, consumer: str) -> str:
-    """The hash of positions that are parked, or were dropped: a reader that comes to one again parks it no more."""
-    return parked_positions_key(partition.key, consumer)
-
-
-def retry_key(partition: Partition, consumer: str) -> str:
-    """The set of subjects, or `=` and a parked id, to be tried again."""
-    return f"{partition.key}:retry:{consumer}"
-
-
-def original(fields: dict[bytes, bytes]) -> RawEntry:
-    """The entry as it was before it was parked."""
-    flat = [part for name, value in fields.items() if name not in _ABOUT for part in (name, value)]
-    return RawEntry(fields[b"parked_position"], flat)

@@ -15,7 +15,6 @@ from redis.exceptions import ResponseError
 
 from playhead.consumers.errors import LeaseLost, StateLost
 from playhead.consumers.reading.group import Group
-from playhead.consumers.reading.parked import positions_key
 from playhead.eventlog.history import History, Tail
 from playhead.streams import names
 from playhead.streams.appending.appender import DEFAULT_WINDOW
@@ -226,10 +225,7 @@ class Recovery:
 
     async def set_aside(self, after: Position) -> int:
         """How many entries behind a position this group has parked."""
-        known = cast(
-            "list[bytes]", await cast("Any", self._client.hkeys(positions_key(self._partition, self._group.name)))
-        )
-        return sum(Position.parse(one) > after for one in known if not one.startswith(b"="))
+        return sum(Position.parse(one) > after for one in await self._group.set_aside())
 
     async def losses(self) -> list[Lost]:
         """What every group lost, as noted."""

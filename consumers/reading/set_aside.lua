@@ -1,18 +1,21 @@
 #!lua flags=allow-oom
--- Sets an event aside again that Redis forgot, unless it knows the event.
+-- Sets events of a consumer aside again that Redis forgot; those that it knows stay as they are.
 -- KEYS: parked stream, hash of parked subjects, hash of parked positions
--- ARGV: position, subject or '', then the fields of the parked entry; none if the event was dropped
--- Returns 1 if it was set aside.
-if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 then
-  return 0
+-- ARGV: of each event its position, its subject or '', how many fields the parked entry has, and these; 0 if the event
+-- was dropped
+local n = 1
+while n <= #ARGV do
+  local position, subject, last = ARGV[n], ARGV[n + 1], n + 2 + tonumber(ARGV[n + 2])
+  if redis.call('HEXISTS', KEYS[3], position) == 0 then
+    if last == n + 2 then
+      redis.call('HSET', KEYS[3], position, 'dropped')
+    else
+      local id = redis.call('XADD', KEYS[1], '*', unpack(ARGV, n + 3, last))
+      redis.call('HSET', KEYS[3], position, id, '=' .. id, position)
+      if subject ~= '' then
+        redis.call('HINCRBY', KEYS[2], subject, 1)
+      end
+    end
+  end
+  n = last + 1
 end
-if #ARGV == 2 then
-  redis.call('HSET', KEYS[3], ARGV[1], 'dropped')
-  return 1
-end
-local id = redis.call('XADD', KEYS[1], '*', unpack(ARGV, 3))
-redis.call('HSET', KEYS[3], ARGV[1], id, '=' .. id, ARGV[1])
-if ARGV[2] ~= '' then
-  redis.call('HINCRBY', KEYS[2], ARGV[2], 1)
-end
-return 1

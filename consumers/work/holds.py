@@ -15,11 +15,12 @@ from redis.asyncio import Redis
 
 from playhead.consumers.errors import LONGEST_WAIT, HoldLost
 from playhead.consumers.reading.group import CREATE, Group, Report
-from playhead.consumers.reading.parked import Aside, parked_fields, parked_key, positions_key, retry_key
+from playhead.consumers.reading.parked import Aside, parked_fields, retry_key
 from playhead.consumers.reading.recovery import Recovery, restarts_key
 from playhead.streams.entries import RawEntry, encode
 from playhead.streams.events import Recorded
-from playhead.streams.names import again_key, presence_key, waiting_key
+from playhead.streams.names import again_key, parked_key, parked_positions_key, presence_key, waiting_key
+from playhead.streams.parked_positions import split_positions
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 
@@ -60,8 +61,8 @@ class Holds:
         self._client, self._group, self._owner = client, group, owner
         self._types, self._hold_ms = sorted(types), int(hold * 1000)
         self._stream = partition.key
-        self._parked, self._retry = parked_key(partition, group), retry_key(partition, group)
-        self._positions = positions_key(partition, group)
+        self._parked, self._retry = parked_key(partition.key, group), retry_key(partition, group)
+        self._positions = parked_positions_key(partition.key, group)
         self._presence = presence_key(partition.key, group)
         self._as_group = Group(client, group, partition, owner=owner, lease=hold)
         self.recovery = Recovery(self._as_group)
@@ -155,8 +156,7 @@ class Holds:
 
     async def set_aside(self) -> frozenset[bytes]:
         """Positions of events that are parked, or were dropped."""
-        known = cast("list[bytes]", await cast("Any", self._client.hkeys(self._positions)))
-        return frozenset(name for name in known if name[:1] != b"=")
+        return split_positions(await cast("Any", self._client.hgetall(self._positions))).all
 
     async def postpone(self, entry: RawEntry, seconds: float, *, counts: bool = True) -> None:
         """Let any process take an entry after so long; `counts` says whether this was an attempt.

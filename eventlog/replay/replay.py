@@ -14,7 +14,8 @@ from playhead.eventlog.replay.backlog import PATIENCE, Backlog, NoReaders, Watch
 from playhead.eventlog.replay.runs import KEPT_SECONDS, RunElsewhere, forget
 from playhead.streams.entries import encode
 from playhead.streams.events import Recorded
-from playhead.streams.names import parked_positions_key, replay_key, replay_progress_key, replays_key
+from playhead.streams.names import parked_key, parked_positions_key, replay_key, replay_progress_key, replays_key
+from playhead.streams.parked_positions import split_positions
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.telemetry import replaying
@@ -231,11 +232,11 @@ class Replay:
 
     def _parked_positions(self, partition: Partition, name: str) -> frozenset[bytes]:
         known = self._redis.hgetall(parked_positions_key(partition.key, name))
-        return frozenset(position for position, parked_id in known.items() if b"=" + parked_id in known)
+        return frozenset(split_positions(known).parked)
 
     def _count_parked(self, partition: Partition, name: str) -> int:
         """How many events of this run are parked; one that was parked before is not kept twice."""
-        parked = f"{partition.key}:parked:{name}"
+        parked = parked_key(partition.key, name)
         still_parked = self._parked_positions(partition, name)
         count = len(self._passed_over.get((partition, name), set()) & still_parked)
         began = self._redis.hget(self._progress(partition), "began")

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from playhead.backups.errors import BackupAhead
-from playhead.backups.log_files import find_lacking, log_files, partition_counts
+from playhead.backups.errors import BackupAhead, OtherHistory
+from playhead.backups.lineage import find_lacking, find_parted
+from playhead.backups.log_files import log_files, partition_counts
+from playhead.backups.overlap import refuse_overlap
 from playhead.backups.runs import FORMAT, File, Part, Place, Run, number_of
 from playhead.backups.sources import Source, Stranger, files_of, places
 from playhead.backups.store import Store, in_parts
@@ -22,9 +24,8 @@ from playhead.belonging import log_mark
 from playhead.eventlog.restoring import refuse_unfinished
 from playhead.settings.core import CURSORS_DIR, EVENT_LOG_DIR
 from playhead.settings.settings import Settings, event_log
-from playhead.streams.errors import ForeignPlace, InvalidSetting
+from playhead.streams.errors import ForeignPlace
 from playhead.streams.events import format_time
-from playhead.streams.storage.objects import Objects
 
 _LOOKS = 2
 
@@ -59,16 +60,17 @@ def back_up(settings: Settings, store: Store) -> Done:
     """Copy every place that cannot be derived from the log.
 
     Raises:
-        InvalidSetting: there is no log, or the target is within a place, or a place within it.
+        InvalidSetting: there is no log, or the target is within the data directory or a place, or one within it.
         ForeignPlace: the backup is of another installation.
         BackupAhead: the last run has what is not there any more.
+        OtherHistory: the log does not go on from the last run.
         BackupDamaged: the last run cannot be read.
         LogCorrupt: a segment lacks one of its files.
         StoreUnavailable: a place or the target cannot be read or written.
     """
     root = event_log(settings)
     refuse_unfinished(root)
-    _refuse_overlap(settings, store)
+    refuse_overlap(settings, store)
     store.prepare()
     installation = _claim(settings, store)
     began = _now()
@@ -138,15 +140,18 @@ class _Copying:
 
         Raises:
             BackupAhead: names it.
+            OtherHistory: the log has all of it, but something else in its place.
         """
         assert not self._before or self._last is not None
         number = 0 if self._last is None else self._last.number
         if self._before and not self.files:
             raise BackupAhead(f"{self.location} has no files, and run {number} of the backup has {len(self._before)}")
         if self.setting == EVENT_LOG_DIR.name:
-            before, now = ({name: file.size for name, file in each.items()} for each in (self._before, self.files))
-            if (name := find_lacking(before, now)) is not None:
-                raise BackupAhead(f"{Path(self.location, name)} lacks events that run {number} of the backup has")
+            root = Path(self.location)
+            if (name := find_lacking(self._before, self.files)) is not None:
+                raise BackupAhead(f"{root / name} lacks events that run {number} of the backup has")
+            if (name := find_parted(root, self._before, self.files)) is not None:
+                raise OtherHistory(f"{root / name} has other events than run {number} of the backup")
 
     def place(self) -> Place:
         """What the run says of it."""
@@ -198,25 +203,6 @@ def _claim(settings: Settings, store: Store) -> str | None:
     elif found is not None and found != installation:
         raise ForeignPlace(store.mark.title, found, mark.title, installation or "none yet")
     return installation
-
-
-def _refuse_overlap(settings: Settings, store: Store) -> None:
-    for setting, location in places(settings).items():
-        other = Objects(location).directory
-        pair = (store.directory, other)
-        if pair[0] is None or pair[1] is None:
-            inside = _within(location, store.location) or _within(store.location, location)
-        else:
-            one, two = pair[0].resolve(), pair[1].resolve()
-            inside = one.is_relative_to(two) or two.is_relative_to(one)
-        if inside:
-            raise InvalidSetting(
-                f"{store.location} and {setting} ({location}) lie in each other: choose another target"
-            )
-
-
-def _within(inner: str, outer: str) -> bool:
-    return "://" in inner and f"{inner.rstrip('/')}/".startswith(f"{outer.rstrip('/')}/")
 
 
 def _now() -> str:

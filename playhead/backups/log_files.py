@@ -51,13 +51,11 @@ def partition_counts(root: Path) -> dict[str, int]:
     return counts
 
 
-def find_lacking(before: dict[str, int], now: dict[str, int]) -> str | None:
-    """The first file, by name and size, that the log had before and neither has nor has sealed since."""
-    for name, size in sorted(before.items()):
-        is_sealed = name.endswith(PLAIN) and name.removesuffix(PLAIN) + SEALED in now
-        if not is_sealed and (name not in now or (name.endswith(PLAIN) and now[name] < size)):
-            return name
-    return None
+def files_in_place(root: Path) -> Iterator[str]:
+    """The names of all that a log has, whole or not."""
+    for partition in partitions(root):
+        names = (str(path.relative_to(root)) for path in partition_directory(root, partition).iterdir())
+        yield from sorted(name for name in names if is_log_file(name))
 
 
 def is_log_file(name: str) -> bool:

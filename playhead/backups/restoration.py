@@ -12,15 +12,16 @@ from pathlib import Path
 
 import msgspec
 
-from playhead.backups.errors import BackupDamaged, LogNotEmpty
-from playhead.backups.log_files import is_log_file
-from playhead.backups.runs import File, Run
+from playhead.backups.errors import BackupDamaged, LogNotEmpty, OtherRestoreUnfinished
+from playhead.backups.log_files import files_in_place, is_log_file
+from playhead.backups.overlap import refuse_overlap
+from playhead.backups.runs import File, Run, encode_run, number_of
 from playhead.backups.sources import places
 from playhead.backups.store import Store, in_parts
 from playhead.belonging import log_mark
 from playhead.eventlog import restoring
 from playhead.eventlog.reader import stat, verify
-from playhead.eventlog.segments import list_segments, partition_directory, partitions
+from playhead.eventlog.segments import partition_directory, partitions
 from playhead.eventlog.writer import lock_partition
 from playhead.settings.core import EVENT_LOG_DIR
 from playhead.settings.settings import Settings
@@ -87,14 +88,16 @@ def restore(settings: Settings, store: Store, run: Run) -> Restored:
     """Write the places of a run where the settings say, and check the log at the end.
 
     Raises:
-        LogNotEmpty: there is a log with events.
+        LogNotEmpty: there is a log, or what is there of one is not of this run.
+        OtherRestoreUnfinished: a restore of another run was interrupted.
         LogInUse: a log writer runs.
         ForeignPlace: a place belongs to another installation.
         Untrusted: a place is another user's, or every user may write to it.
-        InvalidSetting: the run has a place that no installed domain declares.
+        InvalidSetting: the run has a place that no installed domain declares, or the backup is within a place.
         BackupDamaged: the run cannot be read, or the log in it is damaged; nothing was written.
         StoreUnavailable: a place or the backup cannot be written or read.
     """
+    refuse_overlap(settings, store)
     located = _located(settings, run)
     _refuse_foreign(run, located)
     listed = {place.setting: store.files(place) for place in run.places}
@@ -121,19 +124,21 @@ def restore(settings: Settings, store: Store, run: Run) -> Restored:
 @contextmanager
 def _held(root: Path, run: Run, log: Sequence[File]) -> Generator[None, None, None]:
     """The log, empty or with files of this run alone, and locked; it stays marked if the block does not end."""
-    was_begun = restoring.is_unfinished(root)
-    if not was_begun:
-        _refuse_events(root)
-    restoring.begin(root)
+    name, was_marked = encode_run(run)[0], restoring.is_unfinished(root)
+    begun = restoring.begun(root)
+    if begun != name and (number := number_of(begun or "")) is not None:
+        raise OtherRestoreUnfinished(root, number)
+    own = frozenset(file.name for file in log) if begun == name else frozenset[str]()
+    _refuse_others(root, own)
+    restoring.begin(root, name)
     with ExitStack() as locks:
         try:
             for directory in _directories(root, run, log):
                 disk.make_directory(directory)
                 locks.callback(os.close, lock_partition(directory))
-            if not was_begun:
-                _refuse_events(root)
+            _refuse_others(root, own)
         except PlayheadError:
-            if not was_begun:
+            if not was_marked:
                 restoring.end(root)
             raise
         yield
@@ -147,9 +152,10 @@ def _directories(root: Path, run: Run, log: Iterable[File]) -> list[Path]:
     return sorted({partition_directory(root, one) for one in {*numbered, *partitions(root)}} | named)
 
 
-def _refuse_events(root: Path) -> None:
-    if any(list_segments(partition_directory(root, partition)) for partition in partitions(root)):
-        raise LogNotEmpty(f"{root} has events")
+def _refuse_others(root: Path, own: frozenset[str]) -> None:
+    for name in files_in_place(root):
+        if name not in own:
+            raise LogNotEmpty(f"{root} has {name}, which this restore did not write")
 
 
 def _located(settings: Settings, run: Run) -> dict[str, str]:
@@ -191,7 +197,7 @@ def _added(store: Store, setting: str, located: Mapping[str, str], files: Iterab
             if _is_same(objects, file):
                 same += 1
             elif setting == EVENT_LOG_DIR.name:
-                raise LogNotEmpty(f"{objects.url(file.name)} is of another restore")
+                raise LogNotEmpty(f"{objects.url(file.name)} differs from the backup")
             else:
                 kept.append(file.name)
             continue

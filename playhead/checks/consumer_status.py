@@ -11,12 +11,11 @@ from redis.exceptions import ResponseError
 from playhead.consumers.halts import Halt
 from playhead.consumers.processes.beats import Beat
 from playhead.consumers.reading.group import Report
-from playhead.consumers.reading.parked import parked_key
 from playhead.consumers.reading.recovery import Lost, lost_key
 from playhead.streams.domains.catalogue import LOG
 from playhead.streams.domains.discovery import installed
 from playhead.streams.entries import sequence_number
-from playhead.streams.names import CLOCKS, again_key, meta_key, presence_key, reports_key
+from playhead.streams.names import CLOCKS, again_key, meta_key, parked_key, presence_key, reports_key
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 from playhead.streams.redis.stream_info import is_missing
@@ -92,7 +91,7 @@ def read_partition(
         for name in names:
             pipeline.exists(presence_key(key, name))
             pipeline.xlen(again_key(key, name))
-            pipeline.xlen(parked_key(partition, name))
+            pipeline.xlen(parked_key(key, name))
         pipeline.lrange(lost_key(partition), 0, -1)
         pipeline.xinfo_stream(key)  # after the reports: what is appended between them is not yet done
         pipeline.xinfo_groups(key)

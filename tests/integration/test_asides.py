@@ -5,7 +5,7 @@ import pytest
 
 from playhead.consumers.processes.projection import ProcessSettings
 from playhead.consumers.reading.reader import ReaderSettings
-from playhead.eventlog.asides import read_asides
+from playhead.eventlog.asides import ASIDES, read_asides
 from playhead.eventlog.reader import read
 from playhead.eventlog.replay.replay import Replay, new_run
 from playhead.eventlog.segments import partition_directory
@@ -61,11 +61,26 @@ class System(Pipeline):
         return found
 
     def notes(self):
-        return read_asides(partition_directory(self.directory / "eventlog", JOBS))
+        return read_asides(partition_directory(self.directory / "eventlog", JOBS)).notes
+
+    @property
+    def file(self):
+        return partition_directory(self.directory / "eventlog", JOBS) / ASIDES
+
+    def damage_first(self):
+        """Make the first note unreadable; gives what it was."""
+        first, *lines = self.file.read_bytes().splitlines(keepends=True)
+        self.file.write_bytes(b"".join([b"{" + first, *lines]))
+        return first
 
     def shown(self, name):
         """What an operator sees of parked events, without the ids in Redis."""
         return [(one.subject, one.position, one.reason_class, one.reason, one.blocks) for one in self.parked(name)]
+
+    def calls(self, *commands):
+        """How often a command was sent since the counts were reset."""
+        counts = self.redis.info("commandstats")
+        return sum(counts.get(f"cmdstat_{command}", {"calls": 0})["calls"] for command in commands)
 
     def forget_tables(self):
         with psycopg.connect(self.database) as connection:
@@ -182,6 +197,30 @@ def test_notes_that_are_an_older_copy_than_redis_are_numbered_on(system):
     assert [51, 52] == [one.number for one in system.notes()][-2:]
 
 
+def test_many_are_noted_and_given_back_in_few_round_trips(system):
+    system.append(*(job(number, job_id=None) for number in range(400)))
+    system.redis.config_resetstat()
+    system.start()
+    system.wait_until(lambda: system.noted("parked") == {"jobs": 400, "json-files": 400})
+    noted = system.calls("xrange")
+    for each in system.parked("jobs")[::2]:
+        system.parked_events("jobs").drop(each)
+    system.wait_until(lambda: system.noted("dropped") == {"jobs": 200})
+    before = {name: system.shown(name) for name in ("jobs", "json-files")}
+    system.stop()
+    system.redis.flushall()
+    system.redis.config_resetstat()
+    system.start("log")
+    system.wait_until(lambda: system.redis.xlen(f"{JOBS.key}:parked:json-files") == 400)
+    system.stop()
+    given = system.calls("evalsha", "hget", "xrange")
+
+    assert before == {name: system.shown(name) for name in before}
+    assert 400 == len(system.parked_events("jobs").positions())
+    assert noted < 200
+    assert given < 1000, "one or two for each of 600, were they given back one by one, beside those of all partitions"
+
+
 def test_a_replay_passes_over_them(system):
     system.begin()
     system.drop("jobs", "job/a")
@@ -207,3 +246,47 @@ def test_nothing_is_noted_again_when_the_log_begins_again(system):
 
     assert before == system.notes()[: len(before)]
     assert 2 == len(system.notes()) - len(before)
+
+
+def test_a_note_that_cannot_be_read_is_noted_again_as_long_as_redis_knows_it(system):
+    system.begin()
+    before = system.shown("jobs")
+    system.stop()
+    system.damage_first()
+    lost = len(before) + len(system.shown("json-files")) - len(system.notes())
+    system.start()
+    system.append(job(6, "job/b"))
+    system.caught_up()
+    system.wait_until(lambda: system.noted("parked") == {"jobs": 4, "json-files": 4})
+
+    assert 1 == lost
+    assert before == system.shown("jobs")
+    assert len({one.number for one in system.notes()}) == len(system.notes())
+
+
+@pytest.mark.parametrize("mended", ["restored", "removed"])
+def test_nothing_goes_on_while_a_note_cannot_be_read_that_redis_lost(system, mended):
+    system.begin()
+    before = {name: system.shown(name) for name in ("jobs", "json-files")}
+    system.stop()
+    whole = system.file.read_bytes()
+    system.damage_first()
+    damaged = system.notes()
+    system.redis.flushall()
+    system.start()
+    log = system._running[0]  # noqa: SLF001  # the test's own
+    system.wait_until(lambda: any("asides.ndjson, line 1" in problem for problem in log.problems))
+    assert {} == system.redis.hgetall(f"{JOBS.key}:parked-positions:jobs")
+
+    system.append(job(6, "job/b"), job(7, "job/c"))
+    assert {"b": "e2"} == system.rows()
+    system.file.write_bytes(whole if mended == "restored" else whole.split(b"\n", 1)[1])
+    system.wait_until(lambda: system.rows().get("b") == "e6")
+    system.caught_up()
+
+    after = {name: system.shown(name) for name in before}
+    assert sum(map(len, before.values())) == len(damaged) + 1
+    lost = 0 if mended == "restored" else 1
+    assert sum(map(len, before.values())) + 2 == sum(map(len, after.values())) + lost
+    assert mended != "restored" or before == {name: shown[:4] for name, shown in after.items()}
+    assert {"b": "e6"} == system.rows(), "what stands behind a parked event waits"

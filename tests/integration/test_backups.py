@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 
 from playhead.backups.backup import back_up
-from playhead.backups.errors import BackupAhead, BackupDamaged, LogNotEmpty
+from playhead.backups.errors import BackupAhead, BackupDamaged, LogNotEmpty, OtherHistory, OtherRestoreUnfinished
 from playhead.backups.restoration import find_run, restore
-from playhead.backups.runs import File, Part, Place, Run
+from playhead.backups.runs import File, Part, Place, Run, encode_run
 from playhead.backups.store import Store
 from playhead.backups.verification import verify
 from playhead.commands.backup import backup as backup_command
 from playhead.commands.backup import backup_verify
 from playhead.commands.restore import restore as restore_command
 from playhead.eventlog import restoring
-from playhead.eventlog.asides import AsideNote, note_asides, read_asides
+from playhead.eventlog.asides import ASIDES, AsideNote, note_asides, read_asides
 from playhead.eventlog.errors import LogInUse, RestoreUnfinished
-from playhead.eventlog.gaps import Gap, note_gap
+from playhead.eventlog.gaps import GAPS, Gap, note_gap
 from playhead.eventlog.reader import read
 from playhead.eventlog.segments import partition_count, partition_directory
 from playhead.eventlog.verification import verify as verify_log
@@ -130,6 +130,11 @@ def stored(target) -> set[str]:
 
 def files_of(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def begin_again(other: Data, target, run: int | None = None) -> None:
+    """As if the restore of a run had been killed before its end."""
+    restoring.begin(other.log, encode_run(find_run(Store(str(target)), run))[0])
 
 
 def part_with(target: Path, content: bytes) -> Path:
@@ -243,7 +248,7 @@ def test_what_is_noted_beside_the_segments_comes_back_and_grows_by_its_end(data,
     done = data.back_up(backup)
     other.restore(backup)
 
-    assert ["parked", "dropped"] == [one.became for one in read_asides(partition_directory(other.log, JOBS))]
+    assert ["parked", "dropped"] == [one.became for one in read_asides(partition_directory(other.log, JOBS)).notes]
     assert data.tree() == other.tree()
     assert done.added_bytes < 3000
 
@@ -493,15 +498,70 @@ def test_a_sealed_segment_that_is_damaged_is_copied_and_said(data, other, backup
     assert str(other.log) in restored.faults[0]
 
 
-def test_a_target_within_a_place_is_refused(data, bucket, monkeypatch):
-    with pytest.raises(InvalidSetting, match="choose another target"):
-        data.back_up(data.directory / "recordings/backup")
-    with pytest.raises(InvalidSetting, match="choose another target"):
-        data.back_up(data.directory)
+def test_a_target_within_the_data_or_around_it_is_refused(data, other, backup, tmp_path, bucket, monkeypatch):
+    data.back_up(backup)
+    (tmp_path / "link").symlink_to(data.directory)
+    places = [data.directory / "recordings/backup", data.directory / "backup", data.directory, tmp_path]
+    for target in [*places, tmp_path / "link", tmp_path / "link/backup"]:
+        with pytest.raises(InvalidSetting, match="choose another target"):
+            data.back_up(target)
+    other.directory.symlink_to(backup)
+    with pytest.raises(InvalidSetting, match=r"PLAYHEAD_DATA_DIR .* lie in each other"):
+        other.restore(backup)
     monkeypatch.setenv("PLAYHEAD_BLOB_DIR", f"{bucket}/all")
     data.settings = load(data.directory)
     with pytest.raises(InvalidSetting, match="choose another target"):
         data.back_up(f"{bucket}/all/backup")
+
+    assert {"parts", "runs"} == {path.name for path in backup.iterdir() if not path.name.startswith(".")}
+    assert not (data.directory / "backup").exists()
+
+
+@pytest.mark.parametrize("seals", [(), (1,), (2,), (1, 2)], ids=str)
+def test_a_second_log_from_a_restore_does_not_go_on_in_the_runs_of_the_first(data, other, target, seals):
+    data.back_up(target)
+    other.restore(target)
+    data.append(5, seal=1 in seals)
+    other.append(6, 7, seal=2 in seals)
+
+    first = data.back_up(target)
+    with pytest.raises(BackupAhead, match=r"run 2 .* (choose|back up to) another target"):
+        other.back_up(target)
+    data.append(8, seal=True)
+    data.append(9)
+    third = data.back_up(target)
+
+    assert (2, 3) == (first.run, third.run)
+    assert [] == verify(Store(str(target))).damaged
+
+
+def test_a_restore_of_what_was_lost_goes_on_in_the_same_runs(data, other, target):
+    data.back_up(target)
+    other.restore(target)
+    for number in range(5, 9):
+        other.append(number, seal=number % 2 == 0)
+
+        assert number - 3 == other.back_up(target).run
+
+    with pytest.raises(BackupAhead, match="run 5"):
+        data.back_up(target)
+
+
+def test_a_log_with_other_events_than_the_last_run_is_refused(data, other, backup):
+    data.append(5)
+    other.append(1, 2, seal=True)
+    other.append(3, 4, 6, 7)
+    PlaceMark("", other.log).write(ID)
+    data.back_up(backup)
+    runs = files_of(backup / "runs")
+
+    with pytest.raises(OtherHistory, match=r"00003-00000.jsonl has other events than run 1 .*another target"):
+        other.back_up(backup)
+    other.append(8, seal=True)
+    with pytest.raises(OtherHistory, match=r"00003-00000.jsonl has other events"):
+        other.back_up(backup)
+
+    assert runs == files_of(backup / "runs")
 
 
 def test_a_backup_or_a_place_that_every_user_may_write_to_is_refused(data, other, backup):
@@ -533,7 +593,7 @@ def test_the_log_is_not_written_before_an_interrupted_restore_has_ended(data, ot
     other.restore(backup)
     for path in sorted((other.log / "jobs/0").glob("*.jsonl"))[-1:]:
         path.unlink()
-    restoring.begin(other.log)  # as if it had been killed here
+    begin_again(other, backup)
 
     with pytest.raises(RestoreUnfinished, match="playhead restore"):
         other.append(5)
@@ -547,18 +607,56 @@ def test_the_log_is_not_written_before_an_interrupted_restore_has_ended(data, ot
     assert [1, 2, 3, 4, 5] == other.numbers()
 
 
-def test_the_rest_of_another_interrupted_restore_is_not_mixed_with_this_one(data, other, backup):
+@pytest.mark.parametrize(("interrupted", "wanted"), [(2, 1), (1, 2)])
+def test_an_interrupted_restore_is_not_continued_with_another_run(data, other, backup, interrupted, wanted):
     data.back_up(backup)
-    data.append(5)
+    data.append(5, seal=True)
+    data.append(1, partition=Partition("jobs", 3))
     data.back_up(backup)
-    other.restore(backup, 2)
-    restoring.begin(other.log)
+    other.restore(backup, interrupted)
+    begin_again(other, backup, interrupted)
     before = other.tree()
 
-    with pytest.raises(LogNotEmpty, match="another restore"):
-        other.restore(backup, 1)
+    with pytest.raises(OtherRestoreUnfinished, match=f"run {interrupted} .*interrupted.*--run"):
+        other.restore(backup, wanted)
 
     assert before == other.tree()
+    assert other.restore(backup, interrupted).is_whole
+    other.log.rename(other.directory / "moved")
+    assert other.restore(backup, wanted).is_whole
+
+
+@pytest.mark.parametrize("torn", ["", "0000", None])
+def test_a_restore_that_was_killed_before_it_wrote_anything_can_be_one_of_another_run(data, other, backup, torn):
+    data.back_up(backup)
+    if torn is not None:
+        restoring.begin(other.log, torn)
+
+    assert other.restore(backup).is_whole
+
+    assert data.tree() == other.tree()
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
+@pytest.mark.parametrize("name", [f"{5:020d}-00000.jsonl", ASIDES, GAPS])
+def test_what_is_not_of_the_run_is_not_mixed_with_its_log(data, other, backup, name, is_interrupted):
+    data.back_up(backup)
+    if is_interrupted:
+        other.restore(backup)
+        begin_again(other, backup)
+    directory = partition_directory(other.log, JOBS)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / name).write_text("")
+    before = other.tree()
+
+    with pytest.raises(LogNotEmpty, match=f"{name}, which .* move the log away"):
+        other.restore(backup)
+
+    assert before == other.tree()
+    assert is_interrupted == restoring.is_unfinished(other.log)
+    (directory / name).unlink()
+    other.restore(backup)
+    assert data.tree() == other.tree()
 
 
 def _remove(sealed: Path) -> None:

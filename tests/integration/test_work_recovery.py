@@ -133,7 +133,7 @@ def test_what_is_parked_or_dropped_stays_so_after_a_flush(log, redis, submit):
     submit(3)
 
     def noted():
-        return {note.position: note.became for note in log.history.asides(NOTES)}
+        return {note.position: note.became for note in log.history.asides(NOTES).notes}
 
     async def run():
         with log.served():
