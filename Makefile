@@ -11,8 +11,9 @@ AUDIT := .venv-audit
 demo: $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(DEMO))  ## The whole product on embedded servers, in a fresh directory
 	$(BIN)/playhead demo
 
+test: TESTS ?= tests
 test: $(INSTALLED)  ## Every test, on embedded servers
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto $(TESTS)
 
 faults: SCALE ?= 1
 faults: TESTS ?= tests/faults
