@@ -66,7 +66,10 @@ class ClockService:
 
     def problems(self) -> list[str]:
         """Why the last round failed."""
-        return [self._problem] if self._problem and not self.is_halted else []
+        problem = self._work.problem if self._work is not None else None
+        if problem is None and not self.is_halted:
+            problem = self._problem
+        return [problem] if problem else []
 
     @property
     def is_halted(self) -> bool:

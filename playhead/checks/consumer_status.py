@@ -8,7 +8,7 @@ import msgspec
 from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
-from playhead.consumers.halts import Halt
+from playhead.consumers.halts import Halt, unreadable
 from playhead.consumers.processes.beats import Beat
 from playhead.consumers.reading.group import Report
 from playhead.consumers.reading.parked import parked_key
@@ -116,7 +116,7 @@ def read_partition(
                 pending=(int(group["pending"]) if group else 0) + (int(again) if name in installed().workers else 0),
                 parked=int(parked),
                 retries=report.retries if report else 0,
-                problem=report.problem if report and halt is None else None,
+                problem=_problem(name, report, halt),
                 lost=_lost(_answer(lost), name),
                 since=_since(state, halt, None if report is None else report.at),
             )
@@ -158,8 +158,14 @@ def _unknown(groups: Any, partition: Partition, names: Sequence[str]) -> list[Un
 
 def _since(state: str, halt: Halt | None, reported: float | None) -> str | None:
     if halt is not None:
-        return moment(halt.since)
+        return None if halt.state == "unknown" else moment(halt.since)
     return moment(reported) if state == "stopped" and reported is not None else None
+
+
+def _problem(name: str, report: Report | None, halt: Halt | None) -> str | None:
+    if halt is not None:
+        return unreadable(name) if halt.state == "unknown" else None
+    return report.problem if report is not None else None
 
 
 def _position(group: Mapping[str, Any] | None, report: Report | None) -> Position:
@@ -282,7 +288,7 @@ def clocks(client: "Redis | RedisCluster", halts: Mapping[str, Halt]) -> list[Co
         beat, halt = _beat(beats.get(name.encode())), halts.get(name)
         state, problem = ("running", beat.problem) if beat is not None and beat.is_running else ("stopped", None)
         if halt is not None:
-            state, problem = halt.state, None
+            state, problem = halt.state, _problem(name, None, halt)
         since = _since(state, halt, None if beat is None else beat.at)
         found.append(ConsumerStatus(name, "clock", "-", state, "-", 0, 0.0, 0, 0, 0, problem, 0, since))
     return found

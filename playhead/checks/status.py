@@ -1,20 +1,22 @@
 """The state of the whole: every consumer, and what is damaged, parked or missing."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import msgspec
 from redis import Redis, RedisCluster
+from redis.exceptions import ResponseError
 
 from playhead.checks.consumer_status import ConsumerStatus, UnknownGroup, clocks, read_partition
 from playhead.checks.unlogged import UnloggedShown
 from playhead.commands.subscriptions import SubscriptionStatus
-from playhead.consumers.halts import read_halts
+from playhead.consumers.halts import UNKNOWN, Halt, read_halts
 from playhead.consumers.reading.keys import find_wrong_keys
 from playhead.consumers.reading.parked import parked_by_unknown
 from playhead.eventlog.replay.runs import Unfinished, unfinished
 from playhead.eventlog.segments import partition_count
+from playhead.streams.domains.catalogue import LOG
 from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import KeyDamaged
 from playhead.streams.partitions import Partition
@@ -76,7 +78,7 @@ def read_status(
         for stream, names in installed().readers.items()
         for number in range(counts[stream])
     }
-    halts = read_halts(client)
+    halts = _halts(client)
     read = {partition: read_partition(client, partition, names, halts) for partition, names in everywhere.items()}
     in_order = [
         read[Partition(stream, number)].standings[name]
@@ -122,6 +124,16 @@ def read_counts(client: "Redis | RedisCluster", partitions: int | None, log: Pat
         return PartitionCounts(lambda: client, partitions, logged=logged).read(installed().streams)
     except KeyDamaged:  # `find_wrong_keys` says so
         return {stream: logged(stream) or partitions or 1 for stream in installed().streams}
+
+
+def _halts(client: "Redis | RedisCluster") -> Mapping[str, Halt]:
+    """The consumers that are halted; every one may be if the key is no hash, which `find_wrong_keys` says."""
+    try:
+        return read_halts(client)
+    except ResponseError as error:
+        if "WRONGTYPE" not in str(error):
+            raise
+        return dict.fromkeys((name for name in installed().consumers if name != LOG), UNKNOWN)
 
 
 def _held(consumers: Sequence[ConsumerStatus], unknown: Sequence[UnknownGroup]) -> list[Floor]:
