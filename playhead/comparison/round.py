@@ -17,7 +17,7 @@ from playhead.comparison.files import FileComparison
 from playhead.comparison.folds import FoldComparison
 from playhead.comparison.level import partitions_of
 from playhead.comparison.verified import FaultShown, ParkedShown, Undecided, Verified
-from playhead.consumers.halts import read_halts
+from playhead.consumers.halts import read_halts, refuse_halted
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.reading.recovery import Lost, lost_key
 from playhead.eventlog.reader import Fault as LogFault
@@ -95,7 +95,11 @@ class Round:
         Gives what to say of what was taken out of the way; `found.repaired` counts.
         """
         for name, (comparison, faults) in self._wrong.items():
+
+        Raises:
+            InvalidSetting: its consumer is paused.
             self._progress.begin(f"repairing {name}")
+        refuse_halted(self._client, self._wrong)
             replay = Replay(self._client, new_run(), dict.fromkeys(installed().reads[name], (name,)))
             sent = replay.send(comparison.repair(faults))
             for place in comparison.moved:

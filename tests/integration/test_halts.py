@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, cast
 
 import psutil
+import psycopg
 import pytest
 from cyclopts import App
 from prometheus_client import CollectorRegistry
@@ -30,7 +31,7 @@ from playhead.eventlog.reader import read
 from playhead.settings.settings import declared
 from playhead.streams.domains.discovery import chosen
 from playhead.streams.events import new_event
-from playhead.streams.names import HALTS, Metric, again_key, presence_key
+from playhead.streams.names import HALTS, REPLAYS, Metric, again_key, presence_key
 from playhead.streams.notes.events import NoteEnriched, NoteSubmitted
 from playhead.streams.positions import Position
 from playhead.terminal.ending import run
@@ -269,6 +270,25 @@ def test_replay_goes_past_a_retired_projection_and_refuses_one_that_is_chosen(pi
     assert "not into jobs, organizations" in replayed
     assert "1 replayed" in replayed
     assert "jobs is retired" in operator.types("replay", "--log", "--to", "jobs", code=2)
+
+
+def test_replay_and_repair_refuse_a_paused_projection_at_once_whoever_chose_it(pipeline, operator, wait_until):
+    start(pipeline)
+    pipeline.append(job(1))
+    pipeline.caught_up()
+    operator.types("consumers", "pause", "jobs")
+    wait_until(lambda: stands_by(pipeline, "jobs"))
+    with psycopg.connect(pipeline.database) as connection:
+        connection.execute("DELETE FROM jobs")
+    refused = [
+        operator.types(*command, code=2) for command in (["replay"], ["replay", "--to", "jobs"], ["verify", "--repair"])
+    ]
+    pipeline.redis.hset(REPLAYS, "cut-short", '{"to": ["jobs"]}')
+    refused.append(operator.types("replay", "--resume", "cut-short", code=2))
+    unfinished = [one.run for one in read_status(pipeline.redis, 1).replays]
+
+    assert [True] * 4 == ["jobs is paused: `playhead consumers resume jobs` first" in said for said in refused]
+    assert ["cut-short"] == unfinished
 
 
 def test_a_stopped_consumer_is_said_to_be_so_since_when_and_what_it_holds(pipeline, operator):

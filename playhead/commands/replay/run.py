@@ -13,7 +13,7 @@ from playhead.commands.log import about_holes
 from playhead.commands.replay.importer import Importer
 from playhead.commands.replay.plan import Plan, recall
 from playhead.commands.replay.progress import FAILED_JOB, Terminal
-from playhead.consumers.halts import read_halts
+from playhead.consumers.halts import refuse_halted, retired_among
 from playhead.eventlog.errors import EventsMissing, LogCorrupt
 from playhead.eventlog.reader import Holes, partitions, read, read_ordered, stat
 from playhead.eventlog.replay import runs
@@ -63,10 +63,8 @@ class Run:
         client = connect(servers(self._settings, postgres=False).redis_url, self._settings.redis_timeout)
         self._counts = partition_counts(client, self._settings)
         runs.forget_old(client, self._partitions)
-        if resume:
-            self._plan = recall(client, self.report.run)
-        else:
-            self._plan = self._without_retired(client)
+        self._plan = recall(client, self.report.run) if resume else self._without_retired(client)
+        refuse_halted(client, self._plan.to)
         if not self._reads_files:
             event_log(self._settings)
             self._require_end(client)
@@ -79,19 +77,12 @@ class Run:
             raise
 
     def _without_retired(self, client: "Redis | RedisCluster") -> Plan:
-        """The plan without projections that are retired, unless they were chosen.
-
-        Raises:
-            InvalidSetting: one was.
-        """
-        retired = {name for name, halt in read_halts(client).items() if halt.state == "retired"}
-        to = tuple(name for name in self._plan.to if name not in retired)
-        left_out = ", ".join(name for name in self._plan.to if name in retired)
-        if left_out and set(self._plan.to) != set(installed().projections):
-            raise InvalidSetting(f"{left_out} is retired: `playhead consumers resume` first")
-        if left_out:
-            self._terminal.say(f"not into {left_out}, which is retired")
-        return msgspec.structs.replace(self._plan, to=to)
+        """The plan without projections that are retired, unless some were chosen."""
+        retired = retired_among(client, self._plan.to)
+        if not retired or set(self._plan.to) != set(installed().projections):
+            return self._plan
+        self._terminal.say(f"not into {', '.join(retired)}, which is retired")
+        return msgspec.structs.replace(self._plan, to=tuple(name for name in self._plan.to if name not in retired))
 
     def _require_end(self, client: "Redis | RedisCluster") -> None:
         """Refuse a log that lacks what Redis or the sinks show that it had, unless gaps are allowed."""
