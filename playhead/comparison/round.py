@@ -1,7 +1,8 @@
 """A round of `playhead verify`: the log against every projection, and what a repair does about it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import Any, Self
 
 import msgspec
@@ -31,6 +32,7 @@ from playhead.settings.producers import partition_counts
 from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, event_log
 from playhead.streams.domains.discovery import installed
+from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.redis.stream_info import group_position
@@ -93,18 +95,19 @@ class Round:
         """Replay what is missing to the projection that lacks it: its own process applies it, so nothing is fenced.
 
         Gives what to say of what was taken out of the way; `found.repaired` counts.
-        """
-        for name, (comparison, faults) in self._wrong.items():
 
         Raises:
             InvalidSetting: its consumer is paused.
-            self._progress.begin(f"repairing {name}")
+        """
         refuse_halted(self._client, self._wrong)
+        for name, (comparison, faults) in self._wrong.items():
+            self._progress.begin(f"repairing {name}")
             replay = Replay(self._client, new_run(), dict.fromkeys(installed().reads[name], (name,)))
-            sent = replay.send(comparison.repair(faults))
+            ids = set[str]()
+            sent = replay.send(_noting(comparison.repair(faults), ids))
             for place in comparison.moved:
                 yield f"{name}: what stood there is now {place}"
-            self.found.repaired += min(len(faults), sent - replay.finish())
+            self.found.repaired += min(len(faults), sent - replay.finish(partial(_is_one_of, ids)))
 
     def _compare(self, name: str) -> None:
         verification = make_verification(name, self._settings, servers(self._settings))
@@ -143,6 +146,16 @@ class Round:
         if isinstance(verification, Foldable):
             return FoldComparison(*common, verification)
         return EffectComparison(*common, verification)
+
+
+def _noting(events: Iterable[tuple[Partition, Recorded]], ids: set[str]) -> Iterator[tuple[Partition, Recorded]]:
+    for partition, recorded in events:
+        ids.add(recorded.event.id)
+        yield partition, recorded
+
+
+def _is_one_of(ids: Container[str], event: Event) -> bool:
+    return event.id in ids
 
 
 def _parked(client: "Redis | RedisCluster", name: str, partition: Partition) -> Iterator[ParkedShown]:

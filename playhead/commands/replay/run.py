@@ -1,6 +1,6 @@
 """One run of `playhead replay`: from the log, or from the recorder's files."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
@@ -26,7 +26,7 @@ from playhead.settings.settings import Settings, event_log
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import resolve
 from playhead.streams.errors import InvalidSetting
-from playhead.streams.events import Recorded
+from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.redis.connections import connect
@@ -107,8 +107,11 @@ class Run:
             pace=self._pace,
             patience=self._patience,
         )
-        after = run.resume(self._partitions)
+        after, covers = run.resume(self._partitions), self._takes
         if not self._reads_files:
+            if run.sent_before:
+                self.report.read += run.sent_before
+                self.report.skip("sent before", run.sent_before)
             self._terminal.begin("replaying", None if self._plan.filters or after else self._log_size())
             self.report.replayed = run.send(self._from_log(after))
         else:
@@ -131,8 +134,9 @@ class Run:
                 importer.run(files, chosen)
             self._terminal.begin("replaying", chosen.known)
             self.report.replayed = run.send(self._replayed(chosen, imported, after))
+            covers = self._chosen(chosen)
         self._terminal.begin("waiting for the projections", None)
-        parked = run.finish()
+        parked = run.finish(covers)
         self.report.failed += parked
         if parked:
             are = f"{counted(parked, 'event')} {'is' if parked == 1 else 'are'}"
@@ -159,16 +163,23 @@ class Run:
         return None
 
     def _from_log(self, after: dict[Partition, Position]) -> Iterator[tuple[Partition, Recorded]]:
-        plan, holes = self._plan, self._holes()
-        for partition, recorded in read_ordered(self._log_dir, streams=plan.readers, after=after, holes=holes):
-            event = recorded.event
+        holes = self._holes()
+        for partition, recorded in read_ordered(self._log_dir, streams=self._plan.readers, after=after, holes=holes):
             self.report.read += 1
-            scraper = self._source.scraper_of(event.data) if plan.scraper is not None else None
-            if plan.leaves_out(event.type, event.subject, event.timestamp, scraper):
-                self.report.skip("filtered")
-            else:
+            if self._takes(recorded.event):
                 yield partition, recorded
+            else:
+                self.report.skip("filtered")
         self._count(holes)
+
+    def _takes(self, event: Event) -> bool:
+        """Whether no filter is against an event."""
+        scraper = self._source.scraper_of(event.data) if self._plan.scraper is not None else None
+        return not self._plan.leaves_out(event.type, event.subject, event.timestamp, scraper)
+
+    def _chosen(self, chosen: ChosenFiles) -> Callable[[Event], bool]:
+        """Which events are replayed from files: those that the log had before."""
+        return lambda event: event.imported != self.report.run and chosen.is_known(event.id)
 
     def _holes(self) -> Holes | None:
         return Holes() if self._plan.allow_gaps else None
