@@ -34,9 +34,9 @@ class Floor(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """All consumers; caught up means that every event took effect everywhere or is parked, and no replay is under way.
+    """All consumers; caught up means that every event took effect everywhere or is parked, and every replay has ended.
 
-    A replay that was cut short is under way until what it sent is applied. `parked` counts the events that took no
+    One that was interrupted has ended once it is resumed or canceled. `parked` counts the events that took no
     effect somewhere, those of consumers in `unknown`, which this installation does not have, included. `unknown_groups`
     says where these read. `not_running` names the consumers without a process that are neither paused nor retired,
     `damaged` says what is wrong with keys in Redis, `unlogged` what the log lacks. Retired consumers do not count.
@@ -91,7 +91,7 @@ def read_status(
     replays = [] if damaged else unfinished(client, everywhere)
     # A Redis in which no consumer ever reported, or that was emptied, is not caught up.
     caught_up = all(one.is_settled for one in in_order) and any(one.has_reported for one in in_order)
-    caught_up = caught_up and all(one.applied and one.state == "interrupted" for one in replays)
+    caught_up = caught_up and not replays
     consumers += clocks(client, halts)
     unknown_groups = [group for one in read.values() for group in one.unknown]
     unknown = {group.name: 0 for group in unknown_groups}

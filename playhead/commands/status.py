@@ -95,8 +95,10 @@ def _print(found: Status, *, json: bool) -> None:
     for floor in found.held:
         print_lines(f"{floor.partition}: {floor.held_by} holds trimming at {floor.position}")
     for replay in found.replays:
-        how = "" if replay.state == "running" else f"; `playhead replay --resume {replay.run}` continues it"
-        print_lines(f"replay {replay.run}: {replay.state}{how}")
+        print_lines(f"replay {replay.run}: {replay.state}")
+        if replay.state == "interrupted":
+            print_lines(f"  `playhead replay --resume {replay.run}` continues it")
+            print_lines(f"  `playhead replay cancel {replay.run}` gives it up")
     _print_summary(found)
 
 

@@ -9,7 +9,7 @@ from playhead.checks.status import read_status
 from playhead.consumers.processes.clock import ClockService
 from playhead.consumers.reading.parked import parked_anywhere
 from playhead.streams.errors import RedisUnavailable
-from playhead.streams.names import CLOCKS
+from playhead.streams.names import CLOCKS, HALTS, REPLAYS
 from playhead.streams.partitions import Partition
 from playhead.testing import ConsumerThread
 from tests.support.events import job
@@ -123,6 +123,21 @@ def test_a_clock_that_does_not_run_is_named(pipeline):
     assert "sweep" in read_status(pipeline.redis, 1).not_running
     assert "transcode" not in read_status(pipeline.redis, 1, {"transcode"}).not_running
     assert ("clock", "stopped") == next((one.kind, one.state) for one in after.consumers if one.name == "sweep")
+
+
+def test_an_interrupted_replay_is_not_caught_up_though_everything_that_it_sent_is_applied(pipeline):
+    pipeline.append(job(1))
+    pipeline.start()
+    pipeline.caught_up()
+    for name in set(read_status(pipeline.redis, 1).not_running) - set(SINKS):
+        pipeline.redis.hset(HALTS, name, '{"state": "retired", "since": 1}')
+    before = read_status(pipeline.redis, 1)
+    pipeline.redis.hset(REPLAYS, "cut-short", "{}")
+    after = read_status(pipeline.redis, 1)
+
+    assert (True, 0) == (before.caught_up, before.exit_code)
+    assert [("cut-short", True)] == [(one.run, one.applied) for one in after.replays]
+    assert (False, 5) == (after.caught_up, after.exit_code)
 
 
 AHEAD = "UPDATE playhead_checkpoints SET position_ms = 4102444800000 WHERE projection = 'jobs'"
