@@ -18,7 +18,7 @@ from playhead.comparison.files import FileComparison
 from playhead.comparison.folds import FoldComparison
 from playhead.comparison.level import partitions_of
 from playhead.comparison.verified import FaultShown, ParkedShown, Undecided, Verified
-from playhead.consumers.halts import read_halts, refuse_halted
+from playhead.consumers.halts import Halt, read_halts, refuse_halted
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.reading.recovery import Lost, lost_key
 from playhead.eventlog.reader import Fault as LogFault
@@ -84,12 +84,21 @@ class Round:
                 continue
             self._progress.begin(f"comparing {name}")
             self._compare(name)
+        self._find_parked(halts)
         self.found.faults += map(_of_end, find_unlogged(self._client, self._settings, reached, self._progress.say))
         redis: Any = self._client
         for partition in partitions(self._root):
             lost = redis.lrange(lost_key(partition), 0, -1)
             self.found.lost += [msgspec.json.decode(raw, type=Lost) for raw in lost]
         return self.found
+
+    def _find_parked(self, halts: Mapping[str, Halt]) -> None:
+        """What took no effect, in any consumer that is not retired, compared or not."""
+        counts = partition_counts(self._client, self._settings)
+        for name, streams in installed().reads.items():
+            if name not in halts or halts[name].state != "retired":
+                for partition in partitions_of(self._root, streams, counts.every(streams)):
+                    self.found.parked += _parked(self._client, name, partition)
 
     def repair(self) -> Iterator[str]:
         """Replay what is missing to the projection that lacks it: its own process applies it, so nothing is fenced.
@@ -119,8 +128,6 @@ class Round:
         numbered = partition_counts(self._client, self._settings).every(streams)
         of_name = partitions_of(self._root, streams, numbered)
         reached = {partition: group_position(self._client, partition, name) for partition in of_name}
-        for partition in of_name:
-            self.found.parked += _parked(self._client, name, partition)
         comparison = self._comparison(name, of_name, verification)
         result = comparison.compare(reached, self._checkpoints.get(name, {}), log_is_whole=self._log_is_whole)
         found = self.found
