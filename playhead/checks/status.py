@@ -56,8 +56,9 @@ class Status(msgspec.Struct, frozen=True):
 
     @property
     def exit_code(self) -> int:
-        """0 only if everything that was promised is so."""
-        return DONE if self.caught_up and not (self.not_running or self.damaged or self.unlogged) else BEHIND
+        """0 only if everything that was promised is so, and every consumer is ready."""
+        troubled = self.not_running or self.damaged or self.unlogged or any(one.problem for one in self.consumers)
+        return DONE if self.caught_up and not troubled else BEHIND
 
 
 def read_status(

@@ -1,5 +1,7 @@
 """What `status`, `doctor` and `verify` say of what is not as it should be: well only if all is well."""
 
+import threading
+
 import psycopg
 import pytest
 
@@ -138,6 +140,32 @@ def test_an_interrupted_replay_is_not_caught_up_though_everything_that_it_sent_i
     assert (True, 0) == (before.caught_up, before.exit_code)
     assert [("cut-short", True)] == [(one.run, one.applied) for one in after.replays]
     assert (False, 5) == (after.caught_up, after.exit_code)
+
+
+def test_status_and_the_process_of_a_clock_agree_on_whether_it_is_ready(pipeline):
+    pipeline.start()
+    pipeline.append(job(1))
+    pipeline.caught_up()
+    for name in set(read_status(pipeline.redis, 1).not_running) - {*SINKS, "sweep"}:
+        pipeline.redis.hset(HALTS, name, '{"state": "retired", "since": 1}')
+    go_on = threading.Event()
+
+    def sweep() -> None:
+        go_on.wait()
+
+    clock = ConsumerThread("sweep", pipeline.server.url, lambda client: ClockService("sweep", sweep, 3600, client))
+    clock.start()
+    pipeline.wait_until(lambda: "sweep" not in read_status(pipeline.redis, 1).not_running)
+    before, problems_before = read_status(pipeline.redis, 1), clock.problems
+    go_on.set()
+    pipeline.wait_until(lambda: not clock.problems)
+    after = read_status(pipeline.redis, 1)
+    clock.stop()
+
+    assert ["not started yet"] == problems_before == [one.problem for one in before.consumers if one.name == "sweep"]
+    assert (True, 5) == (before.caught_up, before.exit_code)
+    assert [None] == [one.problem for one in after.consumers if one.name == "sweep"]
+    assert (True, 0) == (after.caught_up, after.exit_code)
 
 
 AHEAD = "UPDATE playhead_checkpoints SET position_ms = 4102444800000 WHERE projection = 'jobs'"
