@@ -1,6 +1,6 @@
 """The state of the whole: every consumer, and what is damaged, parked or missing."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,13 +9,16 @@ from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
 from playhead.checks.consumer_status import ConsumerStatus, UnknownGroup, clocks, read_partition
-from playhead.checks.unlogged import UnloggedShown
-from playhead.commands.subscriptions import SubscriptionStatus
+from playhead.checks.subscriptions import SubscriptionStatus, read_subscriptions
+from playhead.checks.unlogged import UnloggedShown, find_unlogged
 from playhead.consumers.halts import UNKNOWN, Halt, read_halts
 from playhead.consumers.reading.keys import find_wrong_keys
 from playhead.consumers.reading.parked import parked_by_unknown
 from playhead.eventlog.replay.runs import Unfinished, unfinished
 from playhead.eventlog.segments import partition_count
+from playhead.settings.core import CURSORS_DIR
+from playhead.settings.servers import servers
+from playhead.settings.settings import Settings
 from playhead.streams.domains.catalogue import LOG
 from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import KeyDamaged
@@ -23,6 +26,7 @@ from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.redis.partition_counts import PartitionCounts
 from playhead.terminal.exit_codes import BEHIND, DONE
+from playhead.wiring import lacking
 
 
 class Floor(msgspec.Struct, frozen=True):
@@ -112,6 +116,27 @@ def read_status(
         damaged=damaged,
         unknown_groups=unknown_groups,
     )
+
+
+def read_whole_status(client: "Redis | RedisCluster", settings: Settings, complain: Callable[[str], object]) -> Status:
+    """The same, with what this machine has beside: the log, which may lack events, and cursors of subscriptions.
+
+    Raises:
+        PartitionsChanged: another number is set than that of a stream.
+    """
+    found = read_status(client, settings.partitions, lacking(settings), log=settings.event_log_dir)
+    unlogged = [] if found.damaged else find_unlogged(client, settings, servers(settings), complain)
+    return msgspec.structs.replace(found, unlogged=unlogged, subscriptions=_subscriptions(client, settings, complain))
+
+
+def _subscriptions(
+    client: "Redis | RedisCluster", settings: Settings, complain: Callable[[str], object]
+) -> list[SubscriptionStatus]:
+    try:
+        return list(read_subscriptions(client, settings, settings[CURSORS_DIR]))
+    except (OSError, ResponseError, ValueError) as error:  # what consumers do is worth knowing all the same
+        complain(f"the cursors of subscriptions cannot be read: {error}")
+        return []
 
 
 def read_counts(client: "Redis | RedisCluster", partitions: int | None, log: Path | None) -> dict[str, int]:
