@@ -1,6 +1,6 @@
 """The state of the whole: every consumer, and what is damaged, parked or missing."""
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import msgspec
 from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
-from playhead.checks.consumer_status import ConsumerStatus, UnknownGroup, clocks, read_partition
+from playhead.checks.consumer_status import ConsumerStatus, PartitionStatus, UnknownGroup, clocks, read_partition
 from playhead.checks.subscriptions import SubscriptionStatus, read_subscriptions
 from playhead.checks.unlogged import UnloggedShown, find_unlogged
 from playhead.consumers.halts import UNKNOWN, Halt, read_halts
@@ -23,14 +23,13 @@ from playhead.streams.domains.catalogue import LOG
 from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import KeyDamaged
 from playhead.streams.partitions import Partition
-from playhead.streams.positions import Position
 from playhead.streams.redis.partition_counts import PartitionCounts
 from playhead.terminal.exit_codes import BEHIND, DONE
 from playhead.wiring import lacking
 
 
 class Floor(msgspec.Struct, frozen=True):
-    """A partition is trimmed below `position`, which is as far as the consumer `held_by` has come."""
+    """A partition is trimmed below `position`: the consumer `held_by` has not read further, or has it in hand."""
 
     partition: str
     position: str
@@ -105,7 +104,7 @@ def read_status(
         caught_up and not damaged,
         consumers,
         replays,
-        _held([one for one in consumers if one.kind != "clock" and one.state != "retired"], unknown_groups),
+        list(_held(read)),
         parked=sum(one.parked for one in consumers) + sum(unknown.values()),
         unknown=unknown,
         not_running=[
@@ -162,13 +161,10 @@ def _halts(client: "Redis | RedisCluster") -> Mapping[str, Halt]:
         return dict.fromkeys((name for name in installed().consumers if name != LOG), UNKNOWN)
 
 
-def _held(consumers: Sequence[ConsumerStatus], unknown: Sequence[UnknownGroup]) -> list[Floor]:
+def _held(read: Mapping[Partition, PartitionStatus]) -> Iterator[Floor]:
     """Partitions in which some consumer is further than another, which keeps entries from being trimmed."""
-    found: list[Floor] = []
-    everybody = [*consumers, *unknown]
-    for partition in dict.fromkeys(one.partition for one in everybody):
-        positions = {one.name: Position.parse(one.position) for one in everybody if one.partition == partition}
-        last = min(positions, key=lambda name: positions[name])
-        if positions[last] < max(positions.values()):
-            found.append(Floor(partition, str(positions[last]), last))
-    return found
+    for partition, one in read.items():
+        floors = one.floors()
+        last = min(floors, key=lambda name: floors[name], default=None)
+        if last is not None and floors[last] < max(floors.values()):
+            yield Floor(str(partition), str(floors[last]), last)

@@ -8,6 +8,7 @@ from playhead.checks.status import Status, read_whole_status
 from playhead.commands.subscriptions import print_subscriptions
 from playhead.settings.servers import servers
 from playhead.settings.settings import load
+from playhead.streams.positions import START
 from playhead.streams.redis.connections import connect
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import counted, print_json, print_json_line, print_lines, print_table, say
@@ -73,7 +74,8 @@ def _print(found: Status, *, json: bool) -> None:
         if one.lost:
             print_lines(f"{one.name} {one.partition}: {counted(one.lost, 'event')} lost; `playhead verify` names them")
     for floor in found.held:
-        print_lines(f"{floor.partition}: {floor.held_by} holds trimming at {floor.position}")
+        at = "the beginning: it has read nothing" if floor.position == str(START) else floor.position
+        print_lines(f"{floor.partition}: {floor.held_by} holds trimming at {at}")
     for replay in found.replays:
         print_lines(f"replay {replay.run}: {replay.state}")
         if replay.state == "interrupted":

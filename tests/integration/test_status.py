@@ -11,7 +11,7 @@ from playhead.checks.status import read_status
 from playhead.consumers.processes.clock import ClockService
 from playhead.consumers.reading.parked import parked_anywhere
 from playhead.streams.errors import RedisUnavailable
-from playhead.streams.names import CLOCKS, HALTS, REPLAYS
+from playhead.streams.names import CLOCKS, HALTS, REPLAYS, reports_key
 from playhead.streams.partitions import Partition
 from playhead.testing import ConsumerThread
 from tests.support.events import job
@@ -125,6 +125,25 @@ def test_a_clock_that_does_not_run_is_named(pipeline):
     assert "sweep" in read_status(pipeline.redis, 1).not_running
     assert "transcode" not in read_status(pipeline.redis, 1, {"transcode"}).not_running
     assert ("clock", "stopped") == next((one.kind, one.state) for one in after.consumers if one.name == "sweep")
+
+
+def test_what_holds_trimming_is_what_trimming_waits_for(pipeline):
+    appended = [str(position) for position in pipeline.append(job(1), job(2), job(3))]
+    pipeline.start()
+    pipeline.caught_up()
+    for group in ("organizations", "gone"):
+        pipeline.redis.xgroup_create(JOBS.key, group, "$" if group == "organizations" else "0")
+    pipeline.redis.xreadgroup("gone", "reader", {JOBS.key: ">"})
+    pipeline.redis.xack(JOBS.key, "gone", appended[0])
+    in_hand = read_status(pipeline.redis, 1)
+    pipeline.redis.xgroup_destroy(JOBS.key, "gone")
+    pipeline.stop()
+    pipeline.redis.hset(reports_key(JOBS.key), "jobs", "not JSON")
+    unread = read_status(pipeline.redis, 1)
+
+    assert [(appended[1], "gone")] == [(one.position, one.held_by) for one in in_hand.held]
+    assert ["?"] == [one.position for one in unread.consumers if (one.name, one.state) == ("jobs", "unknown")]
+    assert [] == unread.held
 
 
 def test_an_interrupted_replay_is_not_caught_up_though_everything_that_it_sent_is_applied(pipeline):
