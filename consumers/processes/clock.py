@@ -60,13 +60,16 @@ class ClockService:
         self._problem: str | None = "not started yet"
         self._failures = 0
         self._stopping = asyncio.Event()
-        self._heartbeat = nullcontext() if client is None else Heartbeat(client, name, lambda: self._problem)
+        self._heartbeat = None if client is None else Heartbeat(client, name, lambda: next(iter(self.problems()), None))
         self._work = None if client is None else HaltableWork(client, name)
         self._log = structlog.get_logger().bind(projection=name)
 
     def problems(self) -> list[str]:
-        """Why the last round failed."""
-        return [self._problem] if self._problem and not self.is_halted else []
+        """Why the last round failed, or none is done."""
+        problem = self._work.problem if self._work is not None else None
+        if problem is None and not self.is_halted:
+            problem = self._problem
+        return [problem] if problem else []
 
     @property
     def is_halted(self) -> bool:
@@ -75,7 +78,7 @@ class ClockService:
 
     async def run(self) -> None:
         """Do round after round until stopped."""
-        async with self._heartbeat:
+        async with self._heartbeat or nullcontext():
             while await self._may_begin():
                 await pause(self._stopping, await self._do_round())
 
@@ -99,7 +102,7 @@ class ClockService:
         except Exception as error:  # noqa: BLE001  # whatever it is, the next round may succeed
             self._failures += 1
             wait = wait_after(self._failures, self._every)
-            self._problem = plain(error)
+            await self._end_round(plain(error))
             self._log.warning(
                 "to be tried again",
                 error=type(error).__name__,
@@ -107,8 +110,15 @@ class ClockService:
                 exc_info=None if isinstance(error, _EXPECTED) else error,
             )
             return wait
-        self._problem, self._failures = None, 0
+        self._failures = 0
+        await self._end_round(None)
         return self._every if wait is None else wait
+
+    async def _end_round(self, problem: str | None) -> None:
+        """Say how it ended, in Redis first: `status` must not be of another opinion than the process."""
+        if self._heartbeat is not None:
+            await self._heartbeat.say(problem)
+        self._problem = problem
 
 
 def _seconds(returned: object) -> float | None:

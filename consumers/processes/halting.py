@@ -8,16 +8,19 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from playhead.consumers.halts import LOOK_SECONDS, Halt, halt_of
+from playhead.consumers.halts import LOOK_SECONDS, UNKNOWN, Halt, halt_of, unreadable
 from playhead.consumers.tasks import end, pause
 from playhead.streams.domains.catalogue import LOG
 from playhead.streams.names import HALTS
-from playhead.streams.redis.refusals import AWAY, is_passing
+from playhead.streams.redis.refusals import AWAY, advice_against, is_passing
 from playhead.streams.telemetry import plain
 
 
 class HaltableWork:
-    """The work of a consumer, done whenever it is not halted. The log's is never: everybody else recovers from it."""
+    """The work of a consumer, done while it is known not to be halted.
+
+    The log's never is: everybody else recovers from it.
+    """
 
     def __init__(self, client: Redis, name: str) -> None:
         self.problem: str | None = None if name == LOG else "not started yet"
@@ -62,9 +65,10 @@ class HaltableWork:
             await self._look()
 
     async def _look(self) -> None:
-        """Ask Redis; what was known before holds while it does not answer."""
+        """Ask Redis; what was known before holds while it does not answer. Whatever else is no answer is a halt."""
         if self._name == LOG:
             return
+        problem = None
         try:
             halt = halt_of(cast("bytes | None", await cast("Any", self._client).hget(HALTS, self._name)))
         except (*AWAY, OSError, ResponseError) as error:
@@ -72,14 +76,20 @@ class HaltableWork:
                 if self.problem is not None:
                     self.problem = f"redis unavailable: {plain(error)}"
                 return
-            halt = None  # it is no hash: `playhead status` says so
-        self.problem = None
-        if halt != self.halt:
-            self.halt = halt
+            advice = advice_against(error)
+            halt, problem = UNKNOWN, f"{HALTS} cannot be read: {plain(error)}" + (f"; {advice}" if advice else "")
+        else:
+            if halt is not None and halt.state == "unknown":
+                problem = unreadable(self._name)
+        is_new = halt != self.halt or problem not in {None, self.problem}
+        self.halt, self.problem = halt, problem
+        if is_new:
             self._say()
 
     def _say(self) -> None:
-        if self.halt is None:
+        if self.problem is not None:
+            self._log.error("waits as if paused", problem=self.problem)
+        elif self.halt is None:
             self._log.info("resumed")
         else:
             self._log.warning(self.halt.state, advice=f"playhead consumers resume {self._name}")

@@ -31,20 +31,24 @@ class Heartbeat:
         self._report = client.register_script(_REPORT)
         self._beating: asyncio.Task[None] | None = None
 
+    async def say(self, problem: str | None) -> None:
+        """Say at once how the work goes."""
+        await self._say("running", problem)
+
     async def __aenter__(self) -> None:
         self._beating = asyncio.create_task(self._beat())
 
     async def __aexit__(self, *_: object) -> None:
         if self._beating is not None:
             await end(self._beating)
-        await self._say("stopped")
+        await self._say("stopped", self._problem())
 
     async def _beat(self) -> None:
         while True:
-            await self._say("running")
+            await self.say(self._problem())
             await asyncio.sleep(INTERVAL)
 
-    async def _say(self, state: Literal["running", "stopped"]) -> None:
-        beat = Beat(state, self._owner, time.time(), self._problem())
+    async def _say(self, state: Literal["running", "stopped"], problem: str | None) -> None:
+        beat = Beat(state, self._owner, time.time(), problem)
         with suppress(*AWAY, RedisError, OSError):  # the work goes on without
             await self._report(keys=[CLOCKS], args=[self._name, msgspec.json.encode(beat).decode()])

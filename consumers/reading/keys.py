@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 from redis import Redis, RedisCluster
 
+from playhead.consumers.halts import read_halts
 from playhead.consumers.reading.parked import retry_key, subjects_key
 from playhead.consumers.reading.recovery import lost_key, restarts_key
 from playhead.streams.entries import sequence_number
@@ -25,6 +26,7 @@ from playhead.streams.names import (
     waiting_key,
 )
 from playhead.streams.partitions import Partition
+from playhead.streams.printable import printable
 from playhead.streams.redis.partition_counts import count_of, noted
 from playhead.streams.redis.stream_info import newest_sequence
 
@@ -44,10 +46,11 @@ def find_wrong_keys(client: "Redis | RedisCluster", readers: Mapping[Partition, 
     counts = Counter(partition.stream for partition in readers)
     for partition, names in readers.items():
         yield from _wrong_of(client, partition, dict(_keys(partition, names)), counts[partition.stream])
-    for key in (REPLAYS, CLOCKS, HALTS):  # not in the slot of any partition
+    for key in (REPLAYS, CLOCKS):  # not in the slot of any partition
         yield from _wrong(client, {key: "hash"})
-    wrong = list(_wrong(client, {STREAMS: "hash"}))
-    yield from wrong or _wrong_records(client)
+    for key, look in ((HALTS, _wrong_halts), (STREAMS, _wrong_records)):
+        wrong = list(_wrong(client, {key: "hash"}))
+        yield from wrong or look(client)
 
 
 def find_strays(client: "Redis | RedisCluster", counts: Mapping[str, int]) -> Iterator[WrongKey]:
@@ -104,6 +107,13 @@ def _wrong_records(client: "Redis | RedisCluster") -> Iterator[WrongKey]:
     for field, value in cast("Any", client).hgetall(STREAMS).items():
         if count_of(value) is None:
             yield _wrong_field(STREAMS, field.decode("utf-8", "backslashreplace"), "is no number of partitions")
+
+
+def _wrong_halts(client: "Redis | RedisCluster") -> Iterator[WrongKey]:
+    for name, halt in read_halts(client).items():
+        if halt.state == "unknown":
+            advice = f"`playhead consumers resume {name}` removes it; pause or retire it again if that was meant"
+            yield WrongKey(HALTS, f"{printable(name)} of {HALTS} says neither paused nor retired", advice)
 
 
 def _wrong_content(partition: Partition, count: int, content: Sequence[Any]) -> Iterator[WrongKey]:

@@ -75,9 +75,10 @@ async def keep_trimmed(
 
 
 async def _halts(client: Redis) -> dict[str, Halt]:
-    """The consumers that are halted, none if Redis does not say. The log's never is."""
+    """The consumers that are halted; none if Redis does not say, so that all are waited for. The log's never is."""
     try:
         records = cast("dict[bytes, bytes]", await cast("Any", client).hgetall(HALTS))
-    except (*AWAY, RedisError):
+    except (*AWAY, RedisError) as error:
+        structlog.get_logger().warning("retired consumers are waited for", error=f"{HALTS} cannot be read: {error}")
         return {}
-    return {name: halt for name, halt in halts_of(records).items() if name != LOG}
+    return {name: halt for name, halt in halts_of(records).items() if name != LOG and halt.state != "unknown"}

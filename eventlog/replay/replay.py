@@ -12,10 +12,9 @@ from redis.exceptions import ResponseError
 
 from playhead.eventlog.replay.backlog import PATIENCE, Backlog, NoReaders, Watch
 from playhead.eventlog.replay.runs import KEPT_SECONDS, RunElsewhere, forget
-from playhead.streams.entries import encode
-from playhead.streams.events import Recorded
-from playhead.streams.names import parked_key, parked_positions_key, replay_key, replay_progress_key, replays_key
-from playhead.streams.parked_positions import split_positions
+from playhead.streams.entries import RawEntry, decode, encode
+from playhead.streams.events import Event, Recorded
+from playhead.streams.names import parked_key, replay_key, replay_progress_key, replays_key
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.telemetry import replaying
@@ -47,10 +46,10 @@ class Report(msgspec.Struct):
     failed: int = 0
     missing: int = 0
 
-    def skip(self, reason: str, *, spare: bool = True) -> None:
-        """Count one that was skipped; nothing is lost with a `spare` one."""
-        self.skipped[reason] = self.skipped.get(reason, 0) + 1
-        self.left_out += not spare
+    def skip(self, reason: str, count: int = 1, *, spare: bool = True) -> None:
+        """Count what was skipped; nothing is lost with what is `spare`."""
+        self.skipped[reason] = self.skipped.get(reason, 0) + count
+        self.left_out += 0 if spare else count
 
 
 class Pace:
@@ -111,15 +110,16 @@ class Replay:
         self._batches: dict[Partition, list[Recorded]] = {}
         self._buffered = 0
         self._sent: dict[Partition, Position | None] = {}
-        self._parked_before: dict[tuple[Partition, str], frozenset[bytes]] = {}
-        self._passed_over: dict[tuple[Partition, str], set[bytes]] = {}
+        self.sent_before = 0
+        """How many events the run had sent when it was resumed."""
 
     def resume(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         """Where to go on in each partition that the run has begun."""
         for partition in partitions:
             if self._redis.hexists(replays_key(partition.key), self._run):
-                position, entry = self._redis.hmget(self._progress(partition), "position", "entry")
+                position, entry, sent = self._redis.hmget(self._progress(partition), "position", "entry", "sent")
                 if position is not None:
+                    self.sent_before += int(sent or 0)
                     self._sent[partition] = Position.parse(position)
                     self._track(partition, Position.parse(entry), 0)
         return {partition: position for partition, position in self._sent.items() if position is not None}
@@ -146,10 +146,11 @@ class Replay:
         self._flush_all()
         return count
 
-    def finish(self) -> int:
+    def finish(self, covers: Callable[[Event], bool] = lambda _: True) -> int:
         """Wait until every projection has applied everything, remove the run; returns how many events are parked.
 
-        Projections pass over what was parked before; it counts here too, if this call of the run sent it.
+        These are events up to the last one sent that are parked now, whatever parked them: projections pass over what
+        was parked otherwise. `covers` says which of them belong to the run.
 
         Raises:
             NoReaders: a projection has had no process for a while.
@@ -160,7 +161,9 @@ class Replay:
         for partition in self._sent:
             self._backlog.wait_until_settled(partition, self._readers[partition.stream], self._run)
         parked = sum(
-            self._count_parked(partition, name) for partition in self._sent for name in self._readers[partition.stream]
+            self._count_parked(partition, name, covers)
+            for partition in self._sent
+            for name in self._readers[partition.stream]
         )
         for partition in self._sent:
             self._redis.unlink(replay_key(partition.key, self._run), self._progress(partition))
@@ -175,7 +178,6 @@ class Replay:
         batch = self._batches.pop(partition)
         if partition not in self._sent:
             self._open(partition)
-        self._note_passed_over(partition, batch)
         size = sum(len(recorded.event.data) for recorded in batch)
         self._buffered -= size
         self._pace.take(len(batch))
@@ -210,8 +212,6 @@ class Replay:
             except ResponseError as error:
                 if "BUSYGROUP" not in str(error):
                     raise
-        seconds, _ = self._redis.time()
-        self._redis.hsetnx(progress, "began", seconds * 1000)
         for one in (key, progress):
             self._redis.expire(one, KEPT_SECONDS)
         self._redis.hset(replays_key(partition.key), self._run, ",".join(names))
@@ -221,40 +221,19 @@ class Replay:
         key = replay_key(partition.key, self._run)
         self._backlog.add(partition, key, self._readers[partition.stream], entry, size, trim=True)
 
-    def _note_passed_over(self, partition: Partition, batch: Sequence[Recorded]) -> None:
-        """Note which events of a batch a projection will pass over, as they are parked."""
-        positions = {str(recorded.position).encode() for recorded in batch}
-        for name in self._readers[partition.stream]:
-            key = partition, name
-            if key not in self._parked_before:
-                self._parked_before[key] = self._parked_positions(partition, name)
-            self._passed_over.setdefault(key, set()).update(positions & self._parked_before[key])
-
-    def _parked_positions(self, partition: Partition, name: str) -> frozenset[bytes]:
-        known = self._redis.hgetall(parked_positions_key(partition.key, name))
-        return frozenset(split_positions(known).parked)
-
-    def _count_parked(self, partition: Partition, name: str) -> int:
+    def _count_parked(self, partition: Partition, name: str, covers: Callable[[Event], bool]) -> int:
         """How many events of this run are parked; one that was parked before is not kept twice."""
-        parked = parked_key(partition.key, name)
-        still_parked = self._parked_positions(partition, name)
-        count = len(self._passed_over.get((partition, name), set()) & still_parked)
-        began = self._redis.hget(self._progress(partition), "began")
-        if not any(True for _ in self._parked(parked, "-" if began is None else began.decode())):
-            return count
-        seen: set[bytes] = set()
+        parked, run, last = parked_key(partition.key, name), self._run.encode(), self._sent[partition]
+        count, seen = 0, set[bytes]()
         for parked_id, fields in self._entries(parked, "-"):
             position = fields.get(b"ce_position") or fields.get(b"parked_position", b"")
-            if fields.get(b"ce_replay") == self._run.encode():
+            is_own = fields.get(b"ce_replay") == run
+            if is_own and position in seen:
+                self._redis.xdel(parked, parked_id)
+            elif is_own or (last is not None and _is_of(fields, last, covers)):
                 count += 1
-                if position in seen:
-                    self._redis.xdel(parked, parked_id)
             seen.add(position)
         return count
-
-    def _parked(self, key: str, first: str) -> Iterable[bytes]:
-        run = self._run.encode()
-        return (parked_id for parked_id, fields in self._entries(key, first) if fields.get(b"ce_replay") == run)
 
     def _entries(self, key: str, first: str) -> Iterable[tuple[bytes, dict[bytes, bytes]]]:
         while page := self._redis.xrange(key, first, "+", count=_PAGE):
@@ -263,3 +242,14 @@ class Replay:
 
     def _progress(self, partition: Partition) -> str:
         return replay_progress_key(partition.key, self._run)
+
+
+def _is_of(fields: Mapping[bytes, bytes], last: Position, covers: Callable[[Event], bool]) -> bool:
+    """Whether a parked entry is an event up to a position that a run covers; the log has none that is not an event."""
+    about = {name: value for name, value in fields.items() if not name.startswith(b"parked_")}
+    try:
+        entry = RawEntry(fields[b"parked_position"], [part for pair in about.items() for part in pair])
+        recorded = decode(entry, copied=True)
+    except (KeyError, ValueError):
+        return False
+    return recorded.position <= last and covers(recorded.event)

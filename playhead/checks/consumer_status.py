@@ -8,7 +8,7 @@ import msgspec
 from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
-from playhead.consumers.halts import Halt
+from playhead.consumers.halts import Halt, unreadable
 from playhead.consumers.processes.beats import Beat
 from playhead.consumers.reading.group import Report
 from playhead.consumers.reading.recovery import Lost, lost_key
@@ -23,6 +23,8 @@ from playhead.terminal.output import moment, one_line
 
 Kind = Literal["log", "projection", "worker", "clock"]
 
+_NOWHERE = "?"
+"""The position of a consumer of which Redis does not say it."""
 _ABSENT = frozenset({"stopped", "paused"})
 """States of a consumer that does not go on, and for which trimming waits."""
 _NOT_READY_SECONDS = 60.0
@@ -63,10 +65,18 @@ class UnknownGroup(msgspec.Struct, frozen=True):
 
 
 class PartitionStatus(msgspec.Struct, frozen=True):
-    """How each consumer stands on a partition, and whatever other groups there are."""
+    """How each consumer stands on a partition, other groups there, and the oldest entry that each has in hand."""
 
     standings: "dict[str, Standing]"
     unknown: list[UnknownGroup]
+    oldest: dict[str, str]
+
+    def floors(self) -> dict[str, Position]:
+        """What each keeps from being trimmed: what it has in hand, and what it has not read, as `find_floor` says."""
+        positions = {one.status.name: one.status.position for one in self.standings.values() if _waited_for(one.status)}
+        positions |= {group.name: group.position for group in self.unknown}
+        found = {name: Position.parse(position) for name, position in positions.items()}
+        return {name: min(at, Position.parse(self.oldest.get(name, str(at)))) for name, at in found.items()}
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -115,14 +125,15 @@ def read_partition(
                 pending=(int(group["pending"]) if group else 0) + (int(again) if name in installed().workers else 0),
                 parked=int(parked),
                 retries=report.retries if report else 0,
-                problem=report.problem if report and halt is None else None,
+                problem=_problem(name, report, halt),
                 lost=_lost(_answer(lost), name),
                 since=_since(state, halt, None if report is None else report.at),
             )
             found[name] = _standing(status, report, _last(stream))
         except (ResponseError, ValueError) as error:  # msgspec's and ours are ValueErrors
             found[name] = _unread(name, str(partition), error)
-    return _measured(redis, key, PartitionStatus(found, _unknown(groups, partition, names)))
+    unknown, oldest = _unknown(groups, partition, names), _oldest(redis, key, groups)
+    return _measured(redis, key, PartitionStatus(found, unknown, oldest))
 
 
 def _answer(reply: Any) -> Any:
@@ -155,10 +166,20 @@ def _unknown(groups: Any, partition: Partition, names: Sequence[str]) -> list[Un
     ]
 
 
+def _waited_for(one: ConsumerStatus) -> bool:
+    return one.state != "retired" and one.position != _NOWHERE
+
+
 def _since(state: str, halt: Halt | None, reported: float | None) -> str | None:
     if halt is not None:
-        return moment(halt.since)
+        return None if halt.state == "unknown" else moment(halt.since)
     return moment(reported) if state == "stopped" and reported is not None else None
+
+
+def _problem(name: str, report: Report | None, halt: Halt | None) -> str | None:
+    if halt is not None:
+        return unreadable(name) if halt.state == "unknown" else None
+    return report.problem if report is not None else None
 
 
 def _position(group: Mapping[str, Any] | None, report: Report | None) -> Position:
@@ -198,12 +219,12 @@ def _measured(redis: Any, key: str, found: PartitionStatus) -> PartitionStatus:
     holders = [*absent, *found.unknown]
     if not behind and not holders:
         return found
-    starts = _starts(redis, key, holders)
     with redis.pipeline(transaction=False) as pipeline:
         for one in behind:
             pipeline.xrange(key, f"({one.position}", "+", count=1)
         for one in holders:
-            pipeline.xrange(key, starts[one.name], str(floor), count=1)
+            # What it has in hand or deferred, or what it has not read.
+            pipeline.xrange(key, found.oldest.get(one.name, f"({one.position}"), str(floor), count=1)
         pipeline.xrange(key, f"({floor}", "+", count=1)
         pipeline.hget(meta_key(key), "sequence")
         *unread, behind_floor, newest = pipeline.execute(raise_on_error=False)
@@ -222,22 +243,23 @@ def _measured(redis: Any, key: str, found: PartitionStatus) -> PartitionStatus:
             standing = standings[one.name]
             status = msgspec.structs.replace(standing.status, holds=holds)
             standings[one.name] = msgspec.structs.replace(standing, status=status)
-    return PartitionStatus(standings, unknown)
+    return PartitionStatus(standings, unknown, found.oldest)
 
 
-def _starts(redis: Any, key: str, holders: Sequence[ConsumerStatus | UnknownGroup]) -> dict[str, str]:
-    """From where on each holds entries, for XRANGE: what it has in hand or deferred, or what it has not read."""
-    starts = {one.name: f"({one.position}" for one in holders}
-    working = [one.name for one in holders if one.pending]
-    if working:
-        with redis.pipeline(transaction=False) as pipeline:
-            for name in working:
-                pipeline.xpending(key, name)
-            replies = pipeline.execute(raise_on_error=False)
-        for name, pending in zip(working, replies, strict=True):
-            if not isinstance(pending, Exception) and pending["min"] is not None:
-                starts[name] = pending["min"].decode()
-    return starts
+def _oldest(redis: Any, key: str, groups: Any) -> dict[str, str]:
+    """The oldest entry that each group has in hand, of those that have any."""
+    working = [] if isinstance(groups, Exception) else [group["name"] for group in groups if group["pending"]]
+    if not working:
+        return {}
+    with redis.pipeline(transaction=False) as pipeline:
+        for name in working:
+            pipeline.xpending(key, name)
+        replies = pipeline.execute(raise_on_error=False)
+    return {
+        name.decode("utf-8", "backslashreplace"): pending["min"].decode()
+        for name, pending in zip(working, replies, strict=True)
+        if not isinstance(pending, Exception) and pending["min"] is not None
+    }
 
 
 def _between(first: Any, behind: Any, newest: Any) -> int | None:
@@ -266,7 +288,7 @@ def _lagging(status: ConsumerStatus, unread: Sequence[Any], newest: int | None) 
 def _unread(name: str, partition: str, error: Exception) -> Standing:
     """What is shown where Redis does not say how a consumer is."""
     said = one_line(error)
-    status = ConsumerStatus(name, kind_of(name), partition, "unknown", str(START), None, None, 0, 0, 0, said, 0)
+    status = ConsumerStatus(name, kind_of(name), partition, "unknown", _NOWHERE, None, None, 0, 0, 0, said, 0)
     return Standing(status, is_settled=False, has_reported=False)
 
 
@@ -281,7 +303,7 @@ def clocks(client: "Redis | RedisCluster", halts: Mapping[str, Halt]) -> list[Co
         beat, halt = _beat(beats.get(name.encode())), halts.get(name)
         state, problem = ("running", beat.problem) if beat is not None and beat.is_running else ("stopped", None)
         if halt is not None:
-            state, problem = halt.state, None
+            state, problem = halt.state, _problem(name, None, halt)
         since = _since(state, halt, None if beat is None else beat.at)
         found.append(ConsumerStatus(name, "clock", "-", state, "-", 0, 0.0, 0, 0, 0, problem, 0, since))
     return found

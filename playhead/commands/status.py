@@ -3,21 +3,15 @@
 import sys
 import time
 
-import msgspec
-from redis import Redis, RedisCluster
-from redis.exceptions import ResponseError
-
 from playhead.checks.consumer_status import ConsumerStatus
-from playhead.checks.status import Status, read_status
-from playhead.checks.unlogged import find_unlogged
-from playhead.commands.subscriptions import print_subscriptions, read_subscriptions
-from playhead.settings.core import CURSORS_DIR
+from playhead.checks.status import Status, read_whole_status
+from playhead.commands.subscriptions import print_subscriptions
 from playhead.settings.servers import servers
-from playhead.settings.settings import Settings, load
+from playhead.settings.settings import load
+from playhead.streams.positions import START
 from playhead.streams.redis.connections import connect
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import counted, print_json, print_json_line, print_lines, print_table, say
-from playhead.wiring import lacking
 
 _CLEAR = "\033[H\033[J"
 _WATCH_SECONDS = 1.0
@@ -37,11 +31,7 @@ def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False)
     settings = load(data_dir)
     client = connect(servers(settings, postgres=False).redis_url, settings.redis_timeout)
     while True:
-        found = read_status(client, settings.partitions, lacking(settings), log=settings.event_log_dir)
-        found = _with_subscriptions(found, client, settings)
-        if not found.damaged:
-            unlogged = find_unlogged(client, settings, servers(settings), say)
-            found = msgspec.structs.replace(found, unlogged=unlogged)
+        found = read_whole_status(client, settings, say)
         if not watch:
             _print(found, json=json)
             return found.exit_code
@@ -52,15 +42,6 @@ def status(*, watch: bool = False, data_dir: DataDir = None, json: Json = False)
             _print(found, json=False)
         sys.stdout.flush()
         time.sleep(_WATCH_SECONDS)
-
-
-def _with_subscriptions(found: Status, client: "Redis | RedisCluster", settings: Settings) -> Status:
-    directory = settings[CURSORS_DIR]
-    try:
-        return msgspec.structs.replace(found, subscriptions=list(read_subscriptions(client, settings, directory)))
-    except (OSError, ResponseError, ValueError) as error:  # what consumers do is worth knowing all the same
-        say(f"the cursors of subscriptions cannot be read: {error}")
-        return found
 
 
 def _print(found: Status, *, json: bool) -> None:
@@ -93,10 +74,13 @@ def _print(found: Status, *, json: bool) -> None:
         if one.lost:
             print_lines(f"{one.name} {one.partition}: {counted(one.lost, 'event')} lost; `playhead verify` names them")
     for floor in found.held:
-        print_lines(f"{floor.partition}: {floor.held_by} holds trimming at {floor.position}")
+        at = "the beginning: it has read nothing" if floor.position == str(START) else floor.position
+        print_lines(f"{floor.partition}: {floor.held_by} holds trimming at {at}")
     for replay in found.replays:
-        how = "" if replay.state == "running" else f"; `playhead replay --resume {replay.run}` continues it"
-        print_lines(f"replay {replay.run}: {replay.state}{how}")
+        print_lines(f"replay {replay.run}: {replay.state}")
+        if replay.state == "interrupted":
+            print_lines(f"  `playhead replay --resume {replay.run}` continues it")
+            print_lines(f"  `playhead replay cancel {replay.run}` gives it up")
     _print_summary(found)
 
 

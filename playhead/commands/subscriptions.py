@@ -1,42 +1,21 @@
 """`playhead subscriptions`: the cursors that subscriptions keep by name."""
 
-from collections.abc import Iterator
-from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 from cyclopts import App
-from redis import Redis, RedisCluster
 
-from playhead.consumers.subscriptions.kept import KeptCursor, cursor_path, kept_names, read_cursor
-from playhead.consumers.subscriptions.lag import lag_behind
+from playhead.checks.subscriptions import SubscriptionStatus, read_subscriptions
+from playhead.consumers.subscriptions.kept import KeptCursor, kept_names
 from playhead.settings.core import CURSORS_DIR
 from playhead.settings.servers import servers
-from playhead.settings.settings import Settings, load
+from playhead.settings.settings import load
 from playhead.streams.errors import InvalidSetting
-from playhead.streams.events import format_time
 from playhead.streams.redis.connections import connect
 from playhead.terminal.exit_codes import FAILED
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json, print_lines, print_table, say
 
 subscriptions_app = App(name="subscriptions", help="List and forget the cursors that subscriptions keep by name.")
-
-
-class SubscriptionStatus(msgspec.Struct, frozen=True):
-    """A subscription on one partition, None if it has read nothing; `lag_events` and `lag_seconds` may be unknown.
-
-    `last_read` is when its cursor was last saved. It holds nothing up, and does not count for `caught_up`.
-    """
-
-    name: str
-    partition: str | None
-    position: str | None
-    lag_events: int | None
-    lag_seconds: float | None
-    last_read: str
-    problem: str | None = None
 
 
 @subscriptions_app.command(name="list")
@@ -83,25 +62,6 @@ def forget(name: str, /, *, cursors: Path | None = None, data_dir: DataDir = Non
     return 0
 
 
-def read_subscriptions(
-    client: "Redis | RedisCluster", settings: Settings, directory: Path
-) -> Iterator[SubscriptionStatus]:
-    """Read every cursor of a directory, and compare it with the streams; nothing if the directory is not there."""
-    for name in kept_names(directory):
-        with suppress(FileNotFoundError):  # forgotten meanwhile
-            saved = _time(cursor_path(directory, name).stat().st_mtime)
-            try:
-                positions = read_cursor(directory, name).positions
-            except InvalidSetting as error:
-                yield SubscriptionStatus(name, None, None, None, None, saved, str(error))
-                continue
-            if not positions:
-                yield SubscriptionStatus(name, None, None, None, None, saved)
-            for partition, position in sorted(positions.items()):
-                lag = lag_behind(client, settings.event_log_dir, partition, position)
-                yield SubscriptionStatus(name, str(partition), str(position), lag.events, lag.seconds, saved)
-
-
 def print_subscriptions(found: list[SubscriptionStatus]) -> None:
     """Print a table, and what is wrong."""
     print_table(
@@ -127,7 +87,3 @@ def _existing(directory: Path) -> Path:
     if not directory.is_dir():
         raise InvalidSetting(f"there are no cursors in {directory}: pass --cursors, or set {CURSORS_DIR.name}")
     return directory
-
-
-def _time(seconds: float) -> str:
-    return format_time(datetime.fromtimestamp(seconds, UTC))

@@ -17,6 +17,7 @@ from playhead.settings.servers import Servers
 from playhead.settings.settings import Settings, declared, load
 from playhead.streams.domains.discovery import installed
 from playhead.terminal import diagnostics
+from playhead.terminal.exit_codes import DONE
 from playhead.terminal.options import DataDir
 from playhead.terminal.output import say
 from playhead.wiring import default_directories, lacking
@@ -25,7 +26,7 @@ from playhead.wiring import default_directories, lacking
 def up(*, data_dir: DataDir = None) -> int:
     """Start the embedded servers and every consumer, until Ctrl-C.
 
-    A second Ctrl-C does not wait for batches in progress; nothing is lost.
+    Ctrl-C stops everything, with exit code 0. A second one does not wait for batches in progress; nothing is lost.
 
     Example:
         playhead up --data-dir playhead-data
@@ -45,7 +46,7 @@ def up(*, data_dir: DataDir = None) -> int:
             tell(f"{name} is not started: {problem}")
         names = [name for name in installed().consumers if name not in missing]
         tell(f"servers are up; starting {', '.join(names)}; Ctrl-C stops everything")
-        return Supervisor(settings, reached, names).run(
+        code = Supervisor(settings, reached, names).run(
             on_ready=lambda addresses, failing: tell(
                 "every consumer is ready" + (f", but these keep ending: {', '.join(failing)}" if failing else ""),
                 _places(settings, reached, addresses),
@@ -56,6 +57,9 @@ def up(*, data_dir: DataDir = None) -> int:
             ),
             trouble=lambda: ended_server(settings.data_dir),
         )
+    if code == DONE:
+        tell("stopped")
+    return code
 
 
 def _reached(settings: Settings, running: EmbeddedServers) -> Servers:

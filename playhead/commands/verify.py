@@ -120,7 +120,8 @@ def _print_compared(found: Verified) -> None:
     print_lines(f"{counted(found.events, 'event')}; compared: {checked or 'none'}; {faults}{repaired}")
     every = len(found.checked) + len(found.unchecked) + len(found.retired)
     rest = f"; not compared: {', '.join(found.unchecked)}" if found.unchecked else ""
-    print_lines(f"verified {len(found.checked)} of {every} projections{rest}")
+    parked = f", but {len(found.parked)} parked: `playhead parked list`" if found.parked else ""
+    print_lines(f"verified {len(found.checked)} of {every} projections{parked}{rest}")
 
 
 def _about(fault: FaultShown) -> str:

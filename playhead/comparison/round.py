@@ -1,7 +1,8 @@
 """A round of `playhead verify`: the log against every projection, and what a repair does about it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import Any, Self
 
 import msgspec
@@ -17,7 +18,7 @@ from playhead.comparison.files import FileComparison
 from playhead.comparison.folds import FoldComparison
 from playhead.comparison.level import partitions_of
 from playhead.comparison.verified import FaultShown, ParkedShown, Undecided, Verified
-from playhead.consumers.halts import read_halts
+from playhead.consumers.halts import Halt, read_halts, refuse_halted
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.reading.recovery import Lost, lost_key
 from playhead.eventlog.reader import Fault as LogFault
@@ -31,6 +32,7 @@ from playhead.settings.producers import partition_counts
 from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, event_log
 from playhead.streams.domains.discovery import installed
+from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.redis.stream_info import group_position
@@ -82,6 +84,7 @@ class Round:
                 continue
             self._progress.begin(f"comparing {name}")
             self._compare(name)
+        self._find_parked(halts)
         self.found.faults += map(_of_end, find_unlogged(self._client, self._settings, reached, self._progress.say))
         redis: Any = self._client
         for partition in partitions(self._root):
@@ -89,18 +92,31 @@ class Round:
             self.found.lost += [msgspec.json.decode(raw, type=Lost) for raw in lost]
         return self.found
 
+    def _find_parked(self, halts: Mapping[str, Halt]) -> None:
+        """What took no effect, in any consumer that is not retired, compared or not."""
+        counts = partition_counts(self._client, self._settings)
+        for name, streams in installed().reads.items():
+            if name not in halts or halts[name].state != "retired":
+                for partition in partitions_of(self._root, streams, counts.every(streams)):
+                    self.found.parked += _parked(self._client, name, partition)
+
     def repair(self) -> Iterator[str]:
         """Replay what is missing to the projection that lacks it: its own process applies it, so nothing is fenced.
 
         Gives what to say of what was taken out of the way; `found.repaired` counts.
+
+        Raises:
+            InvalidSetting: its consumer is paused.
         """
+        refuse_halted(self._client, self._wrong)
         for name, (comparison, faults) in self._wrong.items():
             self._progress.begin(f"repairing {name}")
             replay = Replay(self._client, new_run(), dict.fromkeys(installed().reads[name], (name,)))
-            sent = replay.send(comparison.repair(faults))
+            ids = set[str]()
+            sent = replay.send(_noting(comparison.repair(faults), ids))
             for place in comparison.moved:
                 yield f"{name}: what stood there is now {place}"
-            self.found.repaired += min(len(faults), sent - replay.finish())
+            self.found.repaired += min(len(faults), sent - replay.finish(partial(_is_one_of, ids)))
 
     def _compare(self, name: str) -> None:
         verification = make_verification(name, self._settings, servers(self._settings))
@@ -112,8 +128,6 @@ class Round:
         numbered = partition_counts(self._client, self._settings).every(streams)
         of_name = partitions_of(self._root, streams, numbered)
         reached = {partition: group_position(self._client, partition, name) for partition in of_name}
-        for partition in of_name:
-            self.found.parked += _parked(self._client, name, partition)
         comparison = self._comparison(name, of_name, verification)
         result = comparison.compare(reached, self._checkpoints.get(name, {}), log_is_whole=self._log_is_whole)
         found = self.found
@@ -139,6 +153,16 @@ class Round:
         if isinstance(verification, Foldable):
             return FoldComparison(*common, verification)
         return EffectComparison(*common, verification)
+
+
+def _noting(events: Iterable[tuple[Partition, Recorded]], ids: set[str]) -> Iterator[tuple[Partition, Recorded]]:
+    for partition, recorded in events:
+        ids.add(recorded.event.id)
+        yield partition, recorded
+
+
+def _is_one_of(ids: Container[str], event: Event) -> bool:
+    return event.id in ids
 
 
 def _parked(client: "Redis | RedisCluster", name: str, partition: Partition) -> Iterator[ParkedShown]:

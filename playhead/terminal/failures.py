@@ -21,6 +21,7 @@ from playhead.streams.errors import (
     RedisUnavailable,
     StoreUnavailable,
 )
+from playhead.streams.redis.refusals import advice_against
 from playhead.streams.storage.file_tree import shown
 from playhead.terminal.exit_codes import CORRUPT, FAILED, UNREACHABLE, USAGE
 from playhead.terminal.output import one_line
@@ -63,6 +64,5 @@ def message(error: BaseException) -> str | None:
 def _of_redis(error: RedisError) -> str:
     if not isinstance(error, ResponseError):
         return f"Redis cannot be reached: {one_line(error)}; check that it runs, and check REDIS_URL"
-    wrong = "WRONGTYPE" in str(error)
-    advice = "; a key holds something else: `playhead doctor` names it and says what to do" if wrong else ""
-    return f"Redis refused: {one_line(error)}{advice}"
+    advice = advice_against(error)
+    return f"Redis refused: {one_line(error)}" + ("" if advice is None else f"; {advice}")

@@ -76,6 +76,15 @@ def test_wrong_use_names_the_help_of_the_command(playhead, arguments, said):
     assert said in done.stderr
 
 
+def test_a_payload_in_a_file_that_is_not_there_is_wrong_use(playhead):
+    done = playhead("append", "job.failed", "--subject", "job/1", "--data", "@outcome.json")
+
+    assert (2, b"") == (done.returncode, done.stdout)
+    assert (
+        b"playhead: --data names a file that cannot be read: outcome.json: No such file or directory\n" == done.stderr
+    )
+
+
 @pytest.mark.parametrize("arguments", [["consumers"], ["--help"], ["config", "check"], ["status"]])
 def test_a_settings_file_that_is_not_toml_is_said_by_every_command(playhead, tmp_path, arguments):
     (tmp_path / "playhead.toml").write_text("batch = [")

@@ -96,6 +96,8 @@ def test_a_replay_cut_short_goes_on_behind_what_was_sent(system, sign):
 
     assert 0 == done.returncode
     assert 0 < report["replayed"] < COUNT
+    assert COUNT - report["replayed"] == report["skipped"]["sent before"]
+    assert COUNT == report["read"]
     if sign == signal.SIGINT:
         assert 130 == process.returncode
         assert f"playhead replay --resume {unfinished['run']}" in messages.decode()

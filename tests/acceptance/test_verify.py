@@ -44,7 +44,9 @@ def test_what_was_removed_or_altered_by_hand_is_named_and_repaired(stack):
     archive.write_bytes(packed[:-1])
 
     found = stack.json("verify")
+    *_, last = stack.playhead("verify").stdout.decode().splitlines()
 
+    assert "verified 5 of 5 projections, but 5 parked: `playhead parked list`" == last
     assert [] == well["faults"]
     assert {"jobs": 42, "json-files": 42, "organizations": 42, "archives": 1, "recordings": 0} == well["checked"]
     assert ["job/bad"] * 3 + ["job/nul"] * 2 == sorted(parked["subject"] for parked in well["parked"])

@@ -46,6 +46,10 @@ class System(Pipeline):
         self.caught_up()
         self.wait_until(lambda: self.noted("parked") == {"jobs": 4, "json-files": 4})
 
+    def logged(self, *subjects):
+        found = (recorded for _, recorded in read(self.directory / "eventlog"))
+        return ((JOBS, recorded) for recorded in found if recorded.event.subject in subjects)
+
     def drop(self, name, subject):
         dropped = [parked for parked in self.parked(name) if parked.subject == subject]
         for parked in dropped:
@@ -233,6 +237,27 @@ def test_a_replay_passes_over_them(system):
     assert len(before) == parked
     assert before == system.shown("jobs")
     assert {"b": "e2"} == system.rows()
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_replay_counts_what_is_parked_of_it_whoever_parked_it_and_nothing_else(system, resumed):
+    system.append(job(1, "job/a"))
+    system.start()
+    system.caught_up()
+    run = new_run()
+    replay = Replay(system.redis, run, {"jobs": ("jobs",)})
+    replay.send(system.logged("job/a"))
+    system.append(job(2, "job/b", job_id=None), job(3, "job/c", job_id=None), job(4, "job/d"))
+    system.caught_up()
+    system.wait_until(lambda: system.noted("parked").get("jobs") == 2)
+    replay.send(system.logged("job/b", "job/d"))
+    if resumed:
+        replay = Replay(system.redis, run, {"jobs": ("jobs",)})
+        replay.resume([JOBS])
+    failed = replay.finish(lambda event: event.subject != "job/c")
+
+    assert 1 == failed
+    assert (3 if resumed else 0) == replay.sent_before
 
 
 def test_nothing_is_noted_again_when_the_log_begins_again(system):

@@ -7,9 +7,10 @@ import os
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import psutil
+import psycopg
 import pytest
 from cyclopts import App
 from prometheus_client import CollectorRegistry
@@ -30,7 +31,7 @@ from playhead.eventlog.reader import read
 from playhead.settings.settings import declared
 from playhead.streams.domains.discovery import chosen
 from playhead.streams.events import new_event
-from playhead.streams.names import HALTS, Metric, again_key, presence_key
+from playhead.streams.names import HALTS, REPLAYS, Metric, again_key, presence_key
 from playhead.streams.notes.events import NoteEnriched, NoteSubmitted
 from playhead.streams.positions import Position
 from playhead.terminal.ending import run
@@ -271,6 +272,25 @@ def test_replay_goes_past_a_retired_projection_and_refuses_one_that_is_chosen(pi
     assert "jobs is retired" in operator.types("replay", "--log", "--to", "jobs", code=2)
 
 
+def test_replay_and_repair_refuse_a_paused_projection_at_once_whoever_chose_it(pipeline, operator, wait_until):
+    start(pipeline)
+    pipeline.append(job(1))
+    pipeline.caught_up()
+    operator.types("consumers", "pause", "jobs")
+    wait_until(lambda: stands_by(pipeline, "jobs"))
+    with psycopg.connect(pipeline.database) as connection:
+        connection.execute("DELETE FROM jobs")
+    refused = [
+        operator.types(*command, code=2) for command in (["replay"], ["replay", "--to", "jobs"], ["verify", "--repair"])
+    ]
+    pipeline.redis.hset(REPLAYS, "cut-short", '{"to": ["jobs"]}')
+    refused.append(operator.types("replay", "--resume", "cut-short", code=2))
+    unfinished = [one.run for one in read_status(pipeline.redis, 1).replays]
+
+    assert [True] * 4 == ["jobs is paused: `playhead consumers resume jobs` first" in said for said in refused]
+    assert ["cut-short"] == unfinished
+
+
 def test_a_stopped_consumer_is_said_to_be_so_since_when_and_what_it_holds(pipeline, operator):
     start(pipeline)
     pipeline.append(job(1))
@@ -340,23 +360,82 @@ def test_a_flushed_redis_forgets_that_a_consumer_is_retired(pipeline, operator):
 
 
 @pytest.mark.parametrize("record", [b"not JSON", b'{"state": "gone", "since": 1}'])
-def test_a_record_that_cannot_be_read_counts_as_none(pipeline, record):
+def test_a_consumer_whose_record_cannot_be_read_waits_as_if_paused_and_is_named(pipeline, operator, record, wait_until):
     pipeline.redis.hset(HALTS, "jobs", record)
-    start(pipeline)
+    consumers = start(pipeline)
     pipeline.append(job(1))
+    pipeline.caught_up("log", "json-files")
+    wait_until(lambda: "cannot be read" in str(consumers["jobs"].problems))
+    rows, status, one = pipeline.rows(), read_status(pipeline.redis, 1), shown(pipeline, "jobs")
+    said = operator.types("status", code=5)
+    held_by = trim_once(pipeline)
+    resumed = operator.types("consumers", "resume", "jobs")
     pipeline.caught_up()
 
+    assert {} == rows
+    assert "unknown" == one.state
+    assert "jobs" not in status.not_running
+    assert [f"jobs of {HALTS} says neither paused nor retired"] == status.damaged
+    assert f"jobs of {HALTS} says neither paused nor retired; `playhead doctor` says what to do" in said
+    assert "jobs" == held_by
+    assert "its processes continue within seconds" in resumed
     assert {"e1"} == set(pipeline.rows().values())
-    assert "running" == shown(pipeline, "jobs").state
 
 
-def test_a_key_of_another_type_stops_nobody_and_is_named(pipeline):
-    pipeline.redis.set(HALTS, "x")
-    start(pipeline)
+def test_while_the_key_is_of_another_type_every_consumer_but_the_log_waits_and_says_so(pipeline, operator, wait_until):
+    consumers = start(pipeline)
     pipeline.append(job(1))
     pipeline.caught_up()
+    pipeline.redis.set(HALTS, "x")
+    wait_until(lambda: all("playhead doctor" in str(consumers[name].problems) for name in ("jobs", "json-files")))
+    wait_until(lambda: stands_by(pipeline, "jobs"))
+    pipeline.append(job(2))
+    pipeline.caught_up("log")
+    rows, status = pipeline.rows(), read_status(pipeline.redis, 1)
+    refused = operator.types("replay", "--log", code=1)
+    pipeline.redis.delete(HALTS)
+    pipeline.caught_up()
 
-    assert [f"{HALTS} is a string, not a hash"] == read_status(pipeline.redis, 1).damaged
+    assert {"e1"} == set(rows.values())
+    assert [f"{HALTS} is a string, not a hash"] == status.damaged
+    assert 5 == status.exit_code
+    assert "playhead doctor" in refused
+    assert {"e1", "e2"} == set(pipeline.rows().values())
+
+
+def test_a_consumer_that_may_not_read_the_record_waits_and_says_which_rules_to_set(pipeline, operator, wait_until):
+    acl = partial(cast("Any", pipeline.redis).execute_command, "ACL")
+    acl("SETUSER", "default", "resetkeys", "~playhead:{*", "~playhead:streams", "~playhead:installation")
+    try:
+        consumers = start(pipeline)
+        pipeline.append(job(1))
+        pipeline.caught_up("log")
+        wait_until(lambda: "playhead redis acl" in str(consumers["jobs"].problems))
+        rows = pipeline.rows()
+        said = [operator.types(command, code=1) for command in ("status", "doctor")]
+    finally:
+        acl("SETUSER", "default", "allkeys")
+    pipeline.caught_up()
+
+    assert {} == rows
+    assert [True, True] == ["playhead redis acl" in text for text in said]
+    assert {"e1"} == set(pipeline.rows().values())
+
+
+def test_a_clock_whose_record_cannot_be_read_does_no_round(pipeline, operator, wait_until):
+    rounds = []
+    pipeline.redis.hset(HALTS, "sweep", b"not JSON")
+    clock = ConsumerThread(
+        "sweep", pipeline.server.url, lambda client: ClockService("sweep", lambda: rounds.append(1), 0.01, client)
+    )
+    clock.start()
+    wait_until(lambda: "cannot be read" in str(clock.problems))
+    before, state = len(rounds), shown(pipeline, "sweep").state
+    operator.types("consumers", "resume", "sweep")
+    wait_until(lambda: bool(rounds))
+    clock.stop()
+
+    assert (0, "unknown") == (before, state)
 
 
 def test_a_clock_does_no_round_while_it_is_paused(pipeline, operator, wait_until):

@@ -1,5 +1,7 @@
 """What `status`, `doctor` and `verify` say of what is not as it should be: well only if all is well."""
 
+import threading
+
 import psycopg
 import pytest
 
@@ -9,7 +11,7 @@ from playhead.checks.status import read_status
 from playhead.consumers.processes.clock import ClockService
 from playhead.consumers.reading.parked import parked_anywhere
 from playhead.streams.errors import RedisUnavailable
-from playhead.streams.names import CLOCKS
+from playhead.streams.names import CLOCKS, HALTS, REPLAYS, reports_key
 from playhead.streams.partitions import Partition
 from playhead.testing import ConsumerThread
 from tests.support.events import job
@@ -123,6 +125,66 @@ def test_a_clock_that_does_not_run_is_named(pipeline):
     assert "sweep" in read_status(pipeline.redis, 1).not_running
     assert "transcode" not in read_status(pipeline.redis, 1, {"transcode"}).not_running
     assert ("clock", "stopped") == next((one.kind, one.state) for one in after.consumers if one.name == "sweep")
+
+
+def test_what_holds_trimming_is_what_trimming_waits_for(pipeline):
+    appended = [str(position) for position in pipeline.append(job(1), job(2), job(3))]
+    pipeline.start()
+    pipeline.caught_up()
+    for group in ("organizations", "gone"):
+        pipeline.redis.xgroup_create(JOBS.key, group, "$" if group == "organizations" else "0")
+    pipeline.redis.xreadgroup("gone", "reader", {JOBS.key: ">"})
+    pipeline.redis.xack(JOBS.key, "gone", appended[0])
+    in_hand = read_status(pipeline.redis, 1)
+    pipeline.redis.xgroup_destroy(JOBS.key, "gone")
+    pipeline.stop()
+    pipeline.redis.hset(reports_key(JOBS.key), "jobs", "not JSON")
+    unread = read_status(pipeline.redis, 1)
+
+    assert [(appended[1], "gone")] == [(one.position, one.held_by) for one in in_hand.held]
+    assert ["?"] == [one.position for one in unread.consumers if (one.name, one.state) == ("jobs", "unknown")]
+    assert [] == unread.held
+
+
+def test_an_interrupted_replay_is_not_caught_up_though_everything_that_it_sent_is_applied(pipeline):
+    pipeline.append(job(1))
+    pipeline.start()
+    pipeline.caught_up()
+    for name in set(read_status(pipeline.redis, 1).not_running) - set(SINKS):
+        pipeline.redis.hset(HALTS, name, '{"state": "retired", "since": 1}')
+    before = read_status(pipeline.redis, 1)
+    pipeline.redis.hset(REPLAYS, "cut-short", "{}")
+    after = read_status(pipeline.redis, 1)
+
+    assert (True, 0) == (before.caught_up, before.exit_code)
+    assert [("cut-short", True)] == [(one.run, one.applied) for one in after.replays]
+    assert (False, 5) == (after.caught_up, after.exit_code)
+
+
+def test_status_and_the_process_of_a_clock_agree_on_whether_it_is_ready(pipeline):
+    pipeline.start()
+    pipeline.append(job(1))
+    pipeline.caught_up()
+    for name in set(read_status(pipeline.redis, 1).not_running) - {*SINKS, "sweep"}:
+        pipeline.redis.hset(HALTS, name, '{"state": "retired", "since": 1}')
+    go_on = threading.Event()
+
+    def sweep() -> None:
+        go_on.wait()
+
+    clock = ConsumerThread("sweep", pipeline.server.url, lambda client: ClockService("sweep", sweep, 3600, client))
+    clock.start()
+    pipeline.wait_until(lambda: "sweep" not in read_status(pipeline.redis, 1).not_running)
+    before, problems_before = read_status(pipeline.redis, 1), clock.problems
+    go_on.set()
+    pipeline.wait_until(lambda: not clock.problems)
+    after = read_status(pipeline.redis, 1)
+    clock.stop()
+
+    assert ["not started yet"] == problems_before == [one.problem for one in before.consumers if one.name == "sweep"]
+    assert (True, 5) == (before.caught_up, before.exit_code)
+    assert [None] == [one.problem for one in after.consumers if one.name == "sweep"]
+    assert (True, 0) == (after.caught_up, after.exit_code)
 
 
 AHEAD = "UPDATE playhead_checkpoints SET position_ms = 4102444800000 WHERE projection = 'jobs'"

@@ -124,10 +124,10 @@ def resume(name: str, /, *, data_dir: DataDir = None) -> None:
         cast("Any", client).hdel(HALTS, name)
     if name not in halts:
         print_lines(f"{name} is neither paused nor retired")
-    else:
-        print_lines(
-            f"{name} is no longer {halts[name].state}; its processes continue within seconds, or `playhead run {name}`"
-        )
+        return
+    state = halts[name].state
+    was = f"{name} has no unreadable record any more" if state == "unknown" else f"{name} is no longer {state}"
+    print_lines(f"{was}; its processes continue within seconds, or `playhead run {name}`")
 
 
 def _listed(name: str) -> Consumer:

@@ -8,6 +8,7 @@ from redis import Redis, RedisCluster
 
 from playhead.checks.unlogged import take_back
 from playhead.commands.replay.progress import Terminal
+from playhead.consumers.halts import retired_among
 from playhead.eventlog.reader import partitions
 from playhead.eventlog.replay.backlog import Backlog
 from playhead.eventlog.replay.chosen_files import ChosenFiles
@@ -74,7 +75,9 @@ class Importer:
         """Append what the log lacks, waiting for the readers so that Redis holds 64 MiB of it at most."""
         producer = Producer(self._client, source="recorder", partitions=self._counts.of(self._stream))
         backlog = Backlog(self._client, self._terminal, self._patience)
-        readers = installed().readers_of(self._stream)
+        names = installed().readers_of(self._stream)
+        retired = retired_among(self._client, names)
+        readers = [name for name in names if name not in retired]
         for batch in self._batches(files, chosen):
             self._pace.take(len(batch))
             self._forget_ids([event for event, _ in batch])

@@ -1,6 +1,6 @@
 """One run of `playhead replay`: from the log, or from the recorder's files."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
@@ -13,7 +13,7 @@ from playhead.commands.log import about_holes
 from playhead.commands.replay.importer import Importer
 from playhead.commands.replay.plan import Plan, recall
 from playhead.commands.replay.progress import FAILED_JOB, Terminal
-from playhead.consumers.halts import read_halts
+from playhead.consumers.halts import refuse_halted, retired_among
 from playhead.eventlog.errors import EventsMissing, LogCorrupt
 from playhead.eventlog.reader import Holes, partitions, read, read_ordered, stat
 from playhead.eventlog.replay import runs
@@ -26,7 +26,7 @@ from playhead.settings.settings import Settings, event_log
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import resolve
 from playhead.streams.errors import InvalidSetting
-from playhead.streams.events import Recorded
+from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.redis.connections import connect
@@ -63,10 +63,8 @@ class Run:
         client = connect(servers(self._settings, postgres=False).redis_url, self._settings.redis_timeout)
         self._counts = partition_counts(client, self._settings)
         runs.forget_old(client, self._partitions)
-        if resume:
-            self._plan = recall(client, self.report.run)
-        else:
-            self._plan = self._without_retired(client)
+        self._plan = recall(client, self.report.run) if resume else self._without_retired(client)
+        refuse_halted(client, self._plan.to)
         if not self._reads_files:
             event_log(self._settings)
             self._require_end(client)
@@ -79,19 +77,12 @@ class Run:
             raise
 
     def _without_retired(self, client: "Redis | RedisCluster") -> Plan:
-        """The plan without projections that are retired, unless they were chosen.
-
-        Raises:
-            InvalidSetting: one was.
-        """
-        retired = {name for name, halt in read_halts(client).items() if halt.state == "retired"}
-        to = tuple(name for name in self._plan.to if name not in retired)
-        left_out = ", ".join(name for name in self._plan.to if name in retired)
-        if left_out and set(self._plan.to) != set(installed().projections):
-            raise InvalidSetting(f"{left_out} is retired: `playhead consumers resume` first")
-        if left_out:
-            self._terminal.say(f"not into {left_out}, which is retired")
-        return msgspec.structs.replace(self._plan, to=to)
+        """The plan without projections that are retired, unless some were chosen."""
+        retired = retired_among(client, self._plan.to)
+        if not retired or set(self._plan.to) != set(installed().projections):
+            return self._plan
+        self._terminal.say(f"not into {', '.join(retired)}, which is retired")
+        return msgspec.structs.replace(self._plan, to=tuple(name for name in self._plan.to if name not in retired))
 
     def _require_end(self, client: "Redis | RedisCluster") -> None:
         """Refuse a log that lacks what Redis or the sinks show that it had, unless gaps are allowed."""
@@ -116,8 +107,11 @@ class Run:
             pace=self._pace,
             patience=self._patience,
         )
-        after = run.resume(self._partitions)
+        after, covers = run.resume(self._partitions), self._takes
         if not self._reads_files:
+            if run.sent_before:
+                self.report.read += run.sent_before
+                self.report.skip("sent before", run.sent_before)
             self._terminal.begin("replaying", None if self._plan.filters or after else self._log_size())
             self.report.replayed = run.send(self._from_log(after))
         else:
@@ -140,8 +134,9 @@ class Run:
                 importer.run(files, chosen)
             self._terminal.begin("replaying", chosen.known)
             self.report.replayed = run.send(self._replayed(chosen, imported, after))
+            covers = self._chosen(chosen)
         self._terminal.begin("waiting for the projections", None)
-        parked = run.finish()
+        parked = run.finish(covers)
         self.report.failed += parked
         if parked:
             are = f"{counted(parked, 'event')} {'is' if parked == 1 else 'are'}"
@@ -168,16 +163,23 @@ class Run:
         return None
 
     def _from_log(self, after: dict[Partition, Position]) -> Iterator[tuple[Partition, Recorded]]:
-        plan, holes = self._plan, self._holes()
-        for partition, recorded in read_ordered(self._log_dir, streams=plan.readers, after=after, holes=holes):
-            event = recorded.event
+        holes = self._holes()
+        for partition, recorded in read_ordered(self._log_dir, streams=self._plan.readers, after=after, holes=holes):
             self.report.read += 1
-            scraper = self._source.scraper_of(event.data) if plan.scraper is not None else None
-            if plan.leaves_out(event.type, event.subject, event.timestamp, scraper):
-                self.report.skip("filtered")
-            else:
+            if self._takes(recorded.event):
                 yield partition, recorded
+            else:
+                self.report.skip("filtered")
         self._count(holes)
+
+    def _takes(self, event: Event) -> bool:
+        """Whether no filter is against an event."""
+        scraper = self._source.scraper_of(event.data) if self._plan.scraper is not None else None
+        return not self._plan.leaves_out(event.type, event.subject, event.timestamp, scraper)
+
+    def _chosen(self, chosen: ChosenFiles) -> Callable[[Event], bool]:
+        """Which events are replayed from files: those that the log had before."""
+        return lambda event: event.imported != self.report.run and chosen.is_known(event.id)
 
     def _holes(self) -> Holes | None:
         return Holes() if self._plan.allow_gaps else None
