@@ -1,6 +1,6 @@
 #!lua
 -- What append.lua does, less idempotency and sequence: the same arguments, one XADD an event.
-local positions, argument, last = {}, 3, #ARGV
+local positions, argument, last = {}, 4, #ARGV
 while argument <= last do
   local width, entry = tonumber(ARGV[argument]), {}
   for n = 1, width do

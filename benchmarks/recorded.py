@@ -140,7 +140,7 @@ def write_log(root: Path, count: int, size: int, *, segment_bytes: int = SEGMENT
     number = 0
     while number < count:
         events = samples.events(min(500, count - number), size)
-        recorded = [Recorded(event, Position(_FIRST_MS + number + n, 0), number + n) for n, event in enumerate(events)]
+        recorded = [Recorded(event, Position(_FIRST_MS + n, 0), n + 1) for n, event in enumerate(events, number)]
         writer.apply(Batch(Source(JOBS), recorded, recorded[-1].position))
         number += len(events)
     writer.close()

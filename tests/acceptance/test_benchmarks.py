@@ -7,7 +7,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("name", ["replay", "recordings", "organizations"])
+@pytest.mark.parametrize("name", ["append", "memory", "replay", "recordings", "organizations"])
 def test_a_benchmark_runs_against_real_processes_and_prints_its_ratio(name, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "--quick", "--only", name, "--directory", tmp_path],
