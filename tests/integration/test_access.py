@@ -272,6 +272,19 @@ def test_a_role_is_refused_what_is_not_its_work(access, redis, role):
     assert 1 == redis.xlen(STREAM)
 
 
+@pytest.mark.parametrize("role", REFUSED)
+def test_what_the_rules_leave_possible_is_what_the_documentation_says(access, redis, role):
+    redis.xadd(STREAM, {"a": "b"}, "1-1")
+    with plain_client(access.url(role)) as client:
+        script = client.script_load("return 'any'")  # so also one without end
+        said = client.evalsha(script, 0)
+        if role != "reader":
+            client.xadd(STREAM, {"a": "b"}, maxlen=0, approximate=False)
+
+    assert b"any" == said
+    assert (role == "reader") == redis.xlen(STREAM)
+
+
 def test_the_documented_users_are_those_that_the_command_prints(tmp_path):
     documented = re.findall(r"```acl\n(.*?)```", (ROOT / "docs/security.md").read_text(), re.DOTALL)
     printed = Playhead(tmp_path, "redis://127.0.0.1:1")("redis", "acl")
