@@ -7,9 +7,12 @@ from psycopg import sql
 
 from playhead.projections.migrations import LOCK, made_tables, require_upgraded
 from playhead.projections.postgres import SQL, Connection, connect
+from playhead.projections.powers import Grant, Power, grants, powers, refuse_indirect
 from playhead.streams.errors import PlayheadError
 
 _PLACES, _TABLE, _EVERYONE = ((SQL / f"roles_{name}.sql").read_text() for name in ("places", "table", "everyone"))
+_BOUNDS = (SQL / "roles_bounds.sql").read_text()
+_BOUND = "REVOKE ALL ON {table} FROM {writer}, {reader} CASCADE"
 _TAKE = "ALTER TABLE {table} OWNER TO {owner}"
 _SEQUENCE = "GRANT USAGE, SELECT ON SEQUENCE {table} TO {writer}"
 _MIGRATIONS = "REVOKE INSERT, UPDATE, DELETE ON playhead_migrations FROM {writer}"
@@ -25,10 +28,16 @@ class DatabaseNameTooLong(PlayheadError):
 
 
 class Role(msgspec.Struct, frozen=True):
-    """A role of the database, and its password if this call made it; Postgres keeps none that could be read."""
+    """A role of the database, and its password if this call made it; Postgres keeps none that could be read.
+
+    `powers` are what its administrator should know: that it cannot log in, or is a member of another role.
+    """
 
     name: str
     password: str | None
+    taken: list[Grant]
+    given: list[Grant]
+    powers: list[Power]
 
 
 class Roles(msgspec.Struct, frozen=True):
@@ -41,11 +50,12 @@ class Roles(msgspec.Struct, frozen=True):
 def make_roles(database_url: str) -> Roles:
     """Make the roles that are missing and grant each what it needs, on the tables of today and of later migrations.
 
-    All of it or nothing. The tables become the owner's.
+    All of it or nothing. The tables become the owner's. What a role that was there may do beyond that is taken from it.
 
     Raises:
         DatabaseNotUpgraded: the tables are not there yet.
         DatabaseNameTooLong: names the database.
+        RoleTooPowerful: a role may do what cannot be taken from it here, such as a superuser.
         psycopg.errors.InsufficientPrivilege: the user may make no roles, or does not own the tables.
     """
     with connect(database_url, "playhead-roles") as connection, connection.transaction():
@@ -55,21 +65,34 @@ def make_roles(database_url: str) -> Roles:
         names = {role: f"{database}_{role}" for role in ("owner", "writer", "reader")}
         if any(len(name.encode()) > _MOST_BYTES for name in names.values()):
             raise DatabaseNameTooLong(f"{database!r} is too long: {DatabaseNameTooLong.__doc__}")
-        roles = [Role(name, _make(connection, name)) for name in names.values()]
+        found = powers(connection, **names)
+        before = grants(connection, names["owner"], made_tables(connection))
+        passwords = {name: _make(connection, name) for name in names.values()}
         schema = _one(connection, "SELECT current_schema()")
         place = {"database": sql.Identifier(database), "schema": sql.Identifier(str(schema))}
         who = {role: sql.Identifier(name) for role, name in names.items()}
+        _run(connection, _BOUNDS, **place, **who)
         _run(connection, _PLACES, **place, **who)
         for table in made_tables(connection):
             _run(connection, _TAKE, table=sql.Identifier(table), **who)
         for table, kind in connection.execute(_RELATIONS, (names["owner"],)).fetchall():
+            _run(connection, _BOUND, table=sql.Identifier(table), **who)
             grant = _SEQUENCE if kind == "S" else _TABLE
             _run(connection, grant, table=sql.Identifier(table), **who)
         _run(connection, _MIGRATIONS, **who)
+        after = grants(connection, names["owner"], made_tables(connection))
+        refuse_indirect(connection, after, names["writer"], names["reader"])
         shared = bool(_one(connection, _SHARED, names["owner"]))
         if not shared:
             _run(connection, _EVERYONE, **place)
-    return Roles(roles, shared)
+    return Roles([_role(name, password, before, after, found) for name, password in passwords.items()], shared)
+
+
+def _role(name: str, password: str | None, before: set[Grant], after: set[Grant], found: list[Power]) -> Role:
+    taken, given = (
+        sorted((one for one in grants if one.role == name), key=str) for grants in (before - after, after - before)
+    )
+    return Role(name, password, taken, given, [one for one in found if one.role == name])
 
 
 def _make(connection: Connection, name: str) -> str | None:

@@ -1,12 +1,14 @@
 """`playhead db`: the schema of the database."""
 
+from collections.abc import Iterator
+
 import psycopg
 from cyclopts import App
 
 from playhead.projections.migrations import gone
 from playhead.projections.migrations import upgrade as apply_missing
 from playhead.projections.postgres import connect
-from playhead.projections.roles import make_roles
+from playhead.projections.roles import Role, make_roles
 from playhead.settings.servers import servers
 from playhead.settings.settings import load
 from playhead.settings.urls import as_user
@@ -51,8 +53,12 @@ def roles(*, data_dir: DataDir = None, json: Json = False) -> int:
     """Make the roles of the database, and print the URL of each new one, password included.
 
     NAME_owner, NAME_writer and NAME_reader, with the name of the database, get what they need for the tables of today
-    and of later migrations. The tables become the owner's. Run it as a superuser, or as the owner of the tables if it
+    and of later migrations. The tables become the owner's. What a role that was there may do beyond that is taken from
+    it. A role that is a superuser, may make roles or databases, or is a member of a role with more rights, is refused:
+    the message has the statements to run first. Idempotent. Run it as a superuser, or as the owner of the tables if it
     may make roles.
+
+    The writer can change and delete every row, and the reader can read every payload.
 
     Example:
         playhead db roles
@@ -63,10 +69,11 @@ def roles(*, data_dir: DataDir = None, json: Json = False) -> int:
     except psycopg.errors.InsufficientPrivilege as error:
         say(f"{one_line(error)}: run this as a superuser, or as the owner of the tables if it may make roles")
         return FAILED
+    findings = {one.name: [*_findings(one)] for one in made.roles}
     urls = {one.name: one.password and as_user(url, one.name, one.password) for one in made.roles}
     for name, found in urls.items():
         if found is None:
-            say(f"{name} was there: it has what it needs, and its password stays")
+            say(f"{name} was there: {'; '.join(findings[name])}")
         elif not json:
             print_lines(f"{name} {found}")
     if json:
@@ -74,3 +81,14 @@ def roles(*, data_dir: DataDir = None, json: Json = False) -> int:
     if made.shared:
         say("other programs have tables in this database, so everyone may do there what they could before")
     return DONE
+
+
+def _findings(role: Role) -> Iterator[str]:
+    """What became of a role that was there, and what its administrator may want to change."""
+    if role.taken:
+        yield f"it no longer has {', '.join(map(str, role.taken))}"
+    if role.given:
+        yield "it has what it needs now, and its password stays"
+    else:
+        yield "it has what it needs already, and its password stays"
+    yield from (f"it {one}" for one in role.powers)

@@ -17,8 +17,8 @@ ACL_FILE = Path(__file__).with_name("users.acl").read_text()
 """The users as a server reads them from its `aclfile`, with a word in the place of each password."""
 
 _ONE_SERVER = {"redis", "rediss", "unix"}
-_TAKE_ALL = ("resetkeys", "resetchannels", "clearselectors")
-"""What the rules, which begin with -@all, do not; the password, and whether the user is on, stay."""
+_TAKE_ALL = ("resetkeys", "resetchannels", "clearselectors", "sanitize-payload")
+"""What the rules, which begin with -@all, do not; passwords, and whether the user is on, stay."""
 
 
 class User(msgspec.Struct, frozen=True):
@@ -29,10 +29,18 @@ class User(msgspec.Struct, frozen=True):
 
 
 class UserSet(msgspec.Struct, frozen=True):
-    """A user that a server has now, and its password if the user is new; of another one nobody can ask for it."""
+    """A user that a server has now. The password is there if this call made it; of another one nobody can ask for it.
+
+    `had_no_password` is a user that was there and let everyone in (`nopass`), or nobody.
+    """
 
     name: str
     password: str | None
+    is_new: bool
+    is_changed: bool
+    had_no_password: bool
+    is_on: bool
+    passwords: int
 
 
 def users() -> list[User]:
@@ -60,16 +68,29 @@ def require_one_server(url: str) -> None:
 
 
 def set_users(client: Redis) -> Iterator[UserSet]:
-    """Give every user its rules on one server; a user that is not there yet is made, with a password."""
+    """Give every user its rules on one server, and a password to one that has none; one that is not there is made.
+
+    A user that is off stays off: somebody may have switched it off as its password leaked.
+    """
+    server = cast("Any", client)
     for user in users():
-        if cast("Any", client).acl_getuser(user.name) is not None:
-            cast("Any", client).execute_command("ACL", "SETUSER", user.name, *_TAKE_ALL, *user.rules)
-            yield UserSet(user.name, None)
-            continue
-        password = secrets.token_hex(32)
-        sha256 = hashlib.sha256(password.encode()).hexdigest()  # which the server keeps; its logs see no password
-        cast("Any", client).execute_command("ACL", "SETUSER", user.name, "reset", "on", f"#{sha256}", *user.rules)
-        yield UserSet(user.name, password)
+        before = server.acl_getuser(user.name)
+        password = None if before and before["passwords"] else secrets.token_hex(32)
+        words = () if before else ("reset", "on")
+        if password is not None:
+            sha256 = hashlib.sha256(password.encode()).hexdigest()  # which the server keeps; its logs see no password
+            words += ("resetpass", f"#{sha256}")
+        server.execute_command("ACL", "SETUSER", user.name, *words, *_TAKE_ALL, *user.rules)
+        after = server.acl_getuser(user.name)
+        yield UserSet(
+            user.name,
+            password,
+            is_new=before is None,
+            is_changed=before != after,
+            had_no_password=before is not None and password is not None,
+            is_on="on" in after["flags"],
+            passwords=len(after["passwords"]),
+        )
 
 
 def keep_users(client: Redis) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis as AsyncRedis
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from playhead.consumers.errors import Retry
 from playhead.consumers.processes.projection import ProcessSettings
@@ -272,6 +272,19 @@ def test_a_role_is_refused_what_is_not_its_work(access, redis, role):
     assert 1 == redis.xlen(STREAM)
 
 
+@pytest.mark.parametrize("role", REFUSED)
+def test_what_the_rules_leave_possible_is_what_the_documentation_says(access, redis, role):
+    redis.xadd(STREAM, {"a": "b"}, "1-1")
+    with plain_client(access.url(role)) as client:
+        script = client.script_load("return 'any'")  # so also one without end
+        said = client.evalsha(script, 0)
+        if role != "reader":
+            client.xadd(STREAM, {"a": "b"}, maxlen=0, approximate=False)
+
+    assert b"any" == said
+    assert (role == "reader") == redis.xlen(STREAM)
+
+
 def test_the_documented_users_are_those_that_the_command_prints(tmp_path):
     documented = re.findall(r"```acl\n(.*?)```", (ROOT / "docs/security.md").read_text(), re.DOTALL)
     printed = Playhead(tmp_path, "redis://127.0.0.1:1")("redis", "acl")
@@ -293,6 +306,53 @@ def test_rules_are_set_anew_without_a_new_password_and_more_is_taken_away(access
             reader.flushall()
     assert b"has no aclfile, so these users are gone when it restarts" in done.stderr
     assert 3 == done.stderr.count(b"its password stays")
+
+
+def test_a_user_without_a_password_gets_one(access, redis, redis_server, tmp_path):
+    redis.execute_command("ACL", "SETUSER", "playhead-producer", "on", "nopass", "~*", "+@all")
+    redis.execute_command("ACL", "SETUSER", "playhead-consumer", "on", "resetpass")
+    playhead = Playhead(tmp_path, redis_server.url)
+    first, again = playhead("redis", "acl", "--apply", "--json"), playhead("redis", "acl", "--apply")
+    urls = json.loads(first.stdout)
+
+    for name in ("playhead-producer", "playhead-consumer"):
+        with plain_client(urls[name]) as user:
+            assert user.ping()
+        with plain_client(as_user(redis_server.url, name, "any")) as anyone, pytest.raises(AuthenticationError):
+            anyone.ping()
+        assert f"{name} was there: it had no password and has a new one".encode() in first.stderr
+    assert urls["playhead-reader"] is None is urls["playhead-operator"]
+    assert b"" == again.stdout
+    assert 4 == again.stderr.count(b"it has its rules already, and its password stays")
+
+
+def test_a_user_that_is_off_stays_off_and_several_passwords_stay_and_both_are_said(
+    access, redis, redis_server, tmp_path
+):
+    redis.execute_command("ACL", "SETUSER", "playhead-consumer", "off", "+@all")
+    redis.execute_command("ACL", "SETUSER", "playhead-reader", ">another")
+    done = Playhead(tmp_path, redis_server.url)("redis", "acl", "--apply").stderr.decode().splitlines()
+    said = {line.split()[1]: line for line in done}
+
+    assert "off" in redis.acl_getuser("playhead-consumer")["flags"]
+    assert "its rules are set anew, and its password stays; it is off" in said["playhead-consumer"]
+    assert "`redis-cli ACL SETUSER playhead-consumer on` turns it on" in said["playhead-consumer"]
+    assert 2 == len(redis.acl_getuser("playhead-reader")["passwords"])
+    assert "it has 2 passwords, and each of them works" in said["playhead-reader"]
+    for url in (access.url("reader"), as_user(redis_server.url, "playhead-reader", "another")):
+        with plain_client(url) as reader:
+            assert 0 == reader.exists(STREAM)
+
+
+def test_setting_the_users_twice_changes_nothing(access, redis):
+    def found() -> list:
+        return [redis.acl_getuser(name) for name in RULES]
+
+    before = found()
+    again = list(set_users(redis))
+
+    assert before == found()
+    assert [False] * 4 == [user.is_changed or user.is_new for user in again]
 
 
 def test_several_servers_get_no_users_from_one_command(tmp_path):

@@ -1,6 +1,7 @@
 """Roles in Postgres: consumers write as one, people read as another, and only the owner changes tables."""
 
 import json
+import re
 from uuid import uuid4
 
 import psycopg
@@ -145,6 +146,92 @@ def test_tables_of_another_program_are_not_touched(postgres):
         (temporary,) = connection.execute("SELECT has_database_privilege(%s, %s, 'TEMP')", (name, name)).fetchone()
 
     assert (True, True, False, True) == (shared, owned, seen, temporary)
+
+
+def test_a_role_that_was_there_keeps_no_grant_that_is_too_much(database, tmp_path):
+    with psycopg.connect(database, autocommit=True) as connection:
+        name = connection.info.dbname
+        for role in ("owner", "writer", "reader"):
+            connection.execute(f"CREATE ROLE {name}_{role} LOGIN PASSWORD 'given'")
+        connection.execute(f"GRANT INSERT, UPDATE, DELETE ON jobs TO {name}_reader WITH GRANT OPTION")
+        connection.execute(f"GRANT UPDATE (sha256) ON playhead_migrations TO {name}_writer")
+        connection.execute(f"GRANT CREATE ON SCHEMA public TO {name}_reader")
+        connection.execute(f"GRANT CREATE, TEMPORARY ON DATABASE {name} TO {name}_reader")
+        connection.execute(f"ALTER DEFAULT PRIVILEGES FOR ROLE {name}_owner GRANT DELETE ON TABLES TO {name}_reader")
+        connection.execute("CREATE TABLE bills ()")
+        connection.execute(f"ALTER TABLE bills OWNER TO {name}_owner")
+        connection.execute(f"GRANT DELETE ON bills TO {name}_reader")
+    urls = {role: as_user(database, f"{name}_{role}", "given") for role in ("owner", "writer", "reader")}
+    playhead = Playhead(tmp_path, "redis://127.0.0.1:1", DATABASE_URL=database)
+    first, again = playhead("db", "roles"), playhead("db", "roles")
+    with psycopg.connect(urls["owner"]) as connection:
+        connection.execute("CREATE TABLE later ()")
+
+    assert REFUSED_TO_READERS == refused(urls["reader"], REFUSED_TO_READERS)
+    assert REFUSED_TO_ALL_BUT_THE_OWNER == refused(urls["reader"], REFUSED_TO_ALL_BUT_THE_OWNER)
+    for statement in ("DELETE FROM bills", "DELETE FROM later"):
+        assert [statement] == refused(urls["reader"], [statement])
+    update = ["UPDATE playhead_migrations SET sha256 = 'x'"]
+    assert update == refused(urls["writer"], update)
+    assert b"_reader was there: it no longer has CREATE on database" in first.stderr
+    assert b"DELETE on jobs, DELETE on later tables of every schema" in first.stderr
+    assert b"it no longer has UPDATE on playhead_migrations(sha256)" in first.stderr
+    assert 3 == again.stderr.count(b"was there: it has what it needs already, and its password stays\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("ALTER ROLE {writer} SUPERUSER", "{writer} is SUPERUSER (ALTER ROLE {writer} NOSUPERUSER)"),
+        ("ALTER ROLE {owner} CREATEROLE", "{owner} is CREATEROLE (ALTER ROLE {owner} NOCREATEROLE)"),
+        ("ALTER ROLE {reader} CREATEDB", "{reader} is CREATEDB (ALTER ROLE {reader} NOCREATEDB)"),
+        ("ALTER ROLE {writer} REPLICATION", "{writer} is REPLICATION (ALTER ROLE {writer} NOREPLICATION)"),
+        ("ALTER ROLE {reader} BYPASSRLS", "{reader} is BYPASSRLS (ALTER ROLE {reader} NOBYPASSRLS)"),
+        ("GRANT {owner} TO {reader}", "{reader} is a member of {owner} (REVOKE {owner} FROM {reader}"),
+        ("GRANT {owner} TO {group}; GRANT {group} TO {writer}", "(REVOKE {group} FROM {writer} GRANTED BY "),
+        ("GRANT pg_execute_server_program TO {writer}", "{writer} is a member of pg_execute_server_program"),
+        ("ALTER DATABASE {name} OWNER TO {reader}", "(ALTER DATABASE {name} OWNER TO {owner})"),
+        ("ALTER SCHEMA public OWNER TO {writer}", "{writer} owns the schema public"),
+        ("GRANT DELETE ON jobs TO PUBLIC", "{reader} has DELETE on jobs through PUBLIC"),
+        (
+            "GRANT TRUNCATE ON jobs TO {group}; GRANT {group} TO {writer}",
+            "{writer} has TRUNCATE on jobs through {group}",
+        ),
+    ],
+)
+def test_a_role_that_no_grant_holds_is_refused_until_the_statements_were_run(database, urls, tmp_path, given, said):
+    with psycopg.connect(database, autocommit=True) as connection:
+        name = connection.info.dbname
+        names = {role: f"{name}_{role}" for role in ("owner", "writer", "reader", "group")} | {"name": name}
+        connection.execute(f"CREATE ROLE {name}_group")
+        connection.execute(given.format(**names))
+        connection.execute("REVOKE SELECT ON jobs FROM {reader}".format(**names))
+        refusal = Playhead(tmp_path, "redis://127.0.0.1:1", DATABASE_URL=database)("db", "roles", check=False)
+        for statement in re.findall(r"\(((?:ALTER|REVOKE) .*?)\)", refusal.stderr.decode()):
+            connection.execute(statement)
+        connection.execute("REVOKE DELETE, TRUNCATE ON jobs FROM PUBLIC, {group}".format(**names))
+        (selects,) = connection.execute(f"SELECT has_table_privilege('{name}_reader', 'jobs', 'SELECT')").fetchone()
+        make_roles(database)
+
+    assert 1 == refusal.returncode
+    assert said.format(**names) in refusal.stderr.decode()
+    assert b"nothing was changed, as " in refusal.stderr
+    assert not selects
+    assert REFUSED_TO_READERS == refused(urls["reader"], REFUSED_TO_READERS)
+    assert ["TRUNCATE jobs"] == refused(urls["writer"], REFUSED_TO_READERS[1:])
+
+
+def test_that_a_role_cannot_log_in_or_is_a_member_of_another_is_said(database, urls, tmp_path):
+    with psycopg.connect(database, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f"ALTER ROLE {name}_owner NOLOGIN")
+        connection.execute(f"GRANT pg_monitor TO {name}_reader")
+        done = Playhead(tmp_path, "redis://127.0.0.1:1", DATABASE_URL=database)("db", "roles").stderr.decode()
+        (login,) = connection.execute(f"SELECT rolcanlogin FROM pg_roles WHERE rolname = '{name}_owner'").fetchone()
+
+    assert f"it cannot log in, and that stays (ALTER ROLE {name}_owner LOGIN)" in done
+    assert f"it is a member of pg_monitor (REVOKE pg_monitor FROM {name}_reader GRANTED BY " in done
+    assert not login
 
 
 def test_the_command_prints_the_url_of_each_new_role(database, tmp_path):
