@@ -69,17 +69,21 @@ def _notes(root: Path, path: Path) -> Iterator[Source]:
 
 
 def _segments(root: Path, directory: Path) -> Iterator[Source]:
-    done: set[str] = set()
-    gone: list[Segment] = []
-    while segments := [segment for segment in list_segments(directory) if segment.stem not in done]:
-        if segments == gone:
-            raise LogCorrupt(segments[0].file, None, segments[0].first, "the file is missing")
+    """The files of the segments that are there now. Those that begin later follow events that may not be copied."""
+    segments = list_segments(directory)
+    while segments:
+        left = {segment.stem: segment for segment in segments}
         try:
             for segment in segments:
                 yield from _files(root, segment)
-                done.add(segment.stem)
+                del left[segment.stem]
         except FileNotFoundError:  # it was sealed since it was listed
-            gone = [segment for segment in segments if segment.stem not in done]
+            again = [segment for segment in list_segments(directory) if segment.stem in left]
+            if again == [*left.values()]:
+                raise LogCorrupt(again[0].file, None, again[0].first, "the file is missing") from None
+            segments = again
+        else:
+            return
 
 
 def _files(root: Path, segment: Segment) -> Iterator[Source]:
