@@ -25,7 +25,7 @@ from playhead.eventlog.segments import partition_directory, partitions
 from playhead.eventlog.writer import lock_partition
 from playhead.settings.core import EVENT_LOG_DIR
 from playhead.settings.settings import Settings
-from playhead.streams.errors import ForeignPlace, InvalidSetting, PlayheadError
+from playhead.streams.errors import ForeignPlace, InvalidSetting
 from playhead.streams.installation import PlaceMark
 from playhead.streams.partitions import Partition
 from playhead.streams.storage import disk
@@ -90,7 +90,7 @@ def restore(settings: Settings, store: Store, run: Run) -> Restored:
     Raises:
         LogNotEmpty: there is a log, or what is there of one is not of this run.
         OtherRestoreUnfinished: a restore of another run was interrupted.
-        LogInUse: a log writer runs.
+        LogInUse: a log writer runs, or another restore.
         ForeignPlace: a place belongs to another installation.
         Untrusted: a place is another user's, or every user may write to it.
         InvalidSetting: the run has a place that no installed domain declares, or the backup is within a place.
@@ -124,25 +124,21 @@ def restore(settings: Settings, store: Store, run: Run) -> Restored:
 @contextmanager
 def _held(root: Path, run: Run, log: Sequence[File]) -> Generator[None, None, None]:
     """The log, empty or with files of this run alone, and locked; it stays marked if the block does not end."""
-    name, was_marked = encode_run(run)[0], restoring.is_unfinished(root)
-    begun = restoring.begun(root)
-    if begun != name and (number := number_of(begun or "")) is not None:
-        raise OtherRestoreUnfinished(root, number)
-    own = frozenset(file.name for file in log) if begun == name else frozenset[str]()
-    _refuse_others(root, own)
-    restoring.begin(root, name)
-    with ExitStack() as locks:
-        try:
-            for directory in _directories(root, run, log):
-                disk.make_directory(directory)
-                locks.callback(os.close, lock_partition(directory))
-            _refuse_others(root, own)
-        except PlayheadError:
-            if not was_marked:
-                restoring.end(root)
-            raise
+    name = encode_run(run)[0]
+    if not restoring.is_unfinished(root):
+        _refuse_others(root, frozenset())  # before its writer would find a mark
+    with restoring.marked(root) as mark, ExitStack() as locks:
+        if mark.begun != name and (number := number_of(mark.begun)) is not None:
+            raise OtherRestoreUnfinished(root, number)
+        own = frozenset(file.name for file in log) if mark.begun == name else frozenset[str]()
+        _refuse_others(root, own)
+        for directory in _directories(root, run, log):
+            disk.make_directory(directory)
+            locks.callback(os.close, lock_partition(directory))
+        _refuse_others(root, own)
+        mark.note(name)
         yield
-        restoring.end(root)
+        mark.remove()
 
 
 def _directories(root: Path, run: Run, log: Iterable[File]) -> list[Path]:

@@ -91,7 +91,8 @@ def files_of(directory: Path) -> dict[str, bytes]:
 
 def begin_again(other: Data, target, run: int | None = None) -> None:
     """As if the restore of a run had been killed before its end."""
-    restoring.begin(other.log, encode_run(find_run(Store(str(target)), run))[0])
+    with restoring.marked(other.log) as mark:
+        mark.note(encode_run(find_run(Store(str(target)), run))[0])
 
 
 def part_with(target: Path, content: bytes) -> Path:
@@ -587,7 +588,8 @@ def test_an_interrupted_restore_is_not_continued_with_another_run(data, other, b
 def test_a_restore_that_was_killed_before_it_wrote_anything_can_be_one_of_another_run(data, other, backup, torn):
     data.back_up(backup)
     if torn is not None:
-        restoring.begin(other.log, torn)
+        other.log.mkdir(parents=True)
+        (other.log / ".playhead-restoring").write_text(torn)
 
     assert other.restore(backup).is_whole
 
