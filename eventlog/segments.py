@@ -113,13 +113,18 @@ def parse_file_name(name: str) -> tuple[Position, str] | None:
     return None if match is None else (Position(int(match[1]), int(match[2])), match[3])
 
 
+def parse_partition(stream: str, number: str) -> Partition | None:
+    """The partition whose directory has these names, None if no partition has."""
+    return Partition(stream, int(number)) if _STREAM.fullmatch(stream) and _NUMBER.fullmatch(number) else None
+
+
 def partition_directory(root: Path, partition: Partition) -> Path:
     """Where a partition's segments are.
 
     Raises:
         InvalidSetting: the stream's name is not fit for a path.
     """
-    if not _STREAM.fullmatch(partition.stream) or not _NUMBER.fullmatch(str(partition.number)):
+    if parse_partition(partition.stream, str(partition.number)) is None:
         raise InvalidSetting(f"{partition.stream!r}/{partition.number} cannot name a directory of the event log")
     return root / partition.stream / str(partition.number)
 
@@ -129,11 +134,11 @@ def partitions(root: Path) -> list[Partition]:
     if not root.is_dir():
         return []
     return sorted(
-        Partition(stream.name, int(number.name))
+        partition
         for stream in root.iterdir()
         if _STREAM.fullmatch(stream.name) and stream.is_dir()
         for number in stream.iterdir()
-        if _NUMBER.fullmatch(number.name) and number.is_dir()
+        if (partition := parse_partition(stream.name, number.name)) is not None and number.is_dir()
     )
 
 

@@ -6,21 +6,22 @@ Other files are added: one that is there already is never written over, and one 
 
 import hashlib
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
 
 from playhead.backups.errors import BackupDamaged, LogNotEmpty, OtherRestoreUnfinished
-from playhead.backups.log_files import files_in_place, is_log_file
+from playhead.backups.log_files import files_in_place, is_log_file, is_log_partition
 from playhead.backups.overlap import refuse_overlap
 from playhead.backups.runs import File, Run, encode_run, number_of
 from playhead.backups.sources import places
 from playhead.backups.store import Store, in_parts
 from playhead.belonging import log_mark
 from playhead.eventlog import restoring
-from playhead.eventlog.reader import stat, verify
+from playhead.eventlog.errors import LogCorrupt
+from playhead.eventlog.reader import stat_partition, verify
 from playhead.eventlog.segments import partition_directory, partitions
 from playhead.eventlog.writer import lock_partition
 from playhead.settings.core import EVENT_LOG_DIR
@@ -34,13 +35,18 @@ from playhead.streams.storage.trust import refuse_untrusted
 
 _AT_ONCE = 64
 """Files that are made durable together."""
+_COMPONENT_BYTES = 255
+"""Bytes that a name in a directory may have, on every file system of Linux."""
 
 
 class RestoredPartition(msgspec.Struct, frozen=True):
-    """What the log has of a partition now; events behind `last` did not come back."""
+    """What the log has of a partition now; events behind `last` did not come back.
+
+    `events` is None if they cannot be counted, as the log is damaged there.
+    """
 
     partition: str
-    events: int
+    events: int | None
     last: str | None
 
 
@@ -93,7 +99,8 @@ def restore(settings: Settings, store: Store, run: Run) -> Restored:
         LogInUse: a log writer runs, or another restore.
         ForeignPlace: a place belongs to another installation.
         Untrusted: a place is another user's, or every user may write to it.
-        InvalidSetting: the run has a place that no installed domain declares, or the backup is within a place.
+        InvalidSetting: the run has a place that no installed domain declares, or files that no directory can have; or
+            the backup is within a place.
         BackupDamaged: the run cannot be read, or the log in it is damaged; nothing was written.
         StoreUnavailable: a place or the backup cannot be written or read.
     """
@@ -102,23 +109,28 @@ def restore(settings: Settings, store: Store, run: Run) -> Restored:
     _refuse_foreign(run, located)
     listed = {place.setting: store.files(place) for place in run.places}
     log = listed.pop(EVENT_LOG_DIR.name, [])
-    _check_log(store, log)
+    for setting, files in listed.items():
+        _refuse_unfit(setting, located[setting], files)
+    _check_log(store, run, log)
     with _held(settings.event_log_dir, run, log):
         done = [_added(store, EVENT_LOG_DIR.name, located, log)]
         done += [_added(store, setting, located, files) for setting, files in listed.items()]
         if run.installation is not None:
             log_mark(settings).write(run.installation)
-    return Restored(
-        run.number,
-        run.installation,
-        run.began,
-        [
-            RestoredPartition(str(one.partition), one.events, None if one.last is None else str(one.last))
-            for one in stat(settings.event_log_dir).partitions
-        ],
-        done,
-        [f"{fault.file}: {fault.problem}" for fault in verify(settings.event_log_dir).faults],
-    )
+    root = settings.event_log_dir
+    faults = [f"{fault.file}: {fault.problem}" for fault in verify(root).faults]
+    standing = [_standing(root, partition, faults) for partition in partitions(root)]
+    return Restored(run.number, run.installation, run.began, standing, done, faults)
+
+
+def _standing(root: Path, partition: Partition, faults: list[str]) -> RestoredPartition:
+    try:
+        found = stat_partition(root, partition)
+    except LogCorrupt as error:
+        if (fault := f"{error.file}: {error.problem}") not in faults:
+            faults.append(fault)
+        return RestoredPartition(str(partition), None, None)
+    return RestoredPartition(str(partition), found.events, None if found.last is None else str(found.last))
 
 
 @contextmanager
@@ -174,7 +186,33 @@ def _refuse_foreign(run: Run, located: Mapping[str, str]) -> None:
             raise ForeignPlace(mark.title, found, "the backup", run.installation or "none yet")
 
 
-def _check_log(store: Store, log: Iterable[File]) -> None:
+def _refuse_unfit(setting: str, location: str, files: Sequence[File]) -> None:
+    """Refuse what a bucket can have, and a directory cannot."""
+    if Objects(location).directory is None:
+        return
+    folders = {name[:end] for name in (file.name for file in files) for end in _ends(name)}
+    for file in files:
+        if file.name in folders:
+            problem = "and others below it"
+        elif any(len(component.encode()) > _COMPONENT_BYTES for component in file.name.split("/")):
+            problem = f"of which a part has over {_COMPONENT_BYTES} bytes"
+        else:
+            continue
+        raise InvalidSetting(
+            f"the backup has {file.name!r:.100} {problem}, which no directory can have: set {setting} to an s3:// URL,"
+            " or restore another run"
+        )
+
+
+def _ends(name: str) -> Iterator[int]:
+    """Where the names of the folders of a name end in it."""
+    return (end for end, character in enumerate(name) if character == "/")
+
+
+def _check_log(store: Store, run: Run, log: Iterable[File]) -> None:
+    for stream, count in run.partitions.items():
+        if not is_log_partition(stream, str(count - 1)):
+            raise BackupDamaged(f"run {run.number} has {count} partitions of {stream!r:.100}, which no log can have")
     for file in log:
         if not is_log_file(file.name):
             raise BackupDamaged(f"{file.name!r:.100} is no file of a log")
