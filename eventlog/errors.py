@@ -65,7 +65,7 @@ class NotesDamaged(LogCorrupt):
 
 
 class LogInUse(PlayheadError):
-    """Another process writes this partition of the log: stop it first, or let it continue."""
+    """Another process writes this log, or this partition of it: stop it first, or let it continue."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(f"{directory}: {type(self).__doc__}")

@@ -46,12 +46,19 @@ class Gaps:
 
 def read_gaps(directory: Path) -> Gaps:
     """The gaps of the partition in a directory; a line that a crash tore is noted again before anything follows it."""
+    try:
+        return decode_gaps((directory / GAPS).read_bytes())
+    except FileNotFoundError:
+        return Gaps(())
+
+
+def decode_gaps(content: bytes) -> Gaps:
+    """The gaps that a file notes; a line that is none is passed over."""
     found: list[Gap] = []
-    with suppress(FileNotFoundError):
-        for line in (directory / GAPS).read_bytes().split(b"\n"):
-            with suppress(ValueError):  # msgspec's and ours are ValueErrors
-                one = msgspec.json.decode(line, type=_Line)
-                found.append(Gap(Position.parse(one.after), Position.parse(one.before), one.count))
+    for line in content.split(b"\n"):
+        with suppress(ValueError):  # msgspec's and ours are ValueErrors
+            one = msgspec.json.decode(line, type=_Line)
+            found.append(Gap(Position.parse(one.after), Position.parse(one.before), one.count))
     return Gaps(found)
 
 

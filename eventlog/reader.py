@@ -209,7 +209,37 @@ def stat(root: Path) -> LogStat:
     Raises:
         LogCorrupt: a segment, manifest or line is missing or cannot be read.
     """
-    return LogStat([_stat_partition(root, partition) for partition in partitions(root)])
+    return LogStat([stat_partition(root, partition) for partition in partitions(root)])
+
+
+def stat_partition(root: Path, partition: Partition) -> PartitionStat:
+    """The same for one partition.
+
+    Raises:
+        LogCorrupt: as `stat`.
+    """
+    segments = list_segments(partition_directory(root, partition))
+    events = size = 0
+    first: Position | None = None
+    last: Position | None = None
+    for segment in segments:
+        if segment.is_sealed:
+            manifest = _read_manifest(segment)
+            events, last = events + manifest.count, Position.parse(manifest.last)
+            first = first or Position.parse(manifest.first)
+            size += manifest.bytes
+            continue
+        if not segment.is_active and not segment.sealed.exists():
+            raise LogCorrupt(segment.sealed, None, segment.first, "the segment is missing")
+        for number, line in read_lines(segment):
+            if line.endswith(b"\n"):
+                try:
+                    last = position_of(line)
+                except BadLine as error:
+                    raise LogCorrupt(segment.file, number, last, str(error)) from error
+                first = first or last
+                events, size = events + 1, size + len(line)
+    return PartitionStat(partition, len(segments), events, size, first, last)
 
 
 def _selection(
@@ -379,28 +409,3 @@ def _read_leniently(segment: Segment, wanted: Callable[[str], bool] | None) -> I
             with suppress(BadLine):
                 if wanted is None or wanted(event_id_of(line)):
                     yield decode_line(line)
-
-
-def _stat_partition(root: Path, partition: Partition) -> PartitionStat:
-    segments = list_segments(partition_directory(root, partition))
-    events = size = 0
-    first: Position | None = None
-    last: Position | None = None
-    for segment in segments:
-        if segment.is_sealed:
-            manifest = _read_manifest(segment)
-            events, last = events + manifest.count, Position.parse(manifest.last)
-            first = first or Position.parse(manifest.first)
-            size += manifest.bytes
-            continue
-        if not segment.is_active and not segment.sealed.exists():
-            raise LogCorrupt(segment.sealed, None, segment.first, "the segment is missing")
-        for number, line in read_lines(segment):
-            if line.endswith(b"\n"):
-                try:
-                    last = position_of(line)
-                except BadLine as error:
-                    raise LogCorrupt(segment.file, number, last, str(error)) from error
-                first = first or last
-                events, size = events + 1, size + len(line)
-    return PartitionStat(partition, len(segments), events, size, first, last)

@@ -56,6 +56,18 @@ def encode_manifest(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=1) + b"\n"
 
 
+def decode_manifest(content: bytes) -> Manifest:
+    """Read a manifest file.
+
+    Raises:
+        ValueError: it is no manifest.
+    """
+    manifest = msgspec.json.decode(content, type=Manifest)
+    Position.parse(manifest.first)
+    Position.parse(manifest.last)
+    return manifest
+
+
 class Segment(msgspec.Struct, frozen=True):
     """One segment, named by the position of its first event, and which of its files were there when listed."""
 
@@ -95,13 +107,24 @@ def stem_of(first: Position) -> str:
     return f"{first.milliseconds:020d}-{first.counter:05d}"
 
 
+def parse_file_name(name: str) -> tuple[Position, str] | None:
+    """The first position and the suffix that the name of a segment's file gives, None if it is no such name."""
+    match = _FILE.fullmatch(name)
+    return None if match is None else (Position(int(match[1]), int(match[2])), match[3])
+
+
+def parse_partition(stream: str, number: str) -> Partition | None:
+    """The partition whose directory has these names, None if no partition has."""
+    return Partition(stream, int(number)) if _STREAM.fullmatch(stream) and _NUMBER.fullmatch(number) else None
+
+
 def partition_directory(root: Path, partition: Partition) -> Path:
     """Where a partition's segments are.
 
     Raises:
         InvalidSetting: the stream's name is not fit for a path.
     """
-    if not _STREAM.fullmatch(partition.stream) or not _NUMBER.fullmatch(str(partition.number)):
+    if parse_partition(partition.stream, str(partition.number)) is None:
         raise InvalidSetting(f"{partition.stream!r}/{partition.number} cannot name a directory of the event log")
     return root / partition.stream / str(partition.number)
 
@@ -111,11 +134,11 @@ def partitions(root: Path) -> list[Partition]:
     if not root.is_dir():
         return []
     return sorted(
-        Partition(stream.name, int(number.name))
+        partition
         for stream in root.iterdir()
         if _STREAM.fullmatch(stream.name) and stream.is_dir()
         for number in stream.iterdir()
-        if _NUMBER.fullmatch(number.name) and number.is_dir()
+        if (partition := parse_partition(stream.name, number.name)) is not None and number.is_dir()
     )
 
 
@@ -169,12 +192,9 @@ def read_manifest(segment: Segment) -> Manifest:
     """
     try:
         with segment.manifest.open("rb") as file:
-            manifest = msgspec.json.decode(file.read(_MANIFEST_LIMIT), type=Manifest)
-        Position.parse(manifest.first)
-        Position.parse(manifest.last)
-    except (OSError, ValueError) as error:  # msgspec's and ours are ValueErrors
+            return decode_manifest(file.read(_MANIFEST_LIMIT))
+    except (OSError, ValueError) as error:
         raise LogCorrupt(segment.manifest, None, None, f"the manifest cannot be read: {error}") from error
-    return manifest
 
 
 def file_sha256(path: Path) -> str:
@@ -189,9 +209,9 @@ def file_sha256(path: Path) -> str:
 def _listed(directory: Path) -> list[Segment]:
     found: dict[str, tuple[Position, set[str]]] = {}
     for path in directory.iterdir() if directory.is_dir() else ():
-        if match := _FILE.fullmatch(path.name):
-            first = Position(int(match[1]), int(match[2]))
-            found.setdefault(f"{match[1]}-{match[2]}", (first, set()))[1].add(match[3])
+        if named := parse_file_name(path.name):
+            first, suffix = named
+            found.setdefault(path.name.removesuffix(suffix), (first, set()))[1].add(suffix)
     segments = [Segment(directory, stem, first, frozenset(suffixes)) for stem, (first, suffixes) in found.items()]
     return sorted(segments, key=lambda segment: segment.first)
 

@@ -164,14 +164,22 @@ class Staging:
         self._epochs, self._opened = {}, set()
 
     def _replace(self) -> None:
+        """Put a staging directory of our own in place; if that fails, the tree is not ours, and is taken again."""
         fresh = f"{STAGING}.{max(self._epochs.values())}.{os.getpid()}.new"
-        _remove(self.root, fresh, None)
-        os.mkdir(fresh, 0o755, dir_fd=self.root)
+        with contextlib.suppress(FileExistsError):  # from a try that failed, and may have inherited journals
+            os.mkdir(fresh, 0o755, dir_fd=self.root)
         descriptor = open_directory(fresh, self.root)
-        self._write_epochs(descriptor)
+        try:
+            self._put_in_place(fresh, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
         if self.fd >= 0:
             os.close(self.fd)
         self.fd = descriptor
+
+    def _put_in_place(self, fresh: str, descriptor: int) -> None:
+        self._write_epochs(descriptor)
         if identity(STAGING, self.root) is not None:
             aside = f"{STAGING}.{max(self._epochs.values())}.{os.getpid()}.old"
             _remove(self.root, aside, descriptor)
@@ -243,7 +251,7 @@ def read_checkpoints(path: Path) -> dict[str, Checkpoint]:
     return {}
 
 
-def _remove(root: int, name: str, heir: int | None) -> None:
+def _remove(root: int, name: str, heir: int) -> None:
     """Delete a staging directory, its journals moved to the heir first.
 
     A former owner may still write into it, so this goes on until the directory is gone.
@@ -252,9 +260,9 @@ def _remove(root: int, name: str, heir: int | None) -> None:
         with opened(root, [name]) as directory:
             for file in list_names(directory):
                 with contextlib.suppress(FileNotFoundError):
-                    if heir is not None and file == _CHECKPOINTS:
+                    if file == _CHECKPOINTS:
                         os.rename(file, file, src_dir_fd=directory, dst_dir_fd=heir)
-                    elif heir is not None and file.startswith(_JOURNAL):
+                    elif file.startswith(_JOURNAL):
                         inherited = f"{_JOURNAL}.{os.fstat(directory).st_ino}.{len(list_names(heir))}"
                         os.rename(file, inherited, src_dir_fd=directory, dst_dir_fd=heir)
                     else:

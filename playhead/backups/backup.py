@@ -60,7 +60,8 @@ def back_up(settings: Settings, store: Store) -> Done:
     """Copy every place that cannot be derived from the log.
 
     Raises:
-        InvalidSetting: there is no log, or the target is within the data directory or a place, or one within it.
+        InvalidSetting: there is no log, or it has too many partitions, or the target is within the data directory or a
+            place, or one within it.
         ForeignPlace: the backup is of another installation.
         BackupAhead: the last run has what is not there any more.
         OtherHistory: the log does not go on from the last run.

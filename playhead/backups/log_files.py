@@ -17,15 +17,16 @@ from playhead.eventlog.asides import ASIDES
 from playhead.eventlog.errors import LogCorrupt
 from playhead.eventlog.gaps import GAPS
 from playhead.eventlog.segments import (
-    MANIFEST,
-    PLAIN,
-    SEALED,
     Segment,
     list_segments,
+    parse_file_name,
+    parse_partition,
     partition_directory,
     partitions,
     read_manifest,
 )
+from playhead.streams.errors import InvalidSetting
+from playhead.streams.partitions import MOST_PARTITIONS
 
 _BLOCK = 64 * 1024
 
@@ -44,9 +45,18 @@ def log_files(root: Path) -> Iterator[Source]:
 
 
 def partition_counts(root: Path) -> dict[str, int]:
-    """The number of partitions of each stream in the log."""
+    """The number of partitions of each stream in the log.
+
+    Raises:
+        InvalidSetting: a stream has more than any can have.
+    """
     counts: dict[str, int] = {}
     for partition in partitions(root):
+        if partition.number >= MOST_PARTITIONS:
+            raise InvalidSetting(
+                f"{partition_directory(root, partition)} is not of Playhead, as a stream has at most {MOST_PARTITIONS}"
+                " partitions: move it away"
+            )
         counts[partition.stream] = max(counts.get(partition.stream, 0), partition.number + 1)
     return counts
 
@@ -54,13 +64,25 @@ def partition_counts(root: Path) -> dict[str, int]:
 def files_in_place(root: Path) -> Iterator[str]:
     """The names of all that a log has, whole or not."""
     for partition in partitions(root):
-        names = (str(path.relative_to(root)) for path in partition_directory(root, partition).iterdir())
-        yield from sorted(name for name in names if is_log_file(name))
+        paths = sorted(partition_directory(root, partition).iterdir())
+        yield from (str(path.relative_to(root)) for path in paths if _is_named_by_log(path.name))
 
 
 def is_log_file(name: str) -> bool:
     """Whether a name is one that the backup of a log has."""
-    return name.count("/") == 2 and name.endswith((PLAIN, SEALED, MANIFEST, f"/{GAPS}", f"/{ASIDES}"))  # noqa: PLR2004  # stream/number/
+    stream, _, rest = name.partition("/")
+    number, _, file = rest.partition("/")
+    return is_log_partition(stream, number) and _is_named_by_log(file)
+
+
+def is_log_partition(stream: str, number: str) -> bool:
+    """Whether a stream can have a partition of that number."""
+    partition = parse_partition(stream, number)
+    return partition is not None and partition.number < MOST_PARTITIONS
+
+
+def _is_named_by_log(file: str) -> bool:
+    return file in {GAPS, ASIDES} or parse_file_name(file) is not None
 
 
 def _notes(root: Path, path: Path) -> Iterator[Source]:
@@ -69,17 +91,21 @@ def _notes(root: Path, path: Path) -> Iterator[Source]:
 
 
 def _segments(root: Path, directory: Path) -> Iterator[Source]:
-    done: set[str] = set()
-    gone: list[Segment] = []
-    while segments := [segment for segment in list_segments(directory) if segment.stem not in done]:
-        if segments == gone:
-            raise LogCorrupt(segments[0].file, None, segments[0].first, "the file is missing")
+    """The files of the segments that are there now. Those that begin later follow events that may not be copied."""
+    segments = list_segments(directory)
+    while segments:
+        left = {segment.stem: segment for segment in segments}
         try:
             for segment in segments:
                 yield from _files(root, segment)
-                done.add(segment.stem)
+                del left[segment.stem]
         except FileNotFoundError:  # it was sealed since it was listed
-            gone = [segment for segment in segments if segment.stem not in done]
+            again = [segment for segment in list_segments(directory) if segment.stem in left]
+            if again == [*left.values()]:
+                raise LogCorrupt(again[0].file, None, again[0].first, "the file is missing") from None
+            segments = again
+        else:
+            return
 
 
 def _files(root: Path, segment: Segment) -> Iterator[Source]:

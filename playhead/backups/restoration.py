@@ -6,26 +6,27 @@ Other files are added: one that is there already is never written over, and one 
 
 import hashlib
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
 
 from playhead.backups.errors import BackupDamaged, LogNotEmpty, OtherRestoreUnfinished
-from playhead.backups.log_files import files_in_place, is_log_file
+from playhead.backups.log_files import files_in_place, is_log_file, is_log_partition
 from playhead.backups.overlap import refuse_overlap
 from playhead.backups.runs import File, Run, encode_run, number_of
 from playhead.backups.sources import places
 from playhead.backups.store import Store, in_parts
 from playhead.belonging import log_mark
 from playhead.eventlog import restoring
-from playhead.eventlog.reader import stat, verify
+from playhead.eventlog.errors import LogCorrupt
+from playhead.eventlog.reader import stat_partition, verify
 from playhead.eventlog.segments import partition_directory, partitions
 from playhead.eventlog.writer import lock_partition
 from playhead.settings.core import EVENT_LOG_DIR
 from playhead.settings.settings import Settings
-from playhead.streams.errors import ForeignPlace, InvalidSetting, PlayheadError
+from playhead.streams.errors import ForeignPlace, InvalidSetting
 from playhead.streams.installation import PlaceMark
 from playhead.streams.partitions import Partition
 from playhead.streams.storage import disk
@@ -34,13 +35,18 @@ from playhead.streams.storage.trust import refuse_untrusted
 
 _AT_ONCE = 64
 """Files that are made durable together."""
+_COMPONENT_BYTES = 255
+"""Bytes that a name in a directory may have, on every file system of Linux."""
 
 
 class RestoredPartition(msgspec.Struct, frozen=True):
-    """What the log has of a partition now; events behind `last` did not come back."""
+    """What the log has of a partition now; events behind `last` did not come back.
+
+    `events` is None if they cannot be counted, as the log is damaged there.
+    """
 
     partition: str
-    events: int
+    events: int | None
     last: str | None
 
 
@@ -90,10 +96,11 @@ def restore(settings: Settings, store: Store, run: Run) -> Restored:
     Raises:
         LogNotEmpty: there is a log, or what is there of one is not of this run.
         OtherRestoreUnfinished: a restore of another run was interrupted.
-        LogInUse: a log writer runs.
+        LogInUse: a log writer runs, or another restore.
         ForeignPlace: a place belongs to another installation.
         Untrusted: a place is another user's, or every user may write to it.
-        InvalidSetting: the run has a place that no installed domain declares, or the backup is within a place.
+        InvalidSetting: the run has a place that no installed domain declares, or files that no directory can have; or
+            the backup is within a place.
         BackupDamaged: the run cannot be read, or the log in it is damaged; nothing was written.
         StoreUnavailable: a place or the backup cannot be written or read.
     """
@@ -102,47 +109,48 @@ def restore(settings: Settings, store: Store, run: Run) -> Restored:
     _refuse_foreign(run, located)
     listed = {place.setting: store.files(place) for place in run.places}
     log = listed.pop(EVENT_LOG_DIR.name, [])
-    _check_log(store, log)
+    for setting, files in listed.items():
+        _refuse_unfit(setting, located[setting], files)
+    _check_log(store, run, log)
     with _held(settings.event_log_dir, run, log):
         done = [_added(store, EVENT_LOG_DIR.name, located, log)]
         done += [_added(store, setting, located, files) for setting, files in listed.items()]
         if run.installation is not None:
             log_mark(settings).write(run.installation)
-    return Restored(
-        run.number,
-        run.installation,
-        run.began,
-        [
-            RestoredPartition(str(one.partition), one.events, None if one.last is None else str(one.last))
-            for one in stat(settings.event_log_dir).partitions
-        ],
-        done,
-        [f"{fault.file}: {fault.problem}" for fault in verify(settings.event_log_dir).faults],
-    )
+    root = settings.event_log_dir
+    faults = [f"{fault.file}: {fault.problem}" for fault in verify(root).faults]
+    standing = [_standing(root, partition, faults) for partition in partitions(root)]
+    return Restored(run.number, run.installation, run.began, standing, done, faults)
+
+
+def _standing(root: Path, partition: Partition, faults: list[str]) -> RestoredPartition:
+    try:
+        found = stat_partition(root, partition)
+    except LogCorrupt as error:
+        if (fault := f"{error.file}: {error.problem}") not in faults:
+            faults.append(fault)
+        return RestoredPartition(str(partition), None, None)
+    return RestoredPartition(str(partition), found.events, None if found.last is None else str(found.last))
 
 
 @contextmanager
 def _held(root: Path, run: Run, log: Sequence[File]) -> Generator[None, None, None]:
     """The log, empty or with files of this run alone, and locked; it stays marked if the block does not end."""
-    name, was_marked = encode_run(run)[0], restoring.is_unfinished(root)
-    begun = restoring.begun(root)
-    if begun != name and (number := number_of(begun or "")) is not None:
-        raise OtherRestoreUnfinished(root, number)
-    own = frozenset(file.name for file in log) if begun == name else frozenset[str]()
-    _refuse_others(root, own)
-    restoring.begin(root, name)
-    with ExitStack() as locks:
-        try:
-            for directory in _directories(root, run, log):
-                disk.make_directory(directory)
-                locks.callback(os.close, lock_partition(directory))
-            _refuse_others(root, own)
-        except PlayheadError:
-            if not was_marked:
-                restoring.end(root)
-            raise
+    name = encode_run(run)[0]
+    if not restoring.is_unfinished(root):
+        _refuse_others(root, frozenset())  # before its writer would find a mark
+    with restoring.marked(root) as mark, ExitStack() as locks:
+        if mark.begun != name and (number := number_of(mark.begun)) is not None:
+            raise OtherRestoreUnfinished(root, number)
+        own = frozenset(file.name for file in log) if mark.begun == name else frozenset[str]()
+        _refuse_others(root, own)
+        for directory in _directories(root, run, log):
+            disk.make_directory(directory)
+            locks.callback(os.close, lock_partition(directory))
+        _refuse_others(root, own)
+        mark.note(name)
         yield
-        restoring.end(root)
+        mark.remove()
 
 
 def _directories(root: Path, run: Run, log: Iterable[File]) -> list[Path]:
@@ -178,7 +186,33 @@ def _refuse_foreign(run: Run, located: Mapping[str, str]) -> None:
             raise ForeignPlace(mark.title, found, "the backup", run.installation or "none yet")
 
 
-def _check_log(store: Store, log: Iterable[File]) -> None:
+def _refuse_unfit(setting: str, location: str, files: Sequence[File]) -> None:
+    """Refuse what a bucket can have, and a directory cannot."""
+    if Objects(location).directory is None:
+        return
+    folders = {name[:end] for name in (file.name for file in files) for end in _ends(name)}
+    for file in files:
+        if file.name in folders:
+            problem = "and others below it"
+        elif any(len(component.encode()) > _COMPONENT_BYTES for component in file.name.split("/")):
+            problem = f"of which a part has over {_COMPONENT_BYTES} bytes"
+        else:
+            continue
+        raise InvalidSetting(
+            f"the backup has {file.name!r:.100} {problem}, which no directory can have: set {setting} to an s3:// URL,"
+            " or restore another run"
+        )
+
+
+def _ends(name: str) -> Iterator[int]:
+    """Where the names of the folders of a name end in it."""
+    return (end for end, character in enumerate(name) if character == "/")
+
+
+def _check_log(store: Store, run: Run, log: Iterable[File]) -> None:
+    for stream, count in run.partitions.items():
+        if not is_log_partition(stream, str(count - 1)):
+            raise BackupDamaged(f"run {run.number} has {count} partitions of {stream!r:.100}, which no log can have")
     for file in log:
         if not is_log_file(file.name):
             raise BackupDamaged(f"{file.name!r:.100} is no file of a log")

@@ -127,7 +127,7 @@ class Store:
         """The files of a place, in the order in which they were listed.
 
         Raises:
-            BackupDamaged: the listing is damaged, or a name in it leads elsewhere.
+            BackupDamaged: the listing is damaged, or a name in it leads elsewhere, or is there twice.
         """
         listing = b"".join(self.read(part) for part in place.listing)
         try:
@@ -138,6 +138,8 @@ class Store:
             raise BackupDamaged(
                 f"the files of {place.setting} have one that Playhead never wrote, {strange.name!r:.100}"
             )
+        if len({file.name for file in found}) < len(found):
+            raise BackupDamaged(f"the files of {place.setting} have the same name twice, which Playhead never wrote")
         return found
 
     def _known(self) -> dict[str, int]:

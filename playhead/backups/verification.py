@@ -1,16 +1,18 @@
-"""Verification of a backup: everything that its runs refer to, read back."""
+"""Verification of a backup: everything that its runs refer to, read back, and whether their logs have a hole."""
 
 from collections.abc import Iterator
 
 import msgspec
 
+from playhead.backups.continuity import Continuity
 from playhead.backups.errors import BackupDamaged
 from playhead.backups.runs import Part, Run
 from playhead.backups.store import Store
+from playhead.settings.core import EVENT_LOG_DIR
 
 
 class Damage(msgspec.Struct, frozen=True):
-    """Something of a run that cannot be read back; `file` is None for the run itself."""
+    """Something of a run that cannot be read back, or lacks what comes before; `file` is None for the run itself."""
 
     run: int | None
     setting: str | None
@@ -50,6 +52,7 @@ class _Check:
         self.files = 0
         self.damaged: list[Damage] = []
         self._store = store
+        self._continuity = Continuity(store)
         self._problems: dict[Part, str | None] = {}
 
     def run(self, run: Run) -> Iterator[Damage]:
@@ -64,6 +67,9 @@ class _Check:
                 for part in file.parts:
                     if (problem := self._problem(part)) is not None:
                         yield Damage(run.number, place.setting, file.name, problem)
+            if place.setting == EVENT_LOG_DIR.name:
+                for hole in self._continuity.holes(files):
+                    yield Damage(run.number, place.setting, hole.file, hole.problem)
 
     def _problem(self, part: Part) -> str | None:
         if part not in self._problems:

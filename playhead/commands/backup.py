@@ -48,7 +48,9 @@ def backup(target: str, /, *, data_dir: DataDir = None, json: Json = False) -> i
 
 @backup_app.command(name="verify")
 def backup_verify(target: str, /, *, json: Json = False) -> int:
-    """Read back every run of a backup, and check each checksum; exit code 4 if something is damaged.
+    """Read back every run of a backup, and check each checksum, and that no log in it has a hole.
+
+    Exit code 4 if something is damaged, or if events are missing that are not noted as missing.
 
     A damaged part can be removed: the next `playhead backup` copies it again from a file that is still there.
 

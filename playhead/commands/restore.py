@@ -28,7 +28,8 @@ def restore(target: str, /, *, run: int | None = None, data_dir: DataDir = None,
         print_json(done)
     else:
         print_table(
-            ("PARTITION", "EVENTS", "LAST"), [(one.partition, one.events, one.last or "-") for one in done.partitions]
+            ("PARTITION", "EVENTS", "LAST"),
+            [(one.partition, "-" if one.events is None else one.events, one.last or "-") for one in done.partitions],
         )
         print_table(
             ("PLACE", "WRITTEN", "SAME", "KEPT", "DAMAGED", "WHERE"),
@@ -49,7 +50,7 @@ def _advise(done: Restored) -> None:
             say(f"damaged in the backup, and not restored: {name} of {place.setting}")
     for fault in done.faults:
         say(f"damaged in the log: {fault}")
-    events = counted(sum(one.events for one in done.partitions), "event")
+    events = counted(sum(one.events or 0 for one in done.partitions), "event")
     say(f"run {done.run} is restored: {events}, as of {done.began}")
     say("not in any backup: later events, what only Redis had, such as entries that nobody can read, and spools")
     say(

@@ -123,10 +123,13 @@ def noted_strategy(files: RecordingFiles, meeting_id: str) -> Strategy | None:
 def _read(path: Path) -> bytes:
     """Read a regular file without waiting for what is none."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("it is no file")
-        content = file.read(_NOTE_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(_NOTE_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > _NOTE_BYTES:
         raise ValueError(f"it has more than {_NOTE_BYTES} bytes")
     return content

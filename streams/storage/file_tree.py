@@ -108,10 +108,10 @@ class FileTree:
             raise
         finally:
             os.close(directory)
+        if not stat.S_ISREG((about := os.fstat(descriptor)).st_mode):
+            os.close(descriptor)  # a file object of a directory fails, and leaves it open
+            raise InvalidEvent("file", "it is not a regular file")
         with os.fdopen(descriptor, "rb") as file:
-            about = os.fstat(descriptor)
-            if not stat.S_ISREG(about.st_mode):
-                raise InvalidEvent("file", "it is not a regular file")
             if about.st_size > SIZE_LIMIT:
                 raise InvalidEvent("file", f"{about.st_size} bytes is over the limit of {SIZE_LIMIT}")
             file.seek(start)

@@ -250,8 +250,9 @@ def _sync(root: int, staging: int, names: Sequence[str]) -> None:
     with ExitStack() as stack:
         if disk.at_once(len(names)):
             return disk.sync_many(root, [root] * len(names))
-        files = [os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=staging) for name in names]
-        for file in files:
-            stack.callback(os.close, file)
+        files: list[int] = []
+        for name in names:
+            files.append(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=staging))
+            stack.callback(os.close, files[-1])
         disk.sync_many(root, files)
     return None

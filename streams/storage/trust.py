@@ -23,13 +23,16 @@ def read_trusted(path: Path) -> bytes | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         _check_owner(path, os.lstat(path))  # a link says which file is read
         found = os.fstat(descriptor)
         _check(path, found, shared=False)
         if not stat.S_ISREG(found.st_mode):
             raise Untrusted(f"{path} is no file: remove it, or replace it by a file")
-        return file.read()
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def refuse_untrusted(directory: Path, *, shared: bool = True) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from playhead.backups.backup import back_up
 from playhead.backups.errors import BackupAhead, BackupDamaged, LogNotEmpty, OtherHistory, OtherRestoreUnfinished
 from playhead.backups.restoration import find_run, restore
 from playhead.backups.runs import File, Part, Place, Run, encode_run
@@ -23,7 +22,6 @@ from playhead.eventlog import restoring
 from playhead.eventlog.asides import ASIDES, AsideNote, note_asides, read_asides
 from playhead.eventlog.errors import LogInUse, RestoreUnfinished
 from playhead.eventlog.gaps import GAPS, Gap, note_gap
-from playhead.eventlog.reader import read
 from playhead.eventlog.segments import partition_count, partition_directory
 from playhead.eventlog.verification import verify as verify_log
 from playhead.eventlog.writer import LogWriter
@@ -33,58 +31,17 @@ from playhead.streams.events import Recorded
 from playhead.streams.installation import PlaceMark
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
-from playhead.streams.recordings.files import Chunk, RecordingFiles
+from playhead.streams.recordings.files import Chunk
 from playhead.streams.sinks import Batch, Source
 from playhead.streams.storage.blobs import Blobs
 from playhead.testing.kills import FILE_POINTS
+from tests.support.backups import ID, JOBS, Data
 from tests.support.events import job
 from tests.support.kills import kill_at
 from tests.support.s3 import s3_server
 
-JOBS = Partition("jobs", 0)
 CHUNK = Chunk("m", "ann", 0)
-ID, OTHER_ID = "0198-one", "0198-other"
-
-
-class Data:
-    """A data directory with a log, blobs and recordings, as consumers leave them."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.log = directory / "eventlog"
-        self.recordings = RecordingFiles(directory / "recordings")
-        self.settings = load(directory)
-
-    def append(self, *numbers: int, seal: bool = False, partition: Partition = JOBS) -> None:
-        writer = LogWriter(self.log, segment_bytes=1 if seal else 1 << 30, clock=lambda: 1)
-        try:
-            writer.open(partition, 1)
-            events = [Recorded(job(number), Position(number, 0), number) for number in numbers]
-            writer.apply(Batch(Source(partition), events, events[-1].position))
-        finally:
-            writer.close()
-
-    def put_blob(self, content: bytes) -> None:
-        Blobs(self.settings.blob_dir).put(content)
-
-    def back_up(self, target):
-        return back_up(self.settings, Store(str(target)))
-
-    def restore(self, target, run: int | None = None):
-        store = Store(str(target))
-        return restore(self.settings, store, find_run(store, run))
-
-    def numbers(self) -> list[int | None]:
-        return [recorded.sequence for _, recorded in read(self.log)]
-
-    def tree(self) -> dict[str, bytes]:
-        """All that a backup must have, by its path."""
-        paths = (path for path in self.directory.rglob("*") if path.is_file())
-        return {
-            str(path.relative_to(self.directory)): path.read_bytes()
-            for path in paths
-            if not any(part.startswith(".") for part in path.relative_to(self.directory).parts)
-        }
+OTHER_ID = "0198-other"
 
 
 @pytest.fixture
@@ -134,7 +91,8 @@ def files_of(directory: Path) -> dict[str, bytes]:
 
 def begin_again(other: Data, target, run: int | None = None) -> None:
     """As if the restore of a run had been killed before its end."""
-    restoring.begin(other.log, encode_run(find_run(Store(str(target)), run))[0])
+    with restoring.marked(other.log) as mark:
+        mark.note(encode_run(find_run(Store(str(target)), run))[0])
 
 
 def part_with(target: Path, content: bytes) -> Path:
@@ -630,7 +588,8 @@ def test_an_interrupted_restore_is_not_continued_with_another_run(data, other, b
 def test_a_restore_that_was_killed_before_it_wrote_anything_can_be_one_of_another_run(data, other, backup, torn):
     data.back_up(backup)
     if torn is not None:
-        restoring.begin(other.log, torn)
+        other.log.mkdir(parents=True)
+        (other.log / ".playhead-restoring").write_text(torn)
 
     assert other.restore(backup).is_whole
 

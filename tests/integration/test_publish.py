@@ -5,6 +5,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -123,10 +124,11 @@ def tree(directory):
     }
 
 
+@contextmanager
 def database(dataset):
-    connection = sqlite3.connect(dataset.directory / "organizations.sqlite")
-    connection.row_factory = sqlite3.Row
-    return connection
+    with closing(sqlite3.connect(dataset.directory / "organizations.sqlite")) as connection:
+        connection.row_factory = sqlite3.Row
+        yield connection
 
 
 def test_the_data_set_is_whole_and_needs_nothing_else(published, capsys):

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from playhead.projections.jobs.json_files.documents import make_document
+from playhead.projections.jobs.json_files.errors import UnreadableSummary
 from playhead.projections.jobs.json_files.index import Fact
 from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.projections.jobs.json_files.verification import JsonFilesVerification
@@ -416,6 +417,54 @@ def test_a_journal_left_by_a_crash_is_folded_in_where_its_files_stand(root, tmp_
     sink.apply(batch(recorded(2)))
     assert (root / "daily/2025-08-09/scrapers/news/job-2.json").exists()
     assert not (root / "daily/2025-08-09/scrapers/news/moves.json").exists()
+
+
+def test_a_journal_is_folded_in_at_the_next_open_if_the_first_one_fails(root):
+    crashed = opened(root, 1)
+    crashed.apply(batch(recorded(1), recorded(2, created_at="2025-08-10")))
+    crashed.settle()
+    crashed.apply(batch(recorded(3), recorded(4, created_at="2025-08-10")))
+    broken = root / "daily/2025-08-09/summary.json"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"{damaged")
+    sink = JsonFiles(root)
+
+    for _ in range(2):
+        with pytest.raises(UnreadableSummary):
+            sink.open(PARTITION, 2)
+    with pytest.raises(UnreadableSummary):
+        sink.apply(batch(recorded(5, created_at="2025-08-10")))
+    sink.close()
+    with pytest.raises(UnreadableSummary):
+        sink.open(PARTITION, 2)
+    broken.write_bytes(whole)
+    reached = sink.open(PARTITION, 2)
+    sink.apply(batch(recorded(5, created_at="2025-08-10")))
+    sink.settle()
+
+    assert reached == recorded(4).position
+    assert {"job-1", "job-3"} == {job["job_id"] for job in summary(root)["jobs"]}
+    assert {"job-2", "job-4", "job-5"} == {job["job_id"] for job in summary(root, "2025-08-10")["jobs"]}
+    sink.close()
+
+
+def test_a_journal_is_folded_in_by_a_batch_if_the_open_before_failed(root):
+    crashed = opened(root, 1)
+    crashed.apply(batch(recorded(1)))
+    crashed.settle()
+    crashed.apply(batch(recorded(2)))
+    broken = root / "daily/2025-08-09/summary.json"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"{damaged")
+    sink = JsonFiles(root)
+    with pytest.raises(UnreadableSummary):
+        sink.open(PARTITION, 2)
+    broken.write_bytes(whole)
+
+    sink.settle()
+
+    assert {"job-1", "job-2"} == {job["job_id"] for job in summary(root)["jobs"]}
+    sink.close()
 
 
 def test_an_event_that_cannot_be_laid_out_leaves_nothing_of_its_batch_behind(root):

@@ -58,6 +58,8 @@ class JsonFiles:
         self._index = Index(self._staging)
         self._journal_bytes = 0
         self._reached: dict[str, Checkpoint] = {}
+        self._is_recovered = False
+        """Whether everything that the journals say is folded in since the tree is ours."""
 
     def open(self, partition: Partition, epoch: int) -> Position | None:
         """Take the tree over, fold in what a crash left, and give the position up to which the tree has everything.
@@ -72,9 +74,8 @@ class JsonFiles:
             taken = self._staging.take(str(partition), epoch)
         except PermissionError as error:
             raise PermissionError(error.errno, "the output directory is not writable", str(self.directory)) from error
-        if taken:
-            self._recover()
-            self._reached = self._staging.checkpoints()
+        if taken or not self._is_recovered:
+            self._take_up_tree()
         reached = self._reached.get(str(partition))
         return None if reached is None else Position.parse(reached.position)
 
@@ -114,7 +115,12 @@ class JsonFiles:
         return "applied"
 
     def settle(self) -> None:
-        """Bring the summaries up to date."""
+        """Bring the summaries up to date.
+
+        Raises:
+            UnreadableSummary: what a crash left cannot be folded in.
+            OSError: the disk is full, for instance.
+        """
         if self._staging.fd < 0:
             return
         with contextlib.suppress(FileNotFoundError):
@@ -123,13 +129,14 @@ class JsonFiles:
                 self._flush()
 
     def close(self) -> None:
-        """Bring the summaries up to date and let go of the tree."""
+        """Bring the summaries up to date and let go of the tree; one that could not be opened is left as it is."""
         try:
-            self.settle()
+            if self._is_recovered:
+                self.settle()
         finally:
             self._index.close()
             self._staging.close()
-            self._reached = {}
+            self._reached, self._is_recovered = {}, False
 
     def classify(self, error: Exception) -> Failure:
         """Tell trouble of a summary, which lasts until somebody fixes it, from that of an event or the storage."""
@@ -149,11 +156,20 @@ class JsonFiles:
 
     def _still_ours(self) -> bool:
         created = self._staging.confirm()
-        if created or (created is not None and self._index.failed):
+        if created is None:
+            return False
+        if not self._is_recovered:
+            self._take_up_tree()
+        elif created or self._index.failed:
             self._recover()
-        return created is not None
+        return True
+
+    def _take_up_tree(self) -> None:
+        self._recover()
+        self._reached = self._staging.checkpoints()
 
     def _recover(self) -> None:
+        self._is_recovered = False
         root = self._staging.root
         self._journal_bytes = 0
         self._index.close()
@@ -168,6 +184,7 @@ class JsonFiles:
             self._index.forget_missing(root, day, job_id)
         self._flush()
         self._staging.drop_journals()
+        self._is_recovered = True
 
     def _write(self, documents: Sequence[Document]) -> None:
         root = self._staging.root
