@@ -8,6 +8,7 @@ from psycopg import sql
 from playhead.projections.migrations import LOCK, made_tables, require_upgraded
 from playhead.projections.postgres import SQL, Connection, connect
 from playhead.streams.errors import PlayheadError
+from playhead.streams.names import SCHEMA
 
 _PLACES, _TABLE, _EVERYONE = ((SQL / f"roles_{name}.sql").read_text() for name in ("places", "table", "everyone"))
 _TAKE = "ALTER TABLE {table} OWNER TO {owner}"
@@ -38,7 +39,7 @@ class Roles(msgspec.Struct, frozen=True):
     shared: bool
 
 
-def make_roles(database_url: str) -> Roles:
+def make_roles(database_url: str, *, schema: str = SCHEMA) -> Roles:
     """Make the roles that are missing and grant each what it needs, on the tables of today and of later migrations.
 
     All of it or nothing. The tables become the owner's.
@@ -48,7 +49,7 @@ def make_roles(database_url: str) -> Roles:
         DatabaseNameTooLong: names the database.
         psycopg.errors.InsufficientPrivilege: the user may make no roles, or does not own the tables.
     """
-    with connect(database_url, "playhead-roles") as connection, connection.transaction():
+    with connect(database_url, "playhead-roles", schema=schema) as connection, connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         require_upgraded(connection)
         database = connection.info.dbname
@@ -56,8 +57,7 @@ def make_roles(database_url: str) -> Roles:
         if any(len(name.encode()) > _MOST_BYTES for name in names.values()):
             raise DatabaseNameTooLong(f"{database!r} is too long: {DatabaseNameTooLong.__doc__}")
         roles = [Role(name, _make(connection, name)) for name in names.values()]
-        schema = _one(connection, "SELECT current_schema()")
-        place = {"database": sql.Identifier(database), "schema": sql.Identifier(str(schema))}
+        place = {"database": sql.Identifier(database), "schema": sql.Identifier(schema)}
         who = {role: sql.Identifier(name) for role, name in names.items()}
         _run(connection, _PLACES, **place, **who)
         for table in made_tables(connection):

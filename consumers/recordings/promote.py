@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 import psycopg
@@ -30,6 +31,7 @@ from playhead.projections.recordings.rows import (
 )
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event
+from playhead.streams.names import SCHEMA
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.recordings.events import OfMeeting, read_payload
@@ -91,8 +93,10 @@ class Promote:
         database_url: str,
         progress: Progress,
         settings: PromoteSettings,
+        schema: str = SCHEMA,
     ) -> None:
-        self._files, self._promoter, self._database_url = files, promoter, database_url
+        self._files, self._promoter = files, promoter
+        self._connect = partial(connect, database_url, "playhead-promote", schema=schema)
         self._progress, self._settings = progress, settings
 
     def key(self, event: Event) -> str | None:
@@ -114,7 +118,7 @@ class Promote:
         partition = await asyncio.to_thread(self._progress.partition_of, event.subject)
         if event.type == "meeting.stopped":
             await task.listen(meeting_id)
-        connection = await asyncio.to_thread(connect, self._database_url, "playhead-promote")
+        connection = await asyncio.to_thread(self._connect)
         with closing(connection):
             state = await self._look(connection, partition, meeting_id, task.cause.position)
             if self._is_due(state, event):

@@ -22,7 +22,7 @@ def find_marks(settings: Settings, servers: Servers, complain: Callable[[str], o
     """The marks of every sink that can be reached; `complain` is told of a Postgres that cannot."""
     found = list(marks_of_files(settings, servers))
     if servers.database is not None:
-        found += resolve(_OF_DATABASE)(servers.database, complain)
+        found += resolve(_OF_DATABASE)(servers.database, complain, servers.schema)
     return found
 
 
