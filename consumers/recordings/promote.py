@@ -20,6 +20,7 @@ from playhead.consumers.recordings.ffmpeg import run
 from playhead.consumers.recordings.progress import BEHIND, Progress
 from playhead.consumers.recordings.promotion import Promoter, strategy_of
 from playhead.consumers.work.task import Task
+from playhead.projections.migrations import DatabaseNotUpgraded
 from playhead.projections.postgres import Connection, connect
 from playhead.projections.recordings.rows import (
     Meeting,
@@ -111,7 +112,7 @@ class Promote:
 
         Raises:
             InvalidEvent: the event names no meeting.
-            Retry: the meeting is over but not complete, or the projection is behind.
+            Retry: the meeting is over but not complete, the projection is behind, or the database is not upgraded.
         """
         event = task.cause.event
         meeting_id = read_payload(event, OfMeeting).meeting_id
@@ -120,7 +121,10 @@ class Promote:
             await task.listen(meeting_id)
         connection = await asyncio.to_thread(self._connect)
         with closing(connection):
-            state = await self._look(connection, partition, meeting_id, task.cause.position)
+            try:
+                state = await self._look(connection, partition, meeting_id, task.cause.position)
+            except psycopg.errors.UndefinedTable as error:
+                raise Retry(str(DatabaseNotUpgraded.__doc__), counts=False) from error
             if self._is_due(state, event):
                 await self._promote(task, connection, partition, meeting_id)
         if event.type != "meeting.stopped" and not state.is_open:
