@@ -97,7 +97,7 @@ def _watch_postgres(stack: Stack, count: int) -> list[tuple[float, int]]:
         cursor = connection.cursor()
         while rows < count:
             # Only the new rows: counting all of them each time would keep Postgres busier than the projection does.
-            cursor.execute("SELECT job_id FROM jobs WHERE job_id > %s ORDER BY job_id", [last], prepare=True)
+            cursor.execute("SELECT job_id FROM playhead.jobs WHERE job_id > %s ORDER BY job_id", [last], prepare=True)
             if found := cursor.fetchall():
                 rows, last = rows + len(found), found[-1][0]
                 seen.append((time.monotonic(), rows))

@@ -40,9 +40,11 @@ def copy_rows(url: str, after: str, batch: str, server: str) -> Turn:
 
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.cursor()
-        with cursor.copy("COPY (SELECT * FROM jobs WHERE job_id > %s ORDER BY job_id) TO STDOUT", [after]) as copy:
+        with cursor.copy(
+            "COPY (SELECT * FROM playhead.jobs WHERE job_id > %s ORDER BY job_id) TO STDOUT", [after]
+        ) as copy:
             rows = [bytes(row) for row in copy]
-        cursor.execute("CREATE TABLE IF NOT EXISTS jobs_limit (LIKE jobs INCLUDING ALL)")
+        cursor.execute("CREATE TABLE IF NOT EXISTS jobs_limit (LIKE playhead.jobs INCLUDING ALL)")
         cursor.execute("TRUNCATE jobs_limit")
         cursor.execute("CHECKPOINT")
         size = int(batch) or len(rows)

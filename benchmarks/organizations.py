@@ -13,6 +13,7 @@ from playhead.projections.postgres import Connection, connect
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.place import Place
 from playhead.streams.events import Event, Recorded, new_event
+from playhead.streams.names import SCHEMA
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch
@@ -41,7 +42,7 @@ def organizations(stack: Stack, quick: bool) -> Section:
         "organization from its sources; the limit is COPY of all rows as they came out, into tables with the same "
         "indexes. What is left is matching, and Postgres.",
     )
-    with connect(stack.database_url) as connection:
+    with connect(stack.database_url, schema=SCHEMA) as connection:
 
         def ours() -> Turn:
             _empty(connection)

@@ -86,7 +86,9 @@ def _promote(stack: Stack, processes: "Sequence[subprocess.Popen[bytes]]", sessi
     with psycopg.connect(stack.database_url, autocommit=True, row_factory=scalar_row) as connection:
 
         def promoted() -> int:
-            return connection.execute("SELECT count(*) FROM meetings WHERE status = 'PROMOTED'").fetchone() or 0
+            return (
+                connection.execute("SELECT count(*) FROM playhead.meetings WHERE status = 'PROMOTED'").fetchone() or 0
+            )
 
         wanted = promoted() + sessions
         with _stopped(*processes[1:]):

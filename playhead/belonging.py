@@ -62,7 +62,7 @@ def every_place(settings: Settings, reached: Servers) -> Iterator[Mark]:
     named = [*_places(settings), *(PlaceMark(*one) for one in default_directories(settings).items() if one[1])]
     yield from (place for place in named if place.directory is None or place.directory.is_dir())
     with suppress(ServersNotRunning):
-        yield DatabaseMark(reached.database_url)
+        yield DatabaseMark(reached.database_url, reached.schema)
 
 
 def find_log_elsewhere(client: "Redis | RedisCluster", settings: Settings) -> LogElsewhere | None:
@@ -86,7 +86,7 @@ def _has_log(settings: Settings) -> bool:
 def _own(name: str, settings: Settings, reached: Servers, sink: Sink | None) -> Iterator[Mark]:
     """The places that a projection writes."""
     if isinstance(sink, TableSink):
-        yield DatabaseMark(reached.database_url)
+        yield DatabaseMark(reached.database_url, reached.schema)
     projection = installed().projections.get(name)
     if projection is not None and (projection.place is not None or isinstance(sink, OnDisk)):
         location = place_of(name, settings, reached).location

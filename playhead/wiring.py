@@ -41,6 +41,7 @@ def place_of(name: str, settings: Settings, servers: Servers) -> Place:
         database_url=lambda: servers.database_url,
         redis_url=lambda: servers.redis_url,
         location=_location(catalogue.projections.get(name), settings),
+        schema=servers.schema,
         settings=settings,
         make_producer=partial(_make_producer, settings),
     )

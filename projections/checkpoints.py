@@ -16,12 +16,17 @@ _LOCK = (SQL / "checkpoint_lock.sql").read_bytes()
 _MOVE = (SQL / "checkpoint_move.sql").read_bytes()
 
 
+class SchemaLost(psycopg.OperationalError):
+    """A pooler gave it to somebody else in between: let it pool sessions, or set the search path of the role."""
+
+
 class Checkpoints:
     """How far one projection has come, and under which epochs this process writes."""
 
     def __init__(self, projection: str) -> None:
         self._projection = projection
         self._epochs: dict[Partition, int] = {}
+        self._schema = ""
 
     def open(self, database: Database, partition: Partition, epoch: int) -> Position:
         """Take the partition over; a former owner that froze in its transaction is ended for the next attempt.
@@ -34,6 +39,7 @@ class Checkpoints:
         try:
             with database.transaction() as connection:
                 require_upgraded(connection)
+                self._schema = database.schema
                 return self._take(connection, partition, epoch)
         except psycopg.errors.LockNotAvailable:
             database.end_frozen()
@@ -43,10 +49,15 @@ class Checkpoints:
         """Check epoch and checkpoint, and lock them; only after "applied" may the transaction write rows up to `last`.
 
         A replay is fenced by its partition's live epoch: it may have to restore a table whose checkpoint is ahead.
+
+        Raises:
+            SchemaLost: names without a schema are no longer those of ours.
         """
         partition = source.partition
         key = (self._projection, str(partition))
         row = connection.execute(_LOCK, key).fetchone()
+        if row is not None and row[3] != self._schema:
+            raise SchemaLost(f"the connection is in the schema {row[3]}, not in {self._schema}: {SchemaLost.__doc__}")
         if row is None or row[0] != self._epochs.get(partition):
             return "fenced"
         if source.replay is not None:

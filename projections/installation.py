@@ -12,8 +12,8 @@ class DatabaseMark:
 
     title = "the database of DATABASE_URL"
 
-    def __init__(self, database_url: str) -> None:
-        self._url = database_url
+    def __init__(self, database_url: str, schema: str) -> None:
+        self._url, self._schema = database_url, schema
 
     def read(self) -> str | None:
         """The id, None if the database has none, or is not upgraded yet.
@@ -21,7 +21,7 @@ class DatabaseMark:
         Raises:
             psycopg.Error: it cannot be asked.
         """
-        with closing(connect(self._url, "playhead-installation")) as connection:
+        with closing(connect(self._url, "playhead-installation", schema=self._schema)) as connection:
             if not _is_upgraded(connection):
                 return None
             found = connection.execute(_READ).fetchone()
@@ -33,7 +33,7 @@ class DatabaseMark:
         Raises:
             psycopg.Error: it cannot be written.
         """
-        with closing(connect(self._url, "playhead-installation")) as connection:
+        with closing(connect(self._url, "playhead-installation", schema=self._schema)) as connection:
             if _is_upgraded(connection):
                 connection.execute(_WRITE, (installation,))
 

@@ -5,33 +5,33 @@ Core has its own, and each domain a directory of them. A name is scoped by its d
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
+from playhead.projections.migration_files import migrations
 from playhead.projections.postgres import SQL, Connection, connect
-from playhead.streams.domains.discovery import installed
-from playhead.streams.domains.domain import Domain
-from playhead.streams.errors import DomainInvalid, PlayheadError
+from playhead.projections.relocation import find_earlier, find_marker, relocate
+from playhead.streams.errors import PlayheadError
+from playhead.streams.names import SCHEMA
 
 LOCK = 0x504C4159
 """"PLAY": any number that nothing else in the database locks; held by who changes tables or what roles may do."""
 
 _MAKES = re.compile(rb"^CREATE TABLE (\w+)", re.MULTILINE)
-_NAME = re.compile(r"(\d{4})_.+\.sql", re.ASCII)
 _AWAY = ("08", "57P")
 """Classes of SQLSTATE that say that Postgres is away; no file is to blame."""
 _TABLE = (SQL / "migrations_table.sql").read_bytes()
 _STRANGERS = (SQL / "strangers.sql").read_bytes()
 _OWNER = (SQL / "owner_role.sql").read_bytes()
+_TABLES_OWNER = (SQL / "tables_owner.sql").read_bytes()
+_UNUSABLE = (SQL / "unusable.sql").read_bytes()
+_OURS = ".playhead_migrations"
 _NAMED = 3
 """Tables of another program that a message names."""
-
-
-_UNSCOPED = frozenset({"jobs/0002_jobs", "organizations/0003_organizations", "recordings/0004_recordings"})
-"""Written before there were domains: they keep their names."""
 
 
 class MigrationAltered(PlayheadError):
@@ -58,45 +58,59 @@ class DatabaseNotOwned(PlayheadError):
     """The tables belong to another role: run `playhead db upgrade` with the DATABASE_URL of that role."""
 
 
+class SchemaNotCreated(PlayheadError):
+    """The schema of the tables cannot be created: create it as the owner of the database, or name another one."""
+
+
+class SchemaNotUsable(PlayheadError):
+    """The role may not use the schema of the tables: grant it USAGE on the schema."""
+
+
 class DatabaseNewer(PlayheadError):
     """The database was upgraded by a newer Playhead: install that version or a later one."""
 
 
-def migrations(domains: Iterable[Domain] | None = None) -> dict[str, Path]:
-    """Every migration of core and of the installed domains, in the order in which they are applied.
-
-    Raises:
-        DomainInvalid: a domain names a directory that has none, or an SQL file there has no number of its own.
-    """
-    found = {path.stem: path for path in sorted(SQL.glob("[0-9]*_*.sql"))}
-    for domain in installed().domains if domains is None else domains:
-        if domain.migrations is not None:
-            for path in _numbered(domain, domain.migrations):
-                name = f"{domain.name}/{path.stem}"
-                found[path.stem if name in _UNSCOPED else name] = path
-    return found
-
-
-def upgrade(database_url: str, files: Mapping[str, Path] | None = None, *, shared: bool = False) -> list[str]:
+def upgrade(
+    database_url: str,
+    files: Mapping[str, Path] | None = None,
+    *,
+    schema: str = SCHEMA,
+    shared: bool = False,
+    tell: Callable[[str], object] = lambda _: None,
+) -> list[str]:
     """Apply what is missing, all of it or nothing, and give its names; processes that start together take turns.
 
-    A database without any of our tables must have no others, unless it is to be `shared`. If `make_roles` made an
-    owner, tables are made as that one, whoever runs this.
+    A database without any of our tables must have no others, unless it is to be `shared`. Tables of an earlier version
+    move into `schema`, and `tell` is told. If `make_roles` made an owner, tables are made as that one, whoever runs
+    this.
 
     Raises:
-        DatabaseForeign: the database is another program's.
-        DatabaseNotOwned: migrations are missing, and we may not make tables as their owner.
+        DatabaseForeign: the database is another program's, or the tables are in another schema.
+        DatabaseNotOwned: migrations are missing, and we may not make tables as their owner, or move them.
+        SchemaNotCreated: we may not create the schema.
+        SchemaNotUsable: it is there, and we may not use it.
+        TablesInUse: tables of an earlier version cannot be moved now.
+        NotRelocated: it cannot be told which tables are ours.
         MigrationAltered: a file differs from the one that was applied.
         MigrationFailed: Postgres refuses a file.
         MigrationGone: a domain has no file of a migration that was applied.
         DatabaseNewer: the database has migrations this code does not know.
     """
     known = migrations() if files is None else files
-    with connect(database_url, "playhead-migrations", statement_timeout=0) as connection, connection.transaction():
+    with (
+        connect(database_url, "playhead-migrations", statement_timeout=0, schema=schema) as connection,
+        connection.transaction(),
+    ):
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-        if not shared:
+        _refuse_unusable(connection)
+        _refuse_moved(connection, schema)
+        earlier = None if _is_ours(connection) else find_earlier(connection)
+        if earlier is None and not shared:
             _refuse_foreign(connection)
-        if _become_owner(connection, known):
+        if _become_owner(connection, known, schema if earlier is None else earlier):
+            _create(connection, schema, earlier)
+            if earlier is not None:
+                _relocate(connection, earlier, schema, known, tell)
             connection.execute(_TABLE)
         return _apply(connection, known)
 
@@ -106,10 +120,24 @@ def require_upgraded(connection: Connection, files: Mapping[str, Path] | None = 
 
     Raises:
         DatabaseNotUpgraded: names the migrations that are missing.
+        SchemaNotUsable: the role cannot see the tables.
     """
     missing = lacking(connection, files)
     if missing:
+        _refuse_unusable(connection)
+        if (where := unmoved(connection)) is not None:
+            raise DatabaseNotUpgraded(f"{where}. Run `playhead db upgrade`")
         raise DatabaseNotUpgraded(f"the database lacks {', '.join(missing)}: run `playhead db upgrade`")
+
+
+def unmoved(connection: Connection) -> str | None:
+    """Where tables of an earlier version wait to be moved, as a sentence; None if there are none."""
+    if _is_ours(connection) or (earlier := find_earlier(connection)) is None:
+        return None
+    return (
+        f"the tables are in the schema {earlier}, where an earlier version made them: `playhead db upgrade` moves them;"
+        f" with PLAYHEAD_SCHEMA={earlier} they stay there"
+    )
 
 
 def lacking(connection: Connection, files: Mapping[str, Path] | None = None) -> list[str]:
@@ -154,61 +182,116 @@ def _made(connection: Connection, known: Mapping[str, Path]) -> list[str]:
     ]
 
 
-def _become_owner(connection: Connection, known: Mapping[str, Path]) -> bool:
-    """Go on as the owner of the tables for this transaction, if they have one; False if nothing is to be made."""
-    row = connection.execute(_OWNER).fetchone()
+def _become_owner(connection: Connection, known: Mapping[str, Path], schema: str) -> bool:
+    """Go on as the owner of the tables there for this transaction, if they have one; False if nothing is to be made."""
+    row = connection.execute(_OWNER, (schema,)).fetchone()
     if row is None:
         return True
     owner, may = row
     if may:
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner)))
     elif missing := lacking(connection, known):
+        problem = unmoved(connection) or f"the database lacks {', '.join(missing)}"
         raise DatabaseNotOwned(
-            f"the database lacks {', '.join(missing)}, and its tables belong to the role {owner}: run"
-            f" `playhead db upgrade` with the DATABASE_URL of {owner}"
+            f"{problem}, and its tables belong to the role {owner}: run `playhead db upgrade` with the DATABASE_URL of"
+            f" {owner}"
         )
     return bool(may)
 
 
 def _is_ours(connection: Connection) -> bool:
-    row = connection.execute("SELECT to_regclass('playhead_migrations') IS NOT NULL").fetchone()
+    row = connection.execute(
+        "SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('playhead_migrations')"
+    ).fetchone()
     return row is not None and bool(row[0])
+
+
+def _create(connection: Connection, schema: str, earlier: str | None) -> None:
+    """Create the schema if it is not there; it belongs to the owner of the tables that move into it."""
+    if connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", (schema,)).fetchone() is not None:
+        return
+    owner = connection.execute(_TABLES_OWNER, (earlier,)).fetchone()
+    statement = sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema))
+    if owner is not None:
+        statement += sql.SQL(" AUTHORIZATION {}").format(sql.Identifier(owner[0]))
+    try:
+        connection.execute(statement)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise SchemaNotCreated(
+            f"{connection.info.user} may not create the schema {schema} in the database {connection.info.dbname}: run"
+            f" `CREATE SCHEMA {schema} AUTHORIZATION {connection.info.user}` as the owner of the database, or set"
+            " PLAYHEAD_SCHEMA to a schema in which it may create tables, such as public"
+        ) from error
+
+
+def _relocate(
+    connection: Connection, earlier: str, schema: str, known: Mapping[str, Path], tell: Callable[[str], object]
+) -> None:
+    """Move the tables of an earlier version, and say so.
+
+    Raises:
+        DatabaseNotOwned: we may not.
+    """
+    place = sql.Identifier(earlier, "playhead_migrations")
+    applied = {str(name) for (name,) in connection.execute(sql.SQL("SELECT name FROM {}").format(place))}
+    try:
+        relocate(
+            connection, earlier, schema, partial(_make, connection, [known[one] for one in known if one in applied])
+        )
+    except psycopg.errors.InsufficientPrivilege as error:
+        said = str(error).splitlines()[0]
+        raise DatabaseNotOwned(
+            f"the tables cannot be moved from the schema {earlier} to {schema}: {said}. Run `playhead db upgrade` as"
+            f" their owner, who may create tables in {schema}, or set PLAYHEAD_SCHEMA={earlier} to leave them there"
+        ) from error
+    tell(f"the tables were moved from the schema {earlier} to {schema}")
+    left = sorted({name.partition("/")[0] for name in applied - known.keys() if "/" in name})
+    if left:
+        tell(
+            f"tables of {', '.join(left)}, which is not installed, stay in the schema {earlier}: before you install it"
+            f" again, run `ALTER TABLE {earlier}.TABLE SET SCHEMA {schema}` for each"
+        )
+
+
+def _make(connection: Connection, files: Iterable[Path]) -> None:
+    connection.execute(_TABLE)
+    for path in files:
+        _run(connection, path, path.read_bytes())
+
+
+def _refuse_unusable(connection: Connection) -> None:
+    """Refuse a schema in which this role sees no tables even if there are some."""
+    row = connection.execute(_UNUSABLE).fetchone()
+    if row is not None:
+        user = connection.info.user
+        raise SchemaNotUsable(
+            f"{user} may not use the schema {row[0]}: run `GRANT USAGE ON SCHEMA {row[0]} TO {user}` as its owner"
+        )
+
+
+def _refuse_moved(connection: Connection, schema: str) -> None:
+    if (moved := find_marker(connection)) is not None:
+        raise DatabaseForeign(f"the database has {moved}, and PLAYHEAD_SCHEMA names {schema}: set it to that schema")
 
 
 def _refuse_foreign(connection: Connection) -> None:
     if _is_ours(connection):
         return
-    if found := [str(name) for (name,) in connection.execute(_STRANGERS)]:
+    found = [str(name) for (name,) in connection.execute(_STRANGERS)]
+    ours = [name.removesuffix(_OURS) for name in found if name.endswith(_OURS)]
+    if ours:
+        raise DatabaseForeign(
+            f"the database {connection.info.dbname} has tables of Playhead in the schema {' and '.join(ours)}: if they"
+            f" are yours, set PLAYHEAD_SCHEMA={ours[0]}; if this is another installation, run `playhead db upgrade"
+            " --share-database` once"
+        )
+    if found:
         others = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         raise DatabaseForeign(
             f"the database {connection.info.dbname} has tables of another program ({', '.join(found[:_NAMED])}{others})"
             " and none of Playhead: make one of its own (`createdb playhead`) and name it in DATABASE_URL; if both"
             " shall be in this one, run `playhead db upgrade --share-database` once"
         )
-
-
-def _numbered(domain: Domain, directory: Path) -> list[Path]:
-    numbered: dict[str, Path] = {}
-    for path in sorted(one for one in directory.glob("*") if one.suffix.lower() == ".sql"):
-        found = _NAME.fullmatch(path.name)
-        if found is None:
-            raise DomainInvalid(
-                f"{path}, in the directory of migrations of the domain {domain}, is not named by a number of four"
-                " digits and words, such as 0001_tables.sql: rename it, or move it to another directory if it is no"
-                " migration"
-            )
-        if (other := numbered.get(found[1])) is not None:
-            raise DomainInvalid(
-                f"two migrations of the domain {domain} have one number, {other} and {path.name}: number them in the"
-                " order in which they are to be applied"
-            )
-        numbered[found[1]] = path
-    if not numbered:
-        raise DomainInvalid(
-            f"the domain {domain} has no numbered SQL file such as 0001_tables.sql in {directory}: check that its"
-            " package includes them as data"
-        )
-    return list(numbered.values())
 
 
 def _apply(connection: Connection, files: Mapping[str, Path]) -> list[str]:

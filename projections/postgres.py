@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
 from psycopg.rows import TupleRow
 
 from playhead.streams import failpoints
@@ -27,11 +26,11 @@ def connect(
     application_name: str = "playhead",
     statement_timeout: int = STATEMENT_TIMEOUT,
     *,
-    schema: str | None = None,
+    schema: str,
 ) -> Connection:
     """Open a connection whose statements end in bounded time; `statement_timeout` is in ms, 0 waits for ever.
 
-    Names without a schema are those of `schema`, or else of the search path that the server sets.
+    Names without a schema are those of `schema`, and no others, whatever path the server, the role or the URL sets.
     """
     connection = psycopg.connect(
         database_url,
@@ -47,12 +46,10 @@ def connect(
         connection.execute(
             "SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false),"
             " set_config('idle_in_transaction_session_timeout', %s, false), set_config('timezone', 'UTC', false),"
-            " set_config('client_min_messages', 'warning', false), set_config('datestyle', 'ISO', false)",
-            (str(statement_timeout), str(min(statement_timeout, LOCK_TIMEOUT)), str(IDLE_TIMEOUT)),
+            " set_config('client_min_messages', 'warning', false), set_config('datestyle', 'ISO', false),"
+            " set_config('search_path', quote_ident(%s), false)",
+            (str(statement_timeout), str(min(statement_timeout, LOCK_TIMEOUT)), str(IDLE_TIMEOUT), schema),
         )
-        if schema is not None:
-            path = sql.Identifier(schema).as_string(connection)
-            connection.execute("SELECT set_config('search_path', %s, false)", (path,))
     except BaseException:
         connection.close()
         raise
@@ -62,8 +59,9 @@ def connect(
 class Database:
     """One connection, opened when it is needed and dropped when it is lost; the error rises, the caller retries."""
 
-    def __init__(self, database_url: str, application_name: str, schema: str | None = None) -> None:
-        self._url, self._schema = database_url, schema
+    def __init__(self, database_url: str, application_name: str, schema: str) -> None:
+        self.schema = schema
+        self._url = database_url
         self._application_name = application_name
         self._connection: Connection | None = None
 
@@ -71,15 +69,15 @@ class Database:
     def transaction(self) -> Generator[Connection, None, None]:
         """Commit what the block does, or nothing of it."""
         if self._connection is None or self._connection.closed:
-            self._connection = connect(self._url, self._application_name, schema=self._schema)
+            self._connection = connect(self._url, self._application_name, schema=self.schema)
         connection = self._connection
         try:
             with connection.transaction():
                 yield connection
                 failpoints.reach(Point.BEFORE_COMMIT)
             failpoints.reach(Point.AFTER_COMMIT)
-        except (psycopg.OperationalError, psycopg.InterfaceError):
-            self.close()
+        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UndefinedTable):
+            self.close()  # also one that lost its schema to a pooler
             raise
 
     def end_frozen(self) -> None:

@@ -9,6 +9,7 @@ from playhead.projections.migrations import LOCK, made_tables, require_upgraded
 from playhead.projections.postgres import SQL, Connection, connect
 from playhead.projections.powers import Grant, Power, grants, powers, refuse_indirect
 from playhead.streams.errors import PlayheadError
+from playhead.streams.names import SCHEMA
 
 _PLACES, _TABLE, _EVERYONE = ((SQL / f"roles_{name}.sql").read_text() for name in ("places", "table", "everyone"))
 _BOUNDS = (SQL / "roles_bounds.sql").read_text()
@@ -47,7 +48,7 @@ class Roles(msgspec.Struct, frozen=True):
     shared: bool
 
 
-def make_roles(database_url: str) -> Roles:
+def make_roles(database_url: str, *, schema: str = SCHEMA) -> Roles:
     """Make the roles that are missing and grant each what it needs, on the tables of today and of later migrations.
 
     All of it or nothing. The tables become the owner's. What a role that was there may do beyond that is taken from it.
@@ -58,7 +59,7 @@ def make_roles(database_url: str) -> Roles:
         RoleTooPowerful: a role may do what cannot be taken from it here, such as a superuser.
         psycopg.errors.InsufficientPrivilege: the user may make no roles, or does not own the tables.
     """
-    with connect(database_url, "playhead-roles") as connection, connection.transaction():
+    with connect(database_url, "playhead-roles", schema=schema) as connection, connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         require_upgraded(connection)
         database = connection.info.dbname
@@ -68,8 +69,7 @@ def make_roles(database_url: str) -> Roles:
         found = powers(connection, **names)
         before = grants(connection, names["owner"], made_tables(connection))
         passwords = {name: _make(connection, name) for name in names.values()}
-        schema = _one(connection, "SELECT current_schema()")
-        place = {"database": sql.Identifier(database), "schema": sql.Identifier(str(schema))}
+        place = {"database": sql.Identifier(database), "schema": sql.Identifier(schema)}
         who = {role: sql.Identifier(name) for role, name in names.items()}
         _run(connection, _BOUNDS, **place, **who)
         _run(connection, _PLACES, **place, **who)

@@ -3,6 +3,8 @@
 from enum import StrEnum
 
 ENVIRONMENT_PREFIX = "PLAYHEAD_"
+SCHEMA = "playhead"
+"""The schema of our tables in Postgres, unless a setting names another one."""
 TRACER = "playhead"
 """The instrumentation scope of every span, and the start of each service's name."""
 

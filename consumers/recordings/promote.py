@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 import psycopg
@@ -19,6 +20,7 @@ from playhead.consumers.recordings.ffmpeg import run
 from playhead.consumers.recordings.progress import BEHIND, Progress
 from playhead.consumers.recordings.promotion import Promoter, strategy_of
 from playhead.consumers.work.task import Task
+from playhead.projections.migrations import DatabaseNotUpgraded
 from playhead.projections.postgres import Connection, connect
 from playhead.projections.recordings.rows import (
     Meeting,
@@ -30,6 +32,7 @@ from playhead.projections.recordings.rows import (
 )
 from playhead.streams.errors import InvalidEvent
 from playhead.streams.events import Event
+from playhead.streams.names import SCHEMA
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.recordings.events import OfMeeting, read_payload
@@ -91,8 +94,10 @@ class Promote:
         database_url: str,
         progress: Progress,
         settings: PromoteSettings,
+        schema: str = SCHEMA,
     ) -> None:
-        self._files, self._promoter, self._database_url = files, promoter, database_url
+        self._files, self._promoter = files, promoter
+        self._connect = partial(connect, database_url, "playhead-promote", schema=schema)
         self._progress, self._settings = progress, settings
 
     def key(self, event: Event) -> str | None:
@@ -107,16 +112,19 @@ class Promote:
 
         Raises:
             InvalidEvent: the event names no meeting.
-            Retry: the meeting is over but not complete, or the projection is behind.
+            Retry: the meeting is over but not complete, the projection is behind, or the database is not upgraded.
         """
         event = task.cause.event
         meeting_id = read_payload(event, OfMeeting).meeting_id
         partition = await asyncio.to_thread(self._progress.partition_of, event.subject)
         if event.type == "meeting.stopped":
             await task.listen(meeting_id)
-        connection = await asyncio.to_thread(connect, self._database_url, "playhead-promote")
+        connection = await asyncio.to_thread(self._connect)
         with closing(connection):
-            state = await self._look(connection, partition, meeting_id, task.cause.position)
+            try:
+                state = await self._look(connection, partition, meeting_id, task.cause.position)
+            except psycopg.errors.UndefinedTable as error:
+                raise Retry(str(DatabaseNotUpgraded.__doc__), counts=False) from error
             if self._is_due(state, event):
                 await self._promote(task, connection, partition, meeting_id)
         if event.type != "meeting.stopped" and not state.is_open:

@@ -21,7 +21,7 @@ def find_marks(settings: Settings, servers: Servers, complain: Callable[[str], o
     """The marks of every sink that can be reached; `complain` is told of each that cannot."""
     found = list(marks_of_files(settings, servers, complain))
     if servers.database is not None:
-        found += resolve(_OF_DATABASE)(servers.database, complain)
+        found += resolve(_OF_DATABASE)(servers.database, complain, servers.schema)
     return found
 
 

@@ -6,20 +6,26 @@ import psycopg
 
 from playhead.checks.check import Check, judge
 from playhead.checks.undeclared import check_migrations
-from playhead.projections.migrations import gone, lacking
+from playhead.projections.migrations import gone, lacking, unmoved
 from playhead.projections.postgres import Connection, connect
+from playhead.streams.names import SCHEMA
 
 REACHABLE = "postgres reachable"
 _LOWEST = 15
+_MAY_CREATE = (
+    "SELECT CASE WHEN current_schema() IS NULL THEN has_database_privilege(current_database(), 'CREATE')"
+    " ELSE has_schema_privilege(current_schema(), 'CREATE') END"
+)
+"""In the schema of the tables, or a schema for them if it is not there."""
 
 
-def check_postgres(url: str, shown: str) -> Iterator[Check]:
+def check_postgres(url: str, shown: str, schema: str = SCHEMA) -> Iterator[Check]:
     """Look at the server and the schema; one that cannot be reached ends it."""
     try:
-        with connect(url, "playhead-doctor") as connection:
+        with connect(url, "playhead-doctor", schema=schema) as connection:
             yield Check(REACHABLE, "ok", shown)
             yield from _server(connection)
-            yield from _schema(connection)
+            yield from _schema(connection, schema)
             yield from check_migrations(connection)
     except psycopg.Error as error:
         said = "; ".join(line.strip() for line in str(error).splitlines())
@@ -52,21 +58,21 @@ def _server(connection: Connection) -> Iterator[Check]:
         )
 
 
-def _schema(connection: Connection) -> Iterator[Check]:
-    may = bool(_value(connection, "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"))
+def _schema(connection: Connection, schema: str) -> Iterator[Check]:
+    may = bool(_value(connection, _MAY_CREATE))
     yield judge(
         "postgres right to create tables",
         "yes" if may else "no",
         good=may,
         otherwise="warn",
-        advice="`playhead db upgrade` needs it: GRANT CREATE ON SCHEMA public, or upgrade as another user",
+        advice=f"`playhead db upgrade` needs it: GRANT CREATE ON SCHEMA {schema}, or upgrade as another user",
     )
     missing = lacking(connection)
     yield judge(
         "postgres migrations",
         f"missing: {', '.join(missing)}" if missing else "all applied",
         good=not missing,
-        advice="run `playhead db upgrade`",
+        advice=unmoved(connection) or "run `playhead db upgrade`",
     )
     tables = gone(connection)
     yield judge(

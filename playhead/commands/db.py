@@ -23,6 +23,8 @@ db_app = App(name="db", help="Upgrade the database of the projections, and make 
 def upgrade(*, share_database: bool = False, data_dir: DataDir = None, json: Json = False) -> int:
     """Apply the migrations that the database lacks, all of them or none, and print their names.
 
+    The tables are in the schema of PLAYHEAD_SCHEMA. Tables that an earlier version made in another one are moved there.
+
     Exit code 1 if a table of an applied migration was dropped: no migration creates it again; or if the database has
     tables of another program only.
 
@@ -32,13 +34,13 @@ def upgrade(*, share_database: bool = False, data_dir: DataDir = None, json: Jso
     Example:
         playhead db upgrade
     """
-    url = servers(load(data_dir), redis=False).database_url
-    applied = apply_missing(url, shared=share_database)
-    with connect(url, "playhead-migrations") as connection:
+    reached = servers(load(data_dir), redis=False)
+    url, schema = reached.database_url, reached.schema
+    applied = apply_missing(url, schema=schema, shared=share_database, tell=say)
+    with connect(url, "playhead-migrations", schema=schema) as connection:
         missing, database = gone(connection), connection.info.dbname
-        schema = connection.execute("SELECT current_schema()").fetchone()
     if applied:
-        say(f"the tables are in the schema {schema and schema[0]} of the database {database}")
+        say(f"the tables are in the schema {schema} of the database {database}; query them as {schema}.TABLE")
     if json:
         print_json(applied)
     elif applied or not missing:
@@ -63,9 +65,10 @@ def roles(*, data_dir: DataDir = None, json: Json = False) -> int:
     Example:
         playhead db roles
     """
-    url = servers(load(data_dir), redis=False).database_url
+    reached = servers(load(data_dir), redis=False)
+    url = reached.database_url
     try:
-        made = make_roles(url)
+        made = make_roles(url, schema=reached.schema)
     except psycopg.errors.InsufficientPrivilege as error:
         say(f"{one_line(error)}: run this as a superuser, or as the owner of the tables if it may make roles")
         return FAILED

@@ -12,6 +12,7 @@ from playhead.demo import Demo
 from playhead.embedded.servers import embedded_servers
 from playhead.embedded.supervisor import Supervisor
 from playhead.projections.migrations import upgrade
+from playhead.settings.core import SCHEMA
 from playhead.settings.servers import Servers
 from playhead.settings.settings import load
 from playhead.streams.domains.discovery import installed
@@ -47,8 +48,8 @@ def _show_in(directory: Path) -> int:
     settings = load(directory).moved(directory)  # whatever is set: the demo deletes what lies there
     catalogue, missing = installed(), lacking(settings)
     with embedded_servers(directory) as running, (directory / Demo.MESSAGES).open("wb") as messages:
-        servers = Servers(running.redis_url, running.database_url)
-        upgrade(servers.database_url)
+        servers = Servers(running.redis_url, running.database_url, schema=settings[SCHEMA])
+        upgrade(servers.database_url, schema=servers.schema)
         client = connect(servers.redis_url)
         assert isinstance(client, Redis), "the embedded server is no cluster"
         names = [name for name in catalogue.consumers if name not in missing and name not in catalogue.clocks]

@@ -168,14 +168,14 @@ def _check_servers(settings: Settings) -> Iterator[Check]:
     except ServersNotRunning as error:
         yield Check(POSTGRES_REACHABLE, "fail", "no server", str(error))
     else:
-        yield from check_postgres(url, mask(url))
+        yield from check_postgres(url, mask(url), found.schema)
         with suppress(psycopg.Error, RedisError, OSError, PlayheadError):  # said above
             client = connect(found.redis_url, settings.redis_timeout)
             yield from check_installation([*every_place(settings, found), RedisMark(client)])
             if (elsewhere := find_log_elsewhere(client, settings)) is not None:
                 advice = "this is fine if the log is on another machine"
                 yield Check("event log directory", "warn", str(elsewhere), advice)
-            with connect_postgres(url, "playhead-doctor") as connection:
+            with connect_postgres(url, "playhead-doctor", schema=found.schema) as connection:
                 yield from check_checkpoints(client, connection, list(marks_of_files(settings, found)))
     with suppress(RedisError, OSError, PlayheadError):  # said above
         client = connect(found.redis_url, settings.redis_timeout)

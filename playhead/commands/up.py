@@ -10,7 +10,7 @@ from playhead.embedded.servers import Servers as EmbeddedServers
 from playhead.embedded.servers import embedded_servers, ended_server
 from playhead.embedded.supervisor import Supervisor
 from playhead.projections.migrations import upgrade
-from playhead.settings.core import DEFAULT_DATA_DIR
+from playhead.settings.core import DEFAULT_DATA_DIR, SCHEMA
 from playhead.settings.masking import mask
 from playhead.settings.producers import refuse_other_partitions
 from playhead.settings.servers import Servers
@@ -63,12 +63,16 @@ def up(*, data_dir: DataDir = None) -> int:
 
 
 def _reached(settings: Settings, running: EmbeddedServers) -> Servers:
-    return Servers(settings.redis_url or running.redis_url, settings.database_url or running.database_url)
+    return Servers(
+        settings.redis_url or running.redis_url,
+        settings.database_url or running.database_url,
+        schema=settings[SCHEMA],
+    )
 
 
 def _prepare(settings: Settings, reached: Servers) -> None:
     refuse_other_partitions(reached.redis_url, settings)
-    upgrade(reached.database_url)
+    upgrade(reached.database_url, schema=reached.schema, tell=partial(_tell, settings))
 
 
 def _tell(settings: Settings, text: str, places: Mapping[str, str] | None = None, advice: str = "") -> None:

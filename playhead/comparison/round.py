@@ -72,7 +72,7 @@ class Round:
         self.found.events, self._log_is_whole = log.events, not log.faults
         self.found.faults += map(_of_log, log.faults)
         reached = servers(self._settings)
-        with closing(connect_postgres(reached.database_url, "playhead-verify")) as connection:
+        with closing(connect_postgres(reached.database_url, "playhead-verify", schema=reached.schema)) as connection:
             files = list(marks_of_files(self._settings, reached))  # what it cannot read is said below
             self.found.faults += map(_of_checkpoint, find_ahead(self._client, connection, files))
             self._checkpoints = checkpoints(connection)

@@ -5,12 +5,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
-
 from playhead.demo import Demo, DemoFailed
 from playhead.eventlog.reader import read_ordered
 from playhead.eventlog.replay.replay import Replay, new_run
 from playhead.jobs.domain import OUTPUT_DIR, jobs
+from playhead.projections.postgres import Connection, connect
 from playhead.settings.producers import make_producer
 from playhead.streams.domains.discovery import installed
 
@@ -21,7 +20,7 @@ def lose_and_replay(demo: Demo) -> None:
     Raises:
         DemoFailed: the replay did not bring back what was there.
     """
-    settings, servers = demo.settings, demo.servers
+    settings = demo.settings
     outputs = Path(settings[OUTPUT_DIR])
     with make_producer(demo.client, settings) as producer:
         for number, (type_, subject, payload) in enumerate(_sample()):
@@ -32,7 +31,7 @@ def lose_and_replay(demo: Demo) -> None:
     demo.say("")
     demo.step("Now the worst: every JSON file deleted, the table emptied")
     shutil.rmtree(outputs)
-    with psycopg.connect(servers.database_url) as connection:
+    with _database(demo) as connection:
         connection.execute("TRUNCATE jobs")
     catalogue = installed()
     (stream,) = jobs.streams
@@ -42,7 +41,7 @@ def lose_and_replay(demo: Demo) -> None:
         count = replay.send(read_ordered(settings.event_log_dir))
         replay.finish()
         demo.wait_until_caught_up()
-        if _fingerprint(outputs, servers.database_url) != before:
+        if _fingerprint(demo, outputs) != before:
             raise DemoFailed("the replay did not bring back what was there", settings.data_dir)
         demo.step(f"{step}: {count} events, and every file and row is as it was ({before[:12]})")
 
@@ -89,7 +88,7 @@ def _sample() -> Iterator[tuple[str, str, object]]:
 
 
 def _show(demo: Demo, outputs: Path) -> str:
-    event_log, database_url = demo.settings.event_log_dir, demo.servers.database_url
+    event_log = demo.settings.event_log_dir
     files = sorted(path for path in outputs.glob("daily/**/*.json"))
     events = [recorded.event for _, recorded in read_ordered(event_log)]
     demo.say(f"\nThe event log has them forever ({event_log}):")
@@ -98,21 +97,25 @@ def _show(demo: Demo, outputs: Path) -> str:
     demo.say(f"JSON files, one a job and a summary of the day ({outputs}):")
     for path in files:
         demo.say(f"  {path.relative_to(outputs)}")
-    with psycopg.connect(database_url) as connection:
+    with _database(demo) as connection:
         rows = connection.execute(
             "SELECT job_id, status, scraper_id, model, total_tokens FROM jobs ORDER BY job_id"
         ).fetchall()
     demo.say("Table jobs in Postgres (job, status, scraper, model, tokens):")
     for row in rows:
         demo.say("  " + "  ".join("-" if value is None else str(value) for value in row))
-    return _fingerprint(outputs, database_url)
+    return _fingerprint(demo, outputs)
 
 
-def _fingerprint(outputs: Path, database_url: str) -> str:
+def _fingerprint(demo: Demo, outputs: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(outputs.glob("daily/**/*.json")):
         digest.update(str(path.relative_to(outputs)).encode() + b"\0" + path.read_bytes())
-    with psycopg.connect(database_url) as connection:
+    with _database(demo) as connection:
         for (row,) in connection.execute("SELECT jobs::text FROM jobs ORDER BY job_id"):
             digest.update(row.encode())
     return digest.hexdigest()
+
+
+def _database(demo: Demo) -> Connection:
+    return connect(demo.servers.database_url, "playhead-demo", schema=demo.servers.schema)

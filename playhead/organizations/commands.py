@@ -132,7 +132,8 @@ def stat(*, data_dir: DataDir = None, json: Json = False) -> None:
 
 
 def _connection(data_dir: Any) -> Connection:
-    connection = connect(servers(load(data_dir), redis=False).database_url, "playhead-command")
+    reached = servers(load(data_dir), redis=False)
+    connection = connect(reached.database_url, "playhead-command", schema=reached.schema)
     require_upgraded(connection)
     return connection
 

@@ -11,6 +11,7 @@ from playhead.jobs.domain import OUTPUT_DIR
 from playhead.organizations.publication.dataset import Content, assemble, paths
 from playhead.organizations.publication.release import Release
 from playhead.organizations.publication.repository import Repository, enclosing, find_repository
+from playhead.projections.postgres import connect
 from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, declared, load, output_directory
 from playhead.streams.errors import InvalidSetting
@@ -68,7 +69,8 @@ def publish(
     directory = to.expanduser().absolute()
     outputs = output_directory(settings, OUTPUT_DIR, "publish")
     _refuse_places(to, directory, settings)
-    database_url = servers(settings, redis=False).database_url
+    reached = servers(settings, redis=False)
+    url = reached.database_url
     with Release(directory, settings.data_dir, overwrite=overwrite) as release:
         repository = find_repository(directory)
         if repository is not None:
@@ -76,7 +78,8 @@ def publish(
         elif push:
             raise InvalidSetting(f"--push: {directory} is not a repository; run `git init` in it")
         with Progress("reading organizations") as progress:
-            content = assemble(release, database_url, outputs, progress, allow_empty=allow_empty)
+            with connect(url, "playhead-publish", schema=reached.schema) as connection:
+                content = assemble(release, connection, outputs, progress, allow_empty=allow_empty)
             progress.begin("publishing")
             release.publish()
         commit = repository and repository.commit({*paths(directory), *release.changed}, _message(content))

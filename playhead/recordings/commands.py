@@ -237,7 +237,8 @@ def sweep(*, older: float | None = None, data_dir: DataDir = None, json: Json = 
 
 @contextmanager
 def _database(settings: Settings) -> Generator[Connection, None, None]:
-    with closing(connect(servers(settings, redis=False).database_url, "playhead-recordings-command")) as connection:
+    reached = servers(settings, redis=False)
+    with closing(connect(reached.database_url, "playhead-recordings-command", schema=reached.schema)) as connection:
         require_upgraded(connection)
         yield connection
 

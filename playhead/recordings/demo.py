@@ -27,14 +27,13 @@ def record_a_meeting(demo: Demo) -> None:
     if missing := [problem for name, problem in demo.missing.items() if name in recordings.workers]:
         demo.step(f"No meeting is recorded: {missing[0]}")
         return
-    url = demo.servers.database_url
     chunks = _record_and_crash(demo)
     demo.step(
         f"Two voices met; their recorder was killed (kill -9) with {chunks} chunks on disk, and another went on.\n"
         "   Each chunk was transcoded, and the meeting promoted to a recording of each and one of both:"
     )
-    demo.wait_until(lambda: bool(_promoted(url)), _LATE)
-    for one in _promoted(url):
+    demo.wait_until(lambda: bool(_promoted(demo)), _LATE)
+    for one in _promoted(demo):
         demo.say(f"  {demo.settings[RECORDINGS_DIR] / one.filename}  {one.duration_in_ms / 1000:.1f} seconds")
 
 
@@ -72,9 +71,10 @@ def _record_and_crash(demo: Demo) -> int:
     return found
 
 
-def _promoted(database_url: str) -> list[Recording]:
+def _promoted(demo: Demo) -> list[Recording]:
     """The recordings of the meeting, none until all are there."""
-    with closing(connect(database_url, "playhead-demo")) as connection:
+    servers = demo.servers
+    with closing(connect(servers.database_url, "playhead-demo", schema=servers.schema)) as connection:
         over = [one for one in find_meetings(connection, [MEETING]) if one.status == "PROMOTED"]
         found = recordings_of(connection, MEETING)
     return found if over and len(found) == len(_VOICES) + 1 else []

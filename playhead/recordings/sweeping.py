@@ -39,7 +39,7 @@ def sweep(place: Place) -> Callable[[], float]:
     log = structlog.get_logger().bind(projection=place.name)
 
     def once() -> float:
-        with closing(connect(place.database_url, f"playhead-{place.name}")) as connection:
+        with closing(connect(place.database_url, f"playhead-{place.name}", schema=place.schema)) as connection:
             require_upgraded(connection)
             swept, left = sessions.run(connection)
         for one in swept:

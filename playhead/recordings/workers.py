@@ -34,6 +34,7 @@ def promote(place: Place) -> Promote:
         place.database_url,
         Progress(connect(place.redis_url, settings[REDIS_TIMEOUT])),
         PromoteSettings(wait_seconds=settings[PROMOTE_SECONDS], keep=settings[KEEP_CHUNKS]),
+        place.schema,
     )
 
 

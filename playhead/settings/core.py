@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args
 
+from playhead.streams import names
 from playhead.streams.domains.domain import Domain
 from playhead.streams.domains.settings import (
     Setting,
@@ -13,6 +14,7 @@ from playhead.streams.domains.settings import (
     number,
     optional_path,
     optional_whole,
+    schema_name,
     text,
     truth,
     whole,
@@ -75,6 +77,7 @@ REDIS_PASSWORD = _setting("REDIS_PASSWORD", "", "The password at REDIS_HOST.", t
 REDIS_SSL = _setting("REDIS_SSL", "false", "Whether Redis at REDIS_HOST uses TLS.", truth)
 REDIS_TIMEOUT = _setting("REDIS_TIMEOUT", 5, "Seconds to wait for an answer of Redis.", number(1))
 DATABASE_URL = _setting("DATABASE_URL", "", "The URL of Postgres; embedded if it is not set.", text)
+SCHEMA = _setting("PLAYHEAD_SCHEMA", names.SCHEMA, "The schema of Playhead's tables in Postgres.", schema_name)
 DATA_DIR = _setting(
     "PLAYHEAD_DATA_DIR", DEFAULT_DATA_DIR, "Embedded servers, and data without its own directory.", Path
 )

@@ -5,13 +5,14 @@ from pathlib import Path
 import msgspec
 
 from playhead.embedded.servers import running_servers
-from playhead.settings.core import DEFAULT_DATA_DIR
+from playhead.settings.core import DEFAULT_DATA_DIR, SCHEMA
 from playhead.settings.errors import ServersNotRunning
 from playhead.settings.settings import Settings
+from playhead.streams import names
 
 
 class Servers(msgspec.Struct, frozen=True):
-    """URLs of the servers that are set or run embedded; None if there is none.
+    """URLs of the servers that are set or run embedded, None if there is none, and the schema of the tables.
 
     Asking for `redis_url` or `database_url` raises ServersNotRunning then: a command fails only for what it needs.
     """
@@ -19,6 +20,7 @@ class Servers(msgspec.Struct, frozen=True):
     redis: str | None
     database: str | None
     data_dir: Path = DEFAULT_DATA_DIR
+    schema: str = names.SCHEMA
 
     @property
     def redis_url(self) -> str:
@@ -43,4 +45,5 @@ def servers(settings: Settings, *, redis: bool = True, postgres: bool = True) ->
         settings.redis_url or (running.redis_url if running else None),
         settings.database_url or (running.database_url if running else None),
         settings.data_dir,
+        settings[SCHEMA],
     )

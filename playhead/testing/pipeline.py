@@ -13,7 +13,7 @@ from playhead.consumers.reading.parked import Parked, ParkedEvents
 from playhead.eventlog.reader import read
 from playhead.projections.migrations import upgrade
 from playhead.projections.postgres import connect
-from playhead.settings.core import DATA_DIR, DATABASE_URL, LEASE_SECONDS, REDIS_URL
+from playhead.settings.core import DATA_DIR, DATABASE_URL, LEASE_SECONDS, REDIS_URL, SCHEMA
 from playhead.settings.producers import partition_counts
 from playhead.settings.servers import Servers
 from playhead.settings.settings import Settings, declared
@@ -56,9 +56,9 @@ class Pipeline:
                 {REDIS_URL.name: redis_url, DATABASE_URL.name: database_url or "", LEASE_SECONDS.name: 1.0}
                 | dict(settings or {}),
             )
-            self.servers = Servers(redis_url, database_url, data_dir)
+            self.servers = Servers(redis_url, database_url, data_dir, self.settings[SCHEMA])
             if database_url is not None:
-                upgrade(database_url)
+                upgrade(database_url, schema=self.servers.schema)
             self.producer = self._closing.enter_context(Producer(redis_url, partitions=self.settings.partitions))
             self.redis: Redis | RedisCluster = connect_redis(RedisAddress.parse(redis_url))
             self._closing.callback(self.redis.close)
@@ -131,7 +131,7 @@ class Pipeline:
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Query the database."""
-        with connect(self.servers.database_url) as connection:
+        with connect(self.servers.database_url, schema=self.servers.schema) as connection:
             return connection.execute(statement.encode(), parameters or None).fetchall()
 
     def events(self, *types: str) -> list[Event]:

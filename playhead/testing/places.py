@@ -9,6 +9,7 @@ from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.domain import Domain
 from playhead.streams.domains.place import Address, Place
 from playhead.streams.domains.settings import GivenValues
+from playhead.streams.names import SCHEMA
 
 
 def place_of(
@@ -18,7 +19,7 @@ def place_of(
     database_url: Address = "",
     redis_url: Address = "",
     location: Path | str = "",
-    schema: str | None = None,
+    schema: str = SCHEMA,
     settings: Mapping[str, object] | None = None,
 ) -> Place:
     """Make the place of a projection or worker of a domain; a setting that is not given has its default."""

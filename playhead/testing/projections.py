@@ -199,6 +199,7 @@ class ProjectionScenario:
         in_tables = isinstance(made, TableProjection | TableSink)
         has_tables = self._domain.migrations is not None and not isinstance(made, FileProjection)
         if not self._upgraded and (in_tables or has_tables):
-            upgrade(self.place.database_url, {**migrations(), **migrations(self.place.catalogue.domains)})
+            known = {**migrations(), **migrations(self.place.catalogue.domains)}
+            upgrade(self.place.database_url, known, schema=self.place.schema)
             self._upgraded = True
         return made

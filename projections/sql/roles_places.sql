@@ -1,4 +1,4 @@
--- Where each role may go. The path is that of the one who makes the roles, so that all see the same tables.
+-- Where each role may go. The path is for queries by hand, and for connections through a pooler of transactions.
 GRANT CONNECT ON DATABASE {database} TO {owner}, {writer}, {reader};
 GRANT CREATE, TEMPORARY ON DATABASE {database} TO {owner};
 GRANT TEMPORARY ON DATABASE {database} TO {writer};

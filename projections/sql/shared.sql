@@ -6,6 +6,7 @@ SELECT EXISTS (
       AND namespace.nspname <> 'information_schema'
       AND namespace.nspname NOT LIKE 'pg\_%%'
       AND class.relowner <> (SELECT oid FROM pg_roles WHERE rolname = %s)
+      AND NOT (class.relname = 'playhead_migrations' AND class.relkind = 'v')
       AND NOT EXISTS (
         SELECT FROM pg_depend AS depends
         WHERE depends.classid = 'pg_class'::regclass AND depends.objid = class.oid AND depends.deptype = 'e'

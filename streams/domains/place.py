@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from playhead.streams.domains.settings import GivenValues, SettingValues
 from playhead.streams.events import Event
+from playhead.streams.names import SCHEMA
 from playhead.streams.positions import Position
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Appends(Protocol):
 class Place:
     """Where a projection, a worker or a clock works.
 
-    `location` is a directory or an `s3://` URL; `schema` a schema of the database, None for the one of the connection.
+    `location` is a directory or an `s3://` URL; `schema` the schema of its tables in Postgres.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Place:
         database_url: Address = "",
         redis_url: Address = "",
         location: str = "",
-        schema: str | None = None,
+        schema: str = SCHEMA,
         settings: SettingValues | None = None,
         make_producer: Callable[[str], Appends] | None = None,
     ) -> None:

@@ -8,6 +8,8 @@ from playhead.streams.errors import DomainInvalid, InvalidSetting
 
 Value_co = TypeVar("Value_co", covariant=True)
 
+_MOST_BYTES = 63
+"""Of a name in Postgres; a longer one is cut."""
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 
 
@@ -84,6 +86,18 @@ class GivenValues:
 
 def text(value: str) -> str:
     """Read any text."""
+    return value
+
+
+def schema_name(value: str) -> str:
+    """Read the name of a schema in Postgres.
+
+    Raises:
+        InvalidSetting: it can be none, or none of ours.
+    """
+    taken = value.startswith("pg_") or value == "information_schema"
+    if taken or not value.isprintable() or value.strip() != value or not 0 < len(value.encode()) <= _MOST_BYTES:
+        raise InvalidSetting(f"one name of at most {_MOST_BYTES} bytes, and none of Postgres itself")
     return value
 
 

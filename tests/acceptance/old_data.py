@@ -173,6 +173,15 @@ def read_positions(servers: Servers) -> dict[tuple[str, ...], Position]:
     return found
 
 
+def read_schemas(directory: Path) -> set[str]:
+    """The schemas that have tables."""
+    with psycopg.connect(running_servers(directory).database_url) as connection:
+        names = connection.execute(
+            "SELECT schemaname FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+        )
+        return {name for (name,) in names}
+
+
 def read_columns(database_url: str) -> dict[str, list[str]]:
     """The columns of each table that is not Playhead's own."""
     with psycopg.connect(database_url) as connection:

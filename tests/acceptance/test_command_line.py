@@ -279,7 +279,7 @@ def test_settings_may_begin_with_a_byte_order_mark(playhead, tmp_path):
 
 def test_commands_need_only_the_server_they_use(playhead, running):
     with psycopg.connect(running.database_url, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        connection.execute("DROP SCHEMA IF EXISTS playhead CASCADE")
     status = playhead("status", "--json", REDIS_URL=running.redis_url)
     upgraded = playhead("db", "upgrade", "--json", DATABASE_URL=running.database_url)
     again = playhead("db", "upgrade", DATABASE_URL=running.database_url)
@@ -319,7 +319,7 @@ def test_doctor_says_what_to_do_and_its_exit_code_says_how_bad_it_is(playhead, r
 
 def test_a_consumer_waits_for_the_upgrade_and_says_so(playhead, running, tmp_path, wait_until):
     with psycopg.connect(running.database_url, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        connection.execute("DROP SCHEMA IF EXISTS playhead CASCADE")
     both = {"REDIS_URL": running.redis_url, "DATABASE_URL": running.database_url}
     messages = tmp_path / "messages"
     with (
@@ -353,7 +353,7 @@ def test_an_upgrade_refuses_a_database_that_is_newer_or_altered(playhead, runnin
         connection.execute("DELETE FROM playhead_migrations WHERE name = '9999_future'")
         connection.execute("UPDATE playhead_migrations SET sha256 = 'other' WHERE name = '0001_checkpoints'")
         altered = playhead("db", "upgrade", DATABASE_URL=running.database_url)
-        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        connection.execute("DROP SCHEMA IF EXISTS playhead CASCADE")
 
     assert (1, 1) == (newer.returncode, altered.returncode)
     assert b"9999_future" in newer.stderr and b"install a newer one" in newer.stderr

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.acceptance.old_data import NOTHING, OldData
+from tests.acceptance.old_data import NOTHING, OldData, read_schemas
 from tests.acceptance.stack import Stack
 
 WAITING = "old-waiting"
@@ -46,6 +46,7 @@ def test_everything_is_there_as_it_was_left_and_consumers_go_on_where_they_were(
     assert [WAITING] == [json.loads(line)["event"]["id"] for line in added.lines]
     assert {f"{DAY}/summary.json", f"{DAY}/processed/waiting.json"} == {name for name, _ in added.files}
     assert ["jobs", "organization_results"] == sorted(table for table, *_ in added.rows)
+    assert {"playhead"} == read_schemas(old.directory)
     assert old.positions.keys() <= positions.keys()
     assert [] == [name for name, position in old.positions.items() if positions[name] < position]
 

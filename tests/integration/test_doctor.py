@@ -99,7 +99,8 @@ def test_a_database_is_checked_for_migrations_and_rights(tmp_path):
             without = list(check_postgres(servers.database_url, "here"))
             connection.execute("ALTER TABLE renamed RENAME TO jobs")
             connection.execute("CREATE ROLE guest LOGIN PASSWORD 'guest'")
-            connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest")
+            connection.execute("GRANT USAGE ON SCHEMA playhead TO guest")
+            connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA playhead TO guest")
             at = servers.database_url.rpartition("@")[2]
         guest = results(check_postgres(f"postgresql://guest:guest@{at}", "here"))
 

@@ -113,4 +113,4 @@ def test_an_empty_database_is_filled_and_the_command_says_where(strange, tmp_pat
     done = Playhead(tmp_path, "redis://127.0.0.1:1", DATABASE_URL=strange)("db", "upgrade")
 
     assert list(migrations()) == done.stdout.decode().splitlines()
-    assert b"the tables are in the schema public of the database strange_" in done.stderr
+    assert b"the tables are in the schema playhead of the database strange_" in done.stderr

@@ -230,6 +230,24 @@ def test_the_end_of_a_meeting_waits_no_longer_than_its_chunks(sessions):
     assert 3 == len(facts(sessions.redis, "recording.promoted"))
 
 
+def test_a_meeting_waits_for_an_upgrade_of_the_database_and_is_not_given_up(sessions):
+    def postponed():
+        return sessions.redis.zcard(f"{RECORDINGS.key}:due:promote")
+
+    def move(old, new):
+        with psycopg.connect(sessions.database) as connection:
+            connection.execute(f"ALTER SCHEMA {old} RENAME TO {new}")
+
+    sessions.record(("u", tone(0.2), 0))
+    sessions.work("transcode", done=lambda: [one.transcode_status for one in sessions.rows()[1]] == ["DONE"])
+    move("playhead", "elsewhere")
+    sessions.work("promote", attempts=1, done=postponed)
+    move("elsewhere", "playhead")
+    sessions.work("promote", done=sessions.promoted)
+
+    assert [] == facts(sessions.redis, "recording.promotion_failed")
+
+
 def test_nothing_but_recordings_is_left(sessions):
     sessions.record(("u", tone(1.2), 0))
     sessions.work("transcode", "promote", done=lambda: sessions.promoted() and not sessions.rows()[1])

@@ -24,6 +24,7 @@ from playhead.projections.postgres import connect
 from playhead.projections.recordings.projection import Recordings
 from playhead.projections.recordings.rows import find_meetings
 from playhead.streams.events import new_event
+from playhead.streams.names import SCHEMA
 from playhead.streams.recordings.files import RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from tests.support.audio import RECORDINGS, tone
@@ -276,7 +277,7 @@ def test_a_meeting_half_transcoded_at_the_flush_is_promoted_whole(
             return outcome
 
     def status():
-        connection = connect(database, "test")
+        connection = connect(database, "test", schema=SCHEMA)
         try:
             found = find_meetings(connection, ["m"])
             return found[0].status if found else None

@@ -4,9 +4,10 @@ from playhead.streams.appending.producer import Producer
 from playhead.streams.domains.discovery import installed
 from playhead.streams.domains.place import Place
 from playhead.streams.domains.settings import GivenValues
+from playhead.streams.names import SCHEMA
 
 
-def place_of(name, database_url="", redis_url="", location="", schema=None, settings=None):
+def place_of(name, database_url="", redis_url="", location="", schema=SCHEMA, settings=None):
     """The place of a consumer of an installed domain."""
     return Place(
         name,

@@ -417,7 +417,8 @@ class TestNamesOfPlayhead:
         """Make a domain the only one that is installed."""
 
         def install(domain):
-            for module in ("playhead.commands.app", "playhead.settings.settings", "playhead.projections.migrations"):
+            readers = ("commands.app", "settings.settings", "projections.migration_files")
+            for module in (f"playhead.{reader}" for reader in readers):
                 monkeypatch.setattr(sys.modules[module], "installed", lambda: Catalogue([domain]))
 
         return install

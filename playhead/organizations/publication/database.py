@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg.rows import TupleRow
 
 from playhead.projections.migrations import require_upgraded
-from playhead.projections.postgres import connect
+from playhead.projections.postgres import Connection
 from playhead.streams.events import format_time
 
 _HERE = Path(__file__).parent
@@ -25,7 +25,7 @@ _TABLES = {
 _SLICE = 1_000
 
 
-def build(database_url: str, path: Path) -> None:
+def build(connection: Connection, path: Path) -> None:
     """Write the file, the same bytes for the same rows by the same version of SQLite.
 
     Raises:
@@ -37,7 +37,7 @@ def build(database_url: str, path: Path) -> None:
         target.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
         # The header of the file counts transactions, so there are two, however many rows.
         target.executescript(f"BEGIN;{_SCHEMA}")
-        _copy(database_url, target)
+        _copy(connection, target)
         target.executescript(f"BEGIN;{_INDEXES}COMMIT;")
     finally:
         target.close()
@@ -50,20 +50,19 @@ def read(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _copy(database_url: str, target: sqlite3.Connection) -> None:
-    with connect(database_url, "playhead-publish") as connection:
-        require_upgraded(connection)
-        with connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            for table, statement in _TABLES.items():
-                with connection.cursor(f"publish_{table}") as rows:
-                    rows.itersize = _SLICE
-                    rows.execute(statement)
-                    columns = [column.name for column in rows.description or ()]
-                    insert = _insert(table, columns)
-                    plain = _plain(iter(rows))
-                    while part := list(islice(plain, _SLICE)):
-                        target.executemany(insert, part)
+def _copy(connection: Connection, target: sqlite3.Connection) -> None:
+    require_upgraded(connection)
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        for table, statement in _TABLES.items():
+            with connection.cursor(f"publish_{table}") as rows:
+                rows.itersize = _SLICE
+                rows.execute(statement)
+                columns = [column.name for column in rows.description or ()]
+                insert = _insert(table, columns)
+                plain = _plain(iter(rows))
+                while part := list(islice(plain, _SLICE)):
+                    target.executemany(insert, part)
 
 
 def _insert(table: str, columns: list[str]) -> str:

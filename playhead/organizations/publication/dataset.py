@@ -14,6 +14,7 @@ from playhead.organizations.publication.exports import write_locations, write_or
 from playhead.organizations.publication.pages import Figures, figures, readme, stats
 from playhead.organizations.publication.release import Release
 from playhead.projections.jobs.json_files.index import DAILY, is_day
+from playhead.projections.postgres import Connection
 from playhead.terminal.progress import Progress
 
 DATABASE, ORGANIZATIONS, LOCATIONS = "organizations.sqlite", "organizations.ndjson", "locations.geojson"
@@ -29,7 +30,7 @@ class Content(msgspec.Struct, frozen=True):
 
 
 def assemble(
-    release: Release, database_url: str, output_dir: Path, progress: Progress, *, allow_empty: bool = False
+    release: Release, connection: Connection, output_dir: Path, progress: Progress, *, allow_empty: bool = False
 ) -> Content:
     """Offer every file of the data set, and take out those that are no longer part of it.
 
@@ -38,7 +39,7 @@ def assemble(
         DatabaseNotUpgraded: the tables are not there yet.
     """
     former = _published(release.directory)
-    build(database_url, release.scratch(DATABASE))
+    build(connection, release.scratch(DATABASE))
     found_days = days(output_dir)
     database = read(release.scratch(DATABASE))
     try:
