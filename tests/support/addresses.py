@@ -1,0 +1,33 @@
+"""Where a server listens: a port or a Unix socket."""
+
+import socket
+
+from psycopg.conninfo import conninfo_to_dict
+
+from playhead.streams.redis.connections import RedisAddress
+
+Address = str | tuple[str, int]
+"""The path of a socket, or host and port."""
+
+
+def address(url: str) -> Address:
+    """Of the server that a URL names."""
+    if url.startswith("postgres"):
+        at = conninfo_to_dict(url)
+        host, port = str(at["host"]), int(at["port"])
+        return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
+    redis = RedisAddress.parse(url)
+    return redis.options["path"] if redis.scheme == "unix" else redis.hosts[0]
+
+
+def dial(at: Address) -> socket.socket:
+    """A connection to a server."""
+    if isinstance(at, tuple):
+        return socket.create_connection(at)
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(at)
+    except OSError:
+        connection.close()
+        raise
+    return connection
