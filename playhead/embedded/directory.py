@@ -35,10 +35,13 @@ class Access(msgspec.Struct, frozen=True):
 
 
 class AccessToServers(msgspec.Struct, frozen=True):
-    """`sockets` is the directory of the sockets, None until there was one."""
+    """`superuser` is the password of the superuser of Postgres, who makes the role of programs; `sockets` where the
+    sockets are if that is outside. Version 0.1 knew neither.
+    """
 
     valkey: Access
     postgres: Access
+    superuser: str = ""
     sockets: str | None = None
 
 
@@ -121,11 +124,13 @@ def load_access(data_dir: Path) -> AccessToServers:
     """The passwords of the servers, made and saved if they are missing."""
     refuse_untrusted(data_dir, shared=False)
     try:
-        return msgspec.json.decode((data_dir / "access.json").read_bytes(), type=AccessToServers)
+        access = msgspec.json.decode((data_dir / "access.json").read_bytes(), type=AccessToServers)
     except FileNotFoundError:
-        access = AccessToServers(Access(secrets.token_urlsafe(32)), Access(secrets.token_urlsafe(32)))
+        access = AccessToServers(Access(_password()), Access(_password()))
+    if not access.superuser:
+        access = msgspec.structs.replace(access, superuser=_password())
         save_access(data_dir, access)
-        return access
+    return access
 
 
 def save_access(data_dir: Path, access: AccessToServers) -> None:
@@ -175,6 +180,10 @@ def read_plain(path: Path) -> str:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is no file", str(path))
         return file.read(_SMALL)
+
+
+def _password() -> str:
+    return secrets.token_urlsafe(32)
 
 
 def write_private(path: Path, content: bytes) -> None:

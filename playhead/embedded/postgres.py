@@ -12,20 +12,23 @@ import psycopg
 from playhead.embedded.directory import Access, Running, read_plain, write_private
 from playhead.embedded.errors import DataDirectoryVersion, EmbeddedServersMissing
 from playhead.embedded.processes import ServerProcess, free_port, start_on_free_port
+from playhead.embedded.roles import DATABASE, ROLE, SUPERUSER, Connection, Passwords, make_roles
 from playhead.embedded.sockets import POSTGRES_PORT, Sockets, in_url
 from playhead.streams.storage.durability import sync_directory
 
-_NAME = "playhead"
 _STATUS_LINE = 7
 
 
 class Postgres:
-    """Listens on a socket, and on a port of this machine instead if it gets no directory for one."""
+    """Listens on a socket, and on a port of this machine instead if it gets no directory for one.
 
-    def __init__(self, data_dir: Path, access: Access, sockets: Sockets | None = None) -> None:
+    `superuser` is the password of the superuser; that of the role of programs is in `access`.
+    """
+
+    def __init__(self, data_dir: Path, access: Access, superuser: str, sockets: Sockets | None = None) -> None:
         self._directory = data_dir / "postgres"
         self._data = self._directory / "data"
-        self._password = access.password
+        self._passwords = Passwords(access.password, superuser)
         self._port = access.port or 0
         self._sockets = sockets and sockets.postgres
         self._programs = _programs()
@@ -34,11 +37,11 @@ class Postgres:
 
     @property
     def access(self) -> Access:
-        return Access(self._password, self._port or None)
+        return Access(self._passwords.role, self._port or None)
 
     @property
     def running(self) -> Running:
-        return Running(self._url(_NAME), self._process.pid, self._version)
+        return Running(self._url(ROLE, self._passwords.role, DATABASE), self._process.pid, self._version)
 
     def start(self) -> None:
         self._process.prepare()
@@ -56,8 +59,8 @@ class Postgres:
     def wait_until_ready(self) -> None:
         start_on_free_port(self._process, self._is_ready, self._spawn)
         try:
-            self._ensure_database()
-        except psycopg.OperationalError as error:
+            make_roles(self._connect, self._passwords)
+        except psycopg.Error as error:
             raise self._process.failure(str(error)) from error
 
     def stop(self) -> None:
@@ -70,12 +73,12 @@ class Postgres:
             shutil.rmtree(unfinished)
         unfinished.mkdir(mode=0o700)
         password_file = self._directory / "password"
-        write_private(password_file, self._password.encode())
+        write_private(password_file, self._passwords.superuser.encode())
         try:
             self._process.spawn(
                 [
                     str(self._programs / "initdb"),
-                    *("-D", str(unfinished), "-U", _NAME, "--pwfile", str(password_file), "--auth=scram-sha-256"),
+                    *("-D", str(unfinished), "-U", SUPERUSER, "--pwfile", str(password_file), "--auth=scram-sha-256"),
                     *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
                 ],
                 given=[unfinished, password_file],
@@ -114,11 +117,8 @@ class Postgres:
             )
         return False
 
-    def _ensure_database(self) -> None:
-        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [_NAME]).fetchone()
-            if known is None:
-                connection.execute("CREATE DATABASE playhead")
+    def _connect(self, user: str, password: str, database: str) -> Connection:
+        return psycopg.connect(self._url(user, password, database), autocommit=True)
 
     def _check_version(self) -> None:
         found = read_plain(self._data / "PG_VERSION").strip()
@@ -129,11 +129,11 @@ class Postgres:
     def _status_file(self) -> Path:
         return self._data / "postmaster.pid"
 
-    def _url(self, database: str) -> str:
+    def _url(self, user: str, password: str, database: str) -> str:
         if self._sockets is not None:
             place = f"host={in_url(self._sockets)}&port={POSTGRES_PORT}"
-            return f"postgresql://{_NAME}:{self._password}@/{database}?{place}"
-        return f"postgresql://{_NAME}:{self._password}@127.0.0.1:{self._port}/{database}"
+            return f"postgresql://{user}:{password}@/{database}?{place}"
+        return f"postgresql://{user}:{password}@127.0.0.1:{self._port}/{database}"
 
 
 def answers(url: str, seconds: float = 2.0) -> bool:

@@ -125,7 +125,7 @@ def _start(
     if sockets is not None and sockets.directory.parent != data_dir:
         leftovers.outside = sockets.directory
     valkey = Valkey(data_dir, access.valkey, sockets) if redis else None
-    database = Postgres(data_dir, access.postgres, sockets) if postgres else None
+    database = Postgres(data_dir, access.postgres, access.superuser, sockets) if postgres else None
     started = [server for server in (valkey, database) if server is not None]
     for server in started:
         running.callback(server.stop)
@@ -135,6 +135,7 @@ def _start(
     known = AccessToServers(
         valkey=valkey.access if valkey else access.valkey,
         postgres=database.access if database else access.postgres,
+        superuser=access.superuser,
         sockets=str(sockets.directory) if sockets else access.sockets,
     )
     if known != access:

@@ -26,7 +26,7 @@ class CrashablePostgres:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._server = Postgres(directory, Access(secrets.token_hex(8)), Sockets(directory))
+        self._server = Postgres(directory, Access(secrets.token_hex(8)), secrets.token_hex(8), Sockets(directory))
         self._server.start()
         self._server.wait_until_ready()
         self.url = self._server.running.url

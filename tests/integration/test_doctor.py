@@ -21,6 +21,7 @@ from playhead.recordings.domain import FFMPEG
 from playhead.settings.urls import as_user
 from playhead.streams.appending.producer import Producer
 from playhead.streams.domains.settings import GivenValues
+from tests.support.addresses import superuser_url
 
 
 def results(checks) -> dict[str, str]:
@@ -94,7 +95,7 @@ def test_a_database_is_checked_for_migrations_and_rights(tmp_path):
         before = list(check_postgres(servers.database_url, "here"))
         upgrade(servers.database_url)
         after = results(check_postgres(servers.database_url, "here"))
-        with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        with psycopg.connect(superuser_url(tmp_path / "data"), autocommit=True) as connection:
             connection.execute("ALTER TABLE jobs RENAME TO renamed")
             without = list(check_postgres(servers.database_url, "here"))
             connection.execute("ALTER TABLE renamed RENAME TO jobs")

@@ -1,9 +1,12 @@
 """Where a server listens: a port or a Unix socket."""
 
+import json
 import socket
+from pathlib import Path
 
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from playhead.embedded.servers import running_servers
 from playhead.streams.redis.connections import RedisAddress
 
 Address = str | tuple[str, int]
@@ -31,3 +34,10 @@ def dial(at: Address) -> socket.socket:
         connection.close()
         raise
     return connection
+
+
+def superuser_url(data_dir: Path) -> str:
+    """The URL of the superuser of the embedded Postgres that runs in a directory."""
+    password = json.loads((data_dir / "access.json").read_text())["superuser"]
+    url = running_servers(data_dir, redis=False).database_url
+    return make_conninfo(url, user="playhead_superuser", password=password)
