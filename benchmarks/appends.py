@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
@@ -19,6 +18,7 @@ from playhead.streams.appending.async_producer import AsyncProducer
 from playhead.streams.appending.producer import Producer
 from playhead.streams.entries import encode
 from playhead.streams.events import Event
+from playhead.streams.redis.connections import RedisAddress
 
 _BATCH = 500
 _TASKS, _CONNECTIONS = 1_000, 50
@@ -157,8 +157,8 @@ def _redis_benchmark() -> str | None:
 def _run_redis_benchmark(stack: Stack, count: int, entry: list[str | bytes]) -> float:
     program = _redis_benchmark()
     assert program is not None
-    server = urlsplit(stack.redis_url)
-    command = [program, "-h", server.hostname, "-p", str(server.port), "-a", server.password, "-n", str(count)]
+    server = RedisAddress.parse(stack.redis_url).options
+    command = [program, "-s", server["path"], "-a", server["password"], "-n", str(count)]
     command += ["-c", "1", "-P", str(_BATCH), "--csv", "XADD", JOBS.key, "*", *entry]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
     last = done.stdout.decode("utf-8", "replace").strip().splitlines()[-1]

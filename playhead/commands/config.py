@@ -67,7 +67,7 @@ def env(*, data_dir: DataDir = None, json: Json = False) -> None:
     """Print the URLs of the servers, passwords included, for eval.
 
     Example:
-        eval "$(playhead env)" && redis-cli -u "$REDIS_URL" ping
+        eval "$(playhead env)" && psql "$DATABASE_URL"
     """
     reached = servers(load(data_dir))
     urls = {"REDIS_URL": reached.redis_url, "DATABASE_URL": reached.database_url}

@@ -47,7 +47,10 @@ def _show_in(directory: Path) -> int:
     """Start everything, and let each domain show what it does."""
     settings = load(directory).moved(directory)  # whatever is set: the demo deletes what lies there
     catalogue, missing = installed(), lacking(settings)
-    with embedded_servers(directory) as running, (directory / Demo.MESSAGES).open("wb") as messages:
+    with (
+        embedded_servers(directory, tcp=settings.embedded_tcp) as running,
+        (directory / Demo.MESSAGES).open("wb") as messages,
+    ):
         servers = Servers(running.redis_url, running.database_url, schema=settings[SCHEMA])
         upgrade(servers.database_url, schema=servers.schema)
         client = connect(servers.redis_url)

@@ -37,6 +37,7 @@ def up(*, data_dir: DataDir = None) -> int:
         settings.data_dir,
         redis=settings.redis_url is None,
         postgres=settings.database_url is None,
+        tcp=settings.embedded_tcp,
         prepare=lambda running: _prepare(settings, _reached(settings, running)),
     ) as running:
         reached = _reached(settings, running)
@@ -99,4 +100,5 @@ def _places(settings: Settings, reached: Servers, addresses: dict[str, str]) -> 
 
 def _next(settings: Settings) -> str:
     here = "" if settings.data_dir == DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(settings.data_dir))}"
-    return f"playhead status{here}, playhead append --help, playhead env{here} for passwords"
+    ports = "" if settings.embedded_tcp or not settings.embedded else "; PLAYHEAD_EMBEDDED_TCP=true for ports"
+    return f"playhead status{here}, playhead append --help, playhead env{here} for URLs with passwords{ports}"

@@ -1,38 +1,48 @@
 """A data directory: who owns it, and what is written beside its servers' files.
 
 playhead.lock    locked by the owner, and holds the owner's process id
-access.json      passwords and ports, the same at every start
+access.json      passwords, ports and the place of the sockets, the same at every start
 servers.json     the servers which run now
+sockets/         of the servers, if there is room for its path
 valkey/, postgres/
 """
 
+import errno
 import fcntl
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from playhead.embedded.errors import DataDirectoryInUse, DataDirectoryUnusable
 from playhead.streams.storage.durability import sync_directory
-from playhead.streams.storage.trust import refuse_untrusted
+from playhead.streams.storage.trust import refuse_shared, refuse_untrusted
 
 _LOCK = "playhead.lock"
+_SMALL = 4096
 
 
 class Access(msgspec.Struct, frozen=True):
-    """The port is None until the server ran for the first time."""
+    """The password that programs get; the port is None until the server listened on one for the first time."""
 
     password: str
     port: int | None = None
 
 
 class AccessToServers(msgspec.Struct, frozen=True):
+    """`superuser` is the password of the superuser of Postgres, who makes the role of programs; `sockets` where the
+    sockets are if that is outside. Version 0.1 knew neither.
+    """
+
     valkey: Access
     postgres: Access
+    superuser: str = ""
+    sockets: str | None = None
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -45,19 +55,27 @@ class RunningServers(msgspec.Struct, frozen=True):
     owner: int
     valkey: Running | None
     postgres: Running | None
+    sockets: str | None = None
+    """The directory of their sockets; None if they listen on ports."""
 
 
 class Leftovers:
-    """What a start leaves in a directory that it made or found empty: removed if nothing came of it."""
+    """What a start leaves in a directory that it made or found empty: removed if nothing came of it.
+
+    So is the directory `outside`, which the start made elsewhere then.
+    """
 
     def __init__(self, data_dir: Path, *, is_new: bool) -> None:
         self._data_dir, self._is_new = data_dir, is_new
         self.kept = any(path.name != _LOCK for path in data_dir.iterdir())
+        self.outside: Path | None = None
 
     def remove(self) -> None:
         """Unless they are kept; after the servers ended, and under the lock."""
         if self.kept:
             return
+        if self.outside is not None:
+            shutil.rmtree(self.outside)
         for path in self._data_dir.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
@@ -103,13 +121,16 @@ def reporting_trouble(data_dir: Path) -> Generator[None, None, None]:
 
 
 def load_access(data_dir: Path) -> AccessToServers:
+    """The passwords of the servers, made and saved if they are missing."""
     refuse_untrusted(data_dir, shared=False)
     try:
-        return msgspec.json.decode((data_dir / "access.json").read_bytes(), type=AccessToServers)
+        access = msgspec.json.decode((data_dir / "access.json").read_bytes(), type=AccessToServers)
     except FileNotFoundError:
-        access = AccessToServers(Access(secrets.token_urlsafe(32)), Access(secrets.token_urlsafe(32)))
+        access = AccessToServers(Access(_password()), Access(_password()))
+    if not access.superuser:
+        access = msgspec.structs.replace(access, superuser=_password())
         save_access(data_dir, access)
-        return access
+    return access
 
 
 def save_access(data_dir: Path, access: AccessToServers) -> None:
@@ -133,12 +154,36 @@ def save_running(data_dir: Path, running: RunningServers) -> None:
     write_private(data_dir / "servers.json", msgspec.json.encode(running))
 
 
+def refuse_replaced(running: RunningServers) -> None:
+    """Refuse sockets where another user could answer in place of the servers, who would be sent the password.
+
+    Raises:
+        Untrusted: another user could.
+    """
+    if running.sockets is not None:
+        with suppress(FileNotFoundError):  # so nobody answers
+            refuse_shared(Path(running.sockets))
+
+
 def forget_running(data_dir: Path) -> None:
     (data_dir / "servers.json").unlink(missing_ok=True)
 
 
 def open_private(path: Path, flags: int) -> int:
-    return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def read_plain(path: Path) -> str:
+    """A small file that another user may write: Postgres runs as another one if this is root."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no file", str(path))
+        return file.read(_SMALL)
+
+
+def _password() -> str:
+    return secrets.token_urlsafe(32)
 
 
 def write_private(path: Path, content: bytes) -> None:

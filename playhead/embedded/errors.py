@@ -5,7 +5,8 @@ EmbeddedServerError
 ├── DataDirectoryUnusable
 ├── DataDirectoryVersion
 ├── EmbeddedServersMissing
-└── ServerDidNotStart
+├── ServerDidNotStart
+└── SocketPathTooLong
 """
 
 from inspect import cleandoc
@@ -18,6 +19,7 @@ __all__ = [
     "EmbeddedServerError",
     "EmbeddedServersMissing",
     "ServerDidNotStart",
+    "SocketPathTooLong",
 ]
 
 
@@ -80,3 +82,13 @@ class ServerDidNotStart(EmbeddedServerError):
         self.reason = reason
         self.log = log
         self.tail = tail
+
+
+class SocketPathTooLong(EmbeddedServerError):
+    """The path {path} is too long for Unix sockets: choose a data directory whose path has at most {most} bytes, or set
+    XDG_RUNTIME_DIR or TMPDIR to a directory of yours with a short path, or PLAYHEAD_EMBEDDED_TCP=true.
+    """
+
+    def __init__(self, path: Path, most: int) -> None:
+        super().__init__(path=path, most=most - len("/sockets"))
+        self.path = path

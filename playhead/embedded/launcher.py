@@ -17,14 +17,16 @@ REFUSED = 78
 
 
 def main() -> None:
-    lock, death_signal, owner = (int(word) for word in sys.argv[1:4])
-    leave_root, command = sys.argv[4] == "ordinary-user", sys.argv[5:]
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    note, death_signal, owner = (int(word) for word in sys.argv[1:4])
+    leave_root, first = sys.argv[4] == "ordinary-user", 6 + int(sys.argv[5])
+    given, command = [Path(word) for word in sys.argv[6:first]], sys.argv[first:]
+    os.ftruncate(note, 0)
+    os.pwrite(note, str(os.getpid()).encode(), 0)
+    os.close(note)
     os.umask(0o077)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     if leave_root:
-        become_ordinary_user(Path.cwd(), Path(command[0]))
+        command = become_ordinary_user(given, command)
     # Last, because the kernel forgets it whenever a process changes its user.
     die_with(owner, death_signal)
     os.execv(command[0], command)  # noqa: S606  this is what a launcher is for
@@ -38,27 +40,40 @@ def die_with(owner: int, death_signal: int) -> None:
         sys.exit(REFUSED)
 
 
-def become_ordinary_user(directory: Path, program: Path) -> None:
-    """Postgres refuses to run as root, and as a user without a name.
+def become_ordinary_user(given: list[Path], command: list[str]) -> list[str]:
+    """Postgres refuses to run as root, and as a user without a name; gives the command, which may change.
 
     In a user namespace root, under another name, keeps its files and its way through every directory. If that is
-    refused root becomes `nobody`, and the directory changes hands.
+    refused root becomes `nobody`, and what is given changes hands. The directories above stay root's alone: the server
+    knows what it is given by descriptors.
     """
     is_root = os.geteuid() == 0
     if not is_root and _has_name(os.geteuid()):
-        return
+        return command
     uid, gid = _somebody()
     if _namespace_is_allowed(uid, gid):
-        _give(directory, os.geteuid(), os.getegid())
+        for path in given:
+            _give(path, os.geteuid(), os.getegid())
         _enter_namespace(uid, gid)
     elif is_root:
-        _give(directory, uid, gid)
-        directory.parent.chmod(directory.parent.stat().st_mode | 0o001)
+        if sys.platform != "linux":
+            sys.exit("Postgres does not run as root. Run Playhead as an ordinary user.")
+        for path in given:
+            _give(path, uid, gid)
+        descriptors = {str(path): _by_descriptor(path) for path in given}
+        command = [descriptors.get(word, word) for word in command]
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
-        _require_access(directory, os.R_OK | os.W_OK | os.X_OK)
-        _require_access(program, os.R_OK | os.X_OK)
+        _require_access(Path(command[0]))
+    return command
+
+
+def _by_descriptor(path: Path) -> str:
+    """A name of what root opens, for those whom the directories above do not let in."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    os.set_inheritable(descriptor, True)
+    return f"/proc/self/fd/{descriptor}"
 
 
 def _has_name(uid: int) -> bool:
@@ -97,19 +112,23 @@ def _enter_namespace(uid: int, gid: int) -> None:
     Path("/proc/self/uid_map").write_text(f"{uid} {outer_uid} 1", encoding="ascii")
 
 
-def _give(directory: Path, uid: int, gid: int) -> None:
-    for parent, _, names in os.walk(directory):
-        for path in (parent, *(os.path.join(parent, name) for name in names)):  # noqa: PTH118  thousands of files
-            status = os.lstat(path)
+def _give(path: Path, uid: int, gid: int) -> None:
+    """By descriptors, so that whoever may write there cannot put a link in the way of what is next."""
+    os.chown(path, uid, gid, follow_symlinks=False)
+    if path.is_symlink() or not path.is_dir():
+        return
+    for _, directories, files, parent in os.fwalk(path):
+        for name in (*directories, *files):
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
             if (status.st_uid, status.st_gid) != (uid, gid):
-                os.lchown(path, uid, gid)
+                os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
 
 
-def _require_access(path: Path, mode: int) -> None:
-    if not os.access(path, mode):
+def _require_access(program: Path) -> None:
+    if not os.access(program, os.R_OK | os.X_OK):
         sys.exit(
             f"Postgres does not run as root, this machine allows root no user namespaces, and the user {os.getuid()} "
-            f"(nobody) cannot reach {path}. Run Playhead as an ordinary user, or move it to where every user may "
+            f"(nobody) cannot reach {program}. Run Playhead as an ordinary user, or install it where every user may "
             "enter, or `chmod o+x` the directories above it."
         )
 

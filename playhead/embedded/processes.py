@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,11 +20,17 @@ POLL_SECONDS = 0.005
 PORT_ATTEMPTS = 5
 TAIL_CHARACTERS = 2000
 
+_LOCK = "server.lock"
+_KEPT = {_LOCK, "data"}
+
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 class ServerProcess:
-    """The server inherits a lock on `server.lock`: whoever can take that lock knows that no process of it lives."""
+    """The server inherits a lock on `server.lock`: whoever can take that lock knows that no process of it lives.
+
+    It holds the process id, which the launcher notes there; the server itself cannot write to it.
+    """
 
     def __init__(self, name: str, directory: Path, stop_signal: signal.Signals) -> None:
         self.name = name
@@ -42,27 +48,32 @@ class ServerProcess:
     def prepare(self) -> None:
         """Stops what an owner that was killed left behind, and begins a new log."""
         self.directory.mkdir(mode=0o700, exist_ok=True)
+        self._take_back()
         with self._claimed(), suppress(FileNotFoundError):
             self.log.replace(self.log.with_suffix(".log.1"))
 
-    def spawn(self, command: list[str], *, as_ordinary_user: bool = False) -> None:
-        user = "ordinary-user" if as_ordinary_user else "same-user"
+    def spawn(self, command: Sequence[str], given: Sequence[Path] | None = None) -> None:
+        """Start it, or, with what it is given, as a user who is not root: these paths, and all below, become his."""
+        user = ["same-user", "0"] if given is None else ["ordinary-user", str(len(given)), *map(str, given)]
         with self._claimed() as lock, open(open_private(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log:  # noqa: PTH123
             self._log_start = log.tell()
-            ties = (str(lock), str(int(self._stop_signal)), str(os.getpid()))
+            note = open_private(self.directory / _LOCK, os.O_WRONLY | os.O_TRUNC)  # a process id of before is stale
+            ties = (str(note), str(int(self._stop_signal)), str(os.getpid()))
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", str(_LAUNCHER), *ties, user, *command],
+                    [sys.executable, "-I", "-S", str(_LAUNCHER), *ties, *user, *command],
                     cwd=self.directory,
                     env=_environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    pass_fds=(lock,),
+                    pass_fds=(lock, note),
                     start_new_session=True,  # Ctrl-C reaches the terminal's process group, and consumers stop first
                 )
             except OSError as error:
                 raise self.failure(str(error)) from error
+            finally:
+                os.close(note)
 
     def complete(self) -> None:
         """Waits until the process ends by itself; raises ServerDidNotStart unless it succeeded."""
@@ -105,13 +116,23 @@ class ServerProcess:
         status = self._process.poll()
         return f"not ready after {START_SECONDS:.0f} s" if status is None else f"exit status {status}"
 
+    def _take_back(self) -> None:
+        """Version 0.1 gave all of it to the user whom Postgres runs as if that is not root; now he gets the data."""
+        if os.geteuid() != 0 or self.directory.stat().st_uid == 0:
+            return
+        os.chown(self.directory, 0, 0)
+        for path in self.directory.iterdir():
+            if path.is_symlink() or (path.name not in _KEPT and not path.is_dir()):
+                path.unlink()
+            else:
+                os.chown(path, 0, 0, follow_symlinks=False)
+
     @contextmanager
     def _claimed(self) -> Generator[int, None, None]:
-        lock = open_private(self.directory / "server.lock", os.O_RDWR)
+        lock = open_private(self.directory / _LOCK, os.O_RDONLY)
         try:
             if not _try_lock(lock):
                 self._stop_orphan(lock)
-            os.ftruncate(lock, 0)
             yield lock
         finally:
             os.close(lock)

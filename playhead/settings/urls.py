@@ -27,7 +27,8 @@ def as_user(url: str, name: str, password: str) -> str:
         return make_conninfo(url, user=name, password=password)
     parts = urlsplit(url)
     hosts = parts.netloc.rpartition("@")[2]
-    query = urlencode([(key, value) for key, value in parse_qsl(parts.query) if key not in _CREDENTIALS])
+    options = [(key, value) for key, value in parse_qsl(parts.query) if key not in _CREDENTIALS]
+    query = urlencode(options, quote_via=quote)  # libpq takes a + as it is
     return parts._replace(netloc=f"{quote(name, safe='')}:{quote(password, safe='')}@{hosts}", query=query).geturl()
 
 

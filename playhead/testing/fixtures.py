@@ -12,6 +12,8 @@ from redis import Redis
 
 from playhead.consumers.work.handler import Handler
 from playhead.embedded.servers import Servers, embedded_servers
+from playhead.settings.core import EMBEDDED_TCP
+from playhead.settings.sources import Sources
 from playhead.streams.domains.domain import Domain
 from playhead.testing.databases import Databases
 from playhead.testing.deliveries import DELIVERIES, Delivery
@@ -55,8 +57,9 @@ class Scenarios:
 
 @pytest.fixture(scope="session")
 def playhead_servers(tmp_path_factory: pytest.TempPathFactory) -> Generator[Servers, None, None]:
-    """The embedded Valkey and Postgres of this session."""
-    with embedded_servers(tmp_path_factory.mktemp("playhead-servers")) as servers:
+    """The embedded Valkey and Postgres of this session, on Unix sockets unless PLAYHEAD_EMBEDDED_TCP is set."""
+    tcp = EMBEDDED_TCP.parse(Sources().find(EMBEDDED_TCP).value)
+    with embedded_servers(tmp_path_factory.mktemp("playhead-servers"), tcp=tcp) as servers:
         yield servers
 
 

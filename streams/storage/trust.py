@@ -48,6 +48,21 @@ def refuse_untrusted(directory: Path, *, shared: bool = True) -> None:
     _check(directory, found, shared=shared)
 
 
+def refuse_shared(directory: Path) -> None:
+    """Refuse a directory, or a link to one, that another user may look into.
+
+    Raises:
+        Untrusted: another user owns it, or may enter it, or it is a link.
+        FileNotFoundError: it is not there.
+    """
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise Untrusted(f"{directory} is a link or a file: remove it")
+    _check_owner(directory, found)
+    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise Untrusted(f"{directory} can be entered by other users of this machine: run `chmod 700 {directory}`")
+
+
 def _check(path: Path, found: os.stat_result, *, shared: bool) -> None:
     _check_owner(path, found)
     writable = found.st_mode & (stat.S_IWOTH if shared else stat.S_IWOTH | stat.S_IWGRP)

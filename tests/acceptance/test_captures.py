@@ -224,14 +224,23 @@ def test_an_empty_directory_is_said_so(playhead, tmp_path):
     assert (b"", b"playhead: 0 captured\n") == (done.stdout, done.stderr)
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_captured(server, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def server_on_a_port(tmp_path):
+    """One that a user who may not enter the directory of a socket can reach."""
+    server = make_server("valkey", tmp_path / "valkey", tcp=True)
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_captured(server_on_a_port, tmp_path, monkeypatch, capsys):
     site = tmp_path / "site"
     (site / "closed").mkdir(parents=True)
     for name in ("a", "b", "c"):
         (site / name).write_text(name)
     for path, mode in ((site, 0o755), (site / "closed", 0), (site / "b", 0)):
         path.chmod(mode)
-    monkeypatch.setenv("REDIS_URL", server.url)
+    monkeypatch.setenv("REDIS_URL", server_on_a_port.url)
     monkeypatch.chdir(site)  # nobody else may look into what is above
     with nobody():
         code = make_app()(["capture", ".", "--json"], result_action="return_value", exit_on_error=False)

@@ -6,8 +6,9 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
-from playhead.embedded.servers import embedded_servers
+from playhead.embedded.servers import Servers, embedded_servers
 from playhead.projections.migrations import upgrade
+from tests.support.addresses import superuser_url
 from tests.support.processes import JOB, Playhead
 from tests.support.servers import plain_client
 
@@ -16,9 +17,10 @@ PROCESSES = ("log", "json-files", "jobs", "organizations", "recordings", "sweep"
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory):
-    with embedded_servers(tmp_path_factory.mktemp("servers")) as running:
+    directory = tmp_path_factory.mktemp("servers")
+    with embedded_servers(directory) as running:
         upgrade(running.database_url)
-        yield running
+        yield Servers(running.redis_url, superuser_url(directory))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -43,6 +44,32 @@ def test_a_dead_consumer_is_started_again_and_a_dead_server_ends_it(up, wait_unt
     assert f"in use by process {up.process.pid}".encode() in second.stderr
     assert up.process.wait(60) == 1
     assert up.said("the embedded valkey ended")
+
+
+@pytest.mark.parametrize(
+    ("tcp", "redis", "postgres"),
+    [
+        ("false", "unix://default:***@{}/sockets/valkey.sock", "postgresql://playhead:***@/playhead?host={}/sockets/"),
+        ("true", "redis://default:***@127.0.0.1:", "postgresql://playhead:***@127.0.0.1:"),
+    ],
+)
+def test_it_says_where_its_servers_are_and_no_command_shows_a_password(tmp_path, wait_until, tcp, redis, postgres):
+    up = Up(tmp_path / "data", wait_until, PLAYHEAD_EMBEDDED_TCP=tcp)
+    up.wait_for("every consumer is ready")
+    urls = json.loads(up.playhead("env", "--json").stdout)
+    doctor, status, shown = (up.playhead(*command) for command in (["doctor"], ["status"], ["config", "show"]))
+    up.process.send_signal(signal.SIGINT)
+    up.process.wait(60)
+    everything = up.messages() + "".join(one.stdout + one.stderr for one in (doctor, status, shown))
+    (places,) = (one["places"] for one in map(json.loads, up.messages().splitlines()) if "places" in one)
+    passwords = [urlsplit(url).password for url in urls.values()]
+
+    assert places["Redis"].startswith(redis.format(up.directory))
+    assert places["Postgres"].startswith(postgres.format(up.directory))
+    assert redis.format(up.directory) in doctor.stdout
+    assert [0, 0] == [status.returncode, shown.returncode]
+    assert all(passwords)
+    assert [] == [password for password in passwords if password in everything]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends processes with their owner on Linux only")

@@ -13,6 +13,8 @@ import psycopg
 
 from playhead.embedded.directory import Access
 from playhead.embedded.postgres import Postgres
+from playhead.embedded.sockets import Sockets
+from tests.support.addresses import address, dial
 
 _STARTUP = 4
 """Bytes before the body of the first message, which has a length and no type."""
@@ -24,7 +26,7 @@ class CrashablePostgres:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._server = Postgres(directory, Access(secrets.token_hex(8)))
+        self._server = Postgres(directory, Access(secrets.token_hex(8)), secrets.token_hex(8), Sockets(directory))
         self._server.start()
         self._server.wait_until_ready()
         self.url = self._server.running.url
@@ -45,8 +47,7 @@ class CuttingProxy:
     """Passes messages between clients and a Postgres one by one, and cuts the connection at one of them."""
 
     def __init__(self, database: str) -> None:
-        wanted = psycopg.conninfo.conninfo_to_dict(database)
-        self._server = (wanted["host"], int(wanted["port"]))
+        self._server = address(database)
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
         self.url = psycopg.conninfo.make_conninfo(
@@ -99,7 +100,7 @@ class CuttingProxy:
             while True:
                 client, _ = self._listener.accept()
                 try:
-                    server = socket.create_connection(self._server)
+                    server = dial(self._server)
                 except OSError:
                     _close(client)
                     continue

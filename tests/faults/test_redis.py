@@ -34,7 +34,7 @@ TOGETHER = ("log", "json-files", "jobs")
 def lossy(harness, seed, share=SHARE, calm=0):
     """A proxy that loses replies, with its URL."""
     at = harness.pipeline.redis.connection_pool.connection_kwargs
-    with LossyProxy(at["host"], at["port"], share, seed, calm) as proxy:
+    with LossyProxy(harness.pipeline.server.url, share, seed, calm) as proxy:
         proxy.url = f"redis://:{at.get('password') or ''}@127.0.0.1:{proxy.port}/0"
         proxy.client = Redis(port=proxy.port, password=at.get("password"))  # sends again by itself, as it comes
         yield proxy

@@ -1,11 +1,13 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from redis import Redis
 
-from playhead.embedded.servers import embedded_servers
+from playhead.embedded.servers import embedded_servers, running_servers
 from playhead.streams.appending.producer import Producer
 from playhead.streams.events import new_event
+from tests.support.addresses import superuser_url
 from tests.support.pipeline import Pipeline
 from tests.support.servers import SERVERS, RedisServer, answers, make_server, plain_client
 
@@ -52,10 +54,23 @@ def valkey(module_valkey) -> RedisServer:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory) -> Iterator[str]:
-    """A Postgres for all tests of a session; each makes a database of its own."""
-    with embedded_servers(tmp_path_factory.mktemp("postgres"), redis=False) as servers:
-        yield servers.database_url
+def postgres_directory(tmp_path_factory) -> Iterator[Path]:
+    """Where a Postgres runs for all tests of a session."""
+    directory = tmp_path_factory.mktemp("postgres")
+    with embedded_servers(directory, redis=False):
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_directory) -> str:
+    """The URL of that Postgres; each test makes a database of its own."""
+    return running_servers(postgres_directory).database_url
+
+
+@pytest.fixture(scope="session")
+def superuser(postgres_directory) -> str:
+    """The URL of its superuser, who may make roles."""
+    return superuser_url(postgres_directory)
 
 
 @pytest.fixture

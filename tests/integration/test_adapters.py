@@ -48,7 +48,8 @@ from celery import Celery
 from playhead.adapters.celery import record
 from playhead.streams.appending.producer import Producer
 
-app = Celery("work", broker=os.environ["BROKER"], backend=os.environ["BROKER"])
+url = os.environ["BROKER"].replace("unix://", "redis+socket://")
+app = Celery("work", broker=url, backend=url)
 app.conf.task_always_eager = False
 record(app, Producer(os.environ["REDIS_URL"]))
 

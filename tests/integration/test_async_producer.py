@@ -326,7 +326,7 @@ def clients(redis, own):
 
 def test_replies_that_are_lost_double_nothing(redis_server, redis):
     at = redis.connection_pool.connection_kwargs
-    with LossyProxy(at["host"], at["port"], 0.03, 7) as proxy:
+    with LossyProxy(redis_server.url, 0.03, 7) as proxy:
         url = f"redis://:{at.get('password') or ''}@127.0.0.1:{proxy.port}/0"
 
         async def use(producer):

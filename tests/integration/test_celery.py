@@ -17,7 +17,8 @@ from celery.exceptions import Ignore, Reject
 from playhead.adapters.celery import record
 from playhead.streams.appending.producer import Producer
 
-app = Celery("work", broker=os.environ["BROKER"], backend=os.environ["BROKER"])
+url = os.environ["BROKER"].replace("unix://", "redis+socket://")
+app = Celery("work", broker=url, backend=url)
 record(app, Producer(os.environ["REDIS_URL"]))
 
 @app.task

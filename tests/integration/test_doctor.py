@@ -18,8 +18,10 @@ from playhead.embedded.servers import embedded_servers
 from playhead.projections.migrations import upgrade
 from playhead.recordings.checks import check_ffmpeg
 from playhead.recordings.domain import FFMPEG
+from playhead.settings.urls import as_user
 from playhead.streams.appending.producer import Producer
 from playhead.streams.domains.settings import GivenValues
+from tests.support.addresses import superuser_url
 
 
 def results(checks) -> dict[str, str]:
@@ -63,8 +65,7 @@ def test_a_redis_that_may_lose_events_is_told_how_to_keep_them(redis_server, wea
 
 def test_a_setting_that_a_managed_server_hides_is_unknown(redis_server, redis):
     redis.acl_setuser("guest", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-config"])
-    url = redis_server.url.rpartition("@")[2].removeprefix("redis://")
-    found = list(check_redis(f"redis://guest:any@{url}", "here", 5, 1))
+    found = list(check_redis(as_user(redis_server.url, "guest", "any"), "here", 5, 1))
     redis.acl_deluser("guest")
 
     assert results(found)["redis appendfsync"] == "warn"
@@ -94,15 +95,14 @@ def test_a_database_is_checked_for_migrations_and_rights(tmp_path):
         before = list(check_postgres(servers.database_url, "here"))
         upgrade(servers.database_url)
         after = results(check_postgres(servers.database_url, "here"))
-        with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        with psycopg.connect(superuser_url(tmp_path / "data"), autocommit=True) as connection:
             connection.execute("ALTER TABLE jobs RENAME TO renamed")
             without = list(check_postgres(servers.database_url, "here"))
             connection.execute("ALTER TABLE renamed RENAME TO jobs")
             connection.execute("CREATE ROLE guest LOGIN PASSWORD 'guest'")
             connection.execute("GRANT USAGE ON SCHEMA playhead TO guest")
             connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA playhead TO guest")
-            at = servers.database_url.rpartition("@")[2]
-        guest = results(check_postgres(f"postgresql://guest:guest@{at}", "here"))
+        guest = results(check_postgres(as_user(servers.database_url, "guest", "guest"), "here"))
 
     assert "playhead db upgrade" in advice(before, "postgres migrations")
     assert set(after.values()) == {"ok"}

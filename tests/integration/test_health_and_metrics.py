@@ -22,6 +22,7 @@ from playhead.consumers.reading.lag import find_lag
 from playhead.consumers.reading.reader import Progress
 from playhead.embedded.servers import Servers, embedded_servers
 from playhead.projections.migrations import upgrade
+from playhead.settings.urls import as_user
 from playhead.streams.appending.producer import Producer
 from playhead.streams.names import Metric
 from playhead.streams.partitions import Partition
@@ -153,7 +154,7 @@ def test_a_process_is_ready_while_its_sink_is_and_says_why_when_not(playhead, se
         assert Metric.LAG_EVENTS not in scraped(consumer) or not scraped(consumer)[Metric.LAG_EVENTS].samples
     with playhead.running("jobs", DATABASE_URL=servers.database_url) as consumer:
         wait_until(lambda: consumer.get("/readyz") == (200, "ok\n"))
-        with psycopg.connect(re.sub("/[^/]*$", "/postgres", servers.database_url), autocommit=True) as connection:
+        with psycopg.connect(servers.database_url, dbname="postgres", autocommit=True) as connection:
             connection.execute("ALTER DATABASE playhead ALLOW_CONNECTIONS false")
             connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'playhead'")
             producer.append("job.completed", subject="job/1", data=(JOB % 1).encode())
@@ -190,6 +191,7 @@ def test_a_consumer_whose_stream_is_no_stream_says_so_and_goes_on_once_it_is_gon
 
 FATAL = """
 import msgspec
+from playhead.settings.urls import as_user
 from playhead import Domain
 
 fatal = Domain("fatal")
@@ -271,10 +273,9 @@ def test_neither_payloads_nor_passwords_are_seen_from_outside(playhead, servers,
     assert {"json-files": 3, "jobs": 4, "log": 2} == {
         name: redis.xlen(f"{JOBS.key}:parked:{name}") for name in ("json-files", "jobs", "log")
     }
-    address = servers.redis_url.rpartition("@")[2]
     wrong = {
         "refused Redis": {"REDIS_URL": f"redis://user:{PASSWORD}@127.0.0.1:1/0"},
-        "wrong password of Redis": {"REDIS_URL": f"redis://user:{PASSWORD}@{address}"},
+        "wrong password of Redis": {"REDIS_URL": as_user(servers.redis_url, "user", PASSWORD)},
         "refused Postgres": {"DATABASE_URL": f"postgresql://user:{PASSWORD}@127.0.0.1:1/x"},
         "wrong password of Postgres": {"DATABASE_URL": re.sub(r":[^:@]*@", f":{PASSWORD}@", servers.database_url)},
     }

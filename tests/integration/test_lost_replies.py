@@ -15,10 +15,10 @@ COUNT = 1000
 
 
 @contextmanager
-def lossy(redis, seed, share, calm=0):
-    at = redis.connection_pool.connection_kwargs
-    with LossyProxy(at["host"], at["port"], share, seed, calm) as proxy:
-        proxy.url = f"redis://:{at.get('password') or ''}@127.0.0.1:{proxy.port}/0"
+def lossy(redis_server, redis, seed, share, calm=0):
+    password = redis.connection_pool.connection_kwargs.get("password") or ""
+    with LossyProxy(redis_server.url, share, seed, calm) as proxy:
+        proxy.url = f"redis://:{password}@127.0.0.1:{proxy.port}/0"
         yield proxy
 
 
@@ -26,8 +26,8 @@ def counts(redis):
     return Counter(fields[b"ce_id"].decode() for _, fields in redis.xrange(JOBS.key))
 
 
-def test_no_event_is_lost_or_doubled_when_replies_are_lost(redis, seed):
-    with lossy(redis, seed, 0.03) as proxy, Producer(proxy.url) as producer:
+def test_no_event_is_lost_or_doubled_when_replies_are_lost(redis_server, redis, seed):
+    with lossy(redis_server, redis, seed, 0.03) as proxy, Producer(proxy.url) as producer:
         for number in range(COUNT):
             producer.append("job.completed", subject=f"job/{number % 7}", data={}, id=f"id-{number}")
     found = counts(redis)
@@ -37,10 +37,10 @@ def test_no_event_is_lost_or_doubled_when_replies_are_lost(redis, seed):
 
 
 def test_no_event_is_lost_doubled_or_reordered_when_replies_to_batches_are_lost_and_a_spool_takes_over(
-    redis, seed, tmp_path
+    redis_server, redis, seed, tmp_path
 ):
     spooled = 0
-    with lossy(redis, seed, 0.1) as proxy, Producer(proxy.url, spool=tmp_path) as producer:
+    with lossy(redis_server, redis, seed, 0.1) as proxy, Producer(proxy.url, spool=tmp_path) as producer:
         for start in range(0, COUNT * 5, 20):
             positions = producer.append_events(
                 [new_event("job.completed", subject="job/1", data={}, id=f"id-{n}") for n in range(start, start + 20)]
@@ -53,9 +53,9 @@ def test_no_event_is_lost_doubled_or_reordered_when_replies_to_batches_are_lost_
     assert [f"id-{number}" for number in range(COUNT * 5)] == found, f"seed {seed}"
 
 
-def test_the_control_a_bare_xadd_is_doubled_by_the_client(redis, seed):
+def test_the_control_a_bare_xadd_is_doubled_by_the_client(redis_server, redis, seed):
     password = redis.connection_pool.connection_kwargs.get("password")
-    with lossy(redis, seed, 0.03, calm=10) as proxy, Redis(port=proxy.port, password=password) as client:
+    with lossy(redis_server, redis, seed, 0.03, calm=10) as proxy, Redis(port=proxy.port, password=password) as client:
         for number in range(COUNT):
             client.xadd(JOBS.key, {"ce_id": f"id-{number}"})
     found = counts(redis)

@@ -12,7 +12,6 @@ import subprocess
 import threading
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -23,9 +22,11 @@ from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.sinks import Batch, Source
+from tests.support.addresses import Address, address, dial
 from tests.support.databases import make_database
 from tests.support.events import job
 from tests.support.places import place_of
+from tests.support.proxies import LossyProxy
 
 JOBS = Partition("jobs", 0)
 _TLS_REQUEST_BYTES = 8
@@ -36,7 +37,7 @@ class TlsProxy(socketserver.ThreadingTCPServer):
 
     allow_reuse_address = True
 
-    def __init__(self, certificate: Path, key: Path, server: tuple[str, int]) -> None:
+    def __init__(self, certificate: Path, key: Path, server: Address) -> None:
         super().__init__(("127.0.0.1", 0), _Session)
         self.port = self.server_address[1]
         self.server = server
@@ -54,7 +55,7 @@ class _Session(socketserver.BaseRequestHandler):
             self.request.sendall(b"S")
             with (
                 self.server.context.wrap_socket(self.request, server_side=True) as client,
-                socket.create_connection(self.server.server) as server,
+                dial(self.server.server) as server,
             ):
                 self._pass_on(client, server)
 
@@ -94,8 +95,7 @@ def _make_certificate(openssl: str, directory: Path, name: str) -> Path:
 
 @pytest.fixture
 def proxy(postgres, authority):
-    parts = urlsplit(postgres)
-    with TlsProxy(*authority, (parts.hostname, parts.port)) as proxy:
+    with TlsProxy(*authority, address(postgres)) as proxy:
         serving = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.02})
         serving.start()
         yield proxy
@@ -103,7 +103,7 @@ def proxy(postgres, authority):
         serving.join()
 
 
-def by_tls(database: str, proxy: TlsProxy, certificate: Path, host: str = "127.0.0.1") -> str:
+def by_tls(database: str, proxy: TlsProxy | LossyProxy, certificate: Path, host: str = "127.0.0.1") -> str:
     return psycopg.conninfo.make_conninfo(
         database, host=host, port=proxy.port, sslmode="verify-full", sslrootcert=str(certificate), connect_timeout=10
     )
@@ -128,12 +128,13 @@ def test_a_projection_upgrades_and_writes_over_verified_tls(postgres, proxy, aut
 def test_a_server_that_cannot_prove_its_name_is_never_sent_a_password(postgres, proxy, authority):
     openssl = shutil.which("openssl")
     stranger = _make_certificate(openssl, authority[0].parent, "stranger")
-    for url, problem in (
-        (by_tls(postgres, proxy, stranger), "certificate verify failed"),
-        (by_tls(postgres, proxy, authority[0], host="localhost"), "does not match host name"),
-        (psycopg.conninfo.make_conninfo(postgres, sslmode="verify-full", sslrootcert=str(authority[0])), "SSL"),
-    ):
-        with pytest.raises(psycopg.OperationalError, match=problem):
-            upgrade(url)
+    with LossyProxy(postgres, share=0, seed=0) as plain:
+        for url, problem in (
+            (by_tls(postgres, proxy, stranger), "certificate verify failed"),
+            (by_tls(postgres, proxy, authority[0], host="localhost"), "does not match host name"),
+            (by_tls(postgres, plain, authority[0]), "does not support SSL"),
+        ):
+            with pytest.raises(psycopg.OperationalError, match=problem):
+                upgrade(url)
 
     assert 0 == proxy.accepted

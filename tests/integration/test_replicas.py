@@ -39,7 +39,7 @@ class Pair:
 
 @pytest.fixture(scope="module", params=SERVERS)
 def module_pair(request, tmp_path_factory):
-    servers = [make_server(request.param, tmp_path_factory.mktemp("redis")) for _ in range(2)]
+    servers = [make_server(request.param, tmp_path_factory.mktemp("redis"), tcp=True) for _ in range(2)]
     for server in servers:
         server.start()
     yield Pair(*servers)

@@ -39,8 +39,8 @@ REFUSED_TO_ALL_BUT_THE_OWNER = [
 
 
 @pytest.fixture
-def database(postgres):
-    return make_database(postgres)
+def database(superuser):
+    return make_database(superuser)
 
 
 def made(database: str) -> dict[str, str]:
@@ -112,12 +112,12 @@ def test_making_them_again_changes_no_password_and_grants_what_is_missing(databa
     assert 0 == rows(urls["reader"])
 
 
-def test_who_owns_the_database_and_may_make_roles_need_be_no_superuser(postgres):
+def test_who_owns_the_database_and_may_make_roles_need_be_no_superuser(superuser):
     name = f"plain_{uuid4().hex}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
+    with psycopg.connect(superuser, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'plain'")
         connection.execute(f"CREATE DATABASE {name} OWNER {name}")
-    database = as_user(psycopg.conninfo.make_conninfo(postgres, dbname=name), name, "plain")
+    database = as_user(psycopg.conninfo.make_conninfo(superuser, dbname=name), name, "plain")
     upgrade(database)
     urls = made(database)
 
@@ -127,12 +127,12 @@ def test_who_owns_the_database_and_may_make_roles_need_be_no_superuser(postgres)
     assert ["TRUNCATE jobs"] == refused(urls["writer"], REFUSED_TO_READERS[1:])
 
 
-def test_tables_of_another_program_are_not_touched(postgres):
+def test_tables_of_another_program_are_not_touched(superuser):
     name = f"shared_{uuid4().hex}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
+    with psycopg.connect(superuser, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
         connection.execute(f"CREATE ROLE {name}")
-    database = psycopg.conninfo.make_conninfo(postgres, dbname=name)
+    database = psycopg.conninfo.make_conninfo(superuser, dbname=name)
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("CREATE TABLE users ()")
         upgrade(database, shared=True)

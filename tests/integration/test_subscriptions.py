@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -19,6 +18,7 @@ from playhead.consumers.subscriptions.kept import kept_names, read_cursor
 from playhead.consumers.subscriptions.lag import lag_behind
 from playhead.eventlog.log import EventLog
 from playhead.eventlog.writer import LogWriter
+from playhead.settings.urls import as_user
 from playhead.streams.appending.producer import Producer
 from playhead.streams.domains.event_types import Stream
 from playhead.streams.errors import InvalidSetting, PartitionsChanged
@@ -26,6 +26,7 @@ from playhead.streams.events import Recorded, new_event
 from playhead.streams.sinks import Batch, Source
 from tests.support.events import job
 from tests.support.pipeline import JOBS, Pipeline, fields
+from tests.support.servers import make_server
 from tests.support.users import nobody
 
 SECURITY = Path(__file__).parents[2] / "docs" / "security.md"
@@ -464,8 +465,20 @@ def test_without_the_log_a_trimmed_beginning_is_an_error_that_one_can_pass(pipel
     assert 6 == raised.value.count
 
 
+@pytest.fixture
+def pipeline_on_a_port(postgres, tmp_path, wait_until):
+    """One that a user who may not enter the directory of a socket can reach."""
+    server = make_server("valkey", tmp_path / "valkey", tcp=True)
+    server.start()
+    pipeline = Pipeline(server, postgres, tmp_path, wait_until)
+    yield pipeline
+    pipeline.close()
+    server.stop()
+
+
 @pytest.mark.parametrize("log", ["missing", "forbidden"])
-def test_a_log_that_cannot_be_read_is_as_none(pipeline, log, tmp_path):
+def test_a_log_that_cannot_be_read_is_as_none(pipeline_on_a_port, log, tmp_path):
+    pipeline = pipeline_on_a_port
     directory = tmp_path / log
     if log == "forbidden":
         directory.mkdir(mode=0)
@@ -558,8 +571,7 @@ def test_the_documented_user_of_readers_may_do_all_that_a_subscription_needs(pip
     pattern = r"^user playhead-reader (reset .* >(\S+) .*)$"
     (rules, password), *_ = re.findall(pattern, SECURITY.read_text(), re.MULTILINE)
     pipeline.redis.execute_command("ACL", "SETUSER", "playhead-reader", *rules.split())
-    parts = urlsplit(pipeline.server.url)
-    url = parts._replace(netloc=f"playhead-reader:{password}@{parts.hostname}:{parts.port}").geturl()
+    url = as_user(pipeline.server.url, "playhead-reader", password)
     pipeline.start("log")
     append(pipeline, *range(1, 11))
     pipeline.caught_up("log")

@@ -5,16 +5,18 @@ import socket
 import threading
 from contextlib import suppress
 
+from tests.support.addresses import address, dial
+
 
 class LossyProxy:
-    """Forwards to a server, and cuts a connection instead of passing on a share of the replies.
+    """Forwards to the server of a URL, and cuts a connection instead of passing on a share of the replies.
 
     `calm` is how many replies a connection has before one may be lost: with more than a client needs to connect and to
     send again, it never gives up.
     """
 
-    def __init__(self, host: str, port: int, share: float, seed: int, calm: int = 0) -> None:
-        self._server = (host, port)
+    def __init__(self, url: str, share: float, seed: int, calm: int = 0) -> None:
+        self._server = address(url)
         self._share, self._calm = share, calm
         self._random = random.Random(seed)
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -37,7 +39,7 @@ class LossyProxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._server)
+                server = dial(self._server)
                 self._connections += [client, server]
                 for target in (self._requests, self._replies):
                     threads.append(threading.Thread(target=target, args=(client, server), daemon=True))

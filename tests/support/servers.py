@@ -44,14 +44,14 @@ class RedisServer(Protocol):
 
 
 class EmbeddedValkey:
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, *, tcp: bool = False) -> None:
+        self._directory, self._tcp = directory, tcp
         self._running: AbstractContextManager | None = None
         self.url = ""
 
     def start(self) -> None:
         self.stop()
-        self._running = embedded_servers(self._directory, postgres=False)
+        self._running = embedded_servers(self._directory, postgres=False, tcp=self._tcp)
         self.url = self._running.__enter__().redis_url
 
     def kill(self) -> None:
@@ -144,9 +144,10 @@ def answers(url: str) -> bool:
         return False
 
 
-def make_server(name: str, directory: Path) -> RedisServer:
+def make_server(name: str, directory: Path, *, tcp: bool = False) -> RedisServer:
+    """A server of the matrix; with `tcp` on a port whatever it is."""
     if name == "valkey":
-        return EmbeddedValkey(directory)
+        return EmbeddedValkey(directory, tcp=tcp)
     if name in CONTAINERS:
         return Container(CONTAINERS[name])
     return Program(programs()[name], directory)

@@ -76,6 +76,9 @@ def test_a_url_is_made_of_host_and_password_where_none_is_set(monkeypatch):
         ("postgresql://me:***@host/db?sslmode=require", "postgresql://me:secret@host/db?sslmode=require"),
         ("postgresql://host/db?user=me&password=***", "postgresql://host/db?user=me&password=secret"),
         ("host=h password=*** dbname=d", "host=h password='sec ret' dbname=d"),
+        ("unix://me:***@/run/a@b:c/redis.sock", "unix://me:secret@/run/a@b:c/redis.sock"),
+        ("unix:///run/a@b:c/redis.sock?password=***&db=1", "unix:///run/a@b:c/redis.sock?password=secret&db=1"),
+        ("postgresql://me:***@/db?host=/run/a@b:c&port=5432", "postgresql://me:secret@/db?host=/run/a@b:c&port=5432"),
     ],
 )
 def test_a_url_is_shown_without_its_password(shown, url):
@@ -266,6 +269,7 @@ class TestSettingsOfADomain:
         ("rediss://:old@h/0?ssl_ca_certs=f&password=old", "rediss://new:pw@h/0?ssl_ca_certs=f"),
         ("unix:///run/redis.sock?db=1", "unix://new:pw@/run/redis.sock?db=1"),
         ("postgresql://a:b@h,i:1/d?user=a&sslmode=verify-full", "postgresql://new:pw@h,i:1/d?sslmode=verify-full"),
+        ("postgresql://a:b@/d?host=/r/a%20b%2Bc&port=5", "postgresql://new:pw@/d?host=%2Fr%2Fa%20b%2Bc&port=5"),
         ("user=a dbname=d host=h", "user=new dbname=d host=h password=pw"),
     ],
 )
