@@ -52,6 +52,8 @@ def indent(data: bytes) -> bytes:
 
 def _grows_too_much(data: bytes) -> bool:
     """Whether JSON laid out is over the limit; its lines are counted first, as almost nothing is."""
+    if len(data) * (2 * DEEPEST + 3) <= _ROOM:  # if each byte began a line at the deepest level
+        return False
     limit = max(_ROOM, _MOST_TIMES * len(data))
     lines = 1 + data.count(b",") + 2 * (data.count(b"[") + data.count(b"{"))
     fitting = ((limit - len(data)) // lines - 2) // 2  # so many levels fit, even if every line is at the deepest
