@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from playhead.consumers.reading.ahead import decoded
-from playhead.consumers.reading.parked import parkable
+from playhead.consumers.reading.parked import REFUSED, Aside, parked_fields
 from playhead.eventlog.errors import BadLine
 from playhead.eventlog.lines import decode_line, event_id_of, position_if_readable
 from playhead.projections.content.captured import decode_captured
@@ -194,8 +194,8 @@ def test_a_subject_that_no_event_can_have_is_none():
 @pytest.mark.parametrize("long", [{b"ce_time": LONG}, {LONG: b"1"}, {b"ce_source": "🎧".encode() * 5000}])
 def test_only_the_log_parks_what_is_too_long_as_a_whole(long):
     entry = RawEntry(b"1-1", [part for pair in (GOOD | long).items() for part in pair])
-    _, whole = parkable(entry, "reason", "log")
-    reason, kept = parkable(entry, "reason", "jobs")
+    _, whole = parked(entry, "log")
+    reason, kept = parked(entry, "jobs")
 
     assert entry.fields == whole
     assert "reason; only the log's parked entry has all of it" == reason
@@ -206,4 +206,11 @@ def test_only_the_log_parks_what_is_too_long_as_a_whole(long):
 def test_a_large_body_is_parked_as_a_whole_by_all():
     entry = RawEntry(b"1-1", [part for pair in (GOOD | {b"body": LONG}).items() for part in pair])
 
-    assert ("reason", entry.fields) == parkable(entry, "reason", "jobs")
+    assert ("reason", entry.fields) == parked(entry, "jobs")
+
+
+def parked(entry, consumer):
+    """The reason, and the fields of the event, of the parked entry that a consumer makes."""
+    fields = parked_fields(Aside(entry, "reason", REFUSED), consumer, blocks=True)
+    about = dict(zip(fields[:8:2], fields[1:8:2], strict=True))
+    return about["parked_reason"], fields[8:]
