@@ -23,7 +23,9 @@ from playhead.embedded.errors import DataDirectoryInUse, DataDirectoryUnusable
 from playhead.streams.storage.durability import sync_directory
 from playhead.streams.storage.trust import refuse_shared, refuse_untrusted
 
-_LOCK = "playhead.lock"
+_LOCK, _ACCESS, _SERVERS = "playhead.lock", "access.json", "servers.json"
+_MADE = (_LOCK, _ACCESS, _SERVERS, f"{_ACCESS}.new", f"{_SERVERS}.new", "sockets", "valkey", "postgres")
+"""What the servers, and who starts them, make in a data directory."""
 _SMALL = 4096
 
 
@@ -76,13 +78,14 @@ class Leftovers:
             return
         if self.outside is not None:
             shutil.rmtree(self.outside)
-        for path in self._data_dir.iterdir():
-            if path.is_dir():
+        for path in (self._data_dir / name for name in _MADE):
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)
         if self._is_new:
-            self._data_dir.rmdir()
+            with suppress(OSError):  # somebody else has put something there meanwhile, such as a spool
+                self._data_dir.rmdir()
 
 
 @contextmanager
@@ -124,7 +127,7 @@ def load_access(data_dir: Path) -> AccessToServers:
     """The passwords of the servers, made and saved if they are missing."""
     refuse_untrusted(data_dir, shared=False)
     try:
-        access = msgspec.json.decode((data_dir / "access.json").read_bytes(), type=AccessToServers)
+        access = msgspec.json.decode((data_dir / _ACCESS).read_bytes(), type=AccessToServers)
     except FileNotFoundError:
         access = AccessToServers(Access(_password()), Access(_password()))
     if not access.superuser:
@@ -134,7 +137,7 @@ def load_access(data_dir: Path) -> AccessToServers:
 
 
 def save_access(data_dir: Path, access: AccessToServers) -> None:
-    write_private(data_dir / "access.json", msgspec.json.encode(access))
+    write_private(data_dir / _ACCESS, msgspec.json.encode(access))
 
 
 def load_running(data_dir: Path) -> RunningServers | None:
@@ -145,13 +148,13 @@ def load_running(data_dir: Path) -> RunningServers | None:
     """
     refuse_untrusted(data_dir, shared=False)
     try:
-        return msgspec.json.decode((data_dir / "servers.json").read_bytes(), type=RunningServers)
+        return msgspec.json.decode((data_dir / _SERVERS).read_bytes(), type=RunningServers)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
 def save_running(data_dir: Path, running: RunningServers) -> None:
-    write_private(data_dir / "servers.json", msgspec.json.encode(running))
+    write_private(data_dir / _SERVERS, msgspec.json.encode(running))
 
 
 def refuse_replaced(running: RunningServers) -> None:
@@ -166,7 +169,7 @@ def refuse_replaced(running: RunningServers) -> None:
 
 
 def forget_running(data_dir: Path) -> None:
-    (data_dir / "servers.json").unlink(missing_ok=True)
+    (data_dir / _SERVERS).unlink(missing_ok=True)
 
 
 def open_private(path: Path, flags: int) -> int:

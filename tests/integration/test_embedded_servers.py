@@ -419,6 +419,17 @@ def test_a_start_that_fails_leaves_only_what_was_there(tmp_path):
     assert (tmp_path / "used/valkey").is_dir()
 
 
+def test_a_start_that_fails_leaves_what_somebody_else_has_put_there_meanwhile(tmp_path):
+    def fail(_: Servers) -> None:
+        (tmp_path / "new/spool").mkdir()
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError), embedded_servers(tmp_path / "new", postgres=False, prepare=fail):
+        pytest.fail("started")
+
+    assert [tmp_path / "new/spool"] == list((tmp_path / "new").iterdir())
+
+
 def test_a_file_in_place_of_the_directory_is_reported(tmp_path):
     (tmp_path / "data").write_text("")
 
