@@ -7,7 +7,7 @@ from functools import partial
 import structlog
 
 from playhead.embedded.servers import Servers as EmbeddedServers
-from playhead.embedded.servers import embedded_servers, ended_server
+from playhead.embedded.servers import embedded_servers
 from playhead.embedded.supervisor import Supervisor
 from playhead.projections.migrations import upgrade
 from playhead.settings.core import DEFAULT_DATA_DIR, SCHEMA
@@ -47,7 +47,7 @@ def up(*, data_dir: DataDir = None) -> int:
             tell(f"{name} is not started: {problem}")
         names = [name for name in installed().consumers if name not in missing]
         tell(f"servers are up; starting {', '.join(names)}; Ctrl-C stops everything")
-        code = Supervisor(settings, reached, names).run(
+        Supervisor(settings, reached, names).run(
             on_ready=lambda addresses, failing: tell(
                 "every consumer is ready" + (f", but these keep ending: {', '.join(failing)}" if failing else ""),
                 _places(settings, reached, addresses),
@@ -56,11 +56,10 @@ def up(*, data_dir: DataDir = None) -> int:
             on_stop=lambda stopping: tell(
                 f"stopping {', '.join(stopping)}; Ctrl-C again ends them at once, which loses nothing"
             ),
-            trouble=lambda: ended_server(settings.data_dir),
+            look=lambda: running.revival.look(tell),
         )
-    if code == DONE:
-        tell("stopped")
-    return code
+    tell("stopped")
+    return DONE
 
 
 def _reached(settings: Settings, running: EmbeddedServers) -> Servers:

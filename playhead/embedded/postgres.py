@@ -43,6 +43,10 @@ class Postgres:
     def running(self) -> Running:
         return Running(self._url(ROLE, self._passwords.role, DATABASE), self._process.pid, self._version)
 
+    @property
+    def has_ended(self) -> bool:
+        return self._process.has_ended
+
     def start(self) -> None:
         self._process.prepare()
         if self._data.exists():

@@ -45,6 +45,11 @@ class ServerProcess:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        assert self._process is not None
+        return self._process.poll() is not None
+
     def prepare(self) -> None:
         """Stops what an owner that was killed left behind, and begins a new log."""
         self.directory.mkdir(mode=0o700, exist_ok=True)

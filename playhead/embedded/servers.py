@@ -25,6 +25,7 @@ from playhead.embedded.directory import (
     save_running,
 )
 from playhead.embedded.errors import ServerDidNotStart
+from playhead.embedded.revival import Revival
 from playhead.terminal.output import say
 
 _ANSWER_SECONDS = 2.0
@@ -39,6 +40,12 @@ class Servers(msgspec.Struct, frozen=True):
     database_url: str | None
 
 
+class OwnServers(Servers, frozen=True):
+    """Those that this process runs; its owner looks again and again whether one is to be revived."""
+
+    revival: Revival
+
+
 @contextmanager
 def embedded_servers(
     data_dir: Path,
@@ -47,7 +54,7 @@ def embedded_servers(
     postgres: bool = True,
     tcp: bool = False,
     prepare: Callable[[Servers], None] = lambda _: None,
-) -> Generator[Servers, None, None]:
+) -> Generator[OwnServers, None, None]:
     """Runs the servers until the block ends, however it ends.
 
     They listen on Unix sockets that only this user reaches, or with `tcp` on ports of 127.0.0.1 instead.
@@ -102,19 +109,9 @@ def is_silent(data_dir: Path, name: Literal["valkey", "postgres"]) -> bool:
     return server is not None and _is_alive(server.pid)
 
 
-def ended_server(data_dir: Path) -> str | None:
-    """Which server of this process has ended, and where its log is; None while they run."""
-    found = load_running(data_dir)
-    for name in ("valkey", "postgres"):
-        server: Running | None = getattr(found, name) if found else None
-        if server is not None and os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-            return f"the embedded {name} ended; see {data_dir / name / name}.log, then restart"
-    return None
-
-
 def _start(
     data_dir: Path, running: ExitStack, leftovers: Leftovers, *, redis: bool, postgres: bool, tcp: bool
-) -> Servers:
+) -> OwnServers:
     from playhead.embedded.postgres import Postgres
     from playhead.embedded.sockets import Sockets
     from playhead.embedded.valkey import Valkey
@@ -148,7 +145,10 @@ def _start(
     )
     running.callback(forget_running, data_dir)
     save_running(data_dir, now)
-    return _servers(now.valkey, now.postgres)
+    by_name = {"valkey": valkey, "postgres": database}
+    revival = Revival(data_dir, {name: server for name, server in by_name.items() if server is not None}, now)
+    addresses = _servers(now.valkey, now.postgres)
+    return OwnServers(addresses.redis_url, addresses.database_url, revival)
 
 
 def _servers(valkey: Running | None, postgres: Running | None) -> Servers:

@@ -54,9 +54,9 @@ class Supervisor:
         self,
         on_ready: Callable[[dict[str, str], Sequence[str]], None],
         on_stop: Callable[[Sequence[str]], None],
-        trouble: Callable[[], str | None],
-    ) -> int:
-        """Serve until SIGINT or SIGTERM, or until `trouble` says why it cannot go on; 1 then.
+        look: Callable[[], None],
+    ) -> None:
+        """Serve until SIGINT or SIGTERM; `look` is called several times a second.
 
         `on_ready` gets the address of each consumer once all of them serve, or stand by, and the names of those that
         keep ending instead; `on_stop` the names of those that a signal ends.
@@ -67,11 +67,8 @@ class Supervisor:
         told = False
         complain_at = time.monotonic() + _PATIENCE_SECONDS
         while not self._signals:
+            look()
             self._revive()
-            if (problem := trouble()) is not None:
-                self._log.critical(problem)
-                self.stop()
-                return 1
             self._waited_for = {
                 name: problem for name in self._waited_for if not self._signals and (problem := self._problem(name))
             }
@@ -85,7 +82,6 @@ class Supervisor:
             time.sleep(_POLL_SECONDS)
         on_stop(list(self._children))
         self.stop()
-        return 0
 
     def start(self) -> None:
         """Start every consumer."""

@@ -54,6 +54,10 @@ class Valkey:
     def running(self) -> Running:
         return Running(self._url, self._process.pid, self._version)
 
+    @property
+    def has_ended(self) -> bool:
+        return self._process.has_ended
+
     def start(self) -> None:
         self._process.prepare()
         self._check_version()

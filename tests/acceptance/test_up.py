@@ -14,6 +14,8 @@ import pytest
 from playhead.consumers.recordings.mp3 import read_mp3
 from playhead.embedded.directory import load_running
 from playhead.streams.domains.discovery import installed
+from tests.support.disks import small_disk
+from tests.support.processes import JOB
 from tests.support.up import CLEAN, PLAYHEAD, Up
 
 
@@ -27,7 +29,7 @@ def up(tmp_path, wait_until):
         up.process.wait(60)
 
 
-def test_a_dead_consumer_is_started_again_and_a_dead_server_ends_it(up, wait_until):
+def test_a_dead_consumer_and_a_dead_server_are_started_again(up, wait_until):
     def states() -> dict[str, str]:
         done = subprocess.run(
             [*PLAYHEAD, "status", "--json", "--data-dir", str(up.directory)], capture_output=True, check=False
@@ -38,12 +40,39 @@ def test_a_dead_consumer_is_started_again_and_a_dead_server_ends_it(up, wait_unt
     up.consumer("jobs").kill()
     up.wait_for("started again")
     wait_until(lambda: states()["jobs"] == "running")
-    os.kill(load_running(up.directory).valkey.pid, signal.SIGKILL)
+    for name in ("valkey", "postgres"):
+        killed = getattr(load_running(up.directory), name).pid
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda name=name, killed=killed: getattr(load_running(up.directory), name).pid != killed)
+    up.playhead("append", "job.completed", "--subject", "job/1", "--data", JOB % 1)
+    wait_until(lambda: up.playhead("status").returncode == 0)
 
     assert second.returncode == 1
     assert f"in use by process {up.process.pid}".encode() in second.stderr
-    assert up.process.wait(60) == 1
     assert up.said("the embedded valkey ended")
+    assert up.said("the embedded postgres ended")
+    assert 1 == len(list(up.directory.glob("outputs/daily/**/1.json")))
+
+
+def test_a_full_disk_of_valkey_is_waited_for(tmp_path, wait_until):
+    (tmp_path / "data").mkdir()
+    with small_disk(tmp_path / "data/valkey", 2) as make_room:
+        up = Up(tmp_path / "data", wait_until)
+        up.wait_for("every consumer is ready")
+        (tmp_path / "result").write_text((JOB % 2).replace("ok", "x" * (3 << 20)))
+        first = up.playhead("append", "job.completed", "--subject", "job/1", "--data", JOB % 1)
+        large = "append", "job.completed", "--subject", "job/2", "--data", f"@{tmp_path / 'result'}"
+        refused = up.playhead(*large)
+        up.wait_for("the embedded valkey ended")
+        make_room()
+        wait_until(lambda: up.playhead(*large).returncode == 0)
+        wait_until(lambda: up.playhead("status").returncode == 0)
+        files = sorted(path.name for path in up.directory.glob("outputs/daily/**/[12].json"))
+        up.process.send_signal(signal.SIGINT)
+
+        assert 0 == up.process.wait(60)
+    assert (0, 3) == (first.returncode, refused.returncode)
+    assert ["1.json", "2.json"] == files
 
 
 @pytest.mark.parametrize(
