@@ -26,7 +26,9 @@ from playhead.consumers.errors import Retry
 from playhead.consumers.halts import Halt, read_halts
 from playhead.consumers.processes.clock import ClockService
 from playhead.consumers.processes.metrics import TrimMetrics
+from playhead.consumers.processes.projection import ConsumerService, ProcessSettings
 from playhead.consumers.processes.worker import WorkerProcessSettings, WorkerService
+from playhead.consumers.reading.reader import ReaderSettings
 from playhead.consumers.reading.trimming import keep_trimmed
 from playhead.consumers.work.observer import WorkObserver
 from playhead.eventlog.reader import read
@@ -39,7 +41,7 @@ from playhead.streams.positions import Position
 from playhead.terminal.ending import run
 from playhead.testing import ConsumerThread
 from tests.support.events import job
-from tests.support.pipeline import JOBS, SINKS, Pipeline
+from tests.support.pipeline import JOBS, SINKS, Pipeline, Watch
 from tests.support.workers import NOTES, QUICK, Enrich, causes, outcomes
 
 CLEAN = {name: value for name, value in os.environ.items() if name not in declared()}
@@ -355,6 +357,25 @@ def test_a_group_whose_name_is_not_text_holds_trimming_until_it_is_retired(pipel
     assert (r"\xff\xfe", True) == (before, after in SINKS)
     assert "1 consumer group removed" in said
     assert set(SINKS) == groups(pipeline.redis)
+
+
+def test_a_failure_that_nobody_expects_in_what_trims_ends_the_process(pipeline, wait_until):
+    class Failing(TrimMetrics):
+        def halted(self, halts):
+            raise ValueError("a bug")
+
+    settings = ProcessSettings(redis_url=pipeline.server.url, reader=ReaderSettings(lease=1.0), trim={"jobs": SINKS})
+    sink = pipeline.make_sink("log")
+    log = ConsumerThread(
+        "log",
+        settings.redis_url,
+        lambda client: ConsumerService(sink, settings, client, Watch("log"), Failing(CollectorRegistry())),
+    )
+    log.start()
+    wait_until(lambda: log.failure is not None)
+    log.stop()
+
+    assert "a bug" == str(log.failure)
 
 
 def test_retire_says_that_another_operator_resumed_the_consumer_meanwhile(pipeline, operator, wait_until):
