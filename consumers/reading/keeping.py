@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
-from uuid import uuid4
 
 import msgspec
 import structlog
 
 from playhead.consumers.errors import StateLost
+from playhead.consumers.reading.aside_mark import AsideMark, field_of
 from playhead.consumers.reading.group import Group
 from playhead.consumers.reading.parked import UNPARK, Aside, parked_fields, subjects_key
 from playhead.consumers.reading.recovery import as_entry, chunks, just_before
@@ -20,13 +20,14 @@ from playhead.consumers.reading.thread import SinkThread
 from playhead.eventlog.asides import AsideNote
 from playhead.eventlog.errors import NotesDamaged
 from playhead.eventlog.history import History
+from playhead.streams import failpoints
 from playhead.streams.events import Recorded
+from playhead.streams.failpoints import Point
 from playhead.streams.names import parked_key, parked_positions_key, reports_key
 from playhead.streams.parked_positions import ParkedPositions, split_positions
 from playhead.streams.positions import Position
 
 _LOOK_SECONDS = 1.0
-_NUMBER = "number"
 _REST = 20
 """How many times as long as a look took it rests: many parked events must not cost the log its time."""
 _CHUNK, _CHUNK_BYTES = 100, 8 * 1024 * 1024
@@ -44,9 +45,8 @@ class Keeping:
     def __init__(self, group: Group, thread: SinkThread, history: History) -> None:
         self._client, self._partition = group.client, group.partition
         self._thread, self._history = thread, history
-        self._mark = f"{group.partition.key}:asides"
+        self._mark = AsideMark(group)
         self._set_aside = group.client.register_script(Path(__file__).with_name("set_aside.lua").read_text())
-        self._exchange = group.client.register_script(Path(__file__).with_name("exchange.lua").read_text())
         self._unpark = group.client.register_script(UNPARK)
         self._noted: dict[Key, AsideNote] = {}
         self._number = 0
@@ -67,28 +67,33 @@ class Keeping:
         self._noted = {(note.consumer, note.position): note for note in notes}
         self._number = asides.number
         self._seen, self._look_at = {}, 0.0
-        known = await self._known()
+        known = await self._mark.begin()
+        is_lost = known.is_restoring or known.most < self._number
         if asides.unreadable:
             damaged = NotesDamaged(asides.file, asides.unreadable)
-            if known < self._number:
+            if is_lost:
                 raise damaged
             said = "notes of what is parked cannot be read: `playhead log verify` names them"
             self._log.error(said, count=len(asides.unreadable), file=str(damaged.file), line=damaged.line)
-        if known >= self._number:
-            self._number = known  # the notes are an older copy: later ones are numbered on from what Redis knows
+        if not is_lost:  # what the notes say otherwise happened since: it is noted at the next look
+            self._number = max(self._number, known.most)  # the notes may be an older copy
+            await self._mark.know(self._number)
             return
-        restoring = f"restoring {uuid4()}"
-        await cast("Any", self._client.hset(self._mark, _NUMBER, restoring))
-        newer = {(note.consumer, note.position) for note in notes if note.number > known}
+        await self._mark.restore(known)
+        given = await self._mark.given()
+        newer = {(note.consumer, note.position) for note in notes if note.number > known.number}
         lost = [self._noted[key] for key in newer]
+        lost = [note for note in lost if (field_of(note), note.number) not in given]
         await self._settle([note for note in lost if note.became != "parked"])
         await self._park_again([note for note in lost if note.became == "parked"])
-        await self._note_known(restoring)
+        if lost:
+            failpoints.reach(Point.BEFORE_MARK)
+        await self._mark.know(self._number)
         if lost:
             self._log.warning("redis forgot what is parked or dropped: it has it again", count=len(lost))
 
-    async def keep(self) -> None:
-        """Note what was parked, dropped or applied since the last look.
+    async def keep(self, logged: Position) -> None:
+        """Note what was parked, dropped or applied since the last look, of events that the log has by now.
 
         Raises:
             StateLost: Redis knows less than is noted.
@@ -97,30 +102,35 @@ class Keeping:
             return
         started = time.monotonic()
         try:
-            await self._keep()
+            await self._keep(logged)
         except OSError as error:
             self._log.error("what is parked is not noted beside the log", error=str(error))
         self._look_at = time.monotonic() + max(_LOOK_SECONDS, _REST * (time.monotonic() - started))
 
-    async def _keep(self) -> None:
+    async def _keep(self, logged: Position) -> None:
         news: list[AsideNote] = []
         seen: dict[str, _State] = {}
         for consumer in await self._consumers():
             state = await self._state(consumer)
             if state != self._seen.get(consumer, _NOTHING):
-                news += await self._news(consumer)
+                found = await self._news(consumer)
+                news += (of_log := [one for one in found if Position.parse(one.position) <= logged])
+                if len(of_log) < len(found):
+                    continue  # the rest is looked at again
             seen[consumer] = state
-        if await self._known() < self._number:  # asked last: what was read before may be what a flush left
+        if (await self._mark.read()).number < self._number:  # asked last: what was read before may be what a flush left
             raise StateLost(f"{self._partition}: Redis forgot what is parked")
         numbered = [
             msgspec.structs.replace(one, number=number) for number, one in enumerate(news, start=self._number + 1)
         ]
         if numbered:
-            before = str(self._number)
+            last = self._number + len(numbered)
+            await self._mark.note(self._number, last)
             await self._thread.call(partial(self._history.note_asides, self._partition, numbered))
             self._noted |= {(one.consumer, one.position): one for one in numbered}
-            self._number += len(numbered)
-            await self._note_known(before)
+            self._number = last
+            failpoints.reach(Point.BEFORE_MARK)
+            await self._mark.know(last)
         self._seen = seen
 
     async def _consumers(self) -> list[str]:
@@ -191,7 +201,7 @@ class Keeping:
                 for note in left.pop(recorded.position, ()):
                     arguments.setdefault(note.consumer, []).extend(_parked(note, recorded))
             for consumer, each in arguments.items():
-                await self._set_aside(keys=self._keys(consumer), args=each)
+                await self._set_aside(keys=[*self._keys(consumer), self._mark.key], args=each)
         if left:
             self._log.error("parked events are gone with Redis: the log does not have them", count=len(left))
 
@@ -205,10 +215,11 @@ class Keeping:
             for note in mine:
                 if (parked_id := parked.get(note.position.encode())) is not None:
                     await self._take_out(note, parked_id)
-            dropped = [note.position for note in mine if note.became == "dropped"]
+            dropped = [note for note in mine if note.became == "dropped"]
             for first in range(0, len(dropped), _CHUNK):
-                each = [part for position in dropped[first : first + _CHUNK] for part in (position, "", 0)]
-                await self._set_aside(keys=self._keys(consumer), args=each)
+                each = [part for note in dropped[first : first + _CHUNK] for part in (*_of(note), 0)]
+                await self._set_aside(keys=[*self._keys(consumer), self._mark.key], args=each)
+            await self._mark.give([note for note in mine if note.became != "dropped"])
 
     async def _take_out(self, note: AsideNote, parked_id: bytes) -> None:
         keys = self._keys(note.consumer)
@@ -221,15 +232,6 @@ class Keeping:
         key = parked_positions_key(self._partition.key, consumer)
         return split_positions(await cast("Any", self._client.hgetall(key)))
 
-    async def _known(self) -> int:
-        """The number of the last note that Redis knows of; below all of them if it lost its data."""
-        known = cast("bytes | None", await cast("Any", self._client.hget(self._mark, _NUMBER)))
-        return int(known) if known is not None and known.isdigit() else -1
-
-    async def _note_known(self, before: str) -> None:
-        if not await self._exchange(keys=[self._mark], args=[_NUMBER, before, self._number]):
-            raise StateLost(f"{self._partition}: Redis forgot what is parked")
-
     def _keys(self, consumer: str) -> list[str]:
         key = self._partition.key
         return [parked_key(key, consumer), subjects_key(self._partition, consumer), parked_positions_key(key, consumer)]
@@ -238,4 +240,8 @@ class Keeping:
 def _parked(note: AsideNote, recorded: Recorded) -> list[str | bytes | int]:
     """What `set_aside.lua` is given of an event that is parked."""
     fields = parked_fields(Aside(as_entry(recorded), note.reason, note.reason_class), note.consumer, blocks=note.blocks)
-    return [note.position, recorded.event.subject if note.blocks else "", len(fields), *fields]
+    return [*_of(note, recorded.event.subject if note.blocks else ""), len(fields), *fields]
+
+
+def _of(note: AsideNote, subject: str = "") -> tuple[str | bytes | int, ...]:
+    return (note.position, subject, field_of(note), note.number)

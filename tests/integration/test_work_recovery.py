@@ -31,7 +31,8 @@ from playhead.projections.postgres import connect
 from playhead.projections.recordings.projection import Recordings
 from playhead.projections.recordings.rows import find_meetings
 from playhead.streams.events import new_event
-from playhead.streams.names import HALTS
+from playhead.streams.failpoints import Point
+from playhead.streams.names import HALTS, again_key
 from playhead.streams.recordings.files import RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from tests.support.audio import RECORDINGS, tone
@@ -39,6 +40,7 @@ from tests.support.conditions import until
 from tests.support.databases import make_database
 from tests.support.pipeline import Consumer
 from tests.support.places import place_of
+from tests.support.processes import Playhead
 from tests.support.workers import NOTES, Enrich, nothing_left, parked, working
 
 LATER = 3600
@@ -179,6 +181,41 @@ def test_what_is_parked_or_dropped_stays_so_after_a_flush(log, redis, submit):
         one: count for one, count in Counter(handler.seen).items() if one[-1] in "03"
     }
     assert [1, 2] == sorted(Counter(handler.seen)[f"note.submitted-{number}"] for number in (1, 2))
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_what_was_finished_while_the_log_was_dead_before_its_mark_is_not_parked_again(log, redis, submit, flushed):
+    """It dies between its notes and the mark; `flushed`: between what it gave back to Redis and the mark."""
+    handler = Enrich()
+    submit(3)
+
+    def noted():
+        return {note.position: note.became for note in log.history.asides(NOTES).notes}
+
+    async def run():
+        async with working(log.url, Refusing(), history=log.history):
+            await until(lambda: len(parked(redis)) == 2)
+        if flushed:
+            with log.served():
+                await until(lambda: len(noted()) == 2)
+            redis.flushall()
+        await asyncio.to_thread(Playhead(log.directory.parent, log.url).killed_at, Point.BEFORE_MARK, "log")
+        assert {"parked"} == set(noted().values())
+        assert 2 == len(parked(redis)) == len(noted())
+        first, second = parked(redis)
+        ParkedEvents(redis, "enrich", NOTES).request_retry(first)
+        async with working(log.url, handler, history=log.history):
+            await until(lambda: [one.position for one in parked(redis)] == [second.position])
+            await until(
+                lambda: redis.exists(again_key(NOTES.key, "enrich")) and not redis.xlen(again_key(NOTES.key, "enrich"))
+            )
+            with log.served():
+                await until(lambda: noted()[first.position] == "applied")
+        assert [second.position] == [one.position for one in parked(redis)]
+
+    asyncio.run(run())
+
+    assert 1 == len(handler.seen)
 
 
 def test_three_processes_take_what_was_not_finished_once(log, redis, submit):
