@@ -21,9 +21,10 @@ from playhead.eventlog.asides import AsideNote
 from playhead.eventlog.errors import NotesDamaged
 from playhead.eventlog.history import History
 from playhead.streams import failpoints
+from playhead.streams.entries import encode
 from playhead.streams.events import Recorded
 from playhead.streams.failpoints import Point
-from playhead.streams.names import parked_key, parked_positions_key, reports_key
+from playhead.streams.names import again_key, parked_key, parked_positions_key, reports_key
 from playhead.streams.parked_positions import ParkedPositions, split_positions
 from playhead.streams.positions import Position
 
@@ -32,11 +33,11 @@ _REST = 20
 """How many times as long as a look took it rests: many parked events must not cost the log its time."""
 _CHUNK, _CHUNK_BYTES = 100, 8 * 1024 * 1024
 
-Became = Literal["parked", "dropped"]
+Became = Literal["parked", "dropped", "again"]
 Key = tuple[str, str]
 """A consumer and a position."""
-_State = tuple[bytes, int]
-_NOTHING: _State = (b"", 0)
+_State = tuple[bytes, int, int]
+_PUT_BACK = ("parked", "again")
 
 
 class Keeping:
@@ -85,7 +86,7 @@ class Keeping:
         lost = [self._noted[key] for key in newer]
         lost = [note for note in lost if (field_of(note), note.number) not in given]
         await self._settle([note for note in lost if note.became != "parked"])
-        await self._park_again([note for note in lost if note.became == "parked"])
+        await self._put_back([note for note in lost if note.became in _PUT_BACK])
         if lost:
             failpoints.reach(Point.BEFORE_MARK)
         await self._mark.know(self._number)
@@ -112,7 +113,7 @@ class Keeping:
         seen: dict[str, _State] = {}
         for consumer in await self._consumers():
             state = await self._state(consumer)
-            if state != self._seen.get(consumer, _NOTHING):
+            if state != self._seen.get(consumer):
                 found = await self._news(consumer)
                 news += (of_log := [one for one in found if Position.parse(one.position) <= logged])
                 if len(of_log) < len(found):
@@ -144,25 +145,33 @@ class Keeping:
         return bool(await self._client.exists(self._partition.key))
 
     async def _state(self, consumer: str) -> _State:
-        """The newest and the number of parked entries: changes whenever something is parked, dropped or applied."""
-        stream = parked_key(self._partition.key, consumer)
+        """The newest and the number of parked entries, and the size of the hash of positions.
+
+        It changes whenever something is parked, dropped, given again or applied.
+        """
+        stream, _, positions = self._keys(consumer)
+        size = int(await cast("Any", self._client.hlen(positions)))
         if not await self._client.exists(stream):
-            return _NOTHING
+            return b"", 0, size
         about = await self._client.xinfo_stream(stream)
-        return about["last-generated-id"], about["length"]
+        return about["last-generated-id"], about["length"], size
 
     async def _news(self, consumer: str) -> list[AsideNote]:
         known = await self._positions(consumer)
         now: dict[str, Became] = {position.decode(): "dropped" for position in known.dropped}
         now |= {position.decode(): "parked" for position in known.parked}
+        now |= {position.decode(): "again" for position in known.again}
         news: list[AsideNote] = []
         for position, became in now.items():
             before = self._noted.get((consumer, position))
-            if before is None or before.became != became:
-                news.append(AsideNote(0, consumer, position, became))
+            retry = known.again.get(position.encode(), b"").decode()
+            if before is None or (before.became, before.retry) != (became, retry):
+                news.append(AsideNote(0, consumer, position, became, retry=retry))
         parked = [known.parked[one.position.encode()] for one in news if one.became == "parked"]
         about = await self._about(consumer, parked) if parked else {}
-        news = [msgspec.structs.replace(one, **about.get(one.position, {})) for one in news]
+        news = [
+            msgspec.structs.replace(one, **about.get(known.parked.get(one.position.encode(), b""), {})) for one in news
+        ]
         gone = [
             position
             for (name, position), note in self._noted.items()
@@ -170,24 +179,24 @@ class Keeping:
         ]
         return news + [AsideNote(0, consumer, position, "applied") for position in gone]
 
-    async def _about(self, consumer: str, ids: Collection[bytes]) -> dict[str, dict[str, Any]]:
-        """Why the events of some parked ids are parked, by position; what is parked between them is read too."""
-        found: dict[str, dict[str, Any]] = {}
+    async def _about(self, consumer: str, ids: Collection[bytes]) -> dict[bytes, dict[str, Any]]:
+        """Why the events of some parked ids are parked; what is parked between them is read too."""
+        found: dict[bytes, dict[str, Any]] = {}
         stream, in_order = parked_key(self._partition.key, consumer), sorted(ids, key=Position.parse)
         first, last = in_order[0].decode(), in_order[-1].decode()
         while page := await self._client.xrange(stream, first, last, _CHUNK):
             for parked_id, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", page):
                 first = f"({parked_id.decode()}"
                 if parked_id in ids:
-                    found[fields[b"parked_position"].decode()] = {
+                    found[parked_id] = {
                         "reason": fields[b"parked_reason"].decode("utf-8", "backslashreplace"),
                         "reason_class": fields[b"parked_class"].decode(),
                         "blocks": fields.get(b"parked_blocks") == b"1",
                     }
         return found
 
-    async def _park_again(self, notes: Iterable[AsideNote]) -> None:
-        """Park events as they were, in order. One that the log does not have is gone with Redis."""
+    async def _put_back(self, notes: Iterable[AsideNote]) -> None:
+        """Park events as they were, or give them again, in order. One that the log does not have is gone with Redis."""
         left: dict[Position, list[AsideNote]] = {}
         for note in notes:
             left.setdefault(Position.parse(note.position), []).append(note)
@@ -199,9 +208,10 @@ class Keeping:
             arguments: dict[str, list[str | bytes | int]] = {}
             for recorded in chunk:
                 for note in left.pop(recorded.position, ()):
-                    arguments.setdefault(note.consumer, []).extend(_parked(note, recorded))
+                    put_back = _again(note, recorded) if note.became == "again" else _parked(note, recorded)
+                    arguments.setdefault(note.consumer, []).extend(put_back)
             for consumer, each in arguments.items():
-                await self._set_aside(keys=[*self._keys(consumer), self._mark.key], args=each)
+                await self._give(consumer, each)
         if left:
             self._log.error("parked events are gone with Redis: the log does not have them", count=len(left))
 
@@ -218,8 +228,12 @@ class Keeping:
             dropped = [note for note in mine if note.became == "dropped"]
             for first in range(0, len(dropped), _CHUNK):
                 each = [part for note in dropped[first : first + _CHUNK] for part in (*_of(note), 0)]
-                await self._set_aside(keys=[*self._keys(consumer), self._mark.key], args=each)
-            await self._mark.give([note for note in mine if note.became != "dropped"])
+                await self._give(consumer, each)
+            await self._mark.give([note for note in mine if note.became == "applied"])
+
+    async def _give(self, consumer: str, arguments: list[str | bytes | int]) -> None:
+        keys = [*self._keys(consumer), self._mark.key, again_key(self._partition.key, consumer)]
+        await self._set_aside(keys=keys, args=arguments)
 
     async def _take_out(self, note: AsideNote, parked_id: bytes) -> None:
         keys = self._keys(note.consumer)
@@ -243,5 +257,11 @@ def _parked(note: AsideNote, recorded: Recorded) -> list[str | bytes | int]:
     return [*_of(note, recorded.event.subject if note.blocks else ""), len(fields), *fields]
 
 
+def _again(note: AsideNote, recorded: Recorded) -> list[str | bytes | int]:
+    """What it is given of an event that a worker was given again."""
+    fields = encode(recorded.event, replay=note.retry, position=recorded.position)
+    return [*_of(note), len(fields), *fields]
+
+
 def _of(note: AsideNote, subject: str = "") -> tuple[str | bytes | int, ...]:
-    return (note.position, subject, field_of(note), note.number)
+    return (note.position, subject, field_of(note), note.number, note.retry)

@@ -168,10 +168,10 @@ class Holds:
             HoldLost: another process has it.
         """
         fields = parked_fields(Aside(entry, reason, reason_class), self._group, blocks=False)
-        await self._end(entry, [self._position(entry), *fields])
+        await self._end(entry, fields)
 
     async def set_aside(self) -> frozenset[bytes]:
-        """Positions of events that are parked, or were dropped."""
+        """Positions of events that are parked, were dropped, or given again."""
         return split_positions(await cast("Any", self._client.hgetall(self._positions))).all
 
     async def postpone(self, entry: RawEntry, seconds: float, *, counts: bool = True) -> None:
@@ -231,7 +231,7 @@ class Holds:
     async def _end(self, entry: RawEntry, parked: Sequence[str | bytes]) -> None:
         done = await self._finish(
             keys=[self._stream, self._due, self._waiting, self._parked, self._positions],
-            args=[self._group, self._owner, entry.entry_id, int(self.is_private), *parked],
+            args=[self._group, self._owner, entry.entry_id, int(self.is_private), self._position(entry), *parked],
         )
         if not done:
             raise HoldLost(f"{self.partition} {entry.entry_id.decode()}")

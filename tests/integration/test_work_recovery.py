@@ -32,7 +32,7 @@ from playhead.projections.recordings.projection import Recordings
 from playhead.projections.recordings.rows import find_meetings
 from playhead.streams.events import new_event
 from playhead.streams.failpoints import Point
-from playhead.streams.names import HALTS, again_key
+from playhead.streams.names import HALTS, again_key, parked_positions_key
 from playhead.streams.recordings.files import RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from tests.support.audio import RECORDINGS, tone
@@ -216,6 +216,46 @@ def test_what_was_finished_while_the_log_was_dead_before_its_mark_is_not_parked_
     asyncio.run(run())
 
     assert 1 == len(handler.seen)
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+def test_a_parked_event_that_was_given_again_and_deferred_is_not_forgotten(log, redis, submit, flushed):
+    """The event that says that it failed is no end of the retry."""
+    handler = Enrich()
+    late = Busy(3)
+
+    def noted():
+        return {note.position: note.became for note in log.history.asides(NOTES).notes}
+
+    async def run():
+        submit(2)
+        with log.served():
+            async with working(log.url, Refusing(), history=log.history):
+                await until(lambda: len(parked(redis)) == 1 == len(noted()))
+            (one,) = parked(redis)
+            ParkedEvents(redis, "enrich", NOTES).request_retry(one)
+            async with working(log.url, late, history=log.history):
+                await until(lambda: late.seen == ["note.submitted-1"])
+                await until(lambda: noted() == {one.position: "again"})
+        if flushed:
+            redis.flushall()
+        with log.served():
+            async with working(log.url, handler, history=log.history):
+                if not flushed:
+                    redis.zadd(f"{again_key(NOTES.key, 'enrich')}:due:enrich", due_now(redis))
+                await until(lambda: handler.seen == ["note.submitted-1"])
+                await until(lambda: noted() == {one.position: "applied"})
+                await until(lambda: log.causes() == expected(0, 1))
+
+    asyncio.run(run())
+
+    assert [] == parked(redis)
+    assert {} == redis.hgetall(parked_positions_key(NOTES.key, "enrich"))
+    assert 1 == len(log.events("note.enrichment_failed"))
+
+
+def due_now(redis):
+    return dict.fromkeys(redis.zrange(f"{again_key(NOTES.key, 'enrich')}:due:enrich", 0, -1), 0)
 
 
 def test_three_processes_take_what_was_not_finished_once(log, redis, submit):
