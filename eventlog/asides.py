@@ -17,15 +17,19 @@ ASIDES = "asides.ndjson"
 
 
 class AsideNote(msgspec.Struct, frozen=True):
-    """What became of an event for a consumer; `applied` is what was parked before. Notes are numbered from 1."""
+    """What became of an event for a consumer; notes are numbered from 1.
+
+    `applied` is what was parked before, or given to a worker again as `retry`.
+    """
 
     number: int
     consumer: str
     position: str
-    became: Literal["parked", "dropped", "applied"]
+    became: Literal["parked", "dropped", "again", "applied"]
     reason: str = ""
     reason_class: str = ""
     blocks: bool = False
+    retry: str = ""
 
 
 class Asides(msgspec.Struct, frozen=True):

@@ -31,6 +31,7 @@ class Point(StrEnum):
     AFTER_COMMIT = "after-commit"
     BEFORE_ACK = "before-ack"
     AFTER_ACK = "after-ack"
+    BEFORE_MARK = "before-mark"
 
 
 class _Portion(Protocol):

@@ -101,17 +101,21 @@ class ConsumerService:
         """
         if not await self._served.find(self._stopping):
             return
-        beside = [asyncio.create_task(keep_known(self._client, self._readers, self._observer.lag))]
+        beside = [self._start_beside(keep_known(self._client, self._readers, self._observer.lag))]
         if self._trims is not None:
             groups = {
                 partition: names
                 for stream, names in self._settings.trim.items()
                 for partition in self._served.of((stream,))
             }
-            trimming = keep_trimmed(self._client, groups, self._trims.trimmed, self._trims.halted)
-            beside.append(asyncio.create_task(trimming))
+            beside.append(
+                self._start_beside(keep_trimmed(self._client, groups, self._trims.trimmed, self._trims.halted))
+            )
         try:
             await self._served.while_unchanged(self._work.run(self._begin, self._end, self._stopping), self.stop)
+            for task in beside:
+                if task.done():
+                    task.result()
         finally:
             await end(*beside)
 
@@ -125,6 +129,17 @@ class ConsumerService:
         self._executor.shutdown()
         self._sink.close()
         self._served.close()
+
+    def _start_beside(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Start what goes on until it is canceled; if it fails, so does the process."""
+
+        def ended(task: "asyncio.Task[None]") -> None:
+            if not task.cancelled():
+                self.stop()
+
+        task = asyncio.create_task(work)
+        task.add_done_callback(ended)
+        return task
 
     def _begin(self) -> Coroutine[Any, Any, None]:
         self._make_readers()

@@ -114,7 +114,7 @@ class LogFeed(Feed):
         """
         if self._began:
             await self._refuse_misplaced()
-            await self._keeping.keep()
+            await self._keeping.keep(self._cursors.position)
         if self._cursors.position.is_usable and not (await self._recovery.last()).is_usable:
             await self._lower(BEYOND)
 

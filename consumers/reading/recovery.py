@@ -60,6 +60,8 @@ class View(msgspec.Struct, frozen=True):
     honoured: int
     retired_at: Position | None
     """Where this group stood when it was retired, if it was and is not created again yet."""
+    gone: tuple[Position, ...]
+    """What it had in hand then, and the stream did not have."""
     highest: int
     """The highest sequence number that `append` gave."""
 
@@ -121,6 +123,7 @@ class Recovery:
         values = dict(zip(restarts[::2], restarts[1::2], strict=True))
         honoured = int(values.pop(self._honoured.encode(), b"0"))
         retired_at = values.pop(f"retired:{self._group.name}".encode(), None)
+        gone = values.pop(f"gone:{self._group.name}".encode(), b"")
         return View(
             run_id.decode(),
             compared.decode(),
@@ -132,6 +135,7 @@ class Recovery:
             _restarts(values),
             honoured,
             None if retired_at is None else Position.parse(retired_at),
+            tuple(map(Position.parse, gone.split())),
             int(highest),
         )
 

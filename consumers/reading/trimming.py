@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -13,12 +14,15 @@ from playhead.consumers.halts import Halt, halts_of
 from playhead.streams.domains.catalogue import LOG
 from playhead.streams.names import HALTS
 from playhead.streams.partitions import Partition
-from playhead.streams.positions import START, Position
+from playhead.streams.positions import Position
 from playhead.streams.redis.refusals import AWAY
 from playhead.streams.redis.stream_info import is_missing
+from playhead.streams.telemetry import plain
 
 INTERVAL = 5.0
 """Seconds between two looks at the floor."""
+
+_TRIM = Path(__file__).with_name("trim.lua").read_text()
 
 
 class Floor(msgspec.Struct, frozen=True):
@@ -28,27 +32,16 @@ class Floor(msgspec.Struct, frozen=True):
     held_by: str
 
 
-async def find_floor(client: Redis, partition: Partition, groups: Sequence[str]) -> Floor:
-    """The lowest of each group's position and oldest pending entry; one of `groups` that is missing holds all."""
-    positions: dict[str, Position] = dict.fromkeys(groups, START)
-    for group in await client.xinfo_groups(partition.key):
-        name = group["name"].decode()
-        position = Position.parse(group["last-delivered-id"])
-        if group["pending"]:
-            pending = await client.xpending(partition.key, name)
-            position = min(position, Position.parse(pending["min"]))
-        positions[name] = position
-    held_by = min(positions, key=lambda name: positions[name])
-    return Floor(positions[held_by], held_by)
-
-
 async def trim(client: Redis, partition: Partition, groups: Sequence[str]) -> tuple[Floor, int]:
-    """Remove and count what lies below the floor; the entry at it stays, so that the next gap can be seen."""
-    floor = await find_floor(client, partition, groups)
-    removed = 0
-    if floor.position > START:
-        removed = await client.xtrim(partition.key, minid=str(floor.position), approximate=True)
-    return floor, removed
+    """Remove and count what lies below the lowest of each group's position and oldest pending entry.
+
+    One of `groups` that is missing holds everything.
+    """
+    script = client.register_script(_TRIM)
+    floor, held_by, removed = cast(
+        "tuple[bytes, bytes, int]", await cast("Any", script)(keys=[partition.key], args=list(groups))
+    )
+    return Floor(Position.parse(floor), held_by.decode("utf-8", "backslashreplace")), removed
 
 
 async def keep_trimmed(
@@ -67,11 +60,9 @@ async def keep_trimmed(
         for partition, names in groups.items():
             try:
                 observe(partition, *await trim(client, partition, [name for name in names if name not in retired]))
-            except ResponseError as error:
-                if not is_missing(error):
-                    log.warning("not trimmed", partition=str(partition), error=str(error))
-            except (*AWAY, RedisError) as error:
-                log.warning("not trimmed", partition=str(partition), error=str(error))
+            except Exception as error:  # noqa: BLE001  # whatever it is, the other partitions are trimmed
+                if not (isinstance(error, ResponseError) and is_missing(error)):
+                    log.warning("not trimmed", partition=str(partition), error=plain(error))
 
 
 async def _halts(client: Redis) -> dict[str, Halt]:

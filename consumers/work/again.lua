@@ -1,5 +1,6 @@
 #!lua
--- Gives a parked entry to the workers again: moves it, whole, to their private stream.
+-- Gives a parked entry to the workers again: moves it, whole, to their private stream. Its position stays known, with the
+-- name of the retry, until the work on it ends: Redis may lose its data before.
 -- KEYS: parked stream, private stream, set of wanted retries, hash of parked positions
 -- ARGV: id in the parked stream, member of the set
 local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
@@ -19,7 +20,9 @@ for n = 1, #entry[2], 2 do
     fields[#fields + 1] = value
   end
 end
-redis.call('XADD', KEYS[2], '*', 'ce_position', position, 'ce_replay', 'retry-' .. ARGV[1], unpack(fields))
+local retry = 'retry-' .. ARGV[1]
+redis.call('XADD', KEYS[2], '*', 'ce_position', position, 'ce_replay', retry, unpack(fields))
 redis.call('XDEL', KEYS[1], ARGV[1])
-redis.call('HDEL', KEYS[4], position, '=' .. ARGV[1])
+redis.call('HDEL', KEYS[4], '=' .. ARGV[1])
+redis.call('HSET', KEYS[4], position, retry)
 return 1

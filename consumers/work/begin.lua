@@ -1,10 +1,12 @@
 #!lua flags=allow-oom
 -- Creates a group behind the log's tail, or where it stood when it was retired, and gives it what it had not finished, in
 -- its private stream. If the group is there and knows of the restart already, nothing happens; one of an older state
--- forgets what it had in hand.
+-- forgets what it had in hand. Nor does anything if entries behind the position are gone, unless that is accepted: they may
+-- be trimmed as long as there is no group.
 -- KEYS: stream, due, private stream, restarts
--- ARGV: group, position, number of the newest restart, then per event: number of values n, n values
--- Returns 1 if this call did it.
+-- ARGV: group, position, number of the newest restart, sequence number that the stream has come to at the position or '',
+-- '1' to accept that entries are gone, then per event: number of values n, n values
+-- Returns 1 if this call did it, 2 if entries are gone.
 local stream, due, private, restarts = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, tail, restart = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local honoured = 'honoured:' .. group
@@ -17,6 +19,32 @@ local function is_behind(id, limit)
   local ms, counter = parts(id)
   local limit_ms, limit_counter = parts(limit)
   return ms > limit_ms or (ms == limit_ms and counter > limit_counter)
+end
+
+local function goes_on()
+  local last = '0-0'
+  local info = redis.call('XINFO', 'STREAM', stream)
+  for n = 1, #info, 2 do
+    if info[n] == 'last-generated-id' then
+      last = info[n + 1]
+    end
+  end
+  if not is_behind(last, tail) then
+    return true
+  end
+  if tail ~= '0-0' and #redis.call('XREVRANGE', stream, tail, '-', 'COUNT', 1) > 0 then
+    return true -- entries go from the beginning on
+  end
+  local few = 20 -- other clients may have added some without a number
+  for _, entry in ipairs(redis.call('XRANGE', stream, '(' .. tail, '+', 'COUNT', few)) do
+    for n = 1, #entry[2], 2 do
+      if entry[2][n] == 'ce_sequence' then
+        local number = tonumber(entry[2][n + 1])
+        return number == 1 or (ARGV[4] ~= '' and number == tonumber(ARGV[4]) + 1)
+      end
+    end
+  end
+  return false
 end
 
 local created = redis.pcall('XGROUP', 'CREATE', stream, group, tail, 'MKSTREAM')
@@ -42,12 +70,15 @@ if created.err then
       redis.call('ZREM', due, one[1])
     end
   end
+elseif ARGV[5] ~= '1' and not goes_on() then
+  redis.call('XGROUP', 'DESTROY', stream, group)
+  return 2
 end
-redis.call('HDEL', restarts, 'retired:' .. group)
+redis.call('HDEL', restarts, 'retired:' .. group, 'gone:' .. group)
 if restart > 0 then
   redis.call('HSET', restarts, honoured, restart)
 end
-local argument = 4
+local argument = 6
 while argument <= #ARGV do
   local count = tonumber(ARGV[argument])
   redis.call('XADD', private, '*', unpack(ARGV, argument + 1, argument + count))

@@ -31,6 +31,9 @@ it is adjusted.
 
 _SILENT_MS = 3600 * 1000
 
+Begun = Literal["done already", "begun", "gap"]
+_BEGUN: dict[int, Begun] = {0: "done already", 1: "begun", 2: "gap"}
+
 
 class Held(msgspec.Struct, frozen=True):
     """An entry in hand; `attempt` counts every time it was given to a process, this one included."""
@@ -95,17 +98,30 @@ class Holds:
         """Create the group at the beginning of the stream, unless it is there."""
         await self._create(keys=[self._stream], args=[self._group])
 
-    async def begin(self, tail: Position, restart: int, unfinished: Sequence[Recorded]) -> bool:
-        """Create the group behind the log's tail and give it what is not finished; False if that is done already."""
+    async def begin(
+        self,
+        position: Position,
+        restart: int,
+        unfinished: Sequence[Recorded],
+        *,
+        sequence: int | None = None,
+        accepts_gap: bool = False,
+    ) -> Begun:
+        """Create the group at a position, and give it what is not finished before that.
+
+        It is not created if entries behind the position are gone, unless that is accepted; `sequence` is the number
+        that the stream has come to there, None if not known.
+        """
         values: list[str | bytes | int] = []
         for recorded in unfinished:
             fields = encode(recorded.event, position=recorded.position)
             values += [len(fields), *fields]
-        done = await self._begin(
+        number = "" if sequence is None else sequence
+        became = await self._begin(
             keys=[self._stream, self._due, again_key(self.partition.key, self._group), restarts_key(self.partition)],
-            args=[self._group, str(tail), restart, *values],
+            args=[self._group, str(position), restart, number, int(accepts_gap), *values],
         )
-        return bool(done)
+        return _BEGUN[cast("int", became)]
 
     async def take(self, most: int) -> Taken:
         """Take up to so many entries: what is due again or was left behind before what is new."""
@@ -152,10 +168,10 @@ class Holds:
             HoldLost: another process has it.
         """
         fields = parked_fields(Aside(entry, reason, reason_class), self._group, blocks=False)
-        await self._end(entry, [self._position(entry), *fields])
+        await self._end(entry, fields)
 
     async def set_aside(self) -> frozenset[bytes]:
-        """Positions of events that are parked, or were dropped."""
+        """Positions of events that are parked, were dropped, or given again."""
         return split_positions(await cast("Any", self._client.hgetall(self._positions))).all
 
     async def postpone(self, entry: RawEntry, seconds: float, *, counts: bool = True) -> None:
@@ -215,7 +231,7 @@ class Holds:
     async def _end(self, entry: RawEntry, parked: Sequence[str | bytes]) -> None:
         done = await self._finish(
             keys=[self._stream, self._due, self._waiting, self._parked, self._positions],
-            args=[self._group, self._owner, entry.entry_id, int(self.is_private), *parked],
+            args=[self._group, self._owner, entry.entry_id, int(self.is_private), self._position(entry), *parked],
         )
         if not done:
             raise HoldLost(f"{self.partition} {entry.entry_id.decode()}")

@@ -6,12 +6,13 @@ stream, whole and under its own id: work that ended is not done again (docs/deci
 
 import asyncio
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
+import msgspec
 import structlog
 
-from playhead.consumers.reading.recovery import View
+from playhead.consumers.reading.recovery import just_before
 from playhead.consumers.work.holds import Holds
 from playhead.consumers.work.task import source_of
 from playhead.eventlog.history import History
@@ -62,34 +63,67 @@ class WorkRecovery:
         """
         view = await self._holds.recovery.look(START)
         restart = max((each.number for each in view.restarts), default=0)
-        after, is_missed = START, bool(view.missed)
+        after, gone, is_missed = START, (), bool(view.missed)
         if view.retired_at is not None and view.retired_at.is_usable and not view.missed:
-            after = view.retired_at
-            if _goes_on(await self._holds.recovery.look(after), after):
-                await self._holds.begin(after, restart, [])
+            after, gone = view.retired_at, view.gone
+            sequence = 0 if after == START else None
+            if not gone and await self._holds.begin(after, restart, [], sequence=sequence) != "gap":
                 return None
             is_missed = True
         history = self._history
         if history is None or not history.readable(self._partition):
             if is_missed:
                 self._log.error("work may be lost", reason=BLIND)
-            await self._holds.begin(after, restart, [])
+            await self._holds.begin(after, restart, [], accepts_gap=True)
             return None
         first = await asyncio.to_thread(history.first, self._partition)
         if first is not None and not view.is_compared:
             return WAITING
-        tail, left = await asyncio.to_thread(unfinished, self._handler, self._partition, history, self._rivals, after)
-        aside = await self._holds.set_aside()
-        left = [recorded for recorded in left if str(recorded.position).encode() not in aside]
-        if await self._holds.begin(tail, restart, left) and left:
-            self._log.warning("not finished yet, as the log tells", count=len(left), tail=str(tail))
+        await self._begin_behind(history, after, gone, restart)
         return None
+
+    async def _begin_behind(self, history: History, after: Position, gone: Collection[Position], restart: int) -> None:
+        """Begin at the log's tail, with what is not finished behind a position or at those of entries that are gone.
+
+        Nothing behind the tail may be trimmed while the log is read. What is gone behind one that did not move
+        meanwhile was never trimmed, so the log will not have it either.
+        """
+        first, before = min([after, *map(just_before, gone)]), None
+        while True:
+            left = await asyncio.to_thread(unfinished, self._handler, self._partition, history, self._rivals, first)
+            aside = await self._holds.set_aside()
+            events = [
+                recorded
+                for recorded in left.events
+                if (recorded.position > after or recorded.position in gone)
+                and str(recorded.position).encode() not in aside
+            ]
+            became = await self._holds.begin(
+                max(after, left.tail),
+                restart,
+                events,
+                sequence=left.sequence if left.tail >= after else None,
+                accepts_gap=left.tail == before,
+            )
+            if became != "gap":
+                break
+            before = left.tail
+        if became == "begun" and events:
+            self._log.warning("not finished yet, as the log tells", count=len(events), tail=str(left.tail))
+
+
+class Unfinished(msgspec.Struct, frozen=True):
+    """Events of which the log knows no end, and the position and sequence number that it has come to, if known."""
+
+    tail: Position
+    sequence: int | None
+    events: list[Recorded]
 
 
 def unfinished(
     handler: Ends, partition: Partition, history: History, rivals: Iterable[str] = (), after: Position = START
-) -> tuple[Position, list[Recorded]]:
-    """The log's last position in a partition, and the events behind `after` there of which it knows no end.
+) -> Unfinished:
+    """The events of a partition behind `after` of which the log knows no end, and how far it goes.
 
     An end counts wherever it stands and whoever appended it, but for a rival: another worker on the same events does
     work of its own. All partitions are read side by side, so no more is held than what was unfinished at one time.
@@ -98,7 +132,8 @@ def unfinished(
         LogCorrupt: the log cannot be read.
     """
     others = frozenset(map(source_of, rivals))
-    tail, wanted = after, dict[str, list[Recorded]]()
+    tail, sequence = after, 0 if after == START else None
+    wanted: dict[str, list[Recorded]] = {}
     here = ((True, recorded) for recorded in history.between(partition, after if after > START else None, None))
     elsewhere = ((False, recorded) for recorded in history.elsewhere(partition, handler.ends))
     for is_here, recorded in heapq.merge(here, elsewhere, key=lambda each: each[1].position):
@@ -107,7 +142,7 @@ def unfinished(
         if is_end and (about := handler.key(event)) is not None:
             wanted.pop(about, None)
         if is_here:
-            tail = recorded.position
+            tail, sequence = recorded.position, recorded.sequence or sequence
             if event.type in handler.types:
                 wanted.setdefault(handler.key(event) or f"\0{event.id}", []).append(recorded)
     left = {recorded.event.id: recorded for group in wanted.values() for recorded in group}
@@ -115,11 +150,4 @@ def unfinished(
         for recorded in history.elsewhere(partition, handler.ends):
             if recorded.event.source not in others:
                 left.pop(recorded.event.causationid or "", None)
-    return tail, sorted(left.values(), key=lambda one: one.position)
-
-
-def _goes_on(view: View, position: Position) -> bool:
-    """Whether the stream still has all that came behind a position."""
-    if view.at is not None or view.before is not None or view.last <= position:
-        return True
-    return view.behind is not None and view.behind.sequence == 1
+    return Unfinished(tail, sequence, sorted(left.values(), key=lambda one: one.position))

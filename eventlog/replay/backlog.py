@@ -103,7 +103,7 @@ class Backlog:
         waited = self._begin(part.partition)
         while True:
             groups = {
-                group["name"].decode(): Position.parse(group["last-delivered-id"])
+                group["name"].decode("utf-8", "backslashreplace"): Position.parse(group["last-delivered-id"])
                 for group in self._redis.xinfo_groups(part.key)
             }
             positions = {name: groups.get(name, START) for name in part.readers}

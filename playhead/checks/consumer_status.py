@@ -72,7 +72,7 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     oldest: dict[str, str]
 
     def floors(self) -> dict[str, Position]:
-        """What each keeps from being trimmed: what it has in hand, and what it has not read, as `find_floor` says."""
+        """What each keeps from being trimmed: what it has in hand, and what it has not read, as `trim.lua` does."""
         positions = {one.status.name: one.status.position for one in self.standings.values() if _waited_for(one.status)}
         positions |= {group.name: group.position for group in self.unknown}
         found = {name: Position.parse(position) for name, position in positions.items()}

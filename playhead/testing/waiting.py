@@ -69,7 +69,9 @@ def behind_of(
                 continue
             last = Position.parse(client.xinfo_stream(partition.key)["last-generated-id"])
             ends[str(partition)] = last
-            groups = {group["name"].decode(): group for group in client.xinfo_groups(partition.key)}
+            groups = {
+                group["name"].decode("utf-8", "backslashreplace"): group for group in client.xinfo_groups(partition.key)
+            }
             group = groups.get(name)
             if group is None:
                 behind[name] = f"has not begun with {partition}"

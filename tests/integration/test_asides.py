@@ -9,8 +9,10 @@ from playhead.eventlog.asides import ASIDES, read_asides
 from playhead.eventlog.reader import read
 from playhead.eventlog.replay.replay import Replay, new_run
 from playhead.eventlog.segments import partition_directory
+from playhead.streams.failpoints import Point
 from tests.support.events import job
 from tests.support.pipeline import JOBS, SINKS, Consumer, Pipeline
+from tests.support.processes import Playhead
 
 
 @pytest.fixture
@@ -315,3 +317,33 @@ def test_nothing_goes_on_while_a_note_cannot_be_read_that_redis_lost(system, men
     assert sum(map(len, before.values())) + 2 == sum(map(len, after.values())) + lost
     assert mended != "restored" or before == {name: shown[:4] for name, shown in after.items()}
     assert {"b": "e6"} == system.rows(), "what stands behind a parked event waits"
+
+
+def test_what_took_effect_while_the_log_was_dead_between_a_note_and_its_mark_is_not_parked_again(system):
+    system.append(job(4, "job/c", job_id=None), job(5, "job/c"))
+    system.start("jobs")
+    system.wait_until(lambda: len(system.parked("jobs")) == 2)
+    Playhead(system.directory, system.server.url, DATABASE_URL=system.database).killed_at(Point.BEFORE_MARK, "log")
+    noted = system.noted("parked")
+    bad, behind = system.parked("jobs")
+    system.parked_events("jobs").drop(bad)
+    system.retry("jobs", behind)
+    system.wait_until(lambda: system.rows() == {"c": "e5"})
+    system.wait_until(lambda: not system.parked("jobs"))
+    system.start("log")
+    system.wait_until(lambda: system.noted("applied") == system.noted("dropped") == {"jobs": 1})
+
+    assert {"jobs": 2} == noted
+    assert [] == system.parked("jobs")
+
+
+def test_nothing_is_noted_that_the_log_does_not_have(system):
+    """It would be said to be gone with Redis when the log begins again."""
+    system.append(job(1, job_id=None))
+    system.start()
+    system.wait_until(lambda: system.noted("parked") == {"jobs": 1, "json-files": 1})
+    system.redis.hset(f"{JOBS.key}:parked-positions:jobs", "9999999999999-0", "dropped")
+    system.append(job(2, job_id=None))
+    system.wait_until(lambda: system.noted("parked") == {"jobs": 2, "json-files": 2})
+
+    assert {} == system.noted("dropped")

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from typing import Any, cast
@@ -20,24 +21,27 @@ from playhead import Domain
 from playhead.checks.consumers import check_consumers
 from playhead.checks.status import read_status
 from playhead.commands.app import choose
+from playhead.commands.consumers.retirement import Resumed, remove_groups
 from playhead.consumers.errors import Retry
-from playhead.consumers.halts import read_halts
+from playhead.consumers.halts import Halt, read_halts
 from playhead.consumers.processes.clock import ClockService
 from playhead.consumers.processes.metrics import TrimMetrics
+from playhead.consumers.processes.projection import ConsumerService, ProcessSettings
 from playhead.consumers.processes.worker import WorkerProcessSettings, WorkerService
+from playhead.consumers.reading.reader import ReaderSettings
 from playhead.consumers.reading.trimming import keep_trimmed
 from playhead.consumers.work.observer import WorkObserver
 from playhead.eventlog.reader import read
 from playhead.settings.settings import declared
 from playhead.streams.domains.discovery import chosen
 from playhead.streams.events import new_event
-from playhead.streams.names import HALTS, REPLAYS, Metric, again_key, presence_key
+from playhead.streams.names import HALTS, REPLAYS, Metric, again_key, presence_key, restarts_key
 from playhead.streams.notes.events import NoteEnriched, NoteSubmitted
 from playhead.streams.positions import Position
 from playhead.terminal.ending import run
 from playhead.testing import ConsumerThread
 from tests.support.events import job
-from tests.support.pipeline import JOBS, SINKS, Pipeline
+from tests.support.pipeline import JOBS, SINKS, Pipeline, Watch
 from tests.support.workers import NOTES, QUICK, Enrich, causes, outcomes
 
 CLEAN = {name: value for name, value in os.environ.items() if name not in declared()}
@@ -341,6 +345,56 @@ def test_a_consumer_that_is_not_installed_any_more_can_be_retired(pipeline, oper
     assert "gone" != trim_once(pipeline)
 
 
+def test_a_group_whose_name_is_not_text_holds_trimming_until_it_is_retired(pipeline, operator):
+    start(pipeline)
+    pipeline.append(job(1), job(2))
+    pipeline.caught_up()
+    pipeline.redis.xgroup_create(JOBS.key, cast("Any", b"\xff\xfe"), "0")
+    before = trim_once(pipeline)
+    said = operator.types("consumers", "retire", r"\xff\xfe")
+    after = trim_once(pipeline)
+
+    assert (r"\xff\xfe", True) == (before, after in SINKS)
+    assert "1 consumer group removed" in said
+    assert set(SINKS) == groups(pipeline.redis)
+
+
+def test_a_failure_that_nobody_expects_in_what_trims_ends_the_process(pipeline, wait_until):
+    class Failing(TrimMetrics):
+        def halted(self, halts):
+            raise ValueError("a bug")
+
+    settings = ProcessSettings(redis_url=pipeline.server.url, reader=ReaderSettings(lease=1.0), trim={"jobs": SINKS})
+    sink = pipeline.make_sink("log")
+    log = ConsumerThread(
+        "log",
+        settings.redis_url,
+        lambda client: ConsumerService(sink, settings, client, Watch("log"), Failing(CollectorRegistry())),
+    )
+    log.start()
+    wait_until(lambda: log.failure is not None)
+    log.stop()
+
+    assert "a bug" == str(log.failure)
+
+
+def test_retire_says_that_another_operator_resumed_the_consumer_meanwhile(pipeline, operator, wait_until):
+    pipeline.append(job(1))
+    pipeline.redis.xgroup_create(JOBS.key, "jobs", "0")
+    pipeline.redis.set(presence_key(JOBS.key, "jobs"), "a process")
+    pipeline.redis.hset(HALTS, "jobs", '{"state": "retired", "since": 0}')
+    with ThreadPoolExecutor(1) as others:
+        waiting = others.submit(remove_groups, pipeline.redis, "jobs", Halt("retired", 0.0), [JOBS])
+        asked = pipeline.redis.info("commandstats")["cmdstat_evalsha"]["calls"]
+        wait_until(lambda: pipeline.redis.info("commandstats")["cmdstat_evalsha"]["calls"] > asked + 1)
+        operator.types("consumers", "resume", "jobs")
+        pipeline.redis.delete(presence_key(JOBS.key, "jobs"))
+        with pytest.raises(Resumed, match="jobs is not retired, because it was resumed"):
+            waiting.result(60)
+
+    assert "jobs" in groups(pipeline.redis)
+
+
 def test_the_log_says_who_is_halted_for_the_alert(pipeline, operator):
     operator.types("consumers", "pause", "jobs")
     operator.types("consumers", "retire", "sweep")
@@ -555,6 +609,35 @@ def test_a_retired_worker_resumes_with_what_it_had_deferred_and_what_was_trimmed
     assert [f"n{n}" for n in range(1, 9)] == sorted(
         event.causationid for event in done if event.type == "note.enriched"
     )
+
+
+def test_a_retired_worker_resumes_with_what_it_had_deferred_and_somebody_trimmed(
+    enriching, pipeline, operator, wait_until
+):
+    start(pipeline, "log")
+    work = Notes(pipeline)
+    work.late = {"n1", "n2"}
+    with work:
+        pipeline.append(*notes(1, 2, 3))
+        wait_until(lambda: 3 == len(work.handler.seen) and pipeline.redis.zcard(f"{NOTES.key}:due:enrich") == 2)
+        wait_until(lambda: 1 == len(outcomes(pipeline.redis)))
+        pipeline.caught_up("log", stream="notes")
+        (gone, _), (kept, _) = pipeline.redis.xrange(NOTES.key, count=2)
+        pipeline.redis.xtrim(NOTES.key, minid=kept, approximate=False)
+        said = operator.types("consumers", "retire", "enrich")
+        work.late = set()
+        operator.types("consumers", "resume", "enrich")
+        wait_until(lambda: 5 == len(work.handler.seen))
+        wait_until(lambda: not pipeline.redis.xlen(again_key(NOTES.key, "enrich")))
+        pipeline.caught_up("log", stream="notes")
+    done = [recorded.event for _, recorded in read(pipeline.directory / "eventlog")]
+
+    assert (
+        f"notes/0: 1 event in hand, gone from Redis; read from the log when enrich resumes: {gone.decode()}\n" in said
+    )
+    assert ["n1", "n1", "n2", "n2", "n3"] == sorted(work.handler.seen)
+    assert ["n1", "n2", "n3"] == sorted(event.causationid for event in done if event.type == "note.enriched")
+    assert not [name for name in pipeline.redis.hkeys(restarts_key(NOTES.key)) if name.endswith(b":enrich")]
 
 
 def test_a_retired_worker_without_a_log_goes_on_where_it_was(enriching, pipeline, operator, wait_until):

@@ -4,7 +4,7 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from playhead.consumers.reading.trimming import find_floor, trim
+from playhead.consumers.reading.trimming import trim
 from playhead.embedded.servers import embedded_servers
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
@@ -41,7 +41,7 @@ def test_the_group_that_is_least_far_holds_the_floor(redis, url):
     redis.xgroup_setid(JOBS.key, "log", "1000-9")
     redis.xgroup_setid(JOBS.key, "jobs", "1000-10")
 
-    floor = ask(url, find_floor, ["log", "jobs"])
+    floor, _ = ask(url, trim, ["log", "jobs"])
 
     assert (floor.position, floor.held_by) == (Position(1000, 9), "log")
 
@@ -50,7 +50,9 @@ def test_a_pending_entry_holds_the_floor_below_what_was_delivered(redis, url):
     redis.xreadgroup("jobs", "worker", {JOBS.key: ">"}, count=500)
     redis.xgroup_setid(JOBS.key, "log", "1000-1000")
 
-    assert ask(url, find_floor, ["log", "jobs"]).position == Position(1000, 1)
+    floor, removed = ask(url, trim, ["log", "jobs"])
+
+    assert (floor.position, removed) == (Position(1000, 1), 0)
 
 
 def test_a_group_that_does_not_exist_yet_holds_everything(redis, url):

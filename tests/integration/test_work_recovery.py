@@ -5,17 +5,24 @@ from collections import Counter
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
+from redis.asyncio import Redis as AsyncRedis
 
+from playhead.commands.consumers.retirement import remove_groups
 from playhead.consumers.errors import Retry
+from playhead.consumers.halts import Halt
 from playhead.consumers.processes.projection import ProcessSettings
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.reading.reader import ReaderSettings
+from playhead.consumers.reading.trimming import trim
 from playhead.consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
 from playhead.consumers.recordings.progress import Progress
 from playhead.consumers.recordings.promote import Promote, PromoteSettings
 from playhead.consumers.recordings.promotion import Promoter
 from playhead.consumers.recordings.transcode import Transcode
+from playhead.consumers.work.holds import Holds
+from playhead.consumers.work.recovery import WorkRecovery
 from playhead.consumers.work.worker import WorkerSettings
 from playhead.eventlog.history import History
 from playhead.eventlog.reader import read
@@ -24,7 +31,8 @@ from playhead.projections.postgres import connect
 from playhead.projections.recordings.projection import Recordings
 from playhead.projections.recordings.rows import find_meetings
 from playhead.streams.events import new_event
-from playhead.streams.names import SCHEMA
+from playhead.streams.failpoints import Point
+from playhead.streams.names import HALTS, SCHEMA, again_key, parked_positions_key
 from playhead.streams.recordings.files import RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from tests.support.audio import RECORDINGS, tone
@@ -32,9 +40,11 @@ from tests.support.conditions import until
 from tests.support.databases import make_database
 from tests.support.pipeline import Consumer
 from tests.support.places import place_of
+from tests.support.processes import Playhead
 from tests.support.workers import NOTES, Enrich, nothing_left, parked, working
 
 LATER = 3600
+RETIRED = Halt("retired", 0.0)
 READER = ReaderSettings(lease=1.0)
 
 
@@ -93,6 +103,18 @@ class Refusing(Enrich):
     async def refuse(self, task):
         if task.cause.event.id != "note.submitted-0":
             raise ValueError("it is empty")
+
+
+class Interrupted(AsyncRedis):
+    """A client that lets something else happen before the command with a number."""
+
+    sent, at = 0, 0
+
+    async def execute_command(self, *args, **options):
+        self.sent += 1
+        if self.sent == self.at:
+            await self.meanwhile()
+        return await super().execute_command(*args, **options)
 
 
 def expected(*numbers: int) -> Counter:
@@ -159,6 +181,81 @@ def test_what_is_parked_or_dropped_stays_so_after_a_flush(log, redis, submit):
         one: count for one, count in Counter(handler.seen).items() if one[-1] in "03"
     }
     assert [1, 2] == sorted(Counter(handler.seen)[f"note.submitted-{number}"] for number in (1, 2))
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_what_was_finished_while_the_log_was_dead_before_its_mark_is_not_parked_again(log, redis, submit, flushed):
+    """It dies between its notes and the mark; `flushed`: between what it gave back to Redis and the mark."""
+    handler = Enrich()
+    submit(3)
+
+    def noted():
+        return {note.position: note.became for note in log.history.asides(NOTES).notes}
+
+    async def run():
+        async with working(log.url, Refusing(), history=log.history):
+            await until(lambda: len(parked(redis)) == 2)
+        if flushed:
+            with log.served():
+                await until(lambda: len(noted()) == 2)
+            redis.flushall()
+        await asyncio.to_thread(Playhead(log.directory.parent, log.url).killed_at, Point.BEFORE_MARK, "log")
+        assert {"parked"} == set(noted().values())
+        assert 2 == len(parked(redis)) == len(noted())
+        first, second = parked(redis)
+        ParkedEvents(redis, "enrich", NOTES).request_retry(first)
+        async with working(log.url, handler, history=log.history):
+            await until(lambda: [one.position for one in parked(redis)] == [second.position])
+            await until(
+                lambda: redis.exists(again_key(NOTES.key, "enrich")) and not redis.xlen(again_key(NOTES.key, "enrich"))
+            )
+            with log.served():
+                await until(lambda: noted()[first.position] == "applied")
+        assert [second.position] == [one.position for one in parked(redis)]
+
+    asyncio.run(run())
+
+    assert 1 == len(handler.seen)
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+def test_a_parked_event_that_was_given_again_and_deferred_is_not_forgotten(log, redis, submit, flushed):
+    """The event that says that it failed is no end of the retry."""
+    handler = Enrich()
+    late = Busy(3)
+
+    def noted():
+        return {note.position: note.became for note in log.history.asides(NOTES).notes}
+
+    async def run():
+        submit(2)
+        with log.served():
+            async with working(log.url, Refusing(), history=log.history):
+                await until(lambda: len(parked(redis)) == 1 == len(noted()))
+            (one,) = parked(redis)
+            ParkedEvents(redis, "enrich", NOTES).request_retry(one)
+            async with working(log.url, late, history=log.history):
+                await until(lambda: late.seen == ["note.submitted-1"])
+                await until(lambda: noted() == {one.position: "again"})
+        if flushed:
+            redis.flushall()
+        with log.served():
+            async with working(log.url, handler, history=log.history):
+                if not flushed:
+                    redis.zadd(f"{again_key(NOTES.key, 'enrich')}:due:enrich", due_now(redis))
+                await until(lambda: handler.seen == ["note.submitted-1"])
+                await until(lambda: noted() == {one.position: "applied"})
+                await until(lambda: log.causes() == expected(0, 1))
+
+    asyncio.run(run())
+
+    assert [] == parked(redis)
+    assert {} == redis.hgetall(parked_positions_key(NOTES.key, "enrich"))
+    assert 1 == len(log.events("note.enrichment_failed"))
+
+
+def due_now(redis):
+    return dict.fromkeys(redis.zrange(f"{again_key(NOTES.key, 'enrich')}:due:enrich", 0, -1), 0)
 
 
 def test_three_processes_take_what_was_not_finished_once(log, redis, submit):
@@ -314,3 +411,85 @@ def test_a_meeting_half_transcoded_at_the_flush_is_promoted_whole(
     assert 4 == asyncio.run(run())
     assert 4 == len(log.events("chunk.cleaned")) == len(log.events("transcode.started"))
     assert 2 == len(log.events("recording.promoted"))
+
+
+async def retire(log, redis, submit, handler) -> None:
+    """A worker that has done one note is retired, and the log has 400 more."""
+    submit(1)
+    async with working(log.url, handler, history=log.history):
+        await until(lambda: log.causes() == expected(0))
+    redis.hset(HALTS, "enrich", msgspec.json.encode(RETIRED))
+    await asyncio.to_thread(remove_groups, redis, "enrich", RETIRED, [NOTES])
+    redis.hdel(HALTS, "enrich")
+    submit(400)
+    await until(lambda: len(log.events("note.submitted")) == 400)
+    await until(lambda: redis.xinfo_groups(NOTES.key)[0]["last-delivered-id"] == redis.xrevrange(NOTES.key)[0][0])
+
+
+def recovery(client, handler, log) -> WorkRecovery:
+    return WorkRecovery(handler, Holds(client, "enrich", NOTES, handler.types, owner="one", hold=1.0), log.history)
+
+
+@pytest.mark.parametrize("at", range(1, 6))
+def test_a_retired_worker_that_begins_while_the_stream_is_trimmed_misses_nothing(log, redis, submit, at):
+    handler = Enrich()
+
+    async def run():
+        with log.served():
+            await retire(log, redis, submit, handler)
+            async with AsyncRedis.from_url(log.url) as other, Interrupted.from_url(log.url) as client:
+                client.at, client.meanwhile = at, recovery(other, handler, log).begin
+                await trim(client, NOTES, ["log"])
+            async with working(log.url, handler, history=log.history):
+                await until(lambda: log.causes() == expected(*range(400)))
+                await until(lambda: nothing_left(redis))
+
+    asyncio.run(run())
+
+    assert expected(*range(400)) == Counter(handler.seen)
+
+
+@pytest.mark.parametrize("at", range(1, 6))
+@pytest.mark.parametrize("trimmed", [True, False])
+def test_a_retired_worker_whose_stream_is_trimmed_while_it_begins_misses_nothing(log, redis, submit, at, trimmed):
+    """The log goes on meanwhile; `trimmed`: some was trimmed before, so the worker reads the log."""
+    handler = Enrich()
+
+    async def trim_all():
+        submit(420)
+        await until(lambda: len(log.events("note.submitted")) == 420)
+        redis.xtrim(NOTES.key, maxlen=1, approximate=False)
+
+    async def run():
+        with log.served():
+            await retire(log, redis, submit, handler)
+            if trimmed:
+                redis.xtrim(NOTES.key, maxlen=1, approximate=False)
+            async with Interrupted.from_url(log.url) as client:
+                client.at, client.meanwhile = at, trim_all
+                await recovery(client, handler, log).begin()
+            submit(430)
+            async with working(log.url, handler, history=log.history):
+                await until(lambda: log.causes() >= expected(*range(400)))
+                await until(lambda: log.causes() == expected(*range(430)))
+                await until(lambda: nothing_left(redis))
+
+    asyncio.run(run())
+
+    assert expected(*range(430)) == Counter(handler.seen)
+
+
+def test_a_gap_that_the_log_has_no_more_of_does_not_keep_a_worker_from_beginning(log, redis, submit):
+    handler = Enrich()
+
+    async def run():
+        with log.served():
+            await retire(log, redis, submit, handler)
+        submit(402)
+        redis.xtrim(NOTES.key, maxlen=1, approximate=False)
+        async with working(log.url, handler, history=log.history):
+            await until(lambda: len(handler.seen) == 401)
+
+    asyncio.run(run())
+
+    assert expected(*range(400), 401) == Counter(handler.seen)

@@ -1,6 +1,7 @@
 """Commands and consumers as real processes."""
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from playhead.embedded.processes import free_port
+from playhead.streams.failpoints import Point
+from playhead.streams.names import TestVariable
 
 JOB = '{"job_id": "%s", "job": {}, "result": "ok"}'
 
@@ -73,6 +76,14 @@ class Playhead:
         return subprocess.run(
             self._command(*arguments), env=self.environment | environment, capture_output=True, check=False, timeout=60
         )
+
+    def killed_at(self, point: Point, name: str) -> None:
+        """Run a consumer until it comes to a point, where it is killed."""
+        environment = self.environment | {"PLAYHEAD_HTTP_PORT": str(free_port()), TestVariable.FAILPOINT: f"{point}:1"}
+        killed = subprocess.run(
+            self._command("run", name), env=environment, capture_output=True, check=False, timeout=60
+        )
+        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
 
     @contextmanager
     def running(self, name: str, messages: Path | None = None, **environment: str):

@@ -38,9 +38,9 @@ def write(tmp_path):
 @pytest.fixture
 def left(tmp_path):
     def left(rivals=()):
-        tail, found = unfinished(Translate(), HERE, History(tmp_path), rivals)
-        assert Position(20, 0) == tail
-        return [one.event.id for one in found]
+        found = unfinished(Translate(), HERE, History(tmp_path), rivals)
+        assert Position(20, 0) == found.tail
+        return [one.event.id for one in found.events]
 
     return left
 

@@ -102,7 +102,10 @@ def retire(name: str, /, *, data_dir: DataDir = None) -> None:
         halt = _halt(client, name, "retired", halts.get(name))
         removed = remove_groups(client, name, halts.get(name, halt), partitions)
         parked = sum(1 for one in partitions for _ in ParkedEvents(client, name, one))
-    print_lines(f"{name} is retired since {moment(halt.since)}; {counted(removed, 'consumer group')} removed")
+    print_lines(f"{name} is retired since {moment(halt.since)}; {counted(removed.groups, 'consumer group')} removed")
+    for partition, ids in removed.gone.items():
+        what = f"{partition}: {counted(len(ids), 'event')} in hand, gone from Redis"
+        print_lines(f"{what}; read from the log when {name} resumes: {', '.join(ids)}")
     if parked:
         print_lines(f"{counted(parked, 'parked event')} kept: `playhead parked list {name}`")
     print_lines(f"`playhead consumers resume {name}` brings it back where it stood")
