@@ -119,7 +119,7 @@ class RecordJobs(Middleware):
                 self._producer,
                 Finished(
                     job_id=message.message_id,
-                    attempt=str(run.retries),
+                    attempt=f"{message.message_timestamp}/{run.retries}",  # which retries keep
                     status="completed" if run.error is None else "failed",
                     created_at=datetime.fromtimestamp(message.message_timestamp / 1000, UTC),
                     started_at=run.started,

@@ -69,7 +69,7 @@ class _Recorder:
             self._producer,
             Finished(
                 job_id=msg.task_id,
-                attempt=str(tries),
+                attempt=msg.message_id,  # a redelivery keeps it, though streaq counts it as another try
                 status="completed" if success else "failed",
                 created_at=_moment(created_time),
                 started_at=_moment(start_time),
@@ -91,16 +91,20 @@ class _Recorder:
         **_: object,
     ) -> None:
         """`tries` counts this attempt, which the worker did not make."""
-        await self._failed(msg.task_id, fn_name, error_text(exc), created_time or msg.enqueue_time, tries)
+        created = created_time or msg.enqueue_time
+        await self._failed(msg.task_id, msg.message_id, fn_name, error_text(exc), created, tries)
 
     async def dependents_failed(self, dependents: list[str], *_: object) -> None:
+        now = datetime.now(UTC).isoformat()  # streaq asks once: it has acknowledged the task that failed
         for task_id in dependents:
-            await self._failed(task_id, "Unknown", "a task that it depends on failed", None, 0)
+            await self._failed(task_id, now, "Unknown", "a task that it depends on failed", None, 0)
 
-    async def _failed(self, task_id: str, function: str, error: str, created_time: int | None, tries: int) -> None:
+    async def _failed(
+        self, task_id: str, attempt: str, function: str, error: str, created_time: int | None, tries: int
+    ) -> None:
         failed = Finished(
             job_id=task_id,
-            attempt=str(tries),
+            attempt=attempt,
             status="failed",
             created_at=_moment(created_time) if created_time else datetime.now(UTC),
             started_at=None,

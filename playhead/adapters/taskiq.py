@@ -84,9 +84,10 @@ class RecordJobs(TaskiqMiddleware):
 
 def _finished(run: _Run, message: TaskiqMessage, result: TaskiqResult[object]) -> Finished:
     created, label = message.labels.get(_CREATED), message.labels.get(HEADER)
+    sent = [created] if isinstance(created, str) else []  # retries and requeues keep it, and a new message has its own
     return Finished(
         job_id=message.task_id,
-        attempt="/".join(run.counts),
+        attempt="/".join([*sent, *run.counts]),
         status="failed" if result.is_err else "completed",
         created_at=parse_time(created) if isinstance(created, str) else run.started,
         started_at=run.started,
