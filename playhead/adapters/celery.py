@@ -19,8 +19,9 @@ from celery.app.task import Context
 from celery.exceptions import Ignore, Reject
 from celery.states import IGNORED, REJECTED
 
-from playhead.adapters.jobs import HEADER, Finished, error_text, mapping, recording
+from playhead.adapters.jobs import HEADER, Finished, mapping, recording
 from playhead.adapters.jobs import record as append
+from playhead.adapters.representation import text_of
 from playhead.streams.appending.producer import Producer
 from playhead.streams.events import format_time, parse_time
 
@@ -88,16 +89,16 @@ class _Recorder:
         if request.id != task_id:  # the worker speaks for a process that it killed: what it sent there is the request
             received = self._received.get(task_id)
             request = request if received is None else Context(received.request_dict)
-        self._record(sender, request, task_id, "failed", error=error_text(exception))
+        self._record(sender, request, task_id, "failed", error=exception)
 
     def ended(
         self, task_id: str = "", task: Any = None, state: str | None = None, retval: object = None, **_: object
     ) -> None:
         """Record a task that ended on purpose without a result, of which no other signal tells."""
         if state == REJECTED and isinstance(retval, Reject) and not (retval.requeue and task.acks_late):
-            self._record(task, task.request, task_id, "failed", error=f"Reject: {retval.reason}")
+            self._record(task, task.request, task_id, "failed", error=f"Reject: {text_of(retval.reason, str, repr)}")
         elif state == IGNORED and isinstance(retval, Ignore) and retval.args != _REPLACED:
-            self._record(task, task.request, task_id, "failed", error=error_text(retval))
+            self._record(task, task.request, task_id, "failed", error=retval)
 
     def revoked(self, sender: Any = None, request: Any = None, expired: bool = False, **_: object) -> None:
         self._record(sender, request, request.id, "failed", error="expired" if expired else "revoked")
@@ -110,7 +111,7 @@ class _Recorder:
         status: Literal["completed", "failed"],
         *,
         result: object = None,
-        error: str | None = None,
+        error: BaseException | str | None = None,
     ) -> None:
         if task.app is not self._app:
             return

@@ -5,6 +5,7 @@ metadata, correlation_id. A task that is sent again, requeued or scheduled for a
 attempt is not recorded. One that raises `NoResultError` itself has failed.
 """
 
+import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
@@ -12,10 +13,11 @@ import msgspec
 from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.exceptions import NoResultError
 
-from playhead.adapters.jobs import HEADER, Finished, error_text, mapping, record_async, recording
+from playhead.adapters.jobs import HEADER, Finished, mapping, record_async, recording
 from playhead.streams.appending.async_producer import AsyncProducer
 from playhead.streams.events import encode_data, format_time, parse_time
 
+_log = logging.getLogger(__name__)
 _CREATED = "playhead_created_at"
 _RETRIES = ("_retries", "X-Taskiq-requeue")
 
@@ -92,11 +94,21 @@ def _finished(run: _Run, message: TaskiqMessage, result: TaskiqResult[object]) -
         created_at=parse_time(created) if isinstance(created, str) else run.started,
         started_at=run.started,
         metadata={"function": message.task_name},
-        description=mapping(msgspec.json.decode(label) if isinstance(label, str) else label),
+        description=_described(label, message.task_id),
         result=None if result.is_err else result.return_value,
-        error=error_text(result.error) if result.is_err else None,
+        error=result.error,
         retry_count=sum(int(count) for count in run.counts if count.isdecimal()),
     )
+
+
+def _described(label: object, task_id: str) -> dict[str, object]:
+    if not isinstance(label, str):
+        return mapping(label)
+    try:
+        return mapping(msgspec.json.decode(label))
+    except msgspec.DecodeError:
+        _log.warning("the label %s of job %s is no JSON, and is left out: make it by description()", HEADER, task_id)
+        return {}
 
 
 def _counts(message: TaskiqMessage) -> list[str]:
