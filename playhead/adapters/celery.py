@@ -19,11 +19,11 @@ from celery.app.task import Context
 from celery.exceptions import Ignore, Reject
 from celery.states import IGNORED, REJECTED
 
-from playhead.adapters.jobs import HEADER, Finished, mapping, recording
+from playhead.adapters.jobs import HEADER, Finished, mapping, moment, recording
 from playhead.adapters.jobs import record as append
 from playhead.adapters.representation import text_of
 from playhead.streams.appending.producer import Producer
-from playhead.streams.events import format_time, parse_time
+from playhead.streams.events import format_time
 
 _STARTED, _FOLLOWING = "playhead_started", "playhead_following"
 _SENT = "sent_at"
@@ -128,7 +128,7 @@ class _Recorder:
                     job_id=task_id,
                     attempt=f"{sent}/{retries}" if sent else str(retries),
                     status=status,
-                    created_at=parse_time(created) if isinstance(created, str) else began or datetime.now(UTC),
+                    created_at=moment(created, began or datetime.now(UTC)),
                     started_at=began,
                     metadata={"function": task.name},
                     description=described,

@@ -15,8 +15,8 @@ from playhead.adapters.representation import text_of, type_name
 from playhead.streams.appending.async_producer import AsyncProducer
 from playhead.streams.appending.core import ProducerCore
 from playhead.streams.appending.producer import Producer
-from playhead.streams.errors import EventTooLarge
-from playhead.streams.events import ATTRIBUTE_LIMIT, Event, format_time, new_event
+from playhead.streams.errors import EventTooLarge, InvalidEvent
+from playhead.streams.events import ATTRIBUTE_LIMIT, Event, format_time, new_event, parse_time
 from playhead.streams.jobs.events import JobOutcome
 from playhead.streams.positions import Position
 
@@ -115,6 +115,14 @@ def mapping(value: object) -> dict[str, object]:
     except BaseException as error:  # noqa: BLE001  a program's own mapping may do anything
         _log.warning("a description cannot be read, and is left out: %s", error_text(error))
         return {}
+
+
+def moment(text: object, otherwise: datetime) -> datetime:
+    """The time that a message gives in RFC 3339, or the other one if it gives none."""
+    try:
+        return parse_time(text) if isinstance(text, str) else otherwise
+    except InvalidEvent:
+        return otherwise
 
 
 def error_text(error: BaseException | None) -> str:

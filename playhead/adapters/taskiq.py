@@ -13,9 +13,9 @@ import msgspec
 from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.exceptions import NoResultError
 
-from playhead.adapters.jobs import HEADER, Finished, mapping, record_async, recording
+from playhead.adapters.jobs import HEADER, Finished, mapping, moment, record_async, recording
 from playhead.streams.appending.async_producer import AsyncProducer
-from playhead.streams.events import encode_data, format_time, parse_time
+from playhead.streams.events import encode_data, format_time
 
 _log = logging.getLogger(__name__)
 _CREATED = "playhead_created_at"
@@ -91,7 +91,7 @@ def _finished(run: _Run, message: TaskiqMessage, result: TaskiqResult[object]) -
         job_id=message.task_id,
         attempt="/".join([*sent, *run.counts]),
         status="failed" if result.is_err else "completed",
-        created_at=parse_time(created) if isinstance(created, str) else run.started,
+        created_at=moment(created, run.started),
         started_at=run.started,
         metadata={"function": message.task_name},
         description=_described(label, message.task_id),

@@ -237,6 +237,21 @@ def test_a_result_over_the_size_limit_is_omitted(valkey):
     assert (None, "omitted") == (payload["result"], payload["result_encoding"])
 
 
+def test_a_task_whose_creation_is_no_time_was_created_when_it_started(valkey, run):
+    async def send(broker):
+        @broker.task
+        async def answer():
+            return 42
+
+        await answer.kicker().with_labels(playhead_created_at="yesterday").kiq()
+
+    run(send)
+
+    (payload,) = payloads(valkey).values()
+    assert 42 == payload["result"]
+    assert payload["job"]["created_at"] <= payload["completed_at"]
+
+
 def test_a_task_whose_label_is_no_json_is_recorded_without_a_description(valkey, run, caplog):
     async def send(broker):
         @broker.task
