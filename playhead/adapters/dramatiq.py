@@ -14,7 +14,7 @@ from dramatiq import Actor, Broker, Message, Middleware
 from dramatiq.broker import MessageProxy
 from dramatiq.worker import WorkerThread
 
-from playhead.adapters.jobs import HEADER, Finished, error_text, mapping, record, recording
+from playhead.adapters.jobs import HEADER, Finished, mapping, record, recording
 from playhead.streams.appending.producer import Producer
 
 _SKIPPED, _REJECTED = "skipped", "rejected"
@@ -27,7 +27,7 @@ class _Run(msgspec.Struct):
     started: datetime
     retries: int
     result: object = None
-    error: str | None = None
+    error: BaseException | str | None = None
     enqueued_again: bool = False
 
 
@@ -69,7 +69,7 @@ class RecordJobs(Middleware):
     ) -> None:
         run = self._run or self._begin(message)
         run.result = result
-        run.error = None if exception is None else error_text(exception)
+        run.error = exception
 
     def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:  # noqa: ARG002
         run = self._run or self._begin(message)  # a middleware before this one skipped it
@@ -119,7 +119,7 @@ class RecordJobs(Middleware):
                 self._producer,
                 Finished(
                     job_id=message.message_id,
-                    attempt=str(run.retries),
+                    attempt=f"{message.message_timestamp}/{run.retries}",  # which retries keep
                     status="completed" if run.error is None else "failed",
                     created_at=datetime.fromtimestamp(message.message_timestamp / 1000, UTC),
                     started_at=run.started,

@@ -9,7 +9,8 @@ from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import uuid_utils
 
-from playhead.adapters.jobs import Describe, Finished, error_text, mapping, record, recording
+from playhead.adapters.jobs import Describe, Finished, mapping, record, recording
+from playhead.adapters.representation import text_of
 from playhead.streams.appending.producer import Producer
 
 P = ParamSpec("P")
@@ -38,7 +39,7 @@ def record_job(producer: Producer, describe: Describe | None = None) -> Callable
             try:
                 result = function(*args, **kwargs)
             except BaseException as error:  # Ctrl-C, an exit and a cancellation end the job too
-                call.ended("failed", error=error_text(error))
+                call.ended("failed", error=error)
                 raise
             call.ended("completed", result=result)
             return result
@@ -55,7 +56,7 @@ def _asynchronous(producer: Producer, function: Callable[..., Any], describe: De
         try:
             result = await function(*args, **kwargs)
         except BaseException as error:  # Ctrl-C, an exit and a cancellation end the job too
-            await asyncio.to_thread(call.ended, "failed", error=error_text(error))
+            await asyncio.to_thread(call.ended, "failed", error=error)
             raise
         await asyncio.to_thread(call.ended, "completed", result=result)
         return result
@@ -78,11 +79,14 @@ class _Call:
         self._started = datetime.now(UTC)
         self._name = f"{function.__module__}.{function.__qualname__}"
         self._described: dict[str, object] = {}
-        with recording(self._name):
+        with recording(self._name, calls_program=True):
             self._described = mapping(None if describe is None else describe(*args, **kwargs))
-        self._job_id = str(self._described.get("id") or uuid_utils.uuid7())
+        given = self._described.get("id")
+        self._job_id = ("" if given is None else text_of(given, str, repr)) or str(uuid_utils.uuid7())
 
-    def ended(self, status: Literal["completed", "failed"], *, result: object = None, error: str | None = None) -> None:
+    def ended(
+        self, status: Literal["completed", "failed"], *, result: object = None, error: BaseException | None = None
+    ) -> None:
         with recording(self._job_id):
             record(
                 self._producer,

@@ -1,6 +1,7 @@
 """What every adapter shares: a finished job becomes an event, and its own outcome is never touched."""
 
 import logging
+import traceback
 import uuid
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -9,12 +10,13 @@ from typing import Literal, Protocol, cast
 
 import msgspec
 
-from playhead.adapters.representation import Representation, text_of
+from playhead.adapters.outcomes import cut_error, representable, short_id, smaller
+from playhead.adapters.representation import text_of, type_name
 from playhead.streams.appending.async_producer import AsyncProducer
 from playhead.streams.appending.core import ProducerCore
 from playhead.streams.appending.producer import Producer
 from playhead.streams.errors import EventTooLarge, InvalidEvent
-from playhead.streams.events import Event, format_time, new_event
+from playhead.streams.events import ATTRIBUTE_LIMIT, Event, format_time, new_event, parse_time
 from playhead.streams.jobs.events import JobOutcome
 from playhead.streams.positions import Position
 
@@ -22,6 +24,8 @@ HEADER = "playhead"
 """Where RQ's `meta`, Celery's headers, dramatiq's options and taskiq's labels hold the description of a job."""
 
 _NAMESPACE = uuid.UUID("5f4e5a2c-7d0b-5d0e-9a53-3c1d8a4b6e21")
+_SHOWN = 200
+"""Characters of an id in a message."""
 _log = logging.getLogger(__name__)
 
 
@@ -32,7 +36,10 @@ class Describe(Protocol):
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that ended. `attempt` tells the runs of one job apart, so that the same end twice is one event."""
+    """A job that ended. `attempt` tells the runs of one job apart, so that the same end twice is one event.
+
+    `error` is what was raised: its text is the program's own, so it is made while the job is recorded.
+    """
 
     job_id: str
     attempt: str
@@ -42,70 +49,95 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, object]
     description: Mapping[str, object]
     result: object = None
-    error: str | None = None
+    error: BaseException | str | None = None
     retry_count: int = 0
     correlation_id: str | None = None
 
 
 @contextmanager
-def recording(job_id: object) -> Generator[None, None, None]:
-    """Whatever goes wrong while a job is recorded is said loudly, and is not the job's fault."""
+def recording(job_id: object, *, calls_program: bool = False) -> Generator[None, None, None]:
+    """Whatever goes wrong while a job is recorded is said loudly, and is not the job's fault.
+
+    Exits and cancellations pass, unless what is called is the program's own code: it must not end the job that it
+    describes. Ctrl-C always passes.
+    """
     try:
         yield
-    except Exception as error:  # noqa: BLE001  the job goes on, whatever it is
+    except BaseException as error:
+        if not isinstance(error, Exception) and (isinstance(error, KeyboardInterrupt) or not calls_program):
+            raise
         _log.critical(
-            "the outcome of job %s is NOT recorded: %s: %s; with a spool directory, an outage of Redis loses nothing",
-            _unicode(str(job_id)),
-            type(error).__name__,
-            error,
-            exc_info=error,
+            "the outcome of job %s is NOT recorded: %s; with a spool directory, an outage of Redis loses nothing",
+            _unicode(text_of(job_id, str, repr))[:_SHOWN],
+            error_text(error),
+            exc_info=error if _has_traceback(error) else None,
         )
 
 
 def record(producer: Producer, finished: Finished) -> Position | None:
     """Append the outcome and return its position, or None if it waits in the spool; the same one again adds nothing.
 
+    What is too large is left out, beginning with the largest part.
+
     Raises:
         PlayheadError: neither Redis nor a spool took it.
     """
     outcome = _outcome(finished)
-    try:
-        return producer.append_events([_as_event(producer, finished, outcome)])[0]
-    except EventTooLarge as error:
-        return producer.append_events([_as_event(producer, finished, _omitted(outcome, error))])[0]
+    while True:
+        try:
+            return producer.append_events([_event(producer, finished, outcome)])[0]
+        except EventTooLarge as error:
+            outcome = smaller(outcome, error)
 
 
 async def record_async(producer: AsyncProducer, finished: Finished) -> None:
     """Append the outcome from an event loop; the same one again adds nothing.
 
+    What is too large is left out, beginning with the largest part.
+
     Raises:
         PlayheadError: neither Redis nor a spool took it.
     """
     outcome = _outcome(finished)
-    try:
-        await producer.append_events([_as_event(producer, finished, outcome)])
-    except EventTooLarge as error:
-        await producer.append_events([_as_event(producer, finished, _omitted(outcome, error))])
+    while True:
+        try:
+            await producer.append_events([_event(producer, finished, outcome)])
+        except EventTooLarge as error:
+            outcome = smaller(outcome, error)
+        else:
+            return
 
 
 def mapping(value: object) -> dict[str, object]:
-    """What a program put where a description belongs; nothing if it is none."""
-    return dict(cast("Mapping[str, object]", value)) if isinstance(value, Mapping) else {}
+    """What a program put where a description belongs; nothing if it is none, or cannot be read."""
+    try:
+        return dict(cast("Mapping[str, object]", value)) if isinstance(value, Mapping) else {}
+    except BaseException as error:  # noqa: BLE001  a program's own mapping may do anything
+        _log.warning("a description cannot be read, and is left out: %s", error_text(error))
+        return {}
+
+
+def moment(text: object, otherwise: datetime) -> datetime:
+    """The time that a message gives in RFC 3339, or the other one if it gives none."""
+    try:
+        return parse_time(text) if isinstance(text, str) else otherwise
+    except InvalidEvent:
+        return otherwise
 
 
 def error_text(error: BaseException | None) -> str:
-    """How a failure stands in `error`."""
-    if error is None:
-        return "unknown"
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001  a program's own __str__ may do anything
-        text = text_of(error)
-    return f"{type(error).__name__}: {text}"
+    """How a failure stands in `error`, whatever it does when it is asked for its text."""
+    return "unknown" if error is None else f"{type_name(error)}: {text_of(error, str, repr)}"
 
 
 def _outcome(finished: Finished) -> JobOutcome:
-    now, job_id = datetime.now(UTC), _unicode(finished.job_id)
+    now, whole_id = datetime.now(UTC), _unicode(text_of(finished.job_id, str, repr))
+    job_id = short_id(whole_id)
+    identity = {"id": job_id}
+    if job_id != whole_id:
+        _log.warning("the id of job %s... is too long, and is shortened", whole_id[:_SHOWN])
+        identity["whole_id"] = whole_id
+    error = finished.error
     described = dict(finished.description)
     described.pop("correlation_id", None)
     metadata = finished.metadata | mapping(described.pop("metadata", None))
@@ -119,10 +151,12 @@ def _outcome(finished: Finished) -> JobOutcome:
     }
     return JobOutcome(
         job_id=job_id,
-        job=job | described | {"id": job_id},
+        job=job | described | identity,
         status=finished.status,
         result=finished.result,
-        error=finished.error,
+        error=None
+        if finished.status == "completed"
+        else cut_error(error if isinstance(error, str) else error_text(error)),
         retry_count=finished.retry_count,
         completed_at=format_time(now),
         processing_time=None if finished.started_at is None else _seconds(now - finished.started_at),
@@ -133,32 +167,15 @@ def _seconds(duration: timedelta) -> float:
     return max(0.0, duration.total_seconds())  # clocks are set back, and some libraries round a start up
 
 
-def _omitted(outcome: JobOutcome, error: EventTooLarge) -> JobOutcome:
-    _log.error("the result of job %s is not recorded: %s", outcome.job_id, error)
-    return msgspec.structs.replace(outcome, result=None, result_encoding="omitted")
-
-
-def _as_event(producer: ProducerCore, finished: Finished, outcome: JobOutcome) -> Event:
-    try:
-        return _event(producer, finished, outcome)
-    except Exception as error:  # a program's own objects may do anything
-        if isinstance(error, InvalidEvent) and error.field != "data":
-            raise
-    job, result = Representation(outcome.job), Representation(outcome.result)
-    if job.changed:
-        _log.warning("the description of job %s has parts that JSON cannot represent: they are text", outcome.job_id)
-    encoding = "partial-repr" if result.changed else outcome.result_encoding
-    return _event(
-        producer,
-        finished,
-        msgspec.structs.replace(
-            outcome, job=cast("dict[str, object]", job.value), result=result.value, result_encoding=encoding
-        ),
-    )
-
-
 def _event(producer: ProducerCore, finished: Finished, outcome: JobOutcome) -> Event:
-    flow = finished.correlation_id or finished.description.get("correlation_id")
+    correlation = _correlation(finished, outcome)
+    try:
+        return _written(producer, finished, outcome, correlation)
+    except BaseException:  # noqa: BLE001  a program's own objects may do anything
+        return _written(producer, finished, representable(outcome), correlation)
+
+
+def _written(producer: ProducerCore, finished: Finished, outcome: JobOutcome, correlation: str | None) -> Event:
     name = f"{outcome.job_id}\n{finished.attempt}\n{finished.status}"
     return new_event(
         outcome.type,
@@ -167,8 +184,31 @@ def _event(producer: ProducerCore, finished: Finished, outcome: JobOutcome) -> E
         source=producer.source,
         id=str(uuid.uuid5(_NAMESPACE, name)),
         dataschema=outcome.dataschema,
-        correlationid=_unicode(str(flow)) if flow else None,
+        correlationid=correlation,
     )
+
+
+def _correlation(finished: Finished, outcome: JobOutcome) -> str | None:
+    flow = finished.correlation_id or finished.description.get("correlation_id")
+    text = "" if flow is None else _unicode(text_of(flow, str, repr))
+    if len(text) > ATTRIBUTE_LIMIT:
+        _log.warning(
+            "the correlation id of job %s is left out: it has %s characters; %s is the limit",
+            outcome.job_id[:_SHOWN],
+            len(text),
+            ATTRIBUTE_LIMIT,
+        )
+        return None
+    return text or None
+
+
+def _has_traceback(error: BaseException) -> bool:
+    """Whether Python can write its traceback, which asks it for its text."""
+    try:
+        traceback.format_exception(error)
+    except BaseException:  # noqa: BLE001  a program's own __str__ may do anything
+        return False
+    return True
 
 
 def _unicode(text: str) -> str:

@@ -3,8 +3,9 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import cast
 
 import msgspec
@@ -13,6 +14,8 @@ from playhead.streams.events import encode_data
 
 _DEEPEST = 300
 """Levels of a value, well within what every interpreter and JSON library reads; what is deeper becomes text."""
+
+_NAME = cast("Callable[[type], str]", type.__dict__["__name__"].__get__)
 
 
 class Representation:
@@ -28,7 +31,7 @@ class Representation:
         self.value = self._of(value)
 
     def _of(self, value: object) -> object:
-        parts = _parts(value)
+        parts = _readable_parts(value)
         if parts is None:
             return value if _has_form(value) else self._text(value)
         if id(value) in self._path:
@@ -41,7 +44,7 @@ class Representation:
             if isinstance(parts, Mapping):
                 return self._mapping(cast("Mapping[object, object]", parts))
             return [self._of(part) for part in list(parts)]
-        except Exception:  # noqa: BLE001  a program's own containers may do anything, and other threads change them
+        except BaseException:  # noqa: BLE001  a program's own containers may do anything, and other threads change them
             return self._text(value)
         finally:
             self._path.discard(id(value))
@@ -63,7 +66,7 @@ class Representation:
             return str(key)
         try:
             return next(iter(json.loads(encode_data({key: None}))))
-        except Exception:  # noqa: BLE001  a program's own objects may do anything
+        except BaseException:  # noqa: BLE001  a program's own objects may do anything
             return self._text(key)
 
     def _text(self, value: object) -> str:
@@ -71,12 +74,17 @@ class Representation:
         return text_of(value)
 
 
-def text_of(value: object) -> str:
-    """Python's repr, whatever the object does when it is asked for it."""
-    try:
-        return repr(value)
-    except Exception:  # noqa: BLE001  a program's own __repr__ may do anything
-        return hex(value) if isinstance(value, int) else f"<{type(value).__name__} without a form>"
+def text_of(value: object, *forms: Callable[[object], str]) -> str:
+    """What the first of the forms writes, Python's repr if none is given, whatever the object does when it is asked."""
+    for form in forms or (repr,):
+        with suppress(BaseException):  # a program's own __repr__ may do anything, and also exit
+            return str.__str__(form(value))  # of a subclass, which may do anything when it is formatted, the text alone
+    return hex(cast("int", value)) if issubclass(type(value), int) else f"<{type_name(value)} without a form>"
+
+
+def type_name(value: object) -> str:
+    """The name of an object's class, whatever its class does when it is asked."""
+    return str.__str__(_NAME(type(value)))
 
 
 def _has_form(value: object) -> bool:
@@ -86,9 +94,16 @@ def _has_form(value: object) -> bool:
         return True
     try:
         encode_data({"": value})  # bytes alone would be taken for JSON
-    except Exception:  # noqa: BLE001  a program's own objects may do anything
+    except BaseException:  # noqa: BLE001  a program's own objects may do anything
         return False
     return True
+
+
+def _readable_parts(value: object) -> Mapping[object, object] | Iterable[object] | None:
+    try:
+        return _parts(value)
+    except BaseException:  # noqa: BLE001  a program's own properties may do anything
+        return None
 
 
 def _parts(value: object) -> Mapping[object, object] | Iterable[object] | None:

@@ -26,7 +26,7 @@ from rq.exceptions import DeserializationError
 from rq.job import Job
 from rq.utils import import_attribute
 
-from playhead.adapters.jobs import HEADER, Finished, error_text, mapping, record, recording
+from playhead.adapters.jobs import HEADER, Finished, mapping, record, recording
 from playhead.streams.appending.producer import Producer
 from playhead.streams.names import ProducerVariable
 
@@ -59,7 +59,7 @@ def on_failure(
             job.meta[HEADER] = described | {_RETRIES: _count(described) + 1}  # RQ itself counts down only
             job.save_meta()
         return
-    _record(job, "failed", error=error_text(value))
+    _record(job, "failed", error=value)
 
 
 def on_stopped(job: Job, connection: object) -> None:
@@ -167,7 +167,7 @@ def __getattr__(name: str) -> _Followed:
 
 
 def _record(
-    job: Job, status: Literal["completed", "failed"], *, result: object = None, error: str | None = None
+    job: Job, status: Literal["completed", "failed"], *, result: object = None, error: BaseException | str | None = None
 ) -> None:
     with recording(job.id):
         described = mapping(job.meta.get(HEADER))

@@ -15,7 +15,7 @@ from typing import Any
 from streaq import Worker
 from streaq.types import StreamMessage
 
-from playhead.adapters.jobs import Describe, Finished, error_text, mapping, record_async, recording
+from playhead.adapters.jobs import Describe, Finished, mapping, record_async, recording
 from playhead.streams.appending.async_producer import AsyncProducer
 
 _described: ContextVar[tuple[str, dict[str, object]]] = ContextVar("_described", default=("", {}))
@@ -69,14 +69,14 @@ class _Recorder:
             self._producer,
             Finished(
                 job_id=msg.task_id,
-                attempt=str(tries),
+                attempt=msg.message_id,  # a redelivery keeps it, though streaq counts it as another try
                 status="completed" if success else "failed",
                 created_at=_moment(created_time),
                 started_at=_moment(start_time),
                 metadata={"function": fn_name},
                 description=described if task_id == msg.task_id else {},
                 result=return_value if success else None,
-                error=None if success else error_text(error),
+                error=error,
                 retry_count=tries - 1,
             ),
         )
@@ -91,16 +91,26 @@ class _Recorder:
         **_: object,
     ) -> None:
         """`tries` counts this attempt, which the worker did not make."""
-        await self._failed(msg.task_id, fn_name, error_text(exc), created_time or msg.enqueue_time, tries)
+        created = created_time or msg.enqueue_time
+        await self._failed(msg.task_id, msg.message_id, fn_name, exc, created, tries)
 
     async def dependents_failed(self, dependents: list[str], *_: object) -> None:
+        now = datetime.now(UTC).isoformat()  # streaq asks once: it has acknowledged the task that failed
         for task_id in dependents:
-            await self._failed(task_id, "Unknown", "a task that it depends on failed", None, 0)
+            await self._failed(task_id, now, "Unknown", "a task that it depends on failed", None, 0)
 
-    async def _failed(self, task_id: str, function: str, error: str, created_time: int | None, tries: int) -> None:
+    async def _failed(
+        self,
+        task_id: str,
+        attempt: str,
+        function: str,
+        error: BaseException | str,
+        created_time: int | None,
+        tries: int,
+    ) -> None:
         failed = Finished(
             job_id=task_id,
-            attempt=str(tries),
+            attempt=attempt,
             status="failed",
             created_at=_moment(created_time) if created_time else datetime.now(UTC),
             started_at=None,
@@ -125,7 +135,7 @@ def _remember_descriptions(worker: Worker[Any], describe: Describe) -> None:
     def middleware(task: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
         async def described(*args: Any, **kwargs: Any) -> object:
             task_id = registered.context.task_id
-            with recording(task_id):
+            with recording(task_id, calls_program=True):
                 _described.set((task_id, mapping(describe(*args, **kwargs))))
             return await task(*args, **kwargs)
 

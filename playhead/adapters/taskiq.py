@@ -5,6 +5,7 @@ metadata, correlation_id. A task that is sent again, requeued or scheduled for a
 attempt is not recorded. One that raises `NoResultError` itself has failed.
 """
 
+import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
@@ -12,10 +13,11 @@ import msgspec
 from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.exceptions import NoResultError
 
-from playhead.adapters.jobs import HEADER, Finished, error_text, mapping, record_async, recording
+from playhead.adapters.jobs import HEADER, Finished, mapping, moment, record_async, recording
 from playhead.streams.appending.async_producer import AsyncProducer
-from playhead.streams.events import encode_data, format_time, parse_time
+from playhead.streams.events import encode_data, format_time
 
+_log = logging.getLogger(__name__)
 _CREATED = "playhead_created_at"
 _RETRIES = ("_retries", "X-Taskiq-requeue")
 
@@ -84,18 +86,29 @@ class RecordJobs(TaskiqMiddleware):
 
 def _finished(run: _Run, message: TaskiqMessage, result: TaskiqResult[object]) -> Finished:
     created, label = message.labels.get(_CREATED), message.labels.get(HEADER)
+    sent = [created] if isinstance(created, str) else []  # retries and requeues keep it, and a new message has its own
     return Finished(
         job_id=message.task_id,
-        attempt="/".join(run.counts),
+        attempt="/".join([*sent, *run.counts]),
         status="failed" if result.is_err else "completed",
-        created_at=parse_time(created) if isinstance(created, str) else run.started,
+        created_at=moment(created, run.started),
         started_at=run.started,
         metadata={"function": message.task_name},
-        description=mapping(msgspec.json.decode(label) if isinstance(label, str) else label),
+        description=_described(label, message.task_id),
         result=None if result.is_err else result.return_value,
-        error=error_text(result.error) if result.is_err else None,
+        error=result.error,
         retry_count=sum(int(count) for count in run.counts if count.isdecimal()),
     )
+
+
+def _described(label: object, task_id: str) -> dict[str, object]:
+    if not isinstance(label, str):
+        return mapping(label)
+    try:
+        return mapping(msgspec.json.decode(label))
+    except msgspec.DecodeError:
+        _log.warning("the label %s of job %s is no JSON, and is left out: make it by description()", HEADER, task_id)
+        return {}
 
 
 def _counts(message: TaskiqMessage) -> list[str]:

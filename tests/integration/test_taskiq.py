@@ -237,8 +237,37 @@ def test_a_result_over_the_size_limit_is_omitted(valkey):
     assert (None, "omitted") == (payload["result"], payload["result_encoding"])
 
 
-@pytest.mark.parametrize(("label", "url"), [(description(prompt="Say"), NOBODY), ("no JSON", None)])
-def test_a_task_keeps_its_result_when_it_cannot_be_recorded(run, caplog, label, url):
+def test_a_task_whose_creation_is_no_time_was_created_when_it_started(valkey, run):
+    async def send(broker):
+        @broker.task
+        async def answer():
+            return 42
+
+        await answer.kicker().with_labels(playhead_created_at="yesterday").kiq()
+
+    run(send)
+
+    (payload,) = payloads(valkey).values()
+    assert 42 == payload["result"]
+    assert payload["job"]["created_at"] <= payload["completed_at"]
+
+
+def test_a_task_whose_label_is_no_json_is_recorded_without_a_description(valkey, run, caplog):
+    async def send(broker):
+        @broker.task
+        async def answer():
+            return 42
+
+        await answer.kicker().with_labels(playhead="no JSON").kiq()
+
+    run(send)
+
+    (payload,) = payloads(valkey).values()
+    assert (42, None) == (payload["result"], payload["job"]["prompt"])
+    assert "no JSON" in caplog.text
+
+
+def test_a_task_keeps_its_result_when_it_cannot_be_recorded(run, caplog):
     results = []
 
     async def send(broker):
@@ -246,10 +275,10 @@ def test_a_task_keeps_its_result_when_it_cannot_be_recorded(run, caplog, label, 
         async def answer():
             return 42
 
-        task = await answer.kicker().with_labels(playhead=label).kiq()
+        task = await answer.kicker().with_labels(playhead=description(prompt="Say")).kiq()
         results.append((await task.wait_result(timeout=60)).return_value)
 
-    run(send, url=url)
+    run(send, url=NOBODY)
 
     assert [42] == results
     assert "NOT recorded" in caplog.text
