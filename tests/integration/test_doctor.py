@@ -96,9 +96,9 @@ def test_a_database_is_checked_for_migrations_and_rights(tmp_path):
         upgrade(servers.database_url)
         after = results(check_postgres(servers.database_url, "here"))
         with psycopg.connect(superuser_url(tmp_path / "data"), autocommit=True) as connection:
-            connection.execute("ALTER TABLE jobs RENAME TO renamed")
+            connection.execute("ALTER TABLE playhead.jobs RENAME TO renamed")
             without = list(check_postgres(servers.database_url, "here"))
-            connection.execute("ALTER TABLE renamed RENAME TO jobs")
+            connection.execute("ALTER TABLE playhead.renamed RENAME TO jobs")
             connection.execute("CREATE ROLE guest LOGIN PASSWORD 'guest'")
             connection.execute("GRANT USAGE ON SCHEMA playhead TO guest")
             connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA playhead TO guest")

@@ -61,6 +61,11 @@ CREATE FUNCTION sums(id int) RETURNS int LANGUAGE sql AS 'SELECT 1';
 
 
 @pytest.fixture
+def postgres(superuser) -> str:
+    return superuser
+
+
+@pytest.fixture
 def files(tmp_path):
     """The migrations of an earlier version, and those of a domain."""
     (tmp_path / "0001_bills.sql").write_text(EVERY_KIND)

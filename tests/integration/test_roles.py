@@ -37,6 +37,9 @@ REFUSED_TO_ALL_BUT_THE_OWNER = [
     "COPY jobs TO PROGRAM 'cat'",
 ]
 
+PATH = "-c search_path=playhead,public"
+"""What a superuser sets by hand to work on our tables."""
+
 
 @pytest.fixture
 def database(superuser):
@@ -104,7 +107,7 @@ def test_tables_of_later_migrations_are_the_owners_and_granted_to_the_others(dat
 
 
 def test_making_them_again_changes_no_password_and_grants_what_is_missing(database, urls):
-    with psycopg.connect(database, autocommit=True) as connection:
+    with psycopg.connect(database, autocommit=True, options=PATH) as connection:
         connection.execute(f"REVOKE ALL ON jobs FROM {connection.info.dbname}_reader")
     again = make_roles(database)
 
@@ -133,7 +136,7 @@ def test_tables_of_another_program_are_not_touched(superuser):
         connection.execute(f"CREATE DATABASE {name}")
         connection.execute(f"CREATE ROLE {name}")
     database = psycopg.conninfo.make_conninfo(superuser, dbname=name)
-    with psycopg.connect(database, autocommit=True) as connection:
+    with psycopg.connect(database, autocommit=True, options=PATH) as connection:
         connection.execute("CREATE TABLE users ()")
         upgrade(database, shared=True)
         shared = make_roles(database).shared
@@ -149,13 +152,13 @@ def test_tables_of_another_program_are_not_touched(superuser):
 
 
 def test_a_role_that_was_there_keeps_no_grant_that_is_too_much(database, tmp_path):
-    with psycopg.connect(database, autocommit=True) as connection:
+    with psycopg.connect(database, autocommit=True, options=PATH) as connection:
         name = connection.info.dbname
         for role in ("owner", "writer", "reader"):
             connection.execute(f"CREATE ROLE {name}_{role} LOGIN PASSWORD 'given'")
         connection.execute(f"GRANT INSERT, UPDATE, DELETE ON jobs TO {name}_reader WITH GRANT OPTION")
         connection.execute(f"GRANT UPDATE (sha256) ON playhead_migrations TO {name}_writer")
-        connection.execute(f"GRANT CREATE ON SCHEMA public TO {name}_reader")
+        connection.execute(f"GRANT CREATE ON SCHEMA playhead TO {name}_reader")
         connection.execute(f"GRANT CREATE, TEMPORARY ON DATABASE {name} TO {name}_reader")
         connection.execute(f"ALTER DEFAULT PRIVILEGES FOR ROLE {name}_owner GRANT DELETE ON TABLES TO {name}_reader")
         connection.execute("CREATE TABLE bills ()")
@@ -191,7 +194,7 @@ def test_a_role_that_was_there_keeps_no_grant_that_is_too_much(database, tmp_pat
         ("GRANT {owner} TO {group}; GRANT {group} TO {writer}", "(REVOKE {group} FROM {writer} GRANTED BY "),
         ("GRANT pg_execute_server_program TO {writer}", "{writer} is a member of pg_execute_server_program"),
         ("ALTER DATABASE {name} OWNER TO {reader}", "(ALTER DATABASE {name} OWNER TO {owner})"),
-        ("ALTER SCHEMA public OWNER TO {writer}", "{writer} owns the schema public"),
+        ("ALTER SCHEMA playhead OWNER TO {writer}", "{writer} owns the schema playhead"),
         ("GRANT DELETE ON jobs TO PUBLIC", "{reader} has DELETE on jobs through PUBLIC"),
         (
             "GRANT TRUNCATE ON jobs TO {group}; GRANT {group} TO {writer}",
@@ -200,7 +203,7 @@ def test_a_role_that_was_there_keeps_no_grant_that_is_too_much(database, tmp_pat
     ],
 )
 def test_a_role_that_no_grant_holds_is_refused_until_the_statements_were_run(database, urls, tmp_path, given, said):
-    with psycopg.connect(database, autocommit=True) as connection:
+    with psycopg.connect(database, autocommit=True, options=PATH) as connection:
         name = connection.info.dbname
         names = {role: f"{name}_{role}" for role in ("owner", "writer", "reader", "group")} | {"name": name}
         connection.execute(f"CREATE ROLE {name}_group")
@@ -222,7 +225,7 @@ def test_a_role_that_no_grant_holds_is_refused_until_the_statements_were_run(dat
 
 
 def test_that_a_role_cannot_log_in_or_is_a_member_of_another_is_said(database, urls, tmp_path):
-    with psycopg.connect(database, autocommit=True) as connection:
+    with psycopg.connect(database, autocommit=True, options=PATH) as connection:
         name = connection.info.dbname
         connection.execute(f"ALTER ROLE {name}_owner NOLOGIN")
         connection.execute(f"GRANT pg_monitor TO {name}_reader")

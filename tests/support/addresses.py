@@ -14,8 +14,8 @@ Address = str | tuple[str, int]
 
 
 def address(url: str) -> Address:
-    """Of the server that a URL names."""
-    if url.startswith("postgres"):
+    """Of the server that a URL, or a connection string of libpq, names."""
+    if url.startswith("postgres") or "://" not in url:
         at = conninfo_to_dict(url)
         host, port = str(at["host"]), int(at["port"])
         return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
