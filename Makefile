@@ -79,4 +79,4 @@ $(AUDIT)/.installed: requirements-audit.lock
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(AUDIT) sbom.json
+	rm -rf $(VENV) $(AUDIT) .venv-newest sbom.json
