@@ -47,6 +47,18 @@ local function goes_on()
   return false
 end
 
+local function is_there()
+  for _, about in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    if about[2] == group then
+      return true
+    end
+  end
+  return false
+end
+
+if ARGV[5] ~= '1' and redis.call('EXISTS', stream) == 1 and not is_there() and not goes_on() then
+  return 2
+end
 local created = redis.pcall('XGROUP', 'CREATE', stream, group, tail, 'MKSTREAM')
 if created.err then
   if not string.find(created.err, 'BUSYGROUP') then
@@ -70,9 +82,6 @@ if created.err then
       redis.call('ZREM', due, one[1])
     end
   end
-elseif ARGV[5] ~= '1' and not goes_on() then
-  redis.call('XGROUP', 'DESTROY', stream, group)
-  return 2
 end
 redis.call('HDEL', restarts, 'retired:' .. group, 'gone:' .. group)
 if restart > 0 then
