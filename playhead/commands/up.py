@@ -7,7 +7,7 @@ from functools import partial
 import structlog
 
 from playhead.embedded.servers import Servers as EmbeddedServers
-from playhead.embedded.servers import embedded_servers
+from playhead.embedded.servers import embedded_servers, revive
 from playhead.embedded.supervisor import Supervisor
 from playhead.projections.migrations import upgrade
 from playhead.settings.core import DEFAULT_DATA_DIR, SCHEMA
@@ -56,7 +56,7 @@ def up(*, data_dir: DataDir = None) -> int:
             on_stop=lambda stopping: tell(
                 f"stopping {', '.join(stopping)}; Ctrl-C again ends them at once, which loses nothing"
             ),
-            look=lambda: running.revival.look(tell),
+            look=partial(revive, settings.data_dir, tell),
         )
     tell("stopped")
     return DONE

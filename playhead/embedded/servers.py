@@ -40,10 +40,8 @@ class Servers(msgspec.Struct, frozen=True):
     database_url: str | None
 
 
-class OwnServers(Servers, frozen=True):
-    """Those that this process runs; its owner looks again and again whether one is to be revived."""
-
-    revival: Revival
+_own: dict[Path, Revival] = {}
+"""Of the servers that this process runs, by their data directory."""
 
 
 @contextmanager
@@ -54,7 +52,7 @@ def embedded_servers(
     postgres: bool = True,
     tcp: bool = False,
     prepare: Callable[[Servers], None] = lambda _: None,
-) -> Generator[OwnServers, None, None]:
+) -> Generator[Servers, None, None]:
     """Runs the servers until the block ends, however it ends.
 
     They listen on Unix sockets that only this user reaches, or with `tcp` on ports of 127.0.0.1 instead.
@@ -102,6 +100,11 @@ def running_servers(data_dir: Path, *, redis: bool = True, postgres: bool = True
     return _servers(valkey, database) if valkey or database else None
 
 
+def revive(data_dir: Path, tell: Callable[[str], object]) -> None:
+    """Start those servers of this process again that ended and are due; `tell` gets what is to be said of it."""
+    _own[data_dir.absolute()].look(tell)
+
+
 def is_silent(data_dir: Path, name: Literal["valkey", "postgres"]) -> bool:
     """Whether the process of a server is there: asked if `running_servers` has no answer from it."""
     found = load_running(data_dir)
@@ -111,7 +114,7 @@ def is_silent(data_dir: Path, name: Literal["valkey", "postgres"]) -> bool:
 
 def _start(
     data_dir: Path, running: ExitStack, leftovers: Leftovers, *, redis: bool, postgres: bool, tcp: bool
-) -> OwnServers:
+) -> Servers:
     from playhead.embedded.postgres import Postgres
     from playhead.embedded.sockets import Sockets
     from playhead.embedded.valkey import Valkey
@@ -146,9 +149,9 @@ def _start(
     running.callback(forget_running, data_dir)
     save_running(data_dir, now)
     by_name = {"valkey": valkey, "postgres": database}
-    revival = Revival(data_dir, {name: server for name, server in by_name.items() if server is not None}, now)
-    addresses = _servers(now.valkey, now.postgres)
-    return OwnServers(addresses.redis_url, addresses.database_url, revival)
+    _own[data_dir] = Revival(data_dir, {name: one for name, one in by_name.items() if one is not None}, now)
+    running.callback(_own.pop, data_dir)
+    return _servers(now.valkey, now.postgres)
 
 
 def _servers(valkey: Running | None, postgres: Running | None) -> Servers:
