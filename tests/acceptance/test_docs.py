@@ -39,7 +39,7 @@ _BLOCK = re.compile(r"^(<!-- not run: [^\n]+ -->\n)?```(python|console)\n(.*?)^`
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    server = make_server("valkey", tmp_path_factory.mktemp("valkey"))
+    server = make_server("valkey", tmp_path_factory.mktemp("valkey"), tcp=True)  # redis-cli takes no URL of a socket
     server.start()
     yield server
     server.stop()
