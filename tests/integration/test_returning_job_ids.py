@@ -31,7 +31,8 @@ from returning import die_once, run
 from playhead.adapters.celery import record
 from playhead.streams.appending.producer import Producer
 
-app = Celery("work", broker=os.environ["BROKER"])  # one that keeps results does not deliver a finished task again
+url = os.environ["BROKER"].replace("unix://", "redis+socket://")
+app = Celery("work", broker=url)  # one that keeps results does not deliver a finished task again
 app.conf.update(task_acks_late=True, task_reject_on_worker_lost=True, worker_prefetch_multiplier=1)
 record(app, Producer(os.environ["REDIS_URL"]))
 signals.task_success.connect(lambda **_: die_once(), weak=False)
