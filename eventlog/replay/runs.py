@@ -74,6 +74,13 @@ def recall(client: "Redis | RedisCluster", run: str) -> bytes | None:
     return redis.hget(REPLAYS, run)
 
 
+def interrupted_with(client: "Redis | RedisCluster", plan: bytes) -> list[str]:
+    """The runs that are to do just this, and that no process sends."""
+    redis: Any = client
+    found = [field.decode() for field, kept in redis.hgetall(REPLAYS).items() if kept == plan]
+    return [run for run in found if not redis.exists(replay_alive_key(run))]
+
+
 def forget(client: "Redis | RedisCluster", run: str) -> None:
     """Strike a run off that is finished."""
     redis: Any = client

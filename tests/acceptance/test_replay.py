@@ -104,6 +104,23 @@ def test_a_replay_cut_short_goes_on_behind_what_was_sent(system, sign):
     assert [] == system.redis.keys("*replay*")
 
 
+def test_an_interrupted_replay_is_done_with_a_later_one_of_the_same_options(system):
+    with system.playhead.running("log"), system.playhead.running("json-files"):
+        system.fill()
+        for number, options in enumerate((["--log"], ["--log", "--type", "job.completed"]), start=1):
+            process = system.start(*options, "--rate", "1")
+            system.wait_until(lambda number=number: number == len(system.status()["replays"]))
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+        first, other = system.status()["replays"]
+        done = system.run("--log", "--to", "json-files")
+
+        assert [other] == system.status()["replays"]
+
+    assert 0 == done.returncode
+    assert f"the interrupted run {first['run']} had the same options" in done.stderr.decode()
+
+
 def test_an_interrupted_replay_can_be_given_up(system):
     with system.playhead.running("log"), system.playhead.running("json-files") as reader:
         system.fill()

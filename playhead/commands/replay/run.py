@@ -68,13 +68,17 @@ class Run:
         if not self._reads_files:
             event_log(self._settings)
             self._require_end(client)
-        runs.remember(client, self.report.run, msgspec.json.encode(self._plan))
+        plan = msgspec.json.encode(self._plan)
+        runs.remember(client, self.report.run, plan)
         try:
             with runs.Beating(client, self.report.run):
                 self._go(client)
         except BaseException:  # Ctrl-C too
             self._terminal.say(f"not finished; `playhead replay --resume {self.report.run}{hint}` continues it")
             raise
+        for run in runs.interrupted_with(client, plan):
+            runs.cancel(client, run, self._partitions)
+            self._terminal.say(f"the interrupted run {run} had the same options: it is done with this one")
 
     def _without_retired(self, client: "Redis | RedisCluster") -> Plan:
         """The plan without projections that are retired, unless some were chosen."""
