@@ -10,6 +10,7 @@ from playhead.embedded.servers import running_servers
 from playhead.projections.migrations import DatabaseForeign, upgrade
 from tests.acceptance.old_data import read_schemas
 from tests.acceptance.stack import Stack
+from tests.support.addresses import superuser_url
 from tests.support.processes import JOB
 
 SCHEMA = 'Some "schema"'
@@ -26,7 +27,7 @@ def stack(tmp_path, wait_until, monkeypatch):
         stack.stop()
 
 
-def test_everything_finds_the_tables_there(stack, tmp_path):
+def test_everything_finds_the_tables_there(stack, tmp_path, monkeypatch):
     for number in range(3):
         stack.playhead("append", "job.completed", "--subject", f"job/{number}", "--data", JOB % number)
     stack.caught_up()
@@ -38,7 +39,6 @@ def test_everything_finds_the_tables_there(stack, tmp_path):
     stack.caught_up()
     for command in (
         ("db", "upgrade"),
-        ("db", "roles"),
         ("organizations", "stat"),
         ("recordings", "list"),
         ("recordings", "sweep"),
@@ -48,6 +48,7 @@ def test_everything_finds_the_tables_there(stack, tmp_path):
         done = stack.playhead(*command)
 
         assert 0 == done.returncode, (command, done.stderr.decode())
+    monkeypatch.setenv("DATABASE_URL", superuser_url(stack.directory))
     roles = json.loads(stack.playhead("db", "roles", "--json").stdout)
     with psycopg.connect(url) as connection:
         (path,) = connection.execute("SELECT setconfig FROM pg_db_role_setting LIMIT 1").fetchone()
