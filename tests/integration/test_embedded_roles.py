@@ -164,7 +164,7 @@ def test_a_start_that_is_killed_on_the_way_from_version_0_1_is_resumed(old, monk
     class Killed(BaseException):
         """As kill -9 would, it lets nothing be put in order."""
 
-    run, left = roles._run, iter(range(count))  # noqa: SLF001
+    run, left = roles._run, iter(range(count))  # noqa: SLF001  # a start is killed between any two statements
 
     def run_some(*arguments, **parts):
         if next(left, None) is None:
