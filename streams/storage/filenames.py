@@ -4,6 +4,7 @@ import hashlib
 import re
 
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
+_SAFE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)
 _LIMIT = 200
 _KEPT = 120
 _EMPTY = "%"
@@ -17,6 +18,8 @@ def encode_name(identifier: str) -> str:
     """
     if not identifier:
         return _EMPTY
+    if len(identifier) <= _LIMIT and _SAFE.fullmatch(identifier):
+        return identifier
     data = identifier.encode("utf-8", "surrogatepass")
     name = _UNSAFE.sub(lambda found: b"%%%02X" % found[0][0], data).decode("ascii")
     if name.startswith("."):

@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 import weakref
 from collections.abc import Generator, Iterable, Iterator
+from itertools import islice
 
 import msgspec
 
@@ -24,7 +25,9 @@ CREATE TABLE entries (
 );
 BEGIN
 """
-_FIND = "SELECT text, scraper FROM entries WHERE day = ? AND job = ?"
+_FIND = "SELECT text, scraper FROM entries WHERE day = ? AND job IN ({})"
+_AT_ONCE = 500
+"""Jobs that are looked for at once; SQLite takes 32,766 values."""
 _PUT = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?)"
 _SCRAPERS = """
 SELECT coalesce(scraper, ?), count(*), min(moment), max(moment), max(escaped) FROM entries WHERE day = ? GROUP BY 1
@@ -47,9 +50,13 @@ class Entries:
 
     def find(self, day: str, job_ids: Iterable[str]) -> dict[str, Entry]:
         """The entries of jobs, as far as there are some."""
+        wanted = iter(map(_bytes, job_ids))
+        found: list[Entry] = []
         with self._database() as database:
-            rows = (database.execute(_FIND, (day, _bytes(job_id))).fetchone() for job_id in job_ids)
-            found = [_entry(*row) for row in rows if row is not None]
+            while some := list(islice(wanted, _AT_ONCE)):
+                places = ",".join("?" * len(some))
+                rows = database.execute(_FIND.format(places), (day, *some))
+                found += [_entry(*row) for row in rows]
         return {entry.job_id: entry for entry in found}
 
     def put(self, day: str, entries: Iterable[Entry]) -> None:

@@ -202,7 +202,7 @@ class JsonFiles:
         if chosen:
             self._stage(chosen)
             self._publish([fact for _, fact in chosen])
-        self._point_latest(document.day for document, _ in chosen)
+        self._point_latest({document.day for document, _ in chosen})
         if self._journal_bytes > max(_JOURNAL_BYTES, sum(day.size for day in self._index.dirty().values())):
             self._flush()
 
