@@ -13,7 +13,7 @@ demo: $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(DEMO))  ## The whole product 
 
 test: TESTS ?= tests
 test: $(INSTALLED)  ## Every test, on embedded servers
-	$(BIN)/pytest -n auto $(TESTS)
+	$(BIN)/pytest -n auto --dist worksteal $(TESTS)
 
 faults: SCALE ?= 1
 faults: TESTS ?= tests/faults
