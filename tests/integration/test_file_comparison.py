@@ -134,7 +134,8 @@ def test_files_that_are_written_all_the_time_are_well_and_repaired_meanwhile(led
         compared = [faults(ledgers.compare()) for _ in range(5)]
         altered = ledgers.files / "tenths/5.txt"
         for _ in range(100):  # the live consumer may put its own file over the change
-            altered.write_bytes(altered.read_bytes() + b"~ by hand\n")
+            with altered.open("ab") as file:  # never older content than that of the consumer
+                file.write(b"~ by hand\n")
             if found := faults(ledgers.compare(repair=True)):
                 break
     finally:
