@@ -9,10 +9,9 @@ from playhead.backups.store import Store
 from playhead.backups.verification import Damage, verify
 from playhead.eventlog.gaps import Gap, note_gap
 from playhead.eventlog.segments import list_segments, partition_directory
-from playhead.streams.installation import PlaceMark
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
-from tests.support.backups import ID, JOBS, Data
+from tests.support.backups import JOBS, Data
 
 SEALED = b"\x28\xb5\x2f\xfd"
 ACTIVE = b'{"position":"'
@@ -36,9 +35,7 @@ class BusyStore(Store):
 @pytest.fixture
 def data(tmp_path) -> Data:
     data = Data(tmp_path / "data")
-    data.append(1, 2, seal=True)
-    data.append(3, 4)
-    PlaceMark("EVENT_LOG_DIR", data.log).write(ID)
+    data.fill()
     return data
 
 

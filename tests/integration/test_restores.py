@@ -16,9 +16,8 @@ from playhead.eventlog import restoring
 from playhead.eventlog.errors import LogInUse
 from playhead.eventlog.segments import partition_directory
 from playhead.streams.errors import InvalidSetting
-from playhead.streams.installation import PlaceMark
 from playhead.streams.partitions import Partition
-from tests.support.backups import ID, Data
+from tests.support.backups import Data
 
 ROUNDS = 5
 SEGMENT = f"{1:020d}-00000"
@@ -28,9 +27,7 @@ LONG = "n" * 256
 @pytest.fixture
 def backup(tmp_path) -> Path:
     data = Data(tmp_path / "data")
-    data.append(1, 2, seal=True)
-    data.append(3, 4)
-    PlaceMark("EVENT_LOG_DIR", data.log).write(ID)
+    data.fill()
     data.back_up(tmp_path / "backup")
     return tmp_path / "backup"
 

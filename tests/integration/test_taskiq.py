@@ -237,15 +237,21 @@ def test_a_result_over_the_size_limit_is_omitted(valkey):
     assert (None, "omitted") == (payload["result"], payload["result_encoding"])
 
 
-def test_a_task_whose_creation_is_no_time_was_created_when_it_started(valkey, run):
+def labelled(**labels):
+    """Send a task with labels."""
+
     async def send(broker):
         @broker.task
         async def answer():
             return 42
 
-        await answer.kicker().with_labels(playhead_created_at="yesterday").kiq()
+        await answer.kicker().with_labels(**labels).kiq()
 
-    run(send)
+    return send
+
+
+def test_a_task_whose_creation_is_no_time_was_created_when_it_started(valkey, run):
+    run(labelled(playhead_created_at="yesterday"))
 
     (payload,) = payloads(valkey).values()
     assert 42 == payload["result"]
@@ -253,14 +259,7 @@ def test_a_task_whose_creation_is_no_time_was_created_when_it_started(valkey, ru
 
 
 def test_a_task_whose_label_is_no_json_is_recorded_without_a_description(valkey, run, caplog):
-    async def send(broker):
-        @broker.task
-        async def answer():
-            return 42
-
-        await answer.kicker().with_labels(playhead="no JSON").kiq()
-
-    run(send)
+    run(labelled(playhead="no JSON"))
 
     (payload,) = payloads(valkey).values()
     assert (42, None) == (payload["result"], payload["job"]["prompt"])

@@ -9,6 +9,7 @@ from playhead.eventlog.reader import read
 from playhead.eventlog.writer import LogWriter
 from playhead.settings.settings import load
 from playhead.streams.events import Recorded
+from playhead.streams.installation import PlaceMark
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from playhead.streams.recordings.files import RecordingFiles
@@ -29,6 +30,12 @@ class Data:
         self.log = directory / "eventlog"
         self.recordings = RecordingFiles(directory / "recordings")
         self.settings = load(directory)
+
+    def fill(self) -> None:
+        """Give the installation its id, and the log a sealed segment and an active one."""
+        self.append(1, 2, seal=True)
+        self.append(3, 4)
+        PlaceMark("EVENT_LOG_DIR", self.log).write(ID)
 
     def append(self, *numbers: int, seal: bool = False, partition: Partition = JOBS) -> None:
         writer = LogWriter(self.log, segment_bytes=1 if seal else 1 << 30, clock=lambda: 1)
