@@ -86,7 +86,7 @@ class ServerDidNotStart(EmbeddedServerError):
 
 class SocketPathTooLong(EmbeddedServerError):
     """The path {path} is too long for Unix sockets: choose a data directory whose path has at most {most} bytes, or set
-    XDG_RUNTIME_DIR or TMPDIR to a directory of yours with a short path, or PLAYHEAD_EMBEDDED_TCP=true.
+    XDG_RUNTIME_DIR to a directory of yours with a short path, or PLAYHEAD_EMBEDDED_TCP=true.
     """
 
     def __init__(self, path: Path, most: int) -> None:

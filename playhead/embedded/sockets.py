@@ -1,7 +1,7 @@
 """The directory of the servers' Unix sockets: its owner's alone, so that nobody else can answer there or connect.
 
 The path of a socket has at most 107 bytes on Linux and 103 elsewhere. If that of the data directory leaves no room, the
-sockets get a directory in XDG_RUNTIME_DIR, or in that for temporary files. It stays when the servers end: whoever made
+sockets get a directory in XDG_RUNTIME_DIR, in TMPDIR, or in /tmp. It stays when the servers end: whoever made
 another of its name would be sent the password by programs that still have the URL.
 """
 
@@ -21,6 +21,9 @@ from playhead.streams.storage.trust import refuse_shared
 
 POSTGRES_PORT = 5432
 """Part of the name of a socket. It stands in the URL too, as a client would look in PGPORT else."""
+
+SHORTEST = "/tmp"  # noqa: S108: a directory of ours is made there, with a random name
+"""The place for temporary files whose path is short, whatever TMPDIR says."""
 
 _VALKEY, _POSTGRES = "valkey.sock", "postgres"
 _LIMIT = 107 if sys.platform == "linux" else 103
@@ -96,7 +99,7 @@ def _fresh(data_dir: Path) -> Path:
 def _places() -> Iterator[Path]:
     """Directories in which nobody else can replace a directory of ours."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    for place in (runtime, tempfile.gettempdir()):
+    for place in (runtime, tempfile.gettempdir(), SHORTEST):
         with suppress(OSError):
             found = Path(place).resolve(strict=True)
             status = found.stat()

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 import redis
 
+from playhead.embedded import sockets
 from playhead.embedded.errors import SocketPathTooLong
 from playhead.embedded.servers import embedded_servers, running_servers
 from playhead.streams.errors import Untrusted
@@ -207,10 +208,23 @@ def test_a_runtime_directory_that_others_may_write_is_not_used(long, runtime):
     shutil.rmtree(directory)
 
 
+def test_where_all_other_paths_are_too_long_the_sockets_are_in_tmp(long, monkeypatch):
+    long.mkdir(parents=True)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with embedded_servers(long, postgres=False) as servers:
+        assert answer(servers)
+        directory = Path(address(servers.redis_url)).parent
+
+    assert Path("/tmp").resolve() == directory.parent
+    shutil.rmtree(directory)
+
+
 def test_where_no_path_is_short_enough_the_error_says_what_to_do(long, monkeypatch):
     long.mkdir(parents=True)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
     monkeypatch.setattr(tempfile, "tempdir", str(long))
+    monkeypatch.setattr(sockets, "SHORTEST", str(long))
 
     with pytest.raises(SocketPathTooLong, match="PLAYHEAD_EMBEDDED_TCP=true"), embedded_servers(long):
         pytest.fail("started")
