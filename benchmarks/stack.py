@@ -199,10 +199,10 @@ def playhead(stack: Stack, *arguments: str, **options: Any) -> "subprocess.Popen
         )
 
 
-def limit(name: str, *arguments: str | int, stdin: bytes = b"") -> Turn:
+def limit(name: str, *arguments: str | int) -> Turn:
     """Run a limit of `benchmarks.limits` in a process that does nothing else."""
     command = [sys.executable, "-m", "benchmarks.limits", name, *map(str, arguments)]
-    done = subprocess.run(command, input=stdin, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     return Turn(**json.loads(done.stdout))
 
 

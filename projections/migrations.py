@@ -115,14 +115,14 @@ def upgrade(
         return _apply(connection, known)
 
 
-def require_upgraded(connection: Connection, files: Mapping[str, Path] | None = None) -> None:
+def require_upgraded(connection: Connection) -> None:
     """Refuse a database whose tables this version cannot use yet.
 
     Raises:
         DatabaseNotUpgraded: names the migrations that are missing.
         SchemaNotUsable: the role cannot see the tables.
     """
-    missing = lacking(connection, files)
+    missing = lacking(connection)
     if missing:
         _refuse_unusable(connection)
         if (where := unmoved(connection)) is not None:
@@ -153,10 +153,9 @@ def applied(connection: Connection) -> set[str]:
     return {str(name) for (name,) in connection.execute("SELECT name FROM playhead_migrations")}
 
 
-def gone(connection: Connection, files: Mapping[str, Path] | None = None) -> list[str]:
+def gone(connection: Connection) -> list[str]:
     """Tables that an applied migration made and somebody dropped; changes nothing."""
-    known = migrations() if files is None else files
-    made = _made(connection, known)
+    made = _made(connection)
     found = {
         name
         for (name,) in connection.execute(
@@ -169,10 +168,11 @@ def gone(connection: Connection, files: Mapping[str, Path] | None = None) -> lis
 def made_tables(connection: Connection) -> list[str]:
     """Tables that the applied migrations made and that are there, with the one of the migrations themselves."""
     missing = set(gone(connection))
-    return ["playhead_migrations", *(name for name in _made(connection, migrations()) if name not in missing)]
+    return ["playhead_migrations", *(name for name in _made(connection) if name not in missing)]
 
 
-def _made(connection: Connection, known: Mapping[str, Path]) -> list[str]:
+def _made(connection: Connection) -> list[str]:
+    known = migrations()
     missing = set(lacking(connection, known))
     return [
         table.decode()

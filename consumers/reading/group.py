@@ -33,8 +33,6 @@ from playhead.streams.redis.stream_info import is_missing
 
 _LOOK_BACK = 20
 """Entries among which the last sequence number is looked for; other clients may have added some without."""
-DEFAULT_LEASE = 5.0
-"""Seconds after which the partition of a silent process is taken over."""
 
 
 class Report(msgspec.Struct, frozen=True):

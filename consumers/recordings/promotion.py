@@ -22,6 +22,7 @@ from playhead.streams.recordings.events import (
 )
 from playhead.streams.recordings.files import RecordingFiles
 
+_SOURCE = "playhead/promote"
 LONGEST_GAP = 3600.0
 """Seconds of silence that recordings keep."""
 
@@ -39,15 +40,8 @@ class Promoter:
     Silence of all participants that is longer than `longest_gap` seconds is cut.
     """
 
-    def __init__(
-        self,
-        files: RecordingFiles,
-        ffmpeg: Ffmpeg,
-        source: str = "playhead/promote",
-        *,
-        longest_gap: float = LONGEST_GAP,
-    ) -> None:
-        self._files, self._ffmpeg, self._source = files, ffmpeg, source
+    def __init__(self, files: RecordingFiles, ffmpeg: Ffmpeg, *, longest_gap: float = LONGEST_GAP) -> None:
+        self._files, self._ffmpeg = files, ffmpeg
         self._longest_gap = longest_gap
 
     def promote(
@@ -124,7 +118,7 @@ class Promoter:
             type,
             subject=subject_of(payload.meeting_id),
             data=payload,
-            source=self._source,
+            source=_SOURCE,
             id=make_event_id(type, payload.meeting_id, about),
             dataschema=f"{type}/1",
             correlationid=make_event_id("meeting", payload.meeting_id),

@@ -55,14 +55,9 @@ class Report(msgspec.Struct):
 class Pace:
     """At most `rate` events a second, or as fast as it goes if that is None."""
 
-    def __init__(
-        self,
-        rate: float | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._rate, self._clock, self._sleep = rate, clock, sleep
-        self._next = clock()
+    def __init__(self, rate: float | None = None) -> None:
+        self._rate = rate
+        self._next = time.monotonic()
 
     @property
     def batch(self) -> int:
@@ -73,9 +68,9 @@ class Pace:
         """Wait until so many more may go; time not used before is not made up for."""
         if self._rate is None:
             return
-        now = self._clock()
+        now = time.monotonic()
         if self._next > now:
-            self._sleep(self._next - now)
+            time.sleep(self._next - now)
         self._next = max(self._next, now) + count / self._rate
 
 

@@ -333,10 +333,10 @@ class SinkContract(ABC):
     ) -> Batch:
         return Batch(Source(partition or self.partition, replay), events, events[-1].position)
 
-    def _expected(self, subjects: str, first: int = 1) -> dict[str, list[str]]:
+    def _expected(self, subjects: str) -> dict[str, list[str]]:
         """What `holds` says after events of these subjects, by their letters."""
         found: dict[str, list[str]] = {}
-        for number, subject in enumerate(subjects, first):
+        for number, subject in enumerate(subjects, 1):
             found[subject] = [*found.get(subject, []), f"e{number}"] if self.keeps_all else [f"e{number}"]
         return found
 

@@ -60,11 +60,6 @@ class Catalogue:
         """Every consumer that a process can be of: the log, the projections, the workers, the clocks."""
         return (LOG, *self.projections, *self.workers, *self.clocks)
 
-    @property
-    def settings_of(self) -> Iterator[tuple[str, Setting[Any]]]:
-        """Every setting, with its domain."""
-        return ((domain.name, setting) for domain in self.domains for setting in domain.settings.values())
-
     def domain_of(self, consumer: str) -> Domain | None:
         """The domain that declares a consumer; None for the log, which is nobody's."""
         for domain in self.domains:

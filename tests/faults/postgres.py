@@ -75,10 +75,6 @@ class CuttingProxy:
         with self._lock:
             self._left = {direction: number}
 
-    @property
-    def is_armed(self) -> bool:
-        return bool(self._left)
-
     def disarm(self) -> None:
         with self._lock:
             self._left = {}

@@ -73,7 +73,7 @@ class Importer:
 
     def run(self, files: Files, chosen: ChosenFiles) -> None:
         """Append what the log lacks, waiting for the readers so that Redis holds 64 MiB of it at most."""
-        producer = Producer(self._client, source="recorder", partitions=self._counts.of(self._stream))
+        producer = Producer(self._client, partitions=self._counts.of(self._stream))
         backlog = Backlog(self._client, self._terminal, self._patience)
         names = installed().readers_of(self._stream)
         retired = retired_among(self._client, names)

@@ -112,9 +112,9 @@ class Index:
         """The summary.json of a day in use, piece by piece."""
         return self._entries.summary(name)
 
-    def forget_clean(self, kept: int = _DAYS_KEPT) -> None:
+    def forget_clean(self) -> None:
         """Free the room of days that were not used lately."""
-        for name in list(self._days)[:-kept]:
+        for name in list(self._days)[:-_DAYS_KEPT]:
             if not self._days[name].dirty:
                 self._forget(name)
 
