@@ -22,6 +22,7 @@ from playhead.streams.sinks import Sink
 if TYPE_CHECKING:
     from playhead.consumers.work.handler import Handler
     from playhead.consumers.work.worker import WorkerSettings
+    from playhead.eventlog.replay.files import FileSource
     from playhead.projections.file_projection import FileProjection
     from playhead.projections.file_verification import FileVerification
     from playhead.streams.appending.producer import Producer
@@ -161,6 +162,12 @@ def make_handler(name: str, settings: Settings, servers: Servers) -> "Handler":
 
     assert worker.target is not None, "a worker has a handler or a target"
     return FunctionHandler(worker, place)
+
+
+def file_source(settings: Settings) -> "FileSource | None":
+    """What reads files as events; None if no installed domain does."""
+    target = installed().extension("files")
+    return None if target is None else cast("FileSource", resolve(target)(settings))
 
 
 def make_clock(name: str, settings: Settings, servers: Servers) -> tuple[Callable[[], Any], float]:

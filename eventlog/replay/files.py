@@ -70,9 +70,10 @@ class Files(Protocol):
 
 
 class FileSource(Protocol):
-    """What reads files as events of one stream."""
+    """What reads files as events of one stream. `projection` is the one that writes such files from the events."""
 
     stream: str
+    projection: str
 
     def default_directory(self) -> Path:
         """Where the files of this installation are.

@@ -26,6 +26,7 @@ from playhead.streams.entries import sequence_number
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 from playhead.streams.redis.stream_info import group_position, last_position
+from playhead.wiring import file_source
 
 _LOOKS = 3
 _BETWEEN_LOOKS = 0.1
@@ -48,11 +49,10 @@ class UnloggedShown(msgspec.Struct, frozen=True):
         kept = f"; {', '.join(self.kept_by)} may have them" if self.kept_by else ""
         return f"{many} missing in the log between {self.after} and {self.before}{kept}"
 
-    @property
-    def advice(self) -> str:
+    def advice(self, settings: Settings) -> str:
         """What to do."""
-        accept = "`playhead log accept-gaps` notes them as lost"
-        if "json-files" in self.kept_by:
+        accept, source = "`playhead log accept-gaps` notes them as lost", file_source(settings)
+        if source is not None and source.projection in self.kept_by:
             return (
                 "restore the event log from a backup that has them, or run `playhead replay --use-default-output-dir"
                 f" --include-failed`, which imports them from the files; what is left then, {accept}"
@@ -112,7 +112,7 @@ def check_unlogged(client: "Redis | RedisCluster", settings: Settings, servers: 
     doubts: list[str] = []
     unlogged = find_unlogged(client, settings, servers, doubts.append)
     for one in unlogged:
-        yield Check(f"event log {one.partition}", "fail", one.problem, one.advice)
+        yield Check(f"event log {one.partition}", "fail", one.problem, one.advice(settings))
     for doubt in doubts:
         yield Check("event log", "warn", doubt, "fix what it names, and run `playhead doctor` again")
     if not unlogged and not doubts:

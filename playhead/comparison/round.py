@@ -85,7 +85,8 @@ class Round:
             self._progress.begin(f"comparing {name}")
             self._compare(name)
         self._find_parked(halts)
-        self.found.faults += map(_of_end, find_unlogged(self._client, self._settings, reached, self._progress.say))
+        unlogged = find_unlogged(self._client, self._settings, reached, self._progress.say)
+        self.found.faults += [_of_end(one, self._settings) for one in unlogged]
         redis: Any = self._client
         for partition in partitions(self._root):
             lost = redis.lrange(lost_key(partition), 0, -1)
@@ -198,7 +199,7 @@ def _of_checkpoint(one: Ahead) -> FaultShown:
     return FaultShown("ahead", one.projection, *at, place, problem)
 
 
-def _of_end(one: UnloggedShown) -> FaultShown:
+def _of_end(one: UnloggedShown, settings: Settings) -> FaultShown:
     """Events that the log lacks at its end."""
-    problem = f"{one.problem}; {one.advice}"
+    problem = f"{one.problem}; {one.advice(settings)}"
     return FaultShown("unlogged", "log", one.partition, None, None, one.before, None, problem)

@@ -15,7 +15,7 @@ class RecorderFileSource:
     """One finished job a file, below OUTPUT_DIR or wherever an older recorder left them."""
 
     def __init__(self, settings: Settings) -> None:
-        self.stream = stream.name
+        self.stream, self.projection = stream.name, "json-files"
         self._settings = settings
 
     def default_directory(self) -> Path:

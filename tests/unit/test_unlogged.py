@@ -2,8 +2,10 @@
 
 import pytest
 
+from playhead.checks.unlogged import UnloggedShown
 from playhead.consumers.reading.unlogged import SinkMark, StreamState, find_missing
 from playhead.eventlog.ends import LogEnd
+from playhead.settings.settings import load
 from playhead.streams.partitions import Partition, partition_named
 from playhead.streams.positions import START, Position
 
@@ -86,3 +88,10 @@ def test_a_log_that_was_deleted_lacks_everything():
 )
 def test_a_checkpoint_names_its_partition(expected: Partition | None, text: str) -> None:
     assert partition_named(text) == expected
+
+
+@pytest.mark.parametrize(("kept_by", "imports"), [(["json-files", "jobs"], True), (["jobs"], False), ([], False)])
+def test_files_that_have_the_events_are_to_be_imported(tmp_path, kept_by, imports):
+    missing = UnloggedShown("jobs/0", 1, "100-0", "101-0", kept_by, is_noted=False)
+
+    assert imports == ("playhead replay --use-default-output-dir" in missing.advice(load(tmp_path)))

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 
 from playhead.commands.replay.plan import Plan, no_such_run
 from playhead.commands.replay.progress import Terminal
-from playhead.commands.replay.run import Run, file_source
+from playhead.commands.replay.run import Run, require_file_source
 from playhead.eventlog.replay import runs
 from playhead.eventlog.replay.files import Meaning
 from playhead.eventlog.replay.replay import Pace, Report, new_run
@@ -87,7 +87,7 @@ def replay(
     if use_default_output_dir + log + (file is not None) + (directory is not None) > 1:
         raise InvalidSetting("use only one of --file, --directory, --use-default-output-dir and --log")
     if use_default_output_dir:
-        directory = file_source(settings).default_directory()
+        directory = require_file_source(settings).default_directory()
     _check(file, directory, pattern, rate, to)
     plan = Plan(
         file=str(file.absolute()) if file else None,

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import msgspec
 from redis import Redis, RedisCluster
@@ -24,7 +24,6 @@ from playhead.settings.producers import partition_counts
 from playhead.settings.servers import servers
 from playhead.settings.settings import Settings, event_log
 from playhead.streams.domains.discovery import installed
-from playhead.streams.domains.domain import resolve
 from playhead.streams.errors import InvalidSetting
 from playhead.streams.events import Event, Recorded
 from playhead.streams.partitions import Partition
@@ -33,6 +32,7 @@ from playhead.streams.redis.connections import connect
 from playhead.streams.redis.partition_counts import PartitionCounts
 from playhead.streams.storage.file_tree import Skipped
 from playhead.terminal.output import counted
+from playhead.wiring import file_source
 
 
 class Run:
@@ -42,7 +42,6 @@ class Run:
         self.report = report
         self._settings, self._plan, self._terminal, self._pace = settings, plan, terminal, pace
         self._log_dir = settings.event_log_dir
-        self._source = file_source(settings)
         self._counts: PartitionCounts | None = None
 
     def rehearse(self) -> None:
@@ -145,6 +144,10 @@ class Run:
         if parked:
             are = f"{counted(parked, 'event')} {'is' if parked == 1 else 'are'}"
             self._terminal.say(f"{are} parked by a projection; `playhead parked list` has the reasons")
+
+    @cached_property
+    def _source(self) -> FileSource:
+        return require_file_source(self._settings)
 
     @property
     def _patience(self) -> float:
@@ -262,13 +265,13 @@ def _examined(files: Files, names: Iterator[str | Skipped]) -> Iterator[Found | 
             yield from files.examine(name)
 
 
-def file_source(settings: Settings) -> FileSource:
+def require_file_source(settings: Settings) -> FileSource:
     """What reads files as events.
 
     Raises:
         InvalidSetting: no installed domain does.
     """
-    target = installed().extension("files")
-    if target is None:
+    source = file_source(settings)
+    if source is None:
         raise InvalidSetting("no installed domain reads files as events")
-    return cast("FileSource", resolve(target)(settings))
+    return source
