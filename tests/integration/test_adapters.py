@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import os
-import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -22,11 +21,10 @@ from playhead.adapters.functions import record_job
 from playhead.projections.jobs.result import decode_job_result
 from playhead.streams.appending.producer import Producer
 from playhead.streams.appending.spool import Spool
-from playhead.streams.entries import RawEntry, decode
-from playhead.streams.partitions import Partition
+from tests.support.programs import CELERY_OPTIONS, Programs
+from tests.support.recorded import recorded
 from tests.support.servers import plain_client
 
-JOBS = Partition("jobs", 0)
 NOBODY = "redis://127.0.0.1:1/0"
 WORK = """
 class Odd:
@@ -70,12 +68,6 @@ def fail(self):
 def producer(valkey):
     with Producer(valkey.url, source="test") as producer:
         yield producer
-
-
-def recorded(valkey):
-    with plain_client(valkey.url) as client:
-        entries = client.xrange(JOBS.key)
-    return [decode(RawEntry(key, [part for pair in fields.items() for part in pair])).event for key, fields in entries]
 
 
 def payloads(valkey):
@@ -395,42 +387,15 @@ class TestRQ:
 
 
 def test_a_celery_worker_records_every_outcome_once(valkey, tmp_path, wait_until):
-    (tmp_path / "celery_work.py").write_text(CELERY_APP)
-    path = f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"
-    environment = os.environ | {"PYTHONPATH": path, "REDIS_URL": valkey.url, "BROKER": valkey.url}
-    send = """
+    programs = Programs(tmp_path, valkey.url, celery_work=CELERY_APP)
+    programs.run("""
 from celery_work import answer, fail
 answer.apply_async(["hello"], task_id="good", headers={"playhead": {"prompt": "Shout", "correlation_id": "flow"}})
 fail.apply_async(task_id="bad")
 answer.apply_async(["late"], task_id="late", expires=-1)
-"""
-    subprocess.run([sys.executable, "-c", send], env=environment, check=True, timeout=120)
-    worker = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "celery",
-            "-A",
-            "celery_work",
-            "worker",
-            "--concurrency",
-            "1",
-            "--loglevel",
-            "WARNING",
-            "--without-gossip",
-            "--without-mingle",
-            "--without-heartbeat",
-        ],
-        env=environment,
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+""")
+    with programs.working(f"celery -A celery_work worker {CELERY_OPTIONS}"):
         wait_until(lambda: len(recorded(valkey)) >= 3)
-    finally:
-        worker.send_signal(signal.SIGTERM)
-        worker.wait(60)
 
     found = {event.subject: (event, json.loads(event.data)) for event in recorded(valkey)}
     assert {"job/good", "job/bad", "job/late"} == found.keys()

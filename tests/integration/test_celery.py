@@ -1,13 +1,8 @@
 """Celery tasks that end in other ways than by a result or an error, in the real worker program."""
 
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
+from tests.support.programs import CELERY_OPTIONS, Programs
 from tests.support.recorded import payloads
 
 APP = """
@@ -75,26 +70,13 @@ HEADERS = {"playhead": {"prompt": "p", "metadata": {"scraper_id": "news"}}}
 @pytest.fixture
 def run(valkey, tmp_path, wait_until):
     """Send tasks by name, each with its name as its id, and give the payloads when as many outcomes are recorded."""
-    (tmp_path / "celery_ends.py").write_text(APP)
-    path = f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"
-    environment = os.environ | {"PYTHONPATH": path, "REDIS_URL": valkey.url, "BROKER": valkey.url}
+    programs = Programs(tmp_path, valkey.url, celery_ends=APP)
 
     def run(*names, more=0):
         send = "".join(f"celery_ends.{name}.apply_async(task_id={name!r}, headers={HEADERS!r})\n" for name in names)
-        subprocess.run([sys.executable, "-c", f"import celery_ends\n{send}"], env=environment, check=True, timeout=120)
-        options = ("--concurrency", "1", "--loglevel", "WARNING", "--without-gossip", "--without-mingle")
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "celery_ends", "worker", *options],
-            env=environment,
-            cwd=tmp_path,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
+        programs.run(f"import celery_ends\n{send}")
+        with programs.working(f"celery -A celery_ends worker {CELERY_OPTIONS}"):
             wait_until(lambda: len(payloads(valkey)) >= len(names) + more)
-        finally:
-            worker.send_signal(signal.SIGTERM)
-            worker.wait(60)
         return payloads(valkey)
 
     return run

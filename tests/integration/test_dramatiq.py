@@ -1,11 +1,6 @@
 """dramatiq workers, recorded: a real broker, and the real worker program."""
 
-import os
-import signal
-import subprocess
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import dramatiq
 import pytest
@@ -14,6 +9,7 @@ from dramatiq.middleware import AgeLimit, CurrentMessage, Middleware, Retries, S
 
 from playhead.adapters.dramatiq import RecordJobs
 from playhead.streams.appending.producer import Producer
+from tests.support.programs import Programs
 from tests.support.recorded import payloads, recorded
 
 NOBODY = "redis://127.0.0.1:1/0"
@@ -69,27 +65,14 @@ def make_broker(valkey, producer, *, first=False, middleware=None):
 
 
 def test_a_worker_program_records_every_outcome_once(valkey, tmp_path, wait_until):
-    (tmp_path / "dramatiq_work.py").write_text(WORK)
-    path = f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"
-    environment = os.environ | {"PYTHONPATH": path, "REDIS_URL": valkey.url, "BROKER": valkey.url}
-    send = """
+    programs = Programs(tmp_path, valkey.url, dramatiq_work=WORK)
+    programs.run("""
 from dramatiq_work import answer, fail
 answer.send_with_options(args=("hello",), playhead={"prompt": "Shout", "correlation_id": "flow"})
 fail.send()
-"""
-    subprocess.run([sys.executable, "-c", send], env=environment, check=True, timeout=120)
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "dramatiq", "dramatiq_work", "--processes", "2", "--threads", "2"],
-        env=environment,
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+""")
+    with programs.working("dramatiq dramatiq_work --processes 2 --threads 2"):
         wait_until(lambda: len(recorded(valkey)) >= 2)
-    finally:
-        worker.send_signal(signal.SIGTERM)
-        worker.wait(60)
 
     events = {event.type: event for event in recorded(valkey)}
     found = {payload["status"]: payload for payload in payloads(valkey).values()}

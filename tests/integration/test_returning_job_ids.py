@@ -2,13 +2,11 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
+from tests.support.programs import CELERY_OPTIONS, Programs
 from tests.support.recorded import recorded
 
 COMMON = """
@@ -195,7 +193,7 @@ def send(*job_ids):
 PROGRAMS = {
     "celery": (
         CELERY,
-        "celery -A app worker --concurrency 1 --loglevel WARNING --without-gossip --without-mingle --without-heartbeat",
+        f"celery -A app worker {CELERY_OPTIONS}",
     ),
     "dramatiq": (DRAMATIQ, "dramatiq app --processes 1 --threads 1"),
     "taskiq": (TASKIQ, "taskiq worker app:broker --workers 1 --max-async-tasks 1"),
@@ -209,20 +207,17 @@ class Program:
 
     def __init__(self, directory, url, app, command):
         self.directory = directory
-        (directory / "returning.py").write_text(COMMON)
-        (directory / "app.py").write_text(f"import os\n{app}")
-        path = f"{directory}{os.pathsep}{Path(__file__).parents[2]}"
-        self._environment = os.environ | {"PYTHONPATH": path, "REDIS_URL": url, "BROKER": url}
-        self._command = command.format(url=url).split()
+        self._programs = Programs(directory, url, returning=COMMON, app=f"import os\n{app}")
+        self._command = command.format(url=url)
         self._worker = None
 
     def send(self, *job_ids, function="send"):
-        self._python("-c", f"import app; app.{function}(*{job_ids!r})").wait(60)
+        self._programs.run(f"import app; app.{function}(*{job_ids!r})")
 
     def runs(self, job_id):
         """How often a job ran; starts the worker program, again if it died with its process."""
         if self._worker is None or self._worker.poll() is not None:
-            self._worker = self._python("-m", *self._command)
+            self._worker = self._programs.start(self._command)
         file = self.directory / "runs"
         return file.read_text().split().count(job_id) if file.exists() else 0
 
@@ -230,16 +225,6 @@ class Program:
         if self._worker is not None:
             os.killpg(self._worker.pid, signal.SIGKILL)
             self._worker.wait(60)
-
-    def _python(self, *arguments):
-        return subprocess.Popen(
-            [sys.executable, *arguments],
-            env=self._environment,
-            cwd=self.directory,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
 
 
 @pytest.fixture

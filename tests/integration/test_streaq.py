@@ -2,12 +2,7 @@
 
 import asyncio
 import gc
-import os
-import signal
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import anyio
 import pytest
@@ -15,6 +10,7 @@ from streaq import StreaqRetry, Worker
 
 from playhead.adapters.streaq import record
 from playhead.streams.appending.async_producer import AsyncProducer
+from tests.support.programs import Programs
 from tests.support.recorded import payloads, recorded
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")  # streaq leaves one open
@@ -80,22 +76,10 @@ def run(valkey):
 
 
 def test_a_worker_program_records_every_outcome_once(valkey, tmp_path, wait_until):
-    (tmp_path / "streaq_work.py").write_text(WORK)
-    path = f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"
-    environment = os.environ | {"PYTHONPATH": path, "REDIS_URL": valkey.url, "BROKER": valkey.url}
-    subprocess.run([sys.executable, "-c", SEND], env=environment, check=True, timeout=120)
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "streaq", "run", "streaq_work:worker"],
-        env=environment,
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    programs = Programs(tmp_path, valkey.url, streaq_work=WORK)
+    programs.run(SEND)
+    with programs.working("streaq run streaq_work:worker"):
         wait_until(lambda: len(recorded(valkey)) >= 2)
-    finally:
-        worker.send_signal(signal.SIGTERM)
-        worker.wait(60)
 
     found = {payload["status"]: payload for payload in payloads(valkey).values()}
     events = {event.type: event for event in recorded(valkey)}

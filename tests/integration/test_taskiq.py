@@ -1,11 +1,7 @@
 """taskiq tasks, recorded: the real worker program with a broker in Redis, and the broker of a single program."""
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from taskiq import Context, InMemoryBroker, SimpleRetryMiddleware, TaskiqDepends, TaskiqMiddleware
@@ -13,6 +9,7 @@ from taskiq.exceptions import NoResultError
 
 from playhead.adapters.taskiq import RecordJobs, description
 from playhead.streams.appending.async_producer import AsyncProducer
+from tests.support.programs import Programs
 from tests.support.recorded import payloads, recorded
 
 NOBODY = "redis://127.0.0.1:1/0"
@@ -79,22 +76,10 @@ def run(valkey):
 
 
 def test_a_worker_program_records_every_outcome_once(valkey, tmp_path, wait_until):
-    (tmp_path / "taskiq_work.py").write_text(WORK)
-    path = f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"
-    environment = os.environ | {"PYTHONPATH": path, "REDIS_URL": valkey.url, "BROKER": valkey.url}
-    subprocess.run([sys.executable, "-c", SEND], env=environment, check=True, timeout=120)
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "taskiq", "worker", "taskiq_work:broker", "--workers", "1"],
-        env=environment,
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    programs = Programs(tmp_path, valkey.url, taskiq_work=WORK)
+    programs.run(SEND)
+    with programs.working("taskiq worker taskiq_work:broker --workers 1", stop=signal.SIGINT):
         wait_until(lambda: len(recorded(valkey)) >= 2)
-    finally:
-        worker.send_signal(signal.SIGINT)
-        worker.wait(60)
 
     found = payloads(valkey)
     events = {event.subject: event for event in recorded(valkey)}
