@@ -112,7 +112,7 @@ def test_following_prints_each_new_event_until_ctrl_c(log, tmp_path):
                 writer.apply(Batch(Source(partition), [Recorded(event, position, number)], position))
         found = [json.loads(following.stdout.readline())["event"]["subject"] for _ in range(80)]
         following.send_signal(signal.SIGINT)
-        rest, stderr = following.communicate(timeout=20)
+        rest, stderr = following.communicate(timeout=60)
     writer.close()
 
     for stream in ("jobs", "content"):
@@ -131,7 +131,7 @@ def test_following_ends_quietly_when_nobody_reads_it_any_more(log, tmp_path):
         event = new_event("job.completed", subject="jobs/100", data={})
         writer.apply(Batch(Source(partition), [Recorded(event, position, 100)], position))
         writer.close()
-        code = following.wait(20)
+        code = following.wait(60)
         stderr = following.stderr.read()
 
     assert (141, b"") == (code, stderr)

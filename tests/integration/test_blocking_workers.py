@@ -38,7 +38,7 @@ class Process:
 
     def answer(self, path: str) -> str:
         [url] = re.findall(r"http://[0-9.:]+", self._log.read_text())
-        with urllib.request.urlopen(f"{url}{path}", timeout=20) as answer:
+        with urllib.request.urlopen(f"{url}{path}", timeout=60) as answer:
             return answer.read().decode()
 
 
@@ -80,7 +80,7 @@ def test_a_process_whose_threads_are_all_blocked_answers_appends_and_stops(
 
         before = now(redis)
         first.process.send_signal(signal.SIGTERM)
-        code = first.process.wait(20)
+        code = first.process.wait(60)
 
     assert ("ok\n", 0) == (ready, code)
     assert CONCURRENCY + 1 == begun()

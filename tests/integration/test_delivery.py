@@ -185,7 +185,7 @@ def test_what_a_foreign_client_trims_before_a_slow_consumer_read_it_is_counted_a
     slow = Slow(pipeline.make_sink("jobs"))
     (consumer,) = pipeline.start(slow, batch=10)
     pipeline.append(*(job(number) for number in range(10)))
-    slow.started.wait(30)
+    assert slow.started.wait(60)
     positions = pipeline.append(*(job(number) for number in range(10, 50)))
     pipeline.redis.xtrim(JOBS.key, minid=str(positions[25]), approximate=False)
     slow.go.set()
@@ -359,7 +359,7 @@ def test_a_reader_that_finds_its_lease_gone_twice_at_once_goes_on(pipeline, monk
         await forget(self)
         renewals = [task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "keep_lease"]
         if renewals:  # none is left if it was the one to find out first
-            await asyncio.wait(renewals, timeout=30)
+            await asyncio.wait(renewals, timeout=60)
 
     pipeline.append(job(0))
     pipeline.start("jobs")

@@ -241,7 +241,7 @@ def test_a_row_another_partition_wrote_meanwhile_is_weighed_again(database, jobs
         wait_until_blocked(database)
         other.commit()
 
-        assert outcome.result(timeout=30) == "applied"
+        assert outcome.result(timeout=60) == "applied"
     assert query(database, "SELECT job_id, event_id FROM jobs ORDER BY 1") == [("a", "e9"), ("b", "e2")]
 
 

@@ -222,7 +222,7 @@ def test_partitions_take_turns_so_that_two_processes_make_one_organization(datab
         wait_until_blocked(database, 2)
         held.commit()
 
-        assert ["applied", "applied"] == [outcome.result(timeout=30) for outcome in outcomes]
+        assert ["applied", "applied"] == [outcome.result(timeout=60) for outcome in outcomes]
     other.close()
     assert [(1,)] == query(database, "SELECT count(*) FROM organizations")
 

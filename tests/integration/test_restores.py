@@ -52,9 +52,9 @@ class MeetingStore(Store):
     def read(self, part):
         self._reads -= 1
         if self._reads == 0:
-            self._meeting.wait(20)
+            self._meeting.wait(60)
         if self._reads < 0:
-            assert self._ended.wait(20)
+            assert self._ended.wait(60)
             self.marked.append(restoring.is_unfinished(self._log))
         return super().read(part)
 

@@ -5,7 +5,6 @@ import logging
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -85,9 +84,7 @@ def test_a_later_event_goes_behind_what_waits_even_when_redis_is_there(valkey, t
 def test_another_program_sends_what_one_left_behind(away, tmp_path, wait_until):
     with Producer(away.url, spool=tmp_path) as producer:
         append(producer, 1)
-        start = time.monotonic()
         producer.close(flush_seconds=0.2)
-        assert time.monotonic() - start < 10  # a guard against waiting for ever, not a measure
     away.start()
 
     with Producer(away.url, spool=tmp_path):

@@ -270,7 +270,7 @@ def test_an_async_for_gives_the_same_and_blocks_nothing(pipeline, log_dir):
             await asyncio.sleep(0.005)
             beats += 1
         await asyncio.to_thread(append, pipeline, *range(51, 61))
-        await asyncio.wait_for(reading, 20)
+        await asyncio.wait_for(reading, 60)
         return beats
 
     assert asyncio.run(main()) > 0
@@ -286,7 +286,7 @@ def test_an_async_wait_that_is_canceled_loses_nothing(pipeline):
                 await asyncio.sleep(0.05)
                 waiting.cancel()
                 await asyncio.to_thread(append, pipeline, number)
-                numbers.append((await asyncio.wait_for(anext(subscription), 20)).sequence)
+                numbers.append((await asyncio.wait_for(anext(subscription), 60)).sequence)
         return numbers
 
     assert [1, 2, 3, 4, 5] == asyncio.run(main())
@@ -562,7 +562,7 @@ def test_ctrl_c_ends_a_loop_at_once(pipeline, log_dir, tmp_path):
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         pipeline.wait_until(lambda: out.exists() and "1\n" in out.read_text().splitlines(keepends=True))
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=20)
+        _, stderr = process.communicate(timeout=60)
 
     assert stderr.rstrip().endswith(b"KeyboardInterrupt")
 

@@ -482,7 +482,7 @@ def test_the_outcome_of_finished_work_waits_for_redis(redis_server, redis, submi
         async with working(redis_server.url, handler):
             await until(lambda: handler.seen)
             redis_server.start()
-            await until(lambda: nothing_left(redis), seconds=40)
+            await until(lambda: nothing_left(redis))
 
     asyncio.run(run())
 

@@ -13,6 +13,8 @@ from playhead.embedded.processes import free_port
 from playhead.streams.failpoints import Point
 from playhead.streams.names import TestVariable
 
+_SECONDS = 120
+"""The deadline of a process, which is only there to end a broken test."""
 JOB = '{"job_id": "%s", "job": {}, "result": "ok"}'
 
 
@@ -62,7 +64,12 @@ class Playhead:
 
     def __call__(self, *arguments: str, stdin: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            self._command(*arguments), env=self.environment, input=stdin, capture_output=True, check=check, timeout=60
+            self._command(*arguments),
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            check=check,
+            timeout=_SECONDS,
         )
 
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
@@ -74,14 +81,18 @@ class Playhead:
     def attempt(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
         """A command that may fail."""
         return subprocess.run(
-            self._command(*arguments), env=self.environment | environment, capture_output=True, check=False, timeout=60
+            self._command(*arguments),
+            env=self.environment | environment,
+            capture_output=True,
+            check=False,
+            timeout=_SECONDS,
         )
 
     def killed_at(self, point: Point, name: str) -> None:
         """Run a consumer until it comes to a point, where it is killed."""
         environment = self.environment | {"PLAYHEAD_HTTP_PORT": str(free_port()), TestVariable.FAILPOINT: f"{point}:1"}
         killed = subprocess.run(
-            self._command("run", name), env=environment, capture_output=True, check=False, timeout=60
+            self._command("run", name), env=environment, capture_output=True, check=False, timeout=_SECONDS
         )
         assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
 
@@ -94,7 +105,7 @@ class Playhead:
             yield consumer
         finally:
             consumer.process.terminate()
-            consumer.process.wait(30)
+            consumer.process.wait(_SECONDS)
         assert consumer.process.returncode == consumer.exit_code, consumer.messages()
 
     def _command(self, *arguments: str) -> list[str]:

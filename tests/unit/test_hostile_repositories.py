@@ -5,7 +5,6 @@ import socket
 import socketserver
 import subprocess
 import threading
-import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -359,12 +358,10 @@ def test_nobody_is_asked_for_a_password(work, monkeypatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         git(work.directory, "remote", "add", "origin", f"http://127.0.0.1:{server.server_address[1]}/data.git")
         work.write("2")
-        started = time.monotonic()
         with pytest.raises(GitFailed, match="terminal prompts disabled"):
             work.publish(push=True)
         server.shutdown()
 
-    assert 60 > time.monotonic() - started
     assert not work.marker.exists()
 
 
