@@ -1,5 +1,7 @@
 """What a step of `playhead demo` works with: running servers and consumers, and a place to say what happens."""
 
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -35,6 +37,7 @@ class Demo:
     ) -> None:
         self.client, self.settings, self.servers = client, settings, servers
         self.messages, self.missing = messages, missing
+        self.next: list[str] = []
         self._steps = 0
 
     def step(self, text: str) -> None:
@@ -46,6 +49,15 @@ class Demo:
         """Say something."""
         print(printable_lines(text))  # noqa: T201
         sys.stdout.flush()
+
+    def command(self, words: str) -> str:
+        """Give what a user types to run a command of Playhead in the directory of the demo."""
+        program = "playhead" if shutil.which("playhead") else sys.argv[0]
+        return f"{shlex.quote(program)} {words} --data-dir {shlex.quote(str(self.settings.data_dir))}"
+
+    def look_next(self, *lines: str) -> None:
+        """Have the demo name commands at its end that show what is there now."""
+        self.next += lines
 
     def wait_until(self, condition: Callable[[], bool], problem: str) -> None:
         """Wait for a minute at most.

@@ -1,7 +1,5 @@
 """`playhead demo`: the whole product on embedded servers, in a fresh directory."""
 
-import shutil
-import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -65,15 +63,8 @@ def _show_in(directory: Path) -> int:
                 resolve(target)(show)
         finally:
             supervisor.stop()
-    at = f"--data-dir {directory}"
-    command = "playhead" if shutil.which("playhead") else sys.argv[0]
-    show.say(
-        "\nLook next:\n"
-        f"  ls -R {directory}/outputs\n"
-        f"  {command} log cat {at}\n"
-        f"  {command} up {at}    # then, in another terminal:\n"
-        f"  {command} status {at}\n"
-        f'  eval "$({command} env {at})" && psql "$DATABASE_URL" -c "TABLE jobs"\n'
-        f"Everything is in {directory}; delete it when you are done."
-    )
+    up = f"{show.command('up')}    # then, in another terminal:"
+    lines = (show.command("log cat"), up, show.command("status"), *show.next)
+    show.say("\n".join(("\nLook next:", *(f"  {line}" for line in lines))))
+    show.say(f"Everything is in {directory}; delete it when you are done.")
     return 0

@@ -1,6 +1,7 @@
 """The step of `playhead demo` that loses every file and row of jobs, and has them back from the log."""
 
 import hashlib
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,10 @@ def lose_and_replay(demo: Demo) -> None:
         if _fingerprint(demo, outputs) != before:
             raise DemoFailed("the replay did not bring back what was there", settings.data_dir)
         demo.step(f"{step}: {count} events, and every file and row is as it was ({before[:12]})")
+    demo.look_next(
+        f'eval "$({demo.command("env")})" && psql "$DATABASE_URL" -c "TABLE jobs"',
+        f"ls -R {shlex.quote(str(outputs))}",
+    )
 
 
 def _sample() -> Iterator[tuple[str, str, object]]:

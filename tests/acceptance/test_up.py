@@ -158,7 +158,7 @@ def test_the_demo_brings_everything_back_and_touches_nothing_of_ours(tmp_path):
 
     assert (0, b"") == (done.returncode, done.stderr)
     assert done.stdout.count(b"5 events, and every file and row is as it was") == 2
-    assert b"Look next" in done.stdout
+    assert b"TABLE jobs" in done.stdout.partition(b"Look next:")[2]
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["ours.json"]
     heard = {
         path.name.partition("-")[0]: read_mp3(path.read_bytes()).duration_ms
