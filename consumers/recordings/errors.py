@@ -18,7 +18,7 @@ _MOUNTED_SECONDS = 10.0
 
 
 class FfmpegMissing(InvalidSetting):
-    """No ffmpeg: `pip install 'playhead[recordings]'` brings one, or set PLAYHEAD_FFMPEG to the path of yours."""
+    """No ffmpeg: `pip install imageio-ffmpeg` brings one, or set PLAYHEAD_FFMPEG to the path of yours."""
 
 
 class InvalidAudio(PlayheadError, ValueError):

