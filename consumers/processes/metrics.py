@@ -163,7 +163,7 @@ class PrometheusObserver(Observer):
 
 
 class TrimMetrics:
-    """What the log's process removes from the streams, who holds the rest, and who is not waited for."""
+    """What the log writer removes from the streams, who holds the rest, and who is not waited for."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._trimmed = Counter(Metric.TRIMMED, "Entries removed from the stream", ["partition"], registry=registry)

@@ -140,6 +140,6 @@ class ServedPartitions:
             self._recorded.restore(stream, count)
 
     def _has_written(self, partitions: Iterable[Partition]) -> bool:
-        """Whether the log's consumer compared one of these streams with the log: Redis did not lose its state since."""
+        """Whether the log writer compared one of these streams with the log: Redis did not lose its state since."""
         client = cast("Any", self._client())
         return any(client.hget(meta_key(partition.key), "compared") is not None for partition in partitions)

@@ -161,7 +161,7 @@ class Feed(ABC):
 
     @abstractmethod
     def _leave(self, position: Position) -> AsyncGenerator[Step, None]:
-        """Let the log's consumer give the entries from a position on ids that are usable."""
+        """Let the log writer give the entries from a position on ids that are usable."""
 
     @abstractmethod
     def _fill(self, gap: Gap) -> AsyncGenerator[Step, None]:
@@ -196,7 +196,7 @@ class Feed(ABC):
         """Note that events are gone, unless they stand in another partition.
 
         Raises:
-            StateLost: the stream has no such partition, and the log's consumer moves its entries.
+            StateLost: the stream has no such partition, and the log writer moves its entries.
         """
         await refuse_surplus(self._group.client, self._partition)
         self._observe.lost(self._partition, count)

@@ -1,4 +1,4 @@
-"""Keeping what is parked or dropped: the log's consumer notes it beside the log, and gives it back to a Redis that lost
+"""Keeping what is parked or dropped: the log writer notes it beside the log, and gives it back to a Redis that lost
 it (docs/decisions/0023-parked-and-dropped.md).
 """
 

@@ -1,6 +1,6 @@
 """Entries in a partition that is not that of their subject.
 
-Redis lost its state, and somebody appended under another number of partitions before the log's consumer restored the
+Redis lost its state, and somebody appended under another number of partitions before the log writer restored the
 one of the log. That consumer moves the entries, under their ids, before anybody reads them
 (docs/decisions/0018-partitions-are-recorded-once.md).
 """

@@ -67,7 +67,7 @@ class ProjectionFeed(Feed):
             if view.missed or goes_on or view.is_compared or first is None:
                 break
             yield Waiting(
-                "the stream is not the one this projection was reading, and the log's consumer has not looked at it"
+                "the stream is not the one this projection was reading, and the log writer has not looked at it"
                 " yet: check that `playhead run log` runs"
             )
         if view.missed or not goes_on:
@@ -111,7 +111,7 @@ class ProjectionFeed(Feed):
     async def _leave(self, position: Position) -> AsyncGenerator[Step, None]:
         while await self._recovery.has(position):
             yield Waiting(
-                f"the entry {position} has an id that no clock gives; the log's consumer gives it another one: check"
+                f"the entry {position} has an id that no clock gives; the log writer gives it another one: check"
                 " that `playhead run log` runs"
             )
 
@@ -129,9 +129,7 @@ class ProjectionFeed(Feed):
 
     async def _wait_for_log(self, position: Position) -> AsyncGenerator[Waiting, None]:
         while await self._group.position_of(LogWriter.name, self._live) < position:
-            yield Waiting(
-                f"events up to {position} are gone from the stream; waiting for the log's consumer to pass it"
-            )
+            yield Waiting(f"events up to {position} are gone from the stream; waiting for the log writer to pass it")
 
     async def _read_log(self, after: Position, until: Position | None) -> AsyncGenerator[Step, None]:
         count = 0

@@ -67,7 +67,7 @@ class View(msgspec.Struct, frozen=True):
 
     @property
     def is_compared(self) -> bool:
-        """Whether the log's process has compared this stream with the log since the server started."""
+        """Whether the log writer has compared this stream with the log since the server started."""
         return self.compared == self.run_id
 
     @property
@@ -91,7 +91,7 @@ class Recovery:
     """One group's side of it, on one partition."""
 
     def __init__(self, group: Group, count: int | None = None) -> None:
-        """`count` is the stream's number of partitions, if this is the log's consumer, which sees to it."""
+        """`count` is the stream's number of partitions, if this is the log writer, which sees to it."""
         self._count = "" if count is None else str(count)
         client = group.client
         self._client, self._group = client, group

@@ -29,7 +29,7 @@ FindMarks = Callable[[], Awaitable[Sequence[SinkMark]]]
 
 class StreamState(msgspec.Struct, frozen=True):
     """What Redis knows of a partition: its last position and sequence number, and the first entry behind the end of the
-    log with its number, if it has one. `acknowledged` is how far the log's consumer came, `parked` counts the entries
+    log with its number, if it has one. `acknowledged` is how far the log writer came, `parked` counts the entries
     behind the end of the log that it set aside.
     """
 

@@ -21,8 +21,7 @@ from playhead.streams.partitions import Partition
 from playhead.streams.positions import START, Position
 
 WAITING = (
-    "Redis lost its state, and the log's consumer has not compared it with the log yet:"
-    " check that `playhead run log` runs"
+    "Redis lost its state, and the log writer has not compared it with the log yet: check that `playhead run log` runs"
 )
 BLIND = (
     "events are gone from Redis, and this process cannot read the event log: work that was not finished is not known;"

@@ -17,7 +17,7 @@ def check_installation(places: Sequence[Mark]) -> Iterator[Check]:
     """Compare the ids of places; the first one that has one gives it."""
     found = list(_standing(places))
     if not found:
-        yield Check("installation", "ok", "no id yet: the log's consumer makes it")
+        yield Check("installation", "ok", "no id yet: the log writer makes it")
         return
     first, strangers = found[0], [one for one in found if one.installation != found[0].installation]
     for one in strangers:

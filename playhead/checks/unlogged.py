@@ -65,7 +65,7 @@ def find_unlogged(
 ) -> list[UnloggedShown]:
     """What the log lacks, in every partition: what is noted, and what nobody has noted yet.
 
-    What the stream still has is not missing: the log's consumer writes it. Nothing is compared where the log is not.
+    What the stream still has is not missing: the log writer writes it. Nothing is compared where the log is not.
 
     Raises:
         RedisError: Redis did not answer.

@@ -29,7 +29,7 @@ def adopt(
 ) -> int:
     """Give every place that the settings name the id of the event log: Redis, database, directories and buckets.
 
-    Consumers refuse a place with the id of another installation, and the log's consumer an empty directory if there
+    Consumers refuse a place with the id of another installation, and the log writer an empty directory if there
     has been a log. If that is what you want, stop all consumers and adopt the places, for example a restored
     database, a new Redis, or a new directory for a log that is lost. What they hold is not changed: run `playhead
     verify` afterwards.

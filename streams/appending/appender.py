@@ -102,14 +102,14 @@ class Appender:
             if str(error).startswith("PARTITIONS"):
                 self.counts.confirm(partition.stream)
                 raise KeyDamaged(
-                    f"partitions of {keys[1]} is not what is recorded for the stream: {error}. The log's consumer"
+                    f"partitions of {keys[1]} is not what is recorded for the stream: {error}. The log writer"
                     f" corrects it: check that `playhead run log` runs. {KeyDamaged.__doc__}"
                 ) from error
             if str(error).startswith("DAMAGED"):
                 raise KeyDamaged(f"{str(error).removeprefix('DAMAGED ')}. {KeyDamaged.__doc__}") from error
             if _EXHAUSTED in str(error):
                 raise RedisUnavailable(
-                    f"{partition} has no ids left, as an entry was added with the last one; the log's consumer makes"
+                    f"{partition} has no ids left, as an entry was added with the last one; the log writer makes"
                     " room: check that `playhead run log` runs"
                 ) from error
             if "WRONGTYPE" in str(error):

@@ -79,7 +79,7 @@ class PartitionCounts:
         if (recorded := self._record(stream, count)) != count:
             raise PartitionsChanged(
                 f"{stream} had {count} partitions when this process started, and {STREAMS} in Redis says {recorded}"
-                " now: if Redis lost its state, the log's consumer (`playhead run log`) restores the number of the"
+                " now: if Redis lost its state, the log writer (`playhead run log`) restores the number of the"
                 " log; otherwise restart this process"
             )
 

@@ -50,7 +50,7 @@ JOBS = Partition("jobs", 0)
 SUBJECTS = 4
 LEASE = 600.0
 """Seconds; a lease ends when the machine says so."""
-_WAITS = "log's consumer"
+_WAITS = "log writer"
 POINTS = (None, "before apply", "after apply", "after advance")
 
 

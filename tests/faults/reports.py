@@ -67,7 +67,7 @@ Every appended event takes effect in every projection exactly once, in order per
 - An id is remembered for one to two days. The same event after that is a second event.
 - A position says that the server has the event. Redis must sync each write (`appendfsync always`), or a power loss
   takes the last second; a failover takes what no replica had, unless `durability="replicas:1"` waits for one.
-- What Redis loses before the log's consumer read it is gone. It is counted and named if a later event of its partition,
+- What Redis loses before the log writer read it is gone. It is counted and named if a later event of its partition,
   the group or a sink shows that it was there; of an emptied Redis that nobody had read, nothing does.
 - The event log is the reference. If it is lost too, files and tables are what is left: [recovery](recovery.md) says
   what comes back after which loss.

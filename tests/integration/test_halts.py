@@ -128,7 +128,7 @@ def groups(redis, key=JOBS.key):
 
 
 def trim_once(pipeline, *names):
-    """Let the log's process look once at what can be trimmed."""
+    """Let the log writer look once at what can be trimmed."""
 
     async def trimmed():
         done = asyncio.Event()

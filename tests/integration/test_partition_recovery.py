@@ -1,4 +1,4 @@
-"""The number of partitions when Redis lost its state, and somebody appends before the log's consumer is back."""
+"""The number of partitions when Redis lost its state, and somebody appends before the log writer is back."""
 
 from collections import Counter, defaultdict
 from contextlib import contextmanager, suppress
@@ -138,7 +138,7 @@ def test_a_consumer_with_another_number_ends_and_says_both(system, wait_until):
 
 @pytest.mark.parametrize("other", [1, 8, 3])
 def test_a_stream_is_not_split_by_a_producer_that_does_not_know_the_log(system, other):
-    """FLUSHALL; then a producer records another number, and appends, before the log's consumer is there."""
+    """FLUSHALL; then a producer records another number, and appends, before the log writer is there."""
     first, second, third = range(1, 20), range(20, 60), range(60, 80)
     system.append(*first, partitions=COUNT)
     with system.running():
