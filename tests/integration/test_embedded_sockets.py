@@ -28,7 +28,7 @@ NOBODY = 65534
 @pytest.fixture
 def short():
     """A directory that every user may enter, with a short path."""
-    directory = Path(tempfile.mkdtemp(prefix="s-"))
+    directory = Path(tempfile.mkdtemp(prefix="s-", dir=sockets.SHORTEST))
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory)
@@ -49,15 +49,15 @@ def runtime(short, monkeypatch):
     return directory
 
 
-def test_the_servers_listen_on_sockets_of_their_owner_alone(tmp_path):
-    with embedded_servers(tmp_path / "data") as servers:
-        listening = listens(tmp_path / "data")
+def test_the_servers_listen_on_sockets_of_their_owner_alone(short):
+    with embedded_servers(short / "data") as servers:
+        listening = listens(short / "data")
         paths = [Path(address(url)) for url in (servers.redis_url, servers.database_url)]
         modes = [stat.S_IMODE(path.stat().st_mode) for path in paths]
         directories = {stat.S_IMODE(parent.stat().st_mode) for path in paths for parent in path.parents[:1]}
 
     assert [] == [one for one in listening if one.family != socket.AF_UNIX]
-    assert [tmp_path / "data/sockets/valkey.sock", tmp_path / "data/sockets/postgres/.s.PGSQL.5432"] == paths
+    assert [short / "data/sockets/valkey.sock", short / "data/sockets/postgres/.s.PGSQL.5432"] == paths
     assert [0o700, 0o700] == modes
     assert {0o700} == directories
 
