@@ -13,11 +13,12 @@ pytest_plugins = ["playhead.testing.fixtures"]
 
 
 @pytest.fixture(scope="session")
-def wait_until():
-    """Wait for a condition; the deadline is only there to end a broken test."""
+def wait_until(pytestconfig):
+    """Wait for a condition; the deadline, a third of the time for a test, is only there to end a broken one."""
+    timeout = pytestconfig.getoption("timeout") or pytestconfig.getini("timeout")
 
-    def wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-        deadline = time.monotonic() + seconds
+    def wait(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + float(timeout) / 3
         while not condition():
             assert time.monotonic() < deadline, "the condition did not come true"
             time.sleep(0.02)
