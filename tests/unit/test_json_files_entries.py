@@ -14,7 +14,7 @@ from playhead.projections.jobs.json_files import entries as entries_module
 from playhead.projections.jobs.json_files.entries import Entries
 from playhead.projections.jobs.json_files.projection import JsonFiles
 from playhead.projections.jobs.json_files.summaries import Entry, decode_summary, encode_summary
-from playhead.projections.staging import STAGING, Staging
+from playhead.projections.staging import STAGING
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
@@ -28,16 +28,13 @@ ENTRIES = st.lists(st.builds(Entry, TEXTS, st.none() | TEXTS | st.just("unknown"
 
 
 @pytest.fixture(scope="module")
-def staging(tmp_path_factory):
-    staging = Staging(tmp_path_factory.mktemp("tree"))
-    staging.take("jobs/0", 1)
-    yield staging
-    staging.close()
+def directory(tmp_path_factory):
+    return tmp_path_factory.mktemp("entries")
 
 
 @pytest.fixture
-def entries(staging):
-    entries = Entries(staging)
+def entries(directory):
+    entries = Entries(directory)
     yield entries
     entries.close()
 
@@ -60,8 +57,8 @@ def laid_out(day, entries):
 
 
 @given(ENTRIES)
-def test_a_summary_has_the_same_bytes_as_a_whole_in_memory_and_piece_by_piece_from_disk(staging, found):
-    entries = Entries(staging)
+def test_a_summary_has_the_same_bytes_as_a_whole_in_memory_and_piece_by_piece_from_disk(directory, found):
+    entries = Entries(directory)
     entries.put(DAY, found)
     unique = {entry.job_id: entry for entry in found}
     from_disk = b"".join(entries.summary(DAY))

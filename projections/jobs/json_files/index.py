@@ -62,7 +62,7 @@ class Index:
 
     def __init__(self, staging: Staging) -> None:
         self._days: dict[str, Day] = {}
-        self._entries = Entries(staging)
+        self._entries = Entries(staging.path)
 
     @property
     def failed(self) -> bool:
