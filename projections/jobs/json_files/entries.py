@@ -65,6 +65,13 @@ class Entries:
         with self._database() as database:
             database.executemany(_PUT, (_row(day, entry) for entry in entries))
 
+    def put_newer(self, day: str, entries: Iterable[Entry]) -> None:
+        """Take entries up but for jobs that have a newer one."""
+        coming = iter(entries)
+        while some := list(islice(coming, _AT_ONCE)):
+            known = self.find(day, [entry.job_id for entry in some])
+            self.put(day, [one for one in some if one.job_id not in known or known[one.job_id].order <= one.order])
+
     def remove(self, day: str, job_ids: Iterable[str]) -> None:
         """Drop entries of jobs."""
         with self._database() as database:
@@ -101,6 +108,7 @@ class Entries:
         if self._opened is not None:
             self._opened.close()
         self._opened = None
+        self.failed = False
 
     @contextlib.contextmanager
     def _database(self) -> Generator[sqlite3.Connection]:
