@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Callable
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.servers import report_header
 
@@ -38,9 +38,10 @@ def seed(request) -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    settings.register_profile("repeatable", derandomize=True)
-    if not config.getoption("--full-faults"):
-        settings.load_profile("repeatable")
+    # How fast input is made says what else the machine does.
+    busy = settings(suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("repeatable", busy, derandomize=not config.getoption("--full-faults"))
+    settings.load_profile("repeatable")
     # A shell has what it starts in the background ignore Ctrl-C, and whatever the tests start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
