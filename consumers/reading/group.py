@@ -203,7 +203,7 @@ class Group:
         found, last = dict[str, Position](), "-"
         while True:
             reply = await self._first_parked(keys=[self._parked], args=[last, _PAGE])
-            page = [text.decode() for text in cast("list[bytes]", reply)]
+            page = [text.decode("utf-8", "backslashreplace") for text in cast("list[bytes]", reply)]
             if not page[0]:
                 return found
             for subject, text in zip(page[1::2], page[2::2], strict=True):

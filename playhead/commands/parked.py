@@ -63,7 +63,8 @@ def show(consumer: str, id: str, /, *, data_dir: DataDir = None) -> int:
     for events, parked in _all(consumer, data_dir):
         if parked.id == id and (fields := events.show(id)) is not None:
             about = {"parked_id": id, "parked_position": parked.appended}
-            print_json(about | {"parked_class": parked.reason_class, "parked_reason": parked.reason} | fields)
+            about |= {"parked_class": parked.reason_class, "parked_reason": parked.reason}
+            print_json(about | fields | about)
             return 0
     return _not_there(consumer, id)
 

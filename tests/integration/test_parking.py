@@ -4,6 +4,7 @@ import asyncio
 import errno
 from collections import Counter
 
+import msgspec
 import psycopg
 import pytest
 from redis.asyncio import Redis
@@ -332,3 +333,43 @@ def test_an_entry_of_another_client_with_an_endless_attribute_does_not_fill_redi
     assert [endless] == [shown[field] for name, shown in kept.items() if name == "log"]
     assert all(20_000 > len(shown[field]) for name, shown in kept.items() if name != "log")
     assert {"0"} == {pipeline.redis.hget(f"{JOBS.key}:parked-subjects:{name}", endless) or "0" for name in SINKS}
+
+
+@pytest.mark.parametrize("hostile", ["position", "blocks", "class", "reason", "field_position"])
+def test_a_field_of_an_event_is_not_taken_for_one_of_the_parked_entry(pipeline, hostile):
+    bad = msgspec.structs.replace(job(1, "job/a", job_id=None), extensions={f"field_parked_{hostile}": "é"})
+    pipeline.append(bad, job(2, "job/a"))
+    pipeline.start("jobs")
+    pipeline.caught_up("jobs")
+    first, second = pipeline.parked("jobs")
+    shown = pipeline.parked_events("jobs").show(first.id)
+    pipeline.stop()
+    pipeline.start("jobs")
+    pipeline.append(job(3, "job/b"))
+    pipeline.caught_up("jobs")
+    pipeline.parked_events("jobs").drop(first)
+    pipeline.retry("jobs", second)
+    pipeline.wait_until(lambda: not pipeline.parked("jobs"))
+    pipeline.append(job(4, "job/a"))
+    pipeline.caught_up("jobs")
+    pipeline.stop()
+
+    assert ("refused", True, first.appended) == (first.reason_class, first.blocks, first.position)
+    assert "é" == shown[f"parked_{hostile}"]
+    assert {"a": "e4", "b": "e3"} == pipeline.rows()
+
+
+def test_a_subject_that_is_not_utf_8_stops_nobody(pipeline):
+    pipeline.redis.xadd(JOBS.key, fields(job(1), ce_subject=b"job/\xff"))
+    pipeline.start("jobs")
+    pipeline.caught_up("jobs")
+    pipeline.stop()
+    pipeline.start("jobs")
+    pipeline.append(job(2))
+    pipeline.caught_up("jobs")
+    (parked,) = pipeline.parked("jobs")
+    pipeline.parked_events("jobs").drop(parked)
+    pipeline.stop()
+
+    assert {"2": "e2"} == pipeline.rows()
+    assert not pipeline.redis.exists(f"{JOBS.key}:parked-subjects:jobs")
