@@ -373,3 +373,20 @@ def test_a_subject_that_is_not_utf_8_stops_nobody(pipeline):
 
     assert {"2": "e2"} == pipeline.rows()
     assert not pipeline.redis.exists(f"{JOBS.key}:parked-subjects:jobs")
+
+
+def test_of_two_subjects_in_an_entry_the_last_one_counts(pipeline):
+    twice = [part for pair in fields(job(1, "job/a", job_id=None)).items() for part in pair]
+    pipeline.redis.execute_command("XADD", JOBS.key, "*", *twice, "ce_subject", "job/b")
+    pipeline.append(job(2, "job/b"), job(3, "job/a"))
+    pipeline.start("jobs")
+    pipeline.caught_up("jobs")
+    before = [(one.subject, one.reason_class) for one in pipeline.parked("jobs")]
+    pipeline.parked_events("jobs").drop(pipeline.parked("jobs")[0])
+    pipeline.retry("jobs", pipeline.parked("jobs")[0])
+    pipeline.wait_until(lambda: not pipeline.parked("jobs"))
+    pipeline.stop()
+
+    assert [("job/b", "refused"), ("job/b", "behind")] == before
+    assert {"a": "e3", "b": "e2"} == pipeline.rows()
+    assert not pipeline.redis.exists(f"{JOBS.key}:parked-subjects:jobs")

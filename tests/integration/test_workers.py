@@ -290,6 +290,30 @@ def test_an_event_given_back_has_every_field_that_it_had(redis_server, redis, pr
     assert first.event == second.event
 
 
+def test_an_event_given_back_stands_where_it_was_parked_whatever_it_says(redis_server, redis):
+    foreign = {"ce_id": "1", "ce_source": "s", "ce_type": "other", "ce_time": "2025-08-09T06:36:58Z", "body": "{}"}
+    foreign |= {"ce_subject": "note/1", "ce_position": "5-0"}
+    twice = [part for pair in [*foreign.items(), ("ce_type", "note.submitted")] for part in pair]
+    position = redis.execute_command("XADD", NOTES.key, "*", *twice).decode()
+    seen = []
+
+    async def refuse(task):
+        seen.append(str(task.cause.position))
+        if len(seen) == 1:
+            raise ValueError("no language")
+
+    async def run():
+        async with working(redis_server.url, Enrich(refuse)):
+            await until(lambda: parked(redis))
+            ParkedEvents(redis, "enrich", NOTES).request_retry(parked(redis)[0])
+            await until(lambda: outcomes(redis))
+
+    asyncio.run(run())
+
+    assert [position, position] == seen
+    assert frozenset() == ParkedEvents(redis, "enrich", NOTES).positions()
+
+
 def test_a_worker_counts_what_became_of_its_work(redis_server, redis, submit):
     submit(5)
     registry = CollectorRegistry()
