@@ -93,12 +93,13 @@ class ParkedEvents:
             retry_key(self._partition, self._consumer), parked.subject if parked.blocks else "=" + parked.id
         )
 
-    def drop(self, parked: Parked) -> None:
-        """Give an event up for this consumer; the log still has it."""
-        self._client.register_script(UNPARK)(
+    def drop(self, parked: Parked) -> bool:
+        """Give an event up for this consumer; the log still has it. False if it is no longer parked."""
+        was_there, _ = cast("Any", self._client.register_script(UNPARK))(
             keys=[self._stream, self._subjects, self._positions],
             args=[parked.id, parked.subject if parked.blocks else "", 1, parked.appended],
         )
+        return bool(was_there)
 
     def _entries(self, first: str, last: str) -> Iterator[tuple[Parked, list[tuple[bytes, bytes]]]]:
         for parked_id, fields in self._pages(first, last):

@@ -118,9 +118,9 @@ class Parking:
                 self._log.warning("parked already, or dropped", reason_class=aside.reason_class, **about(aside.entry))
         return len(became)
 
-    async def unpark(self, parked_id: str, subject: str) -> None:
+    async def unpark(self, parked_id: str, subject: str, position: Position) -> None:
         """A parked event took effect at last; its subject flows if it was the last one."""
-        if not await self._group.unpark(parked_id, subject):
+        if not await self._group.unpark(parked_id, subject, position):
             self.waiting.pop(subject, None)
 
     def _note(self, key: str, aside: Aside) -> None:

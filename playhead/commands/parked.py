@@ -103,8 +103,7 @@ def drop(consumer: str, id: str, /, *, data_dir: DataDir = None) -> int:
         playhead parked drop jobs 1754541721120-0
     """
     for events, parked in _all(consumer, data_dir):
-        if parked.id == id:
-            events.drop(parked)
+        if parked.id == id and events.drop(parked):
             print_lines(f"dropped {parked.type} {parked.subject}")
             waiting = sum(parked.blocks and one.subject == parked.subject for one in events)
             if waiting:

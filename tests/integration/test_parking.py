@@ -390,3 +390,45 @@ def test_of_two_subjects_in_an_entry_the_last_one_counts(pipeline):
     assert [("job/b", "refused"), ("job/b", "behind")] == before
     assert {"a": "e3", "b": "e2"} == pipeline.rows()
     assert not pipeline.redis.exists(f"{JOBS.key}:parked-subjects:jobs")
+
+
+def test_an_operator_who_drops_what_has_taken_effect_since_is_told_so(pipeline):
+    pipeline.append(job(1, "job/a", job_id=None), job(2, "job/a"))
+    pipeline.start("jobs")
+    pipeline.caught_up("jobs")
+    first, second = pipeline.parked("jobs")
+    pipeline.parked_events("jobs").drop(first)
+    pipeline.retry("jobs", second)
+    pipeline.wait_until(lambda: not pipeline.parked("jobs"))
+    was_there = pipeline.parked_events("jobs").drop(second)
+    pipeline.stop()
+
+    assert not was_there
+    assert {"a": "e2"} == pipeline.rows()
+    assert {first.position} == pipeline.parked_events("jobs").positions()
+
+
+class Dropping(Jobs):
+    """Has an operator drop what it is about to apply."""
+
+    drop = None
+
+    def apply(self, batch):
+        if self.drop is not None:
+            self.drop()
+        return super().apply(batch)
+
+
+def test_what_is_dropped_while_it_is_applied_has_taken_effect(pipeline):
+    sink = Dropping(place_of("jobs", pipeline.database))
+    pipeline.append(job(1, "job/a", job_id=None), job(2, "job/a"))
+    pipeline.start(sink)
+    pipeline.caught_up("jobs")
+    first, second = pipeline.parked("jobs")
+    pipeline.parked_events("jobs").drop(first)
+    sink.drop = lambda: pipeline.parked_events("jobs").drop(second)
+    pipeline.retry("jobs", second)
+    pipeline.wait_until(pipeline.rows)
+    pipeline.stop()
+
+    assert {first.position} == pipeline.parked_events("jobs").positions()
