@@ -10,12 +10,17 @@ import pytest
 from redis.asyncio import Redis
 
 from playhead.consumers.reading.group import Group
+from playhead.consumers.reading.parked import Aside, parked_fields
 from playhead.projections.jobs.table.projection import Jobs
-from playhead.streams.names import presence_key
+from playhead.streams.entries import RawEntry
+from playhead.streams.names import parked_key, presence_key
+from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from tests.support.events import job
 from tests.support.pipeline import JOBS, SINKS, fields
 from tests.support.places import place_of
+from tests.support.processes import Playhead
+from tests.support.servers import plain_client
 
 LEASE = presence_key(JOBS.key, "jobs")
 DEATHS = 8
@@ -432,3 +437,22 @@ def test_what_is_dropped_while_it_is_applied_has_taken_effect(pipeline):
     pipeline.stop()
 
     assert {first.position} == pipeline.parked_events("jobs").positions()
+
+
+def test_an_id_that_two_partitions_have_drops_neither_of_two_events(redis_server, tmp_path):
+    partitions = [Partition("jobs", number) for number in range(2)]
+    playhead = Playhead(tmp_path / "data", redis_server.url)
+    with plain_client(redis_server.url) as redis:
+        for partition in partitions:
+            aside = Aside(RawEntry(b"7-0", [b"ce_subject", b"job/1"]), "no", "refused")
+            flat = parked_fields(aside, "jobs", blocks=False)
+            redis.execute_command("XADD", parked_key(partition.key, "jobs"), "9-0", *flat)
+        refused = playhead("parked", "drop", "jobs", "9-0", check=False)
+        shown = playhead("parked", "show", "jobs", "9-0", check=False)
+        playhead("parked", "drop", "jobs", "jobs/1/9-0")
+        again = playhead("parked", "drop", "jobs", "jobs/1/9-0", check=False)
+        left = [redis.xlen(parked_key(partition.key, "jobs")) for partition in partitions]
+
+    assert [2, 2, 1] == [one.returncode for one in (refused, shown, again)]
+    assert b"write one of jobs/0/9-0, jobs/1/9-0" in refused.stderr
+    assert [1, 0] == left
