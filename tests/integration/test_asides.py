@@ -88,6 +88,10 @@ class System(Pipeline):
         counts = self.redis.info("commandstats")
         return sum(counts.get(f"cmdstat_{command}", {"calls": 0})["calls"] for command in commands)
 
+    def replays(self):
+        """The streams of replays that have not ended."""
+        return list(self.redis.scan_iter(match=f"{JOBS.key}:replay:*", _type="STREAM"))
+
     def forget_tables(self):
         with psycopg.connect(self.database) as connection:
             connection.execute("TRUNCATE jobs, playhead_checkpoints")
@@ -347,3 +351,21 @@ def test_nothing_is_noted_that_the_log_does_not_have(system):
     system.wait_until(lambda: system.noted("parked") == {"jobs": 2, "json-files": 2})
 
     assert {} == system.noted("dropped")
+
+
+def test_a_replay_passes_over_what_is_parked_after_it_began(system):
+    system.append(job(1, "job/b"))
+    system.start()
+    system.caught_up()
+    replay = Replay(system.redis, new_run(), {"jobs": ["jobs"]})
+    replay.send(system.logged("job/b"))
+    system.wait_until(lambda: all(not group["lag"] for group in system.redis.xinfo_groups(*system.replays())))
+    system.append(job(2, "job/a", job_id=None), job(3, "job/a"))
+    system.caught_up()
+    before = system.parked("jobs")
+    replay.send(system.logged("job/a"))
+    parked = replay.finish()
+
+    assert 2 == parked
+    assert before == system.parked("jobs")
+    assert {"b": "e1"} == system.rows()
