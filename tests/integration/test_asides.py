@@ -10,6 +10,7 @@ from playhead.eventlog.reader import read
 from playhead.eventlog.replay.replay import Replay, new_run
 from playhead.eventlog.segments import partition_directory
 from playhead.streams.failpoints import Point
+from playhead.streams.names import replays_key
 from tests.support.events import job
 from tests.support.pipeline import JOBS, SINKS, Consumer, Pipeline
 from tests.support.processes import Playhead
@@ -264,6 +265,24 @@ def test_a_replay_counts_what_is_parked_of_it_whoever_parked_it_and_nothing_else
 
     assert 1 == failed
     assert (3 if resumed else 0) == replay.sent_before
+
+
+def test_a_replay_that_was_cut_short_at_its_end_goes_on(system):
+    system.append(job(1, "job/a"))
+    system.start()
+    system.caught_up()
+    run = new_run()
+    Replay(system.redis, run, {"jobs": ("jobs",)}).send(system.logged("job/a"))
+    system.redis.hdel(replays_key(JOBS.key), run)  # the first thing that its end does
+    system.append(job(2, "job/b"))
+    system.caught_up()
+    replay = Replay(system.redis, run, {"jobs": ("jobs",)})
+    replay.resume([JOBS])
+    sent = replay.send(system.logged("job/b"))
+    failed = replay.finish()
+
+    assert (1, 1, 0) == (replay.sent_before, sent, failed)
+    assert [] == system.replays()
 
 
 def test_nothing_is_noted_again_when_the_log_begins_again(system):
