@@ -42,6 +42,7 @@ def place_of(name: str, settings: Settings, servers: Servers) -> Place:
         database_url=lambda: servers.database_url,
         redis_url=lambda: servers.redis_url,
         location=_location(catalogue.projections.get(name), settings),
+        scratch=_scratch(catalogue.projections.get(name), settings),
         schema=servers.schema,
         settings=settings,
         make_producer=partial(_make_producer, settings),
@@ -222,6 +223,12 @@ def _location(projection: Projection | None, settings: Settings) -> str:
         return str(settings[projection.place])
     taken = {*_SERVERS, *(setting.below for setting in declared().values())}
     return "" if projection.name in taken else str(settings.data_dir / projection.name)
+
+
+def _scratch(projection: Projection | None, settings: Settings) -> Path | None:
+    """Where files of a projection would be if they were not in a bucket: on disk, in a container too."""
+    below = None if projection is None or projection.place is None else projection.place.below
+    return None if below is None else settings.data_dir / below / ".scratch"
 
 
 def lacking(settings: Settings) -> dict[str, str]:

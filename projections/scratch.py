@@ -1,5 +1,6 @@
 """Scratch files: content by path in a temporary directory, so that it need not fit into memory."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -7,8 +8,25 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from playhead.streams.storage import disk
+
 FilePath = tuple[str, ...]
 """The folders and the name of a file below a directory, each fit for a path."""
+_OLD_SECONDS = 24 * 3600
+
+
+def scratch_directory(wanted: Path | None) -> Path:
+    """Make a directory for files without a name; if that cannot be written, or is None, it is that for temporary files.
+
+    What a process left that was killed before it removed the name goes, once it is a day old.
+    """
+    if wanted is not None and not wanted.is_symlink():
+        with contextlib.suppress(OSError):
+            disk.make_directory(wanted, private=wanted)
+        if os.access(wanted, os.W_OK | os.X_OK):
+            disk.remove_old(wanted, _OLD_SECONDS)
+            return wanted
+    return Path(tempfile.gettempdir())
 
 
 class Scratch:

@@ -147,10 +147,8 @@ def decode(entry: RawEntry, *, copied: bool = False) -> Recorded:
 
 def subject_of(entry: RawEntry) -> str | None:
     """The subject of an entry that may be undecodable otherwise; one that no event can have is none."""
-    for name, value in zip(entry.fields[::2], entry.fields[1::2], strict=False):
-        if name == b"ce_subject":
-            return None if is_too_long(value) else value.decode("utf-8", "backslashreplace")
-    return None
+    value = _last(entry, b"ce_subject")
+    return None if value is None or is_too_long(value) else value.decode("utf-8", "backslashreplace")
 
 
 def is_too_long(value: bytes) -> bool:
@@ -160,10 +158,12 @@ def is_too_long(value: bytes) -> bool:
 
 def sequence_of(entry: RawEntry) -> int | None:
     """The sequence number of an entry that may be undecodable otherwise."""
-    for name, value in zip(entry.fields[::2], entry.fields[1::2], strict=False):
-        if name == b"ce_sequence":
-            return sequence_number(value)
-    return None
+    return sequence_number(_last(entry, b"ce_sequence"))
+
+
+def _last(entry: RawEntry, field: bytes) -> bytes | None:
+    """The value of a field, the last one if it is there twice, as for `decode`."""
+    return dict(zip(entry.fields[::2], entry.fields[1::2], strict=False)).get(field)
 
 
 def sequence_number(value: bytes | None) -> int | None:

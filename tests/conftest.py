@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Callable
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.servers import report_header
 
@@ -13,11 +13,12 @@ pytest_plugins = ["playhead.testing.fixtures"]
 
 
 @pytest.fixture(scope="session")
-def wait_until():
-    """Wait for a condition; the deadline is only there to end a broken test."""
+def wait_until(pytestconfig):
+    """Wait for a condition; the deadline, a third of the time for a test, is only there to end a broken one."""
+    timeout = pytestconfig.getoption("timeout") or pytestconfig.getini("timeout")
 
-    def wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-        deadline = time.monotonic() + seconds
+    def wait(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + float(timeout) / 3
         while not condition():
             assert time.monotonic() < deadline, "the condition did not come true"
             time.sleep(0.02)
@@ -37,9 +38,10 @@ def seed(request) -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    settings.register_profile("repeatable", derandomize=True)
-    if not config.getoption("--full-faults"):
-        settings.load_profile("repeatable")
+    # How fast input is made says what else the machine does.
+    busy = settings(suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("repeatable", busy, derandomize=not config.getoption("--full-faults"))
+    settings.load_profile("repeatable")
     # A shell has what it starts in the background ignore Ctrl-C, and whatever the tests start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

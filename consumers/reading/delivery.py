@@ -186,7 +186,7 @@ class Delivery:
                 continue
             if outcome == "fenced":
                 return "fenced"
-            await self._parking.unpark(parked_id, subject)
+            await self._parking.unpark(parked_id, subject, recorded.position)
             became = "applied"
             self._log.info("no longer parked", **about(entry))
         return became

@@ -10,7 +10,7 @@ for _, entry in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV
     if fields[n] == 'ce_subject' then
       subject = fields[n + 1]
     elseif fields[n] == 'parked_position' then
-      position = fields[n + 1]
+      position = position or fields[n + 1]
     elseif fields[n] == 'parked_blocks' then
       blocks = fields[n + 1] == '1'
     end

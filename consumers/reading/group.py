@@ -174,10 +174,11 @@ class Group:
                     subject = (subject_of(entry) or "") if fields.get(b"parked_blocks") == b"1" else ""
                     yield parked_id.decode(), entry, subject
 
-    async def unpark(self, parked_id: str, subject: str) -> bool:
+    async def unpark(self, parked_id: str, subject: str, position: Position) -> bool:
         """Remove a parked entry that took effect at last; whether its subject still waits for another one."""
         keys = [self._parked, self._subjects, self._positions]
-        return bool(await self._unpark(keys=keys, args=[parked_id, subject, 0]))
+        _, waits = cast("list[int]", await self._unpark(keys=keys, args=[parked_id, subject, 0, str(position)]))
+        return bool(waits)
 
     async def dropped(self) -> set[bytes]:
         """Ids of live entries that an operator has given up."""
@@ -201,7 +202,7 @@ class Group:
         found, last = dict[str, Position](), "-"
         while True:
             reply = await self._first_parked(keys=[self._parked], args=[last, _PAGE])
-            page = [text.decode() for text in cast("list[bytes]", reply)]
+            page = [text.decode("utf-8", "backslashreplace") for text in cast("list[bytes]", reply)]
             if not page[0]:
                 return found
             for subject, text in zip(page[1::2], page[2::2], strict=True):

@@ -14,14 +14,14 @@ import structlog
 from playhead.consumers.errors import StateLost
 from playhead.consumers.reading.aside_mark import AsideMark, field_of
 from playhead.consumers.reading.group import Group
-from playhead.consumers.reading.parked import UNPARK, Aside, parked_fields, subjects_key
+from playhead.consumers.reading.parked import UNPARK, Aside, original, parked_fields, subjects_key
 from playhead.consumers.reading.recovery import as_entry, chunks, just_before
 from playhead.consumers.reading.thread import SinkThread
 from playhead.eventlog.asides import AsideNote
 from playhead.eventlog.errors import NotesDamaged
 from playhead.eventlog.history import History
 from playhead.streams import failpoints
-from playhead.streams.entries import encode
+from playhead.streams.entries import encode, subject_of
 from playhead.streams.events import Recorded
 from playhead.streams.failpoints import Point
 from playhead.streams.names import again_key, parked_key, parked_positions_key, reports_key
@@ -239,7 +239,7 @@ class Keeping:
         keys = self._keys(note.consumer)
         page = cast("Any", await self._client.xrange(keys[0], parked_id.decode(), parked_id.decode()))
         for _, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", page):
-            subject = fields.get(b"ce_subject", b"") if fields.get(b"parked_blocks") == b"1" else b""
+            subject = (subject_of(original(fields)) or "") if fields.get(b"parked_blocks") == b"1" else ""
             await self._unpark(keys=keys, args=[parked_id, subject, int(note.became == "dropped")])
 
     async def _positions(self, consumer: str) -> ParkedPositions:

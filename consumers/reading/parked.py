@@ -16,6 +16,8 @@ from playhead.streams.parked_positions import split_positions
 from playhead.streams.partitions import Partition
 
 _ABOUT = {b"parked_position", b"parked_reason", b"parked_class", b"parked_blocks"}
+_OURS, _THEIRS = b"parked_", b"parked_field_"
+"""How our fields begin, and how a field of the entry does in the parked one that would be taken for one of ours."""
 _FIELDS_KEPT = 3000
 """A script can write no entry of more than some 4,000 fields; one of so many cannot be decoded, before or after."""
 BEHIND, REFUSED, UNDECODABLE = "behind", "refused", "undecodable"
@@ -91,12 +93,13 @@ class ParkedEvents:
             retry_key(self._partition, self._consumer), parked.subject if parked.blocks else "=" + parked.id
         )
 
-    def drop(self, parked: Parked) -> None:
-        """Give an event up for this consumer; the log still has it."""
-        self._client.register_script(UNPARK)(
+    def drop(self, parked: Parked) -> bool:
+        """Give an event up for this consumer; the log still has it. False if it is no longer parked."""
+        was_there, _ = cast("Any", self._client.register_script(UNPARK))(
             keys=[self._stream, self._subjects, self._positions],
             args=[parked.id, parked.subject if parked.blocks else "", 1, parked.appended],
         )
+        return bool(was_there)
 
     def _entries(self, first: str, last: str) -> Iterator[tuple[Parked, list[tuple[bytes, bytes]]]]:
         for parked_id, fields in self._pages(first, last):
@@ -116,7 +119,7 @@ class ParkedEvents:
                 blocks=fields.get(b"parked_blocks") == b"1",
                 appended=text(b"ce_position") or text(b"parked_position"),
             )
-            yield parked, [(name, value) for name, value in fields.items() if name not in _ABOUT]
+            yield parked, _of_entry(fields)
 
     def _pages(self, first: str, last: str) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
         while page := self._client.xrange(self._stream, first, last, count=_PAGE):
@@ -156,7 +159,8 @@ def parked_fields(aside: Aside, consumer: str, *, blocks: bool) -> list[str | by
     """The fields of a parked entry: those of the entry as it was, and what is to be known of it."""
     reason, fields = _parkable(aside.entry, aside.reason, consumer)
     about: list[str | bytes] = ["parked_position", aside.entry.entry_id, "parked_reason", reason]
-    return [*about, "parked_class", aside.reason_class, "parked_blocks", str(int(blocks)), *fields]
+    about += ["parked_class", aside.reason_class, "parked_blocks", str(int(blocks))]
+    return about + [_THEIRS + part if not n % 2 and part.startswith(_OURS) else part for n, part in enumerate(fields)]
 
 
 def subjects_key(partition: Partition, consumer: str) -> str:
@@ -171,8 +175,11 @@ def retry_key(partition: Partition, consumer: str) -> str:
 
 def original(fields: dict[bytes, bytes]) -> RawEntry:
     """The entry as it was before it was parked."""
-    flat = [part for name, value in fields.items() if name not in _ABOUT for part in (name, value)]
-    return RawEntry(fields[b"parked_position"], flat)
+    return RawEntry(fields[b"parked_position"], [part for pair in _of_entry(fields) for part in pair])
+
+
+def _of_entry(fields: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    return [(name.removeprefix(_THEIRS), value) for name, value in fields.items() if name not in _ABOUT]
 
 
 def _parkable(entry: RawEntry, reason: str, consumer: str) -> tuple[str, Sequence[bytes]]:

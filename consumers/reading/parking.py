@@ -49,14 +49,14 @@ class Parking:
         """
         self._dropped: set[bytes] = set()
         """Ids of entries that an operator gave up; they are read again if the sink's checkpoint is behind them."""
-        self._set_aside: frozenset[bytes] = frozenset()
+        self._set_aside: set[bytes] = set()
         """Positions that are parked, or were dropped: a replay passes over them."""
         self._log = structlog.get_logger().bind(projection=name, partition=str(group.partition))
 
     async def begin(self) -> None:
         """Look what is parked."""
         self._dropped = await self._group.dropped()
-        self._set_aside = await self._group.set_aside()
+        self._set_aside = set(await self._group.set_aside())
         await self._look_who_waits()
 
     async def look_for_dropped(self) -> None:
@@ -74,7 +74,7 @@ class Parking:
         return entry_id in self._dropped or self._waits(recorded.event.subject, entry_id)
 
     def is_set_aside(self, recorded: Recorded) -> bool:
-        """Whether an event was parked or dropped when we looked last."""
+        """Whether an event was parked or dropped when we looked last, or we have parked it since."""
         return str(recorded.position).encode() in self._set_aside
 
     def first_bad(self, key: str, piece: Sequence[Judged]) -> list[Aside]:
@@ -112,15 +112,17 @@ class Parking:
                 self._dropped.discard(aside.entry.entry_id)
                 return done
             self._cursors.move(key, Position.parse(aside.entry.entry_id), sequence_of(aside.entry))
+            if key == self._live:
+                self._set_aside.add(aside.entry.entry_id)
             if how == "parked":
                 self._note(key, aside)
             else:
                 self._log.warning("parked already, or dropped", reason_class=aside.reason_class, **about(aside.entry))
         return len(became)
 
-    async def unpark(self, parked_id: str, subject: str) -> None:
+    async def unpark(self, parked_id: str, subject: str, position: Position) -> None:
         """A parked event took effect at last; its subject flows if it was the last one."""
-        if not await self._group.unpark(parked_id, subject):
+        if not await self._group.unpark(parked_id, subject, position):
             self.waiting.pop(subject, None)
 
     def _note(self, key: str, aside: Aside) -> None:

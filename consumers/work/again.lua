@@ -8,15 +8,17 @@ redis.call('SREM', KEYS[3], ARGV[2])
 if not entry then
   return 0
 end
-local fields, position = {}, nil
+local known = redis.call('HGET', KEYS[4], '=' .. ARGV[1])
+local fields, position = {}, known
 for n = 1, #entry[2], 2 do
   local name, value = entry[2][n], entry[2][n + 1]
+  local theirs = string.match(name, '^parked_field_(.*)$')
   if name == 'parked_position' then
     position = position or value
   elseif name == 'ce_position' then
-    position = value
-  elseif name ~= 'ce_replay' and string.sub(name, 1, 7) ~= 'parked_' then
-    fields[#fields + 1] = name
+    position = known or value -- another client may have added the entry with such a field
+  elseif theirs or (name ~= 'ce_replay' and string.sub(name, 1, 7) ~= 'parked_') then
+    fields[#fields + 1] = theirs or name
     fields[#fields + 1] = value
   end
 end

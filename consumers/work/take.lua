@@ -15,12 +15,13 @@ for n = 6, #ARGV do
 end
 
 local function passes(fields)
+  local passed = false -- without a type: whoever decodes it says what is wrong
   for n = 1, #fields, 2 do
     if fields[n] == 'ce_type' then
-      return not wanted[fields[n + 1]]
+      passed = not wanted[fields[n + 1]]
     end
   end
-  return false -- no type at all: whoever decodes it says what is wrong
+  return passed
 end
 
 local ids = redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, most)

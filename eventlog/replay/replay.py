@@ -111,12 +111,12 @@ class Replay:
     def resume(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         """Where to go on in each partition that the run has begun."""
         for partition in partitions:
-            if self._redis.hexists(replays_key(partition.key), self._run):
-                position, entry, sent = self._redis.hmget(self._progress(partition), "position", "entry", "sent")
-                if position is not None:
-                    self.sent_before += int(sent or 0)
-                    self._sent[partition] = Position.parse(position)
-                    self._track(partition, Position.parse(entry), 0)
+            position, entry, sent = self._redis.hmget(self._progress(partition), "position", "entry", "sent")
+            if position is not None:
+                self._open(partition)  # again, if the run was cut short at its end
+                self.sent_before += int(sent or 0)
+                self._sent[partition] = Position.parse(position)
+                self._track(partition, Position.parse(entry), 0)
         return {partition: position for partition, position in self._sent.items() if position is not None}
 
     def send(self, events: Iterable[tuple[Partition, Recorded]]) -> int:

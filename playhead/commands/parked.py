@@ -28,7 +28,8 @@ def list_parked(
 ) -> None:
     """List parked events with the reason, also of consumers whose domain is not installed here.
 
-    POSITION is what `playhead append` printed. The other commands take the ID.
+    POSITION is what `playhead append` printed. The other commands take the ID. If two partitions have the same one,
+    write STREAM/NUMBER/ID, such as jobs/3/1754541721120-0.
 
     Args:
         consumer: The consumer; all of them if omitted.
@@ -60,12 +61,14 @@ def show(consumer: str, id: str, /, *, data_dir: DataDir = None) -> int:
     Example:
         playhead parked show jobs 1754541721120-0
     """
-    for events, parked in _all(consumer, data_dir):
-        if parked.id == id and (fields := events.show(id)) is not None:
-            about = {"parked_id": id, "parked_position": parked.appended}
-            print_json(about | {"parked_class": parked.reason_class, "parked_reason": parked.reason} | fields)
-            return 0
-    return _not_there(consumer, id)
+    found = _one(consumer, id, data_dir)
+    if found is None or (fields := found[0].show(found[1].id)) is None:
+        return _not_there(consumer, id)
+    parked = found[1]
+    about = {"parked_id": parked.id, "parked_position": parked.appended}
+    about |= {"parked_class": parked.reason_class, "parked_reason": parked.reason}
+    print_json(about | fields | about)
+    return 0
 
 
 @parked_app.command
@@ -79,9 +82,12 @@ def retry(consumer: str, id: str | None = None, /, *, data_dir: DataDir = None) 
     Example:
         playhead parked retry jobs
     """
-    chosen = [(events, parked) for events, parked in _all(consumer, data_dir) if id in {None, parked.id}]
-    if id is not None and not chosen:
+    if id is None:
+        chosen = list(_all(consumer, data_dir))
+    elif (found := _one(consumer, id, data_dir)) is None:
         return _not_there(consumer, id)
+    else:
+        chosen = [found]
     for events, parked in chosen:
         events.request_retry(parked)
     print_lines(f"{len(chosen)} will be retried; `playhead parked list {consumer}` shows those that stay parked")
@@ -101,17 +107,31 @@ def drop(consumer: str, id: str, /, *, data_dir: DataDir = None) -> int:
     Example:
         playhead parked drop jobs 1754541721120-0
     """
-    for events, parked in _all(consumer, data_dir):
-        if parked.id == id:
-            events.drop(parked)
-            print_lines(f"dropped {parked.type} {parked.subject}")
-            waiting = sum(parked.blocks and one.subject == parked.subject for one in events)
-            if waiting:
-                print_lines(
-                    f"{waiting} more of {parked.subject} parked: `playhead parked retry {consumer}` applies what it can"
-                )
-            return 0
-    return _not_there(consumer, id)
+    found = _one(consumer, id, data_dir)
+    if found is None or not found[0].drop(found[1]):
+        return _not_there(consumer, id)
+    events, parked = found
+    print_lines(f"dropped {parked.type} {parked.subject}")
+    waiting = sum(parked.blocks and one.subject == parked.subject for one in events)
+    if waiting:
+        print_lines(
+            f"{waiting} more of {parked.subject} parked: `playhead parked retry {consumer}` applies what it can"
+        )
+    return 0
+
+
+def _one(consumer: str, id: str, data_dir: Path | None) -> tuple[ParkedEvents, Parked] | None:
+    """The parked event with an id, None if there is none.
+
+    Raises:
+        InvalidSetting: each of several partitions has one.
+    """
+    named = ((one, {one[1].id, f"{one[1].partition}/{one[1].id}"}) for one in _all(consumer, data_dir))
+    found = [one for one, names in named if id in names]
+    if len(found) > 1:
+        names = ", ".join(f"{parked.partition}/{parked.id}" for _, parked in found)
+        raise InvalidSetting(f"{id} is the id of several events that {consumer} parked: write one of {names}")
+    return found[0] if found else None
 
 
 def _not_there(consumer: str, id: str) -> int:

@@ -22,7 +22,7 @@ from playhead.streams.storage.trust import refuse_shared
 POSTGRES_PORT = 5432
 """Part of the name of a socket. It stands in the URL too, as a client would look in PGPORT else."""
 
-SHORTEST = "/tmp"  # noqa: S108  # a directory of ours is made there, with a random name
+SHORTEST = "/tmp"  # noqa: S108  # a directory with a random name is made there
 """The place for temporary files whose path is short, whatever TMPDIR says."""
 
 _VALKEY, _POSTGRES = "valkey.sock", "postgres"

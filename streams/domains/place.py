@@ -4,6 +4,7 @@ Code gets its place and never names it, so that a second generation can be built
 """
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from playhead.streams.domains.settings import GivenValues, SettingValues
@@ -33,7 +34,8 @@ class Appends(Protocol):
 class Place:
     """Where a projection, a worker or a clock works.
 
-    `location` is a directory or an `s3://` URL; `schema` the schema of its tables in Postgres.
+    `location` is a directory or an `s3://` URL; `schema` the schema of its tables in Postgres; `scratch` a directory of
+    this machine for files that end with the process, which need not be there yet, or None.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Place:
         database_url: Address = "",
         redis_url: Address = "",
         location: str = "",
+        scratch: Path | None = None,
         schema: str = SCHEMA,
         settings: SettingValues | None = None,
         make_producer: Callable[[str], Appends] | None = None,
@@ -51,6 +54,7 @@ class Place:
         self.name = name
         self.catalogue = catalogue
         self.location = location
+        self.scratch = scratch
         self.schema = schema
         self.settings: SettingValues = GivenValues() if settings is None else settings
         self._database_url, self._redis_url = database_url, redis_url

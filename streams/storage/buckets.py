@@ -1,11 +1,12 @@
 """Objects below a prefix of an S3 bucket, with conditional writes if the store has them."""
 
+import mmap
 import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -22,6 +23,7 @@ _TIMEOUT, _CONNECT_TIMEOUT = "120s", "5s"
 _RETRIES, _RETRY_SECONDS = 2, 10
 _NO_BUCKET = "NoSuchBucket"
 _ORDER = "order"
+_PART = 1024 * 1024
 
 
 class _Standing(msgspec.Struct, frozen=True):
@@ -127,6 +129,45 @@ class Bucket:
                 return
         raise StoreUnavailable(f"{self._location}/{name} was changed by others {_ATTEMPTS} times while it was written")
 
+    def put_file(self, name: str, file: IO[bytes], standing: str | None) -> str | None:
+        """Write the content of a file over what has that entity tag, or for None if nothing stands; give the new tag.
+
+        None if something else stands. The file is mapped: a conditional write takes the content as a whole.
+        """
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, NotSupportedError, PreconditionError
+
+        file.flush()
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        mode: UpdateVersion | Literal["create"] = "create" if standing is None else {"e_tag": standing}
+        with self._trouble():
+            try:
+                put = obstore.put(self._store, name, content, mode=mode, use_multipart=False)
+            except (AlreadyExistsError, PreconditionError):
+                return None
+            except (NotImplementedError, NotSupportedError):  # a store without conditional writes
+                put = obstore.put(self._store, name, content, use_multipart=False)
+        return put["e_tag"] or ""
+
+    def get_file(self, name: str, file: IO[bytes]) -> str | None:
+        """Write the content of an object to a file, and give its entity tag; None if there is none of that name."""
+        with self._trouble():
+            if (found := self._get(name)) is None:
+                return None
+            _refuse_large(found)
+            file.writelines(found.stream(_PART))
+            return found.meta["e_tag"] or ""
+
+    def tag(self, name: str) -> str | None:
+        """The entity tag of an object, empty if the store gives none; None if there is no object of that name."""
+        import obstore
+
+        with self._trouble():
+            try:
+                return obstore.head(self._store, name)["e_tag"] or ""
+            except FileNotFoundError:
+                return None
+
     def delete(self, name: str) -> None:
         """Remove an object; fine if there is none."""
         import obstore
@@ -160,16 +201,9 @@ class Bucket:
 
     def parts(self, name: str) -> "Iterator[bytes] | None":
         """The content of an object in parts, None if there is none of that name."""
-        import obstore
-
         with self._trouble():
-            try:
-                found = obstore.get(self._store, name)
-            except FileNotFoundError as error:
-                if _NO_BUCKET in str(error):
-                    raise
-                return None
-        return self._streamed(found)
+            found = self._get(name)
+        return None if found is None else self._streamed(found)
 
     def _streamed(self, found: "GetResult") -> Iterator[bytes]:
         with self._trouble():
@@ -222,11 +256,14 @@ class Bucket:
 
     def _find(self, name: str) -> tuple[bytes, str | None] | None:
         """Content and entity tag of an object."""
+        found = self._get(name)
+        return None if found is None else (_content(found), found.meta["e_tag"])
+
+    def _get(self, name: str) -> "GetResult | None":
         import obstore
 
         try:
-            found = obstore.get(self._store, name)
-            return _content(found), found.meta["e_tag"]
+            return obstore.get(self._store, name)
         except FileNotFoundError as error:
             if _NO_BUCKET in str(error):
                 raise
@@ -250,8 +287,12 @@ class Bucket:
 
 
 def _content(found: "GetResult") -> bytes:
+    _refuse_large(found)
+    return bytes(found.bytes())
+
+
+def _refuse_large(found: "GetResult") -> None:
     if found.meta["size"] > FILE_LIMIT:
         raise StoreUnavailable(
             f"{found.meta['path']} is over {FILE_LIMIT} bytes, so Playhead did not write it; move it"
         )
-    return bytes(found.bytes())

@@ -58,12 +58,25 @@ def read_regular(name: str, parent: int) -> bytes | None:
     Raises:
         UnsafePath: it is larger than `FILE_LIMIT`.
     """
+    if (file := regular_file(name, parent)) is None:
+        return None
+    with file:
+        return file.read()
+
+
+def regular_file(name: str, parent: int) -> BufferedReader | None:
+    """A regular file to read, or None if there is none of that name.
+
+    Raises:
+        UnsafePath: it is larger than `FILE_LIMIT`.
+    """
     if (descriptor := regular_descriptor(name, parent)) is None:
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        if os.fstat(descriptor).st_size > FILE_LIMIT:
-            raise UnsafePath(errno.EFBIG, f"it is over {FILE_LIMIT} bytes, so Playhead did not write it; move it", name)
-        return file.read()
+    file = os.fdopen(descriptor, "rb")
+    if os.fstat(descriptor).st_size > FILE_LIMIT:
+        file.close()
+        raise UnsafePath(errno.EFBIG, f"it is over {FILE_LIMIT} bytes, so Playhead did not write it; move it", name)
+    return file
 
 
 def regular_descriptor(name: str, parent: int) -> int | None:

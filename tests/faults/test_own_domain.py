@@ -121,7 +121,7 @@ def kill_worker(harness, chance, points, control=None) -> tuple[Harm, float]:
             if run % PATIENT:
                 harness.expire("receipt")
         pid = harness.spawn("receipt", **spec)
-        pipeline.wait_until(lambda: is_done(pipeline.redis), 300)
+        pipeline.wait_until(lambda: is_done(pipeline.redis))
         harness.stop(pid)
         return audit(pipeline.redis, receipts, events), watch.longest
 

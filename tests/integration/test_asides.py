@@ -10,6 +10,7 @@ from playhead.eventlog.reader import read
 from playhead.eventlog.replay.replay import Replay, new_run
 from playhead.eventlog.segments import partition_directory
 from playhead.streams.failpoints import Point
+from playhead.streams.names import replays_key
 from tests.support.events import job
 from tests.support.pipeline import JOBS, SINKS, Consumer, Pipeline
 from tests.support.processes import Playhead
@@ -87,6 +88,10 @@ class System(Pipeline):
         """How often a command was sent since the counts were reset."""
         counts = self.redis.info("commandstats")
         return sum(counts.get(f"cmdstat_{command}", {"calls": 0})["calls"] for command in commands)
+
+    def replays(self):
+        """The streams of replays that have not ended."""
+        return list(self.redis.scan_iter(match=f"{JOBS.key}:replay:*", _type="STREAM"))
 
     def forget_tables(self):
         with psycopg.connect(self.database) as connection:
@@ -262,6 +267,24 @@ def test_a_replay_counts_what_is_parked_of_it_whoever_parked_it_and_nothing_else
     assert (3 if resumed else 0) == replay.sent_before
 
 
+def test_a_replay_that_was_cut_short_at_its_end_goes_on(system):
+    system.append(job(1, "job/a"))
+    system.start()
+    system.caught_up()
+    run = new_run()
+    Replay(system.redis, run, {"jobs": ("jobs",)}).send(system.logged("job/a"))
+    system.redis.hdel(replays_key(JOBS.key), run)  # the first thing that its end does
+    system.append(job(2, "job/b"))
+    system.caught_up()
+    replay = Replay(system.redis, run, {"jobs": ("jobs",)})
+    replay.resume([JOBS])
+    sent = replay.send(system.logged("job/b"))
+    failed = replay.finish()
+
+    assert (1, 1, 0) == (replay.sent_before, sent, failed)
+    assert [] == system.replays()
+
+
 def test_nothing_is_noted_again_when_the_log_begins_again(system):
     system.begin()
     before = system.notes()
@@ -347,3 +370,21 @@ def test_nothing_is_noted_that_the_log_does_not_have(system):
     system.wait_until(lambda: system.noted("parked") == {"jobs": 2, "json-files": 2})
 
     assert {} == system.noted("dropped")
+
+
+def test_a_replay_passes_over_what_is_parked_after_it_began(system):
+    system.append(job(1, "job/b"))
+    system.start()
+    system.caught_up()
+    replay = Replay(system.redis, new_run(), {"jobs": ["jobs"]})
+    replay.send(system.logged("job/b"))
+    system.wait_until(lambda: all(not group["lag"] for group in system.redis.xinfo_groups(*system.replays())))
+    system.append(job(2, "job/a", job_id=None), job(3, "job/a"))
+    system.caught_up()
+    before = system.parked("jobs")
+    replay.send(system.logged("job/a"))
+    parked = replay.finish()
+
+    assert 2 == parked
+    assert before == system.parked("jobs")
+    assert {"b": "e1"} == system.rows()

@@ -2,14 +2,20 @@
 
 import json
 import random
+import subprocess
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from playhead.projections.failures import classify
+from playhead.projections.jobs.json_files import entries as entries_module
+from playhead.projections.jobs.json_files.errors import UnreadableSummary
 from playhead.projections.jobs.json_files.objects import JsonObjects
 from playhead.projections.jobs.json_files.projection import JsonFiles
+from playhead.projections.jobs.json_files.summaries import Entry, decode_summary, encode_summary
 from playhead.projections.jobs.json_files.verification import JsonObjectsVerification
 from playhead.projections.verification import Held, Stray
 from playhead.streams.errors import StoreUnavailable
@@ -23,6 +29,9 @@ from tests.support.events import job
 from tests.support.s3 import s3_server
 
 PARTITION = Partition("jobs", 0)
+ROOT = Path(__file__).parents[2]
+DAY = "2025-08-09"
+SUMMARY = f"daily/{DAY}/summary.json"
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +56,8 @@ def batch(*events):
     return Batch(Source(PARTITION), events, max(event.position for event in events))
 
 
-def opened(place):
-    sink = JsonObjects(place) if isinstance(place, str) else JsonFiles(place)
+def opened(place, scratch=None):
+    sink = JsonObjects(place, scratch) if isinstance(place, str) else JsonFiles(place)
     sink.open(PARTITION, 1)
     return sink
 
@@ -134,6 +143,7 @@ def test_a_job_that_returns_on_another_day_has_an_object_a_day_each_as_it_was(pl
 
 def test_a_process_that_wakes_up_late_takes_nothing_back(place):
     late, other = opened(place), opened(place)
+    late.apply(batch(recorded(0, "b")))
     other.apply(batch(recorded(2, "a", result="new")))
     before = objects(place)
     late.apply(batch(recorded(1, "a", result="old")))
@@ -172,7 +182,7 @@ def test_what_a_killed_process_left_is_finished_by_the_same_batch(place, monkeyp
     apply(place, *first)
     calls = iter(range(1, 1_000))
     with monkeypatch.context() as patched:
-        for method in (Bucket.put_newer, Bucket.delete, Bucket.change):
+        for method in (Bucket.put_newer, Bucket.delete, Bucket.put_file, Bucket.change):
 
             def counted(bucket, *arguments, method=method):
                 if next(calls) >= step:
@@ -232,6 +242,100 @@ def test_verification_names_and_replaces_a_wrong_summary_and_lists_what_is_there
     assert ["2025-08-09/scrapers/s/copy.json"] == [one.key for one in held if isinstance(one, Stray)]
     assert (True, 3) == (replaced, len(of_day))
     assert before == {key: content for key, content in after.items() if "copy" not in key}
+
+
+def test_latest_is_not_taken_back_by_a_process_that_does_not_know_the_newest_day(place):
+    late, other = opened(place), opened(place)
+    late.apply(batch(recorded(1, "a")))
+    other.apply(batch(recorded(2, "a", "2025-08-11")))
+    late.apply(batch(recorded(3, "b")))
+
+    assert b"daily/2025-08-11\n" == objects(place)["latest"]
+    late.close()
+    other.close()
+
+
+def test_latest_names_the_newest_day_that_is_there_if_the_one_it_names_was_deleted(place):
+    apply(place, recorded(1, "a"), recorded(2, "b", "2025-08-10"), recorded(3, "c", "2025-08-11"))
+    for name in objects(place):
+        if "08-11" in name:
+            Bucket(str(place)).delete(name)
+    apply(place, recorded(4, "d"))
+
+    assert b"daily/2025-08-10\n" == objects(place)["latest"]
+
+
+def test_days_that_were_not_used_lately_are_read_again(place, tmp_path):
+    days = [f"2025-{month:02}-{day:02}" for month in (6, 7) for day in range(1, 19)]
+    first = [recorded(number, "a", day) for number, day in enumerate(days)]
+    second = [recorded(100 + number, "b", day) for number, day in enumerate(days)]
+    apply(place, *first, *second, size=len(days))
+    apply(tmp_path, *first, *second)
+    found = objects(place)
+    found.pop("latest")
+
+    assert files(tmp_path) == found
+
+
+def test_a_replay_writes_no_summary_that_says_the_same(place, monkeypatch):
+    events = results(20)
+    apply(place, *events)
+    monkeypatch.delattr(Bucket, "put_file")
+    apply(place, *events)
+
+
+def test_a_summary_that_is_none_is_named_until_it_is_deleted(place):
+    Bucket(str(place)).put(SUMMARY, b"{}")
+    sink = opened(place)
+    for _ in range(2):
+        with pytest.raises(UnreadableSummary, match="delete the day and replay it") as raised:
+            sink.apply(batch(recorded(1, "a")))
+    Bucket(str(place)).delete(SUMMARY)
+    sink.apply(batch(recorded(1, "a")))
+    sink.close()
+
+    assert "lasting" == sink.classify(raised.value)
+    assert ["a"] == [*decode_summary(objects(place)[SUMMARY])]
+
+
+def test_nothing_in_the_scratch_directory_has_a_name(place, tmp_path):
+    sink = opened(place, tmp_path / "scratch")
+    sink.apply(batch(recorded(1, "a")))
+
+    assert [] == [*(tmp_path / "scratch").iterdir()]
+    sink.close()
+
+
+def test_a_disk_that_is_full_fails_the_batch_and_the_days_are_read_again(place, tmp_path, monkeypatch):
+    many = [recorded(number, f"{number}" * 60) for number in range(10, 60)]
+    sink = opened(place, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(entries_module, "SCHEMA", f"PRAGMA max_page_count = 6;{entries_module.SCHEMA}")
+        sink.apply(batch(recorded(1, "a")))
+        with pytest.raises(OSError, match="index") as raised:
+            sink.apply(batch(*many))
+    sink.apply(batch(*many))
+    sink.close()
+
+    assert "transient" == classify(raised.value)
+    assert 51 == len(decode_summary(objects(place)[SUMMARY]))
+
+
+def test_memory_does_not_grow_with_the_jobs_of_a_day(place, tmp_path):
+    entries = [
+        Entry(f"{number:020}", f"scraper-{number % 9}", f"{DAY}T06:36:58.000000Z", f"e{number:036}", f"{number:020}-0")
+        for number in range(100_000)
+    ]
+    Bucket(str(place)).put(SUMMARY, encode_summary(DAY, entries))
+    program = [sys.executable, "-m", "tests.integration.json_objects_program", place, str(tmp_path), DAY]
+    grown = subprocess.run(program, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
+    content = Bucket(str(place)).get(SUMMARY)
+    found = decode_summary(content)
+
+    assert int(grown) < 32
+    assert 20_000_000 < len(content)
+    assert content == encode_summary(DAY, list(found.values()))
+    assert {*(entry.job_id for entry in entries), "2", "3", "4"} == found.keys()
 
 
 def test_a_bucket_that_is_away_is_waited_for(place, monkeypatch):

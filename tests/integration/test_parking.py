@@ -4,17 +4,23 @@ import asyncio
 import errno
 from collections import Counter
 
+import msgspec
 import psycopg
 import pytest
 from redis.asyncio import Redis
 
 from playhead.consumers.reading.group import Group
+from playhead.consumers.reading.parked import Aside, parked_fields
 from playhead.projections.jobs.table.projection import Jobs
-from playhead.streams.names import presence_key
+from playhead.streams.entries import RawEntry
+from playhead.streams.names import parked_key, presence_key
+from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
 from tests.support.events import job
 from tests.support.pipeline import JOBS, SINKS, fields
 from tests.support.places import place_of
+from tests.support.processes import Playhead
+from tests.support.servers import plain_client
 
 LEASE = presence_key(JOBS.key, "jobs")
 DEATHS = 8
@@ -332,3 +338,121 @@ def test_an_entry_of_another_client_with_an_endless_attribute_does_not_fill_redi
     assert [endless] == [shown[field] for name, shown in kept.items() if name == "log"]
     assert all(20_000 > len(shown[field]) for name, shown in kept.items() if name != "log")
     assert {"0"} == {pipeline.redis.hget(f"{JOBS.key}:parked-subjects:{name}", endless) or "0" for name in SINKS}
+
+
+@pytest.mark.parametrize("hostile", ["position", "blocks", "class", "reason", "field_position"])
+def test_a_field_of_an_event_is_not_taken_for_one_of_the_parked_entry(pipeline, hostile):
+    bad = msgspec.structs.replace(job(1, "job/a", job_id=None), extensions={f"field_parked_{hostile}": "é"})
+    pipeline.append(bad, job(2, "job/a"))
+    pipeline.start("jobs")
+    pipeline.caught_up("jobs")
+    first, second = pipeline.parked("jobs")
+    shown = pipeline.parked_events("jobs").show(first.id)
+    pipeline.stop()
+    pipeline.start("jobs")
+    pipeline.append(job(3, "job/b"))
+    pipeline.caught_up("jobs")
+    pipeline.parked_events("jobs").drop(first)
+    pipeline.retry("jobs", second)
+    pipeline.wait_until(lambda: not pipeline.parked("jobs"))
+    pipeline.append(job(4, "job/a"))
+    pipeline.caught_up("jobs")
+    pipeline.stop()
+
+    assert ("refused", True, first.appended) == (first.reason_class, first.blocks, first.position)
+    assert "é" == shown[f"parked_{hostile}"]
+    assert {"a": "e4", "b": "e3"} == pipeline.rows()
+
+
+def test_a_subject_that_is_not_utf_8_stops_nobody(pipeline):
+    pipeline.redis.xadd(JOBS.key, fields(job(1), ce_subject=b"job/\xff"))
+    pipeline.start("jobs")
+    pipeline.caught_up("jobs")
+    pipeline.stop()
+    pipeline.start("jobs")
+    pipeline.append(job(2))
+    pipeline.caught_up("jobs")
+    (parked,) = pipeline.parked("jobs")
+    pipeline.parked_events("jobs").drop(parked)
+    pipeline.stop()
+
+    assert {"2": "e2"} == pipeline.rows()
+    assert not pipeline.redis.exists(f"{JOBS.key}:parked-subjects:jobs")
+
+
+def test_of_two_subjects_in_an_entry_the_last_one_counts(pipeline):
+    twice = [part for pair in fields(job(1, "job/a", job_id=None)).items() for part in pair]
+    pipeline.redis.execute_command("XADD", JOBS.key, "*", *twice, "ce_subject", "job/b")
+    pipeline.append(job(2, "job/b"), job(3, "job/a"))
+    pipeline.start("jobs")
+    pipeline.caught_up("jobs")
+    before = [(one.subject, one.reason_class) for one in pipeline.parked("jobs")]
+    pipeline.parked_events("jobs").drop(pipeline.parked("jobs")[0])
+    pipeline.retry("jobs", pipeline.parked("jobs")[0])
+    pipeline.wait_until(lambda: not pipeline.parked("jobs"))
+    pipeline.stop()
+
+    assert [("job/b", "refused"), ("job/b", "behind")] == before
+    assert {"a": "e3", "b": "e2"} == pipeline.rows()
+    assert not pipeline.redis.exists(f"{JOBS.key}:parked-subjects:jobs")
+
+
+def test_an_operator_who_drops_what_has_taken_effect_since_is_told_so(pipeline):
+    pipeline.append(job(1, "job/a", job_id=None), job(2, "job/a"))
+    pipeline.start("jobs")
+    pipeline.caught_up("jobs")
+    first, second = pipeline.parked("jobs")
+    pipeline.parked_events("jobs").drop(first)
+    pipeline.retry("jobs", second)
+    pipeline.wait_until(lambda: not pipeline.parked("jobs"))
+    was_there = pipeline.parked_events("jobs").drop(second)
+    pipeline.stop()
+
+    assert not was_there
+    assert {"a": "e2"} == pipeline.rows()
+    assert {first.position} == pipeline.parked_events("jobs").positions()
+
+
+class Dropping(Jobs):
+    """Has an operator drop what it is about to apply."""
+
+    drop = None
+
+    def apply(self, batch):
+        if self.drop is not None:
+            self.drop()
+        return super().apply(batch)
+
+
+def test_what_is_dropped_while_it_is_applied_has_taken_effect(pipeline):
+    sink = Dropping(place_of("jobs", pipeline.database))
+    pipeline.append(job(1, "job/a", job_id=None), job(2, "job/a"))
+    pipeline.start(sink)
+    pipeline.caught_up("jobs")
+    first, second = pipeline.parked("jobs")
+    pipeline.parked_events("jobs").drop(first)
+    sink.drop = lambda: pipeline.parked_events("jobs").drop(second)
+    pipeline.retry("jobs", second)
+    pipeline.wait_until(pipeline.rows)
+    pipeline.stop()
+
+    assert {first.position} == pipeline.parked_events("jobs").positions()
+
+
+def test_an_id_that_two_partitions_have_drops_neither_of_two_events(redis_server, tmp_path):
+    partitions = [Partition("jobs", number) for number in range(2)]
+    playhead = Playhead(tmp_path / "data", redis_server.url)
+    with plain_client(redis_server.url) as redis:
+        for partition in partitions:
+            aside = Aside(RawEntry(b"7-0", [b"ce_subject", b"job/1"]), "no", "refused")
+            flat = parked_fields(aside, "jobs", blocks=False)
+            redis.execute_command("XADD", parked_key(partition.key, "jobs"), "9-0", *flat)
+        refused = playhead("parked", "drop", "jobs", "9-0", check=False)
+        shown = playhead("parked", "show", "jobs", "9-0", check=False)
+        playhead("parked", "drop", "jobs", "jobs/1/9-0")
+        again = playhead("parked", "drop", "jobs", "jobs/1/9-0", check=False)
+        left = [redis.xlen(parked_key(partition.key, "jobs")) for partition in partitions]
+
+    assert [2, 2, 1] == [one.returncode for one in (refused, shown, again)]
+    assert b"write one of jobs/0/9-0, jobs/1/9-0" in refused.stderr
+    assert [1, 0] == left

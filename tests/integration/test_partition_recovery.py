@@ -38,7 +38,7 @@ class System:
                 return True
             return False
 
-        self.wait_until(append, 20)
+        self.wait_until(append)
 
     @contextmanager
     def running(self, partitions: int | None = None, *, log: bool = True, files: bool = True):
@@ -72,7 +72,7 @@ class System:
                 f"{number}.json" for number in numbers
             } <= {path.name for path in (self.directory / "outputs").glob("daily/*/scrapers/*/*.json")}
 
-        self.wait_until(is_done, 30)
+        self.wait_until(is_done)
 
     def logged(self) -> dict[str, list[Partition]]:
         """Where the log has each subject, as often as it has it."""

@@ -16,6 +16,7 @@ from playhead.consumers.errors import Retry
 from playhead.consumers.reading.parked import ParkedEvents
 from playhead.consumers.work.metrics import PrometheusWorkObserver
 from playhead.consumers.work.observer import WorkObserver
+from playhead.streams.events import new_event
 from playhead.streams.names import Metric
 from tests.support.conditions import until
 from tests.support.servers import demoted, without_replicas
@@ -264,6 +265,53 @@ def test_a_parked_event_given_back_by_an_operator_ends_in_an_outcome_of_its_own(
     assert [] == parked(redis)
     assert {"note.submitted-0": 1} == causes(redis)
     assert 1 == len(outcomes(redis, "note.enrichment_failed"))
+
+
+def test_an_event_given_back_has_every_field_that_it_had(redis_server, redis, producer):
+    extensions = {"field_parked_position": "x", "field_parked_by": "me", "field_parked_field_a": "b", "color": "red"}
+    producer.append_events([new_event("note.submitted", subject="note/1", data={}, extensions=extensions)])
+    seen = []
+
+    async def refuse(task):
+        seen.append(task.cause)
+        if len(seen) == 1:
+            raise ValueError("no language")
+
+    async def run():
+        async with working(redis_server.url, Enrich(refuse)):
+            await until(lambda: parked(redis))
+            ParkedEvents(redis, "enrich", NOTES).request_retry(parked(redis)[0])
+            await until(lambda: outcomes(redis))
+
+    asyncio.run(run())
+    first, second = seen
+
+    assert (extensions, first.position) == (first.event.extensions, second.position)
+    assert first.event == second.event
+
+
+def test_an_event_given_back_stands_where_it_was_parked_whatever_it_says(redis_server, redis):
+    foreign = {"ce_id": "1", "ce_source": "s", "ce_type": "other", "ce_time": "2025-08-09T06:36:58Z", "body": "{}"}
+    foreign |= {"ce_subject": "note/1", "ce_position": "5-0"}
+    twice = [part for pair in [*foreign.items(), ("ce_type", "note.submitted")] for part in pair]
+    position = redis.execute_command("XADD", NOTES.key, "*", *twice).decode()
+    seen = []
+
+    async def refuse(task):
+        seen.append(str(task.cause.position))
+        if len(seen) == 1:
+            raise ValueError("no language")
+
+    async def run():
+        async with working(redis_server.url, Enrich(refuse)):
+            await until(lambda: parked(redis))
+            ParkedEvents(redis, "enrich", NOTES).request_retry(parked(redis)[0])
+            await until(lambda: outcomes(redis))
+
+    asyncio.run(run())
+
+    assert [position, position] == seen
+    assert frozenset() == ParkedEvents(redis, "enrich", NOTES).positions()
 
 
 def test_a_worker_counts_what_became_of_its_work(redis_server, redis, submit):

@@ -73,6 +73,7 @@ def test_a_command_that_is_typed_has_its_whole_help():
     [
         ("env", {b"redis", b"psycopg", b"faststream", b"structlog", b"rich"}),
         ("status", {b"psycopg", b"faststream", b"structlog", b"rich"}),
+        ("run", {b"redis", b"psycopg", b"faststream", b"structlog", b"rich"}),
     ],
 )
 def test_a_command_loads_no_more_than_it_needs(command, not_needed):

@@ -2,7 +2,11 @@
 
 import errno
 import json
+import os
+import tempfile
+import time
 import tracemalloc
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,8 +17,9 @@ from playhead.projections.encoding import encode, indent
 from playhead.projections.jobs.json_files import entries as entries_module
 from playhead.projections.jobs.json_files.entries import Entries
 from playhead.projections.jobs.json_files.projection import JsonFiles
-from playhead.projections.jobs.json_files.summaries import Entry, decode_summary, encode_summary
-from playhead.projections.staging import STAGING, Staging
+from playhead.projections.jobs.json_files.summaries import Entry, decode_summary, encode_summary, read_summary
+from playhead.projections.scratch import scratch_directory
+from playhead.projections.staging import STAGING
 from playhead.streams.events import Recorded
 from playhead.streams.partitions import Partition
 from playhead.streams.positions import Position
@@ -28,16 +33,13 @@ ENTRIES = st.lists(st.builds(Entry, TEXTS, st.none() | TEXTS | st.just("unknown"
 
 
 @pytest.fixture(scope="module")
-def staging(tmp_path_factory):
-    staging = Staging(tmp_path_factory.mktemp("tree"))
-    staging.take("jobs/0", 1)
-    yield staging
-    staging.close()
+def directory(tmp_path_factory):
+    return tmp_path_factory.mktemp("entries")
 
 
 @pytest.fixture
-def entries(staging):
-    entries = Entries(staging)
+def entries(directory):
+    entries = Entries(directory)
     yield entries
     entries.close()
 
@@ -60,8 +62,8 @@ def laid_out(day, entries):
 
 
 @given(ENTRIES)
-def test_a_summary_has_the_same_bytes_as_a_whole_in_memory_and_piece_by_piece_from_disk(staging, found):
-    entries = Entries(staging)
+def test_a_summary_has_the_same_bytes_as_a_whole_in_memory_and_piece_by_piece_from_disk(directory, found):
+    entries = Entries(directory)
     entries.put(DAY, found)
     unique = {entry.job_id: entry for entry in found}
     from_disk = b"".join(entries.summary(DAY))
@@ -80,6 +82,53 @@ def test_more_entries_than_are_laid_out_at_once_are_all_there(entries):
 
     assert laid_out(DAY, many) == written
     assert {entry.job_id: entry for entry in many} == decode_summary(written)
+
+
+@pytest.mark.parametrize("text", ["é", "\ud800"])
+def test_a_summary_is_read_piece_by_piece_and_as_a_whole_if_somebody_laid_it_out_in_another_way(text):
+    many = [Entry(f"j{number}", text, f"t{number:06}", "e", "1-0") for number in range(5000)]
+    content = encode_summary(DAY, many)
+    otherwise = [
+        json.dumps(json.loads(content), **how) for how in ({}, {"indent": 2, "sort_keys": True}, {"indent": 4})
+    ]
+    found = [[*decode_summary(one).values()] for one in (content, *map(str.encode, otherwise))]
+
+    assert len(content) > 500_000
+    assert [many] * 4 == found
+
+
+@pytest.mark.parametrize("end", [-1, -2, -9, -300_000, 700, 40, 0])
+def test_a_torn_summary_is_none(end):
+    content = encode_summary(DAY, [Entry(f"j{number}", "s", f"t{number:06}", "e", "1-0") for number in range(5000)])
+    with pytest.raises(ValueError):  # whatever JSON says
+        decode_summary(content[:end] if end != -1 else content[:-1] + b"]")
+
+
+def test_reading_a_summary_takes_no_memory_that_grows_with_it(directory):
+    path = directory / "summary.json"
+    path.write_bytes(encode_summary(DAY, [Entry(f"j{n}", "s", f"t{n:06}", "e" * 40, f"{n}-0") for n in range(20_000)]))
+    with path.open("rb") as file:
+        tracemalloc.start()
+        count = sum(1 for _ in read_summary(file))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+    assert 20_000 == count
+    assert path.stat().st_size > 3_000_000
+    assert peak < 1_500_000
+
+
+def test_a_scratch_directory_is_that_for_temporary_files_where_it_cannot_be_made(tmp_path):
+    wanted = tmp_path / "outputs" / ".scratch"
+    made = scratch_directory(wanted)
+    for age, name in ((2, "old"), (0, "new")):
+        (wanted / name).touch()
+        os.utime(wanted / name, (time.time() - age * 86400,) * 2)
+    (tmp_path / "file").touch()
+
+    assert (wanted, wanted, 0o700) == (made, scratch_directory(wanted), wanted.stat().st_mode & 0o777)
+    assert ["new"] == os.listdir(wanted)
+    assert [Path(tempfile.gettempdir())] * 2 == [scratch_directory(one) for one in (None, tmp_path / "file" / "below")]
 
 
 def test_entries_are_kept_on_disk_and_not_in_memory(entries):

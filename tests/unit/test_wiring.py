@@ -23,6 +23,16 @@ def test_a_command_gets_the_place_of_a_consumer(directory):
     assert found.location == str(found.settings[OUTPUT_DIR])
 
 
+def test_what_need_not_last_is_on_the_disk_of_the_data_directory_and_not_there_before_it_is_needed(
+    directory, monkeypatch
+):
+    monkeypatch.setenv("OUTPUT_DIR", "s3://bucket/outputs")
+    found = place("json-files", directory)
+
+    assert ("s3://bucket/outputs", directory / "outputs" / ".scratch") == (found.location, found.scratch)
+    assert [] == [*directory.iterdir()]
+
+
 @pytest.mark.parametrize("name", ["nosuch", "log", ""])
 def test_a_name_that_has_no_place_is_refused_with_those_that_have_one(name):
     with pytest.raises(InvalidSetting, match=rf"no projection, worker or clock '{name}'; there are .*sweep"):

@@ -13,7 +13,7 @@ from playhead.organizations.publication.errors import NothingThere
 from playhead.organizations.publication.exports import write_locations, write_organizations
 from playhead.organizations.publication.pages import Figures, figures, readme, stats
 from playhead.organizations.publication.release import Release
-from playhead.projections.jobs.json_files.index import DAILY, is_day
+from playhead.projections.jobs.json_files.days import DAILY, is_day
 from playhead.projections.postgres import Connection
 from playhead.terminal.progress import Progress
 

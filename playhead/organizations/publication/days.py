@@ -11,7 +11,7 @@ import msgspec
 
 from playhead.organizations.publication.checksums import NAME, read_sums, render_sums
 from playhead.organizations.publication.release import Release
-from playhead.projections.jobs.json_files.index import DAILY, SUMMARY, is_day
+from playhead.projections.jobs.json_files.days import DAILY, SUMMARY, is_day
 from playhead.streams.storage.directories import is_regular, list_names, opened, regular_descriptor
 
 _PROCESSED, _SCRAPERS = "processed", "scrapers"

@@ -8,12 +8,12 @@ import sqlite3
 import weakref
 from collections.abc import Generator, Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 
 import msgspec
 
 from playhead.projections.encoding import decode
 from playhead.projections.jobs.json_files.summaries import UNKNOWN, Entry, make_line, summary_pieces
-from playhead.projections.staging import Staging
 
 SCHEMA = """
 PRAGMA journal_mode = OFF;
@@ -34,16 +34,17 @@ SELECT coalesce(scraper, ?), count(*), min(moment), max(moment), max(escaped) FR
 """
 _IN_ORDER = "SELECT text FROM entries WHERE day = ? ORDER BY moment, job"
 _ALL = "SELECT text, scraper FROM entries WHERE day = ?"
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Entries:
-    """Entries by day and job, in a database in the staging directory that has no name there and ends with the process.
+    """Entries by day and job, in a database in a directory that has no name there and ends with the process.
 
     It is never what counts: a day is read from its summary and the journal.
     """
 
-    def __init__(self, staging: Staging) -> None:
-        self._staging = staging
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self._opened: sqlite3.Connection | None = None
         self.failed = False
         """Whether something may be missing since the disk failed."""
@@ -63,6 +64,13 @@ class Entries:
         """Take entries up, in place of the jobs' former ones."""
         with self._database() as database:
             database.executemany(_PUT, (_row(day, entry) for entry in entries))
+
+    def put_newer(self, day: str, entries: Iterable[Entry]) -> None:
+        """Take entries up but for jobs that have a newer one."""
+        coming = iter(entries)
+        while some := list(islice(coming, _AT_ONCE)):
+            known = self.find(day, [entry.job_id for entry in some])
+            self.put(day, [one for one in some if one.job_id not in known or known[one.job_id].order <= one.order])
 
     def remove(self, day: str, job_ids: Iterable[str]) -> None:
         """Drop entries of jobs."""
@@ -100,6 +108,7 @@ class Entries:
         if self._opened is not None:
             self._opened.close()
         self._opened = None
+        self.failed = False
 
     @contextlib.contextmanager
     def _database(self) -> Generator[sqlite3.Connection]:
@@ -116,22 +125,22 @@ class Entries:
             self.failed = True
             full = error.sqlite_errorcode == sqlite3.SQLITE_FULL if hasattr(error, "sqlite_errorcode") else False
             number = errno.ENOSPC if full else errno.EIO
-            raise OSError(number, f"the index of the days: {error}", str(self._staging.path)) from error
+            raise OSError(number, f"the index of the days: {error}", str(self._directory)) from error
 
     def _make(self) -> sqlite3.Connection:
         """A file that only this process knows. Nobody can plant a link in its place, as its name cannot be guessed."""
-        name = f"index.{secrets.token_hex(16)}"
-        os.close(self._staging.write(name, b""))
+        path = self._directory.absolute() / f"index.{secrets.token_hex(16)}"
+        os.close(os.open(path, _FLAGS, 0o600))
         try:
-            uri = f"{(self._staging.path.absolute() / name).as_uri()}?mode=rw&nolock=1"
+            uri = f"{path.as_uri()}?mode=rw&nolock=1"
             database = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-            try:
-                database.executescript(SCHEMA)
-            except BaseException:
-                database.close()
-                raise
         finally:
-            self._staging.discard(name)
+            path.unlink(missing_ok=True)
+        try:
+            database.executescript(SCHEMA)
+        except BaseException:
+            database.close()
+            raise
         weakref.finalize(self, database.close)
         return database
 

@@ -2,23 +2,14 @@
 
 import contextlib
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from playhead.projections.encoding import decode, encode
-from playhead.projections.jobs.json_files.entries import Entries
-from playhead.projections.jobs.json_files.errors import UnreadableSummary
+from playhead.projections.jobs.json_files.days import DAILY, SUMMARY, Days, InUse, is_day
 from playhead.projections.jobs.json_files.summaries import UNKNOWN, Entry, read_summary
-from playhead.projections.staging import Staging
-from playhead.streams.storage.directories import identity, is_regular, list_names, opened, read_regular
-
-DAILY = "daily"
-SUMMARY = "summary.json"
-_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_DAYS_KEPT = 32
+from playhead.streams.storage.directories import identity, is_regular, list_names, opened, regular_file
 
 
 class Fact(msgspec.Struct, frozen=True, gc=False):
@@ -46,28 +37,15 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
         return encode(self) + b"\n"
 
 
-class Day(msgspec.Struct, gc=False):
-    """A day that is in use: the identity of its directory, and the size of its summary.
-
-    `dirty` says that its entries are newer than its summary.
-    """
+class Day(InUse, gc=False):
+    """A day that is in use: the identity of its directory, and the size of its summary."""
 
     directory: tuple[int, int] | None
-    size: int
-    dirty: bool = False
+    size: int = 0
 
 
-class Index:
-    """Days, each read when it is needed."""
-
-    def __init__(self, staging: Staging) -> None:
-        self._days: dict[str, Day] = {}
-        self._entries = Entries(staging)
-
-    @property
-    def failed(self) -> bool:
-        """Whether something may be missing since the disk failed."""
-        return self._entries.failed
+class Index(Days[Day]):
+    """The days of a directory."""
 
     def find(self, root: int, name: str, job_ids: Iterable[str]) -> dict[str, Entry]:
         """The entries of jobs of a day whose files are really there."""
@@ -100,29 +78,6 @@ class Index:
                 self._entries.remove(name, [one.job_id for one in self._entries.of(name) if not has(root, name, one)])
                 day.size, day.dirty = 0, True
 
-    def dirty(self) -> dict[str, Day]:
-        """The days whose summary is out of date."""
-        return {name: day for name, day in self._days.items() if day.dirty}
-
-    def has_any(self, name: str) -> bool:
-        """Whether a day in use has entries."""
-        return self._entries.has_any(name)
-
-    def summary(self, name: str) -> Iterator[bytes]:
-        """The summary.json of a day in use, piece by piece."""
-        return self._entries.summary(name)
-
-    def forget_clean(self) -> None:
-        """Free the room of days that were not used lately."""
-        for name in list(self._days)[:-_DAYS_KEPT]:
-            if not self._days[name].dirty:
-                self._forget(name)
-
-    def close(self) -> None:
-        """Free the room of all."""
-        self._days.clear()
-        self._entries.close()
-
     def _use(self, root: int, name: str) -> Day:
         """The day as it is on disk, with what we added since."""
         day = self._days.get(name)
@@ -134,21 +89,17 @@ class Index:
         try:
             with opened(root, [DAILY, name]) as directory:
                 found = os.fstat(directory)
-                content = read_regular(SUMMARY, directory) or b""
                 named_unknown = identity(f"scrapers/{UNKNOWN}", directory) is not None
+                file = regular_file(SUMMARY, directory)
         except FileNotFoundError:
-            return Day(None, 0)
-        entries = read_summary(content) if content else iter(())
-        try:
-            self._entries.put(name, _told_apart(root, name, entries) if named_unknown else entries)
-        except ValueError as error:
-            self._entries.forget(name)
-            raise UnreadableSummary(f"{DAILY}/{name}/{SUMMARY}: {error}; delete the day and replay it") from error
-        return Day((found.st_dev, found.st_ino), len(content))
-
-    def _forget(self, name: str) -> None:
-        del self._days[name]
-        self._entries.forget(name)
+            return Day(None)
+        day = Day((found.st_dev, found.st_ino))
+        if file is not None:
+            with file:
+                day.size = os.fstat(file.fileno()).st_size
+                entries = read_summary(file) if day.size else iter(())
+                self._take_up(name, _told_apart(root, name, entries) if named_unknown else entries)
+        return day
 
 
 def has(root: int, day: str, entry: Entry) -> bool:
@@ -156,22 +107,6 @@ def has(root: int, day: str, entry: Entry) -> bool:
     with contextlib.suppress(FileNotFoundError), opened(root, [DAILY, day, *entry.folder]) as folder:
         return is_regular(entry.file, folder)
     return False
-
-
-def is_day(name: str) -> bool:
-    """Whether it is the name of a day's directory."""
-    return _DAY.fullmatch(name) is not None
-
-
-def has_come(day: str) -> bool:
-    """Whether it is no later than tomorrow: a wrong clock must not hold `latest`."""
-    return day <= (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
-
-
-def newest_day(days: Iterable[str]) -> str | None:
-    """The newest of days that have come, or of all if none has."""
-    found = list(days)
-    return max(filter(has_come, found), default=max(found, default=None))
 
 
 def list_days(root: int) -> list[str]:

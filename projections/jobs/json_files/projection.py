@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from playhead.projections.failures import classify
+from playhead.projections.jobs.json_files.days import DAILY, SUMMARY, next_latest
 from playhead.projections.jobs.json_files.documents import (
     STATUSES,
     Document,
@@ -16,15 +17,10 @@ from playhead.projections.jobs.json_files.documents import (
 )
 from playhead.projections.jobs.json_files.errors import UnreadableSummary
 from playhead.projections.jobs.json_files.index import (
-    DAILY,
-    SUMMARY,
     Day,
     Fact,
     Index,
-    has_come,
-    is_day,
     list_days,
-    newest_day,
 )
 from playhead.projections.jobs.json_files.summaries import Entry
 from playhead.projections.staging import Checkpoint, Staging
@@ -55,7 +51,7 @@ class JsonFiles:
     def __init__(self, root: Path) -> None:
         self.directory = root
         self._staging = Staging(root)
-        self._index = Index(self._staging)
+        self._index = Index(self._staging.path)
         self._journal_bytes = 0
         self._reached: dict[str, Checkpoint] = {}
         self._is_recovered = False
@@ -173,7 +169,7 @@ class JsonFiles:
         root = self._staging.root
         self._journal_bytes = 0
         self._index.close()
-        self._index = Index(self._staging)
+        self._index = Index(self._staging.path)
         removed: list[tuple[str, str]] = []
         for fact in filter(None, map(Fact.decode, self._staging.journals())):
             if _stands(root, fact):
@@ -309,9 +305,12 @@ class JsonFiles:
             current = os.readlink(_LATEST, dir_fd=root)
         except OSError:
             current = None
-        pointed = current.removeprefix(DAILY + "/") if current else ""
-        valid = is_day(pointed) and has_come(pointed) and identity(f"{DAILY}/{pointed}", root) is not None
-        newest = newest_day([pointed, *days] if valid else list_days(root))
+        newest = next_latest(
+            current.removeprefix(DAILY + "/") if current else "",
+            days,
+            stands=lambda pointed: identity(f"{DAILY}/{pointed}", root) is not None,
+            all_days=lambda: list_days(root),
+        )
         if newest is None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(_LATEST, dir_fd=root)

@@ -14,7 +14,9 @@ from playhead.streams.storage.objects import Objects
 def json_files(place: Place) -> Sink:
     """The sink that keeps the files of a place."""
     objects = Objects(place.location)
-    return JsonObjects(objects.location) if objects.directory is None else JsonFiles(Path(place.location))
+    if objects.directory is None:
+        return JsonObjects(objects.location, place.scratch)
+    return JsonFiles(Path(place.location))
 
 
 def json_files_verification(place: Place) -> Verifiable:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from playhead.projections.file_verification import REPLACED
-from playhead.projections.jobs.json_files.index import DAILY, SUMMARY, Fact
+from playhead.projections.jobs.json_files.days import DAILY, SUMMARY
+from playhead.projections.jobs.json_files.index import Fact
 from playhead.projections.jobs.json_files.summaries import Entry
 from playhead.projections.staging import STAGING, is_journal
 from playhead.streams.storage.buckets import Bucket

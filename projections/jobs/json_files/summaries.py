@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from io import BytesIO
+from itertools import chain, islice
+from typing import IO
 
 import msgspec
 
@@ -13,6 +15,10 @@ UNKNOWN = "unknown"
 _PIECE = 256
 """Entries that are laid out at once."""
 _BEFORE_JOBS, _AFTER_JOBS = b'{\n  "jobs": [\n', b"\n  ]\n}"
+_BLOCK = 256 * 1024
+"""Bytes that are read at once."""
+_AFTER_HEAD, _AFTER_JOB, _AFTER_LAST_JOB = _BEFORE_JOBS[1:], b"\n    },\n", b"\n    }\n  ]\n}\n"
+"""How a summary is laid out; a text has no newline."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -41,10 +47,6 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Summary(msgspec.Struct):
-    jobs: list[msgspec.Raw]
-
-
-class _Whole(msgspec.Struct):
     jobs: list[Entry]
 
 
@@ -108,31 +110,50 @@ def decode_summary(data: bytes) -> dict[str, Entry]:
     Raises:
         ValueError: it is not a summary.
     """
-    return {entry.job_id: entry for entry in read_summary(data)}
+    return {entry.job_id: entry for entry in read_summary(BytesIO(data))}
 
 
-def read_summary(data: bytes) -> Iterator[Entry]:
-    """Read the entries one after the other.
+def read_summary(file: IO[bytes]) -> Iterator[Entry]:
+    """Read the entries one after the other; the last one of a job counts.
 
     A job without a scraper and one whose scraper is called `unknown` look alike here and are taken for the former.
 
     Raises:
         ValueError: it is not a summary.
     """
-    for entry in _entries(data):
+    for entry in _entries(file):
         yield msgspec.structs.replace(entry, scraper_id=None) if entry.scraper_id == UNKNOWN else entry
 
 
-def _entries(data: bytes) -> Iterator[Entry]:
+def _entries(file: IO[bytes]) -> Iterator[Entry]:
+    """Read piece by piece what is laid out as we do it, anything else as a whole."""
     try:
-        jobs = msgspec.json.decode(data, type=_Summary).jobs
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:  # a lone surrogate
-        yield from decode(data, _Whole).jobs
-        return
-    for job in jobs:
-        yield msgspec.json.decode(job, type=Entry)
+        yield from _pieces(file)
+    except ValueError:
+        file.seek(0)
+        yield from decode(file.read(), _Summary).jobs
+
+
+def _pieces(file: IO[bytes]) -> Iterator[Entry]:
+    blocks = iter(lambda: file.read(_BLOCK), b"")
+    head, end = bytearray(), -1
+    for block in blocks:
+        start = max(0, len(head) - len(_AFTER_HEAD))
+        head += block
+        if (end := head.find(_AFTER_HEAD, start)) >= 0:
+            break
+    jobs = end + len(_AFTER_HEAD)
+    decode(bytes(head[:jobs]) + b"]}", _Summary)
+    rest = bytes(head[jobs:])
+    for block in chain((b"",), blocks):
+        *whole, rest = (rest + block).split(_AFTER_JOB)
+        for job in whole:
+            yield decode(job + b"}", Entry)
+        if len(rest) > _BLOCK:
+            break
+    if not rest.endswith(_AFTER_LAST_JOB):
+        raise ValueError("it is laid out in another way")
+    yield decode(rest.removesuffix(_AFTER_LAST_JOB) + b"}", Entry)
 
 
 def _laid_out(data: bytes, *, plain: bool) -> bytes:

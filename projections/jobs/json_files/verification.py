@@ -10,8 +10,8 @@ import msgspec
 from playhead.eventlog.jobs.parts import Part, parts_of
 from playhead.eventlog.jobs.recorder_files import decode_recorded
 from playhead.eventlog.replay.files import NotAnEvent
+from playhead.projections.jobs.json_files.days import SUMMARY, is_day
 from playhead.projections.jobs.json_files.documents import STATUSES, Document, make_document, read_event_id
-from playhead.projections.jobs.json_files.index import SUMMARY, is_day
 from playhead.projections.jobs.json_files.standing import Parts, Standing, StandingFiles, StandingObjects, digest_of
 from playhead.projections.jobs.json_files.summaries import UNKNOWN, Entry, decode_summary, encode_summary
 from playhead.projections.verification import Held, Lack, Stray
