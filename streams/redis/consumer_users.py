@@ -7,7 +7,7 @@ from playhead.streams.domains.catalogue import LOG, Catalogue
 from playhead.streams.domains.domain import Read
 from playhead.streams.domains.event_types import Stream, event_type_of
 from playhead.streams.errors import InvalidSetting
-from playhead.streams.redis.users import User, users
+from playhead.streams.redis.users import ACL_FILE, User, users
 
 PREFIX = "playhead-"
 """What the name of each user begins with."""
@@ -16,6 +16,8 @@ _KINDS = dict(line.split(" ", 1) for line in Path(__file__).with_name("consumer_
 each that it appends to.
 """
 _CONSUMER = f"{PREFIX}consumer"
+_DEFAULT = ACL_FILE.splitlines()[-1]
+"""It is off, but keeps its rights: as this user a server loads its append-only file, and drops scripts that it may not."""
 
 
 def users_of(consumers: Iterable[str], catalogue: Catalogue) -> list[User]:
@@ -43,7 +45,7 @@ def acl_file(users: Iterable[User]) -> str:
         f"user {user.name} reset on >{user.name.removeprefix(PREFIX).upper()}-PASSWORD {' '.join(user.rules)}\n"
         for user in users
     ]
-    return "".join([*lines, "user default off\n"])
+    return "".join([*lines, f"{_DEFAULT}\n"])
 
 
 def _rules(consumer: str, catalogue: Catalogue, of_all: Iterable[str]) -> Iterable[str]:

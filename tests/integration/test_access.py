@@ -27,13 +27,13 @@ from playhead.streams.errors import InvalidSetting
 from playhead.streams.events import new_event
 from playhead.streams.names import HALTS, INSTALLATION, presence_key
 from playhead.streams.notes.events import EnrichmentFailed, NoteEnriched, NoteSubmitted
-from playhead.streams.redis.consumer_users import users_of
+from playhead.streams.redis.consumer_users import acl_file, users_of
 from playhead.streams.redis.users import set_users, users
 from tests.support.conditions import until
 from tests.support.events import job
 from tests.support.pipeline import JOBS, SINKS, Consumer, Pipeline, fields
 from tests.support.processes import Playhead
-from tests.support.servers import plain_client
+from tests.support.servers import Program, plain_client, programs
 from tests.support.workers import Enrich, outcomes, parked, working
 
 ROOT = Path(__file__).parents[2]
@@ -396,6 +396,26 @@ def test_the_documented_users_are_those_that_the_command_prints(tmp_path):
     printed = Playhead(tmp_path, "redis://127.0.0.1:1")("redis", "acl")
 
     assert [printed.stdout.decode()] == documented
+
+
+@pytest.mark.parametrize("name", programs())
+def test_a_server_with_the_printed_aclfile_has_what_was_appended_after_a_restart(name, tmp_path):
+    (tmp_path / "users.acl").write_text(acl_file(users()))
+    server = Program([*programs()[name], "--aclfile", str(tmp_path / "users.acl")], tmp_path)
+    anyone = server.url
+    server.url = as_user(anyone, "playhead-reader", "READER-PASSWORD")
+    server.start()
+    with Producer(as_user(anyone, "playhead-producer", "PRODUCER-PASSWORD")) as producer:
+        producer.append_events([job(1)])
+    server.kill()
+    server.start()
+    with plain_client(server.url) as reader, plain_client(anyone) as nobody:
+        found = reader.exists(STREAM)
+        with pytest.raises(AuthenticationError):
+            nobody.ping()
+    server.stop()
+
+    assert 1 == found
 
 
 def test_rules_are_set_anew_without_a_new_password_and_more_is_taken_away(access, redis, redis_server, tmp_path):

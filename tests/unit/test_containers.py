@@ -17,6 +17,7 @@ from playhead.settings.settings import declared, load
 from playhead.streams.domains.discovery import installed
 from playhead.streams.names import password_variable
 from playhead.streams.redis.consumer_users import users_of
+from playhead.streams.redis.users import ACL_FILE
 from playhead.wiring import make_clock, make_handler, make_sink
 
 ROOT = Path(__file__).parents[2]
@@ -175,6 +176,7 @@ def test_redis_syncs_every_write_and_evicts_nothing():
     assert "--appendonly yes --appendfsync always --maxmemory-policy noeviction" in options
     assert "--aclfile /data/users.acl" in options
     assert "requirepass" not in script
+    assert ACL_FILE.splitlines()[-1] in script
 
 
 def test_servers_have_health_checks_that_consumers_wait_for():
