@@ -17,7 +17,7 @@ each that it appends to.
 """
 _CONSUMER = f"{PREFIX}consumer"
 _DEFAULT = ACL_FILE.splitlines()[-1]
-"""It is off, but keeps its rights: as this user a server loads its append-only file, and drops scripts that it may not."""
+"""Off, but with its rights: a server loads its append-only file as this user, and drops scripts without rights."""
 
 
 def users_of(consumers: Iterable[str], catalogue: Catalogue) -> list[User]:
