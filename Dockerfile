@@ -1,4 +1,6 @@
-FROM python:3.13.11-slim-bookworm AS build
+ARG PYTHON_IMAGE=python:3.13.11-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
 RUN python -m venv /opt/playhead
 COPY requirements.lock requirements-build.lock ./
@@ -14,7 +16,7 @@ RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --on
     && /opt/playhead/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps dist/*.whl \
     && /opt/playhead/bin/pip check
 
-FROM python:3.13.11-slim-bookworm
+FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --home-dir /data --create-home playhead \
     && install --directory --owner playhead /data/eventlog /data/outputs /data/recordings /data/archives /data/blobs
 COPY --from=build /opt/playhead /opt/playhead

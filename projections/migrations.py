@@ -15,6 +15,7 @@ from psycopg import sql
 from playhead.projections.migration_files import migrations
 from playhead.projections.postgres import SQL, Connection, connect
 from playhead.projections.relocation import find_earlier, find_marker, relocate
+from playhead.streams.domains.domain import Domain
 from playhead.streams.errors import PlayheadError
 from playhead.streams.names import SCHEMA
 
@@ -169,6 +170,11 @@ def made_tables(connection: Connection) -> list[str]:
     """Tables that the applied migrations made and that are there, with the one of the migrations themselves."""
     missing = set(gone(connection))
     return ["playhead_migrations", *(name for name in _made(connection) if name not in missing)]
+
+
+def tables_of(domains: Iterable[Domain]) -> list[str]:
+    """Tables that the migrations of core and of some domains make."""
+    return [table.decode() for path in migrations(domains).values() for table in _MAKES.findall(path.read_bytes())]
 
 
 def _made(connection: Connection) -> list[str]:

@@ -1,6 +1,6 @@
 """What roles may do beyond what Playhead grants them: attributes, memberships, grants of others."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -42,13 +42,15 @@ class Grant(msgspec.Struct, frozen=True):
         return f"{self.privilege} on {self.thing}"
 
 
-def powers(connection: Connection, owner: str, writer: str, reader: str) -> list[Power]:
-    """What the administrator should know about the roles; those that are not there have nothing.
+def powers(connection: Connection, names: Sequence[str]) -> list[Power]:
+    """What the administrator should know about roles, the owner first; those that are not there have nothing.
+
+    No role may be a member of one before it.
 
     Raises:
         RoleTooPowerful: names each role that may do more than any grant takes away, and the statements against it.
     """
-    arguments = {"names": [owner, writer, reader], "owner": owner}
+    arguments = {"names": list(names), "owner": names[0]}
     found = [Power(*row) for row in connection.execute(_POWERS, arguments)]
     _refuse([f"{one.role} {one}" for one in found if one.is_refused])
     return found
@@ -59,28 +61,31 @@ def grants(connection: Connection, owner: str, tables: Sequence[str]) -> set[Gra
     return {Grant(*row) for row in connection.execute(_GRANTS, {"owner": owner, "tables": list(tables)})}
 
 
-def refuse_indirect(connection: Connection, found: set[Grant], writer: str, reader: str) -> None:
-    """Refuse grants on our tables that reach the writer or the reader through others, or that others made.
+def refuse_indirect(connection: Connection, found: set[Grant], writable: Mapping[str, Collection[str] | None]) -> None:
+    """Refuse grants on our tables that reach a role through others, or that others made.
+
+    `writable` are the tables that each role may write, None for all but that of the migrations.
 
     Raises:
         RoleTooPowerful: names them.
     """
-    reached = {*map(tuple, connection.execute(_REACHED, ([writer, reader],)))}
-    reached |= {(writer, "PUBLIC"), (reader, "PUBLIC")}
+    reached = {*map(tuple, connection.execute(_REACHED, (list(writable),)))}
+    reached |= {(role, "PUBLIC") for role in writable}
     _refuse(
         [
             f"{role} has {one} through {one.role}"
             for one in sorted(found, key=str)
-            for role in (writer, reader)
-            if (role, one.role) in reached and one.privilege in _too_much(one, is_reader=role == reader)
+            for role, tables in writable.items()
+            if (role, one.role) in reached and one.privilege in _too_much(one, tables)
         ]
     )
 
 
-def _too_much(grant: Grant, *, is_reader: bool) -> frozenset[str]:
+def _too_much(grant: Grant, writable: Collection[str] | None) -> frozenset[str]:
     if grant.thing.startswith("later sequences"):
         return frozenset({"UPDATE"})
-    return _TABLES | _ROWS if is_reader or grant.thing.startswith("playhead_migrations") else _TABLES
+    may_write = not grant.thing.startswith("playhead_migrations") if writable is None else grant.thing in writable
+    return _TABLES if may_write else _TABLES | _ROWS
 
 
 def _refuse(found: list[str]) -> None:

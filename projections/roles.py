@@ -1,19 +1,22 @@
 """The roles of Playhead in Postgres: who owns the tables, who writes rows, who reads them."""
 
 import secrets
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from psycopg import sql
 
+from playhead.projections.consumer_roles import ROLES, grant, roles_of
 from playhead.projections.migrations import LOCK, made_tables, require_upgraded
 from playhead.projections.postgres import SQL, Connection, connect
 from playhead.projections.powers import Grant, Power, grants, powers, refuse_indirect
+from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import PlayheadError
 from playhead.streams.names import SCHEMA
 
 _PLACES, _TABLE, _EVERYONE = ((SQL / f"roles_{name}.sql").read_text() for name in ("places", "table", "everyone"))
 _BOUNDS = (SQL / "roles_bounds.sql").read_text()
-_BOUND = "REVOKE ALL ON {table} FROM {writer}, {reader} CASCADE"
+_BOUND = "REVOKE ALL ON {table} FROM {role} CASCADE"
 _TAKE = "ALTER TABLE {table} OWNER TO {owner}"
 _SEQUENCE = "GRANT USAGE, SELECT ON SEQUENCE {table} TO {writer}"
 _MIGRATIONS = "REVOKE INSERT, UPDATE, DELETE ON playhead_migrations FROM {writer}"
@@ -25,17 +28,18 @@ _MOST_BYTES = 63
 
 
 class DatabaseNameTooLong(PlayheadError):
-    """The name of the database leaves no room for those of its roles: use one of 56 bytes at most."""
+    """The name of the database leaves no room for those of its roles: use a shorter one."""
 
 
 class Role(msgspec.Struct, frozen=True):
-    """A role of the database, and its password if this call made it; Postgres keeps none that could be read.
+    """A role of the database, and its password if this call generated it; Postgres keeps none that could be read.
 
     `powers` are what its administrator should know: that it cannot log in, or is a member of another role.
     """
 
     name: str
     password: str | None
+    is_new: bool
     taken: list[Grant]
     given: list[Grant]
     powers: list[Power]
@@ -48,12 +52,21 @@ class Roles(msgspec.Struct, frozen=True):
     shared: bool
 
 
-def make_roles(database_url: str, *, schema: str = SCHEMA) -> Roles:
+def make_roles(
+    database_url: str,
+    *,
+    schema: str = SCHEMA,
+    consumers: Iterable[str] = (),
+    passwords: Mapping[str, str] | None = None,
+) -> Roles:
     """Make the roles that are missing and grant each what it needs, on the tables of today and of later migrations.
 
     All of it or nothing. The tables become the owner's. What a role that was there may do beyond that is taken from it.
+    Each of the `consumers` gets a role of its own, on the tables of today. With `passwords`, each role gets that of
+    its name without that of the database.
 
     Raises:
+        InvalidSetting: there is no such consumer.
         DatabaseNotUpgraded: the tables are not there yet.
         DatabaseNameTooLong: names the database.
         RoleTooPowerful: a role may do what cannot be taken from it here, such as a superuser.
@@ -63,12 +76,18 @@ def make_roles(database_url: str, *, schema: str = SCHEMA) -> Roles:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         require_upgraded(connection)
         database = connection.info.dbname
-        names = {role: f"{database}_{role}" for role in ("owner", "writer", "reader")}
-        if any(len(name.encode()) > _MOST_BYTES for name in names.values()):
+        names = {role: f"{database}_{role}" for role in ROLES}
+        own = roles_of(consumers, installed(), database)
+        every = [names["owner"], names["writer"], *(role.name for role in own), names["reader"]]
+        if any(len(name.encode()) > _MOST_BYTES for name in every):
             raise DatabaseNameTooLong(f"{database!r} is too long: {DatabaseNameTooLong.__doc__}")
-        found = powers(connection, **names)
+        found = powers(connection, every)
         before = grants(connection, names["owner"], made_tables(connection))
-        passwords = {name: _make(connection, name) for name in names.values()}
+        new = [name for name in every if _make(connection, name)]
+        generated = {name: secrets.token_hex(32) for name in new} if passwords is None else {}
+        given = {f"{database}_{role}": password for role, password in (passwords or {}).items()}
+        for name, password in (generated | given).items():
+            _set_password(connection, name, password)
         place = {"database": sql.Identifier(database), "schema": sql.Identifier(schema)}
         who = {role: sql.Identifier(name) for role, name in names.items()}
         _run(connection, _BOUNDS, **place, **who)
@@ -76,34 +95,50 @@ def make_roles(database_url: str, *, schema: str = SCHEMA) -> Roles:
         for table in made_tables(connection):
             _run(connection, _TAKE, table=sql.Identifier(table), **who)
         for table, kind in connection.execute(_RELATIONS, (names["owner"],)).fetchall():
-            _run(connection, _BOUND, table=sql.Identifier(table), **who)
-            grant = _SEQUENCE if kind == "S" else _TABLE
-            _run(connection, grant, table=sql.Identifier(table), **who)
+            for name in every[1:]:
+                _run(connection, _BOUND, table=sql.Identifier(table), role=sql.Identifier(name))
+            granted = _SEQUENCE if kind == "S" else _TABLE
+            _run(connection, granted, table=sql.Identifier(table), **who)
         _run(connection, _MIGRATIONS, **who)
+        for role in own:
+            grant(connection, role, owner=who["owner"], **place)
         after = grants(connection, names["owner"], made_tables(connection))
-        refuse_indirect(connection, after, names["writer"], names["reader"])
+        writable = {names["writer"]: None, names["reader"]: (), **{role.name: role.writes for role in own}}
+        refuse_indirect(connection, after, writable)
         shared = bool(_one(connection, _SHARED, names["owner"]))
         if not shared:
             _run(connection, _EVERYONE, **place)
-    return Roles([_role(name, password, before, after, found) for name, password in passwords.items()], shared)
+    roles = [
+        Role(
+            name,
+            generated.get(name),
+            name in new,
+            _differing(name, before, after),
+            _differing(name, after, before),
+            [one for one in found if one.role == name],
+        )
+        for name in every
+    ]
+    return Roles(roles, shared)
 
 
-def _role(name: str, password: str | None, before: set[Grant], after: set[Grant], found: list[Power]) -> Role:
-    taken, given = (
-        sorted((one for one in grants if one.role == name), key=str) for grants in (before - after, after - before)
-    )
-    return Role(name, password, taken, given, [one for one in found if one.role == name])
+def _differing(role: str, grants: set[Grant], others: set[Grant]) -> list[Grant]:
+    return sorted((one for one in grants - others if one.role == role), key=str)
 
 
-def _make(connection: Connection, name: str) -> str | None:
-    """Make a role if it is not there, and give its password; the server and its logs see a hash of it."""
+def _make(connection: Connection, name: str) -> bool:
+    """Make a role without a password; False if it is there."""
     if _one(connection, "SELECT count(*) FROM pg_roles WHERE rolname = %s", name):
-        return None
-    password = secrets.token_hex(32)
+        return False
+    connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+    return True
+
+
+def _set_password(connection: Connection, name: str, password: str) -> None:
+    """Give a role its password; the server and its logs see a hash of it."""
     hashed = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
-    statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), sql.Literal(hashed))
+    statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(name), sql.Literal(hashed))
     connection.execute(statement)
-    return password
 
 
 def _run(connection: Connection, statements: str, **names: sql.Identifier) -> None:

@@ -43,6 +43,11 @@ class TrustVariable(StrEnum):
     SUDO_UID = "SUDO_UID"
 
 
+def password_variable(server: str, role: str) -> str:
+    """Name the variable with the password of a user of Redis or a role of Postgres, such as POSTGRES_OWNER_PASSWORD."""
+    return f"{server}_{role.replace('-', '_')}_PASSWORD".upper()
+
+
 class TestVariable(StrEnum):
     """What tests set to cause a fault; a running system never has it."""
 

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 import psycopg
 from cyclopts import App
 
+from playhead.projections.consumer_roles import ROLES
 from playhead.projections.migrations import gone
 from playhead.projections.migrations import upgrade as apply_missing
 from playhead.projections.postgres import connect
 from playhead.projections.roles import Role, make_roles
+from playhead.settings.passwords import given_passwords
 from playhead.settings.servers import servers
 from playhead.settings.settings import load
 from playhead.settings.urls import as_user
@@ -51,7 +53,13 @@ def upgrade(*, share_database: bool = False, data_dir: DataDir = None, json: Jso
 
 
 @db_app.command
-def roles(*, data_dir: DataDir = None, json: Json = False) -> int:
+def roles(
+    *,
+    consumer: list[str] | None = None,
+    passwords_from_environment: bool = False,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> int:
     """Make the roles of the database, and print the URL of each new one, password included.
 
     NAME_owner, NAME_writer and NAME_reader, with the name of the database, get what they need for the tables of today
@@ -62,23 +70,31 @@ def roles(*, data_dir: DataDir = None, json: Json = False) -> int:
 
     The writer can change and delete every row, and the reader can read every payload.
 
+    Args:
+        consumer: A consumer that gets a role of its own, NAME_ and its name: it reads the tables of its domain, and
+            writes them if it is a projection; repeatable. Run this again after each `playhead db upgrade`.
+        passwords_from_environment: Give each role the password of its variable, such as POSTGRES_OWNER_PASSWORD, also
+            one that was there; print no URL.
+
     Example:
         playhead db roles
     """
     reached = servers(load(data_dir), redis=False)
     url = reached.database_url
+    wanted = consumer or []
+    named = [*ROLES, *(name.replace("-", "_") for name in wanted)]
+    passwords = given_passwords("postgres", named) if passwords_from_environment else None
     try:
-        made = make_roles(url, schema=reached.schema)
+        made = make_roles(url, schema=reached.schema, consumers=wanted, passwords=passwords)
     except psycopg.errors.InsufficientPrivilege as error:
         say(f"{one_line(error)}: run this as a superuser, or as the owner of the tables if it may make roles")
         return FAILED
-    findings = {one.name: [*_findings(one)] for one in made.roles}
     urls = {one.name: one.password and as_user(url, one.name, one.password) for one in made.roles}
-    for name, found in urls.items():
-        if found is None:
-            say(f"{name} was there: {'; '.join(findings[name])}")
-        elif not json:
-            print_lines(f"{name} {found}")
+    for role in made.roles:
+        if not role.is_new:
+            say(f"{role.name} was there: {'; '.join(_findings(role, is_given=passwords is not None))}")
+        elif not json and urls[role.name] is not None:
+            print_lines(f"{role.name} {urls[role.name]}")
     if json:
         print_json(urls)
     if made.shared:
@@ -86,12 +102,13 @@ def roles(*, data_dir: DataDir = None, json: Json = False) -> int:
     return DONE
 
 
-def _findings(role: Role) -> Iterator[str]:
+def _findings(role: Role, *, is_given: bool) -> Iterator[str]:
     """What became of a role that was there, and what its administrator may want to change."""
+    password = "has the password of the environment" if is_given else "its password stays"
     if role.taken:
         yield f"it no longer has {', '.join(map(str, role.taken))}"
     if role.given:
-        yield "it has what it needs now, and its password stays"
+        yield f"it has what it needs now, and {password}"
     else:
-        yield "it has what it needs already, and its password stays"
+        yield f"it has what it needs already, and {password}"
     yield from (f"it {one}" for one in role.powers)

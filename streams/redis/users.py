@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +29,7 @@ class User(msgspec.Struct, frozen=True):
 
 
 class UserSet(msgspec.Struct, frozen=True):
-    """A user that a server has now. The password is there if this call made it; of another one nobody can ask for it.
+    """A user that a server has now. The password is there if this call generated it; nobody can ask for another one.
 
     `had_no_password` is a user that was there and let everyone in (`nopass`), or nobody.
     """
@@ -67,15 +67,17 @@ def require_one_server(url: str) -> None:
         )
 
 
-def set_users(client: Redis) -> Iterator[UserSet]:
+def set_users(client: Redis, users: Iterable[User], passwords: Mapping[str, str] | None = None) -> Iterator[UserSet]:
     """Give every user its rules on one server, and a password to one that has none; one that is not there is made.
 
-    A user that is off stays off: somebody may have switched it off as its password leaked.
+    With `passwords`, each gets the one of its name, and has no other. A user that is off stays off: somebody may have
+    switched it off as its password leaked.
     """
     server = cast("Any", client)
-    for user in users():
+    for user in users:
         before = server.acl_getuser(user.name)
-        password = None if before and before["passwords"] else secrets.token_hex(32)
+        made = None if passwords is not None or (before and before["passwords"]) else secrets.token_hex(32)
+        password = made if passwords is None else passwords[user.name]
         words = () if before else ("reset", "on")
         if password is not None:
             sha256 = hashlib.sha256(password.encode()).hexdigest()  # which the server keeps; its logs see no password
@@ -84,13 +86,19 @@ def set_users(client: Redis) -> Iterator[UserSet]:
         after = server.acl_getuser(user.name)
         yield UserSet(
             user.name,
-            password,
+            made,
             is_new=before is None,
             is_changed=before != after,
-            had_no_password=before is not None and password is not None,
+            had_no_password=before is not None and not before["passwords"],
             is_on="on" in after["flags"],
             passwords=len(after["passwords"]),
         )
+
+
+def is_on(client: Redis, name: str) -> bool:
+    """Whether a user can log in."""
+    found = cast("Any", client).acl_getuser(name)
+    return found is not None and "on" in found["flags"]
 
 
 def keep_users(client: Redis) -> bool:

@@ -20,32 +20,49 @@ from playhead.consumers.reading.trimming import trim
 from playhead.settings.settings import declared
 from playhead.settings.urls import as_user
 from playhead.streams.appending.producer import Producer
+from playhead.streams.domains.catalogue import Catalogue
+from playhead.streams.domains.discovery import installed
+from playhead.streams.domains.domain import Domain
+from playhead.streams.errors import InvalidSetting
 from playhead.streams.events import new_event
-from playhead.streams.names import INSTALLATION, presence_key
+from playhead.streams.names import HALTS, INSTALLATION, presence_key
+from playhead.streams.notes.events import EnrichmentFailed, NoteEnriched, NoteSubmitted
+from playhead.streams.redis.consumer_users import acl_file, users_of
 from playhead.streams.redis.users import set_users, users
 from tests.support.conditions import until
 from tests.support.events import job
 from tests.support.pipeline import JOBS, SINKS, Consumer, Pipeline, fields
 from tests.support.processes import Playhead
-from tests.support.servers import plain_client
+from tests.support.servers import Program, plain_client, programs
 from tests.support.workers import Enrich, outcomes, parked, working
 
 ROOT = Path(__file__).parents[2]
 CLEAN = {name: value for name, value in os.environ.items() if name not in declared()}
 RULES = {user.name: user.rules for user in users()}
+ENRICHING = Domain("enriching", requires=["notes"])
+ENRICHING.worker("enrich", on=NoteSubmitted, ends=[NoteEnriched, EnrichmentFailed], handler="never:made")
+CATALOGUE = Catalogue([*installed().domains, ENRICHING])
+OWN = (*SINKS, "organizations", "enrich", "sweep")
+"""Consumers with a user of their own."""
+of_all_and_own = pytest.mark.parametrize("access", [(), OWN], indirect=True, ids=["for all consumers", "for each"])
 
 
 class Access:
     """A server with the users of Playhead, and the URL of each."""
 
-    def __init__(self, server) -> None:
+    def __init__(self, server, consumers=()) -> None:
         self._server = server
+        made = users_of(consumers, CATALOGUE)
         with plain_client(server.url) as client:
-            client.execute_command("ACL", "DELUSER", *RULES)
-            self._urls = {one.name: as_user(server.url, one.name, one.password) for one in set_users(client)}
+            client.execute_command("ACL", "DELUSER", *RULES, *(user.name for user in made))
+            self._urls = {one.name: as_user(server.url, one.name, one.password) for one in set_users(client, made)}
 
     def url(self, role: str) -> str:
         return self._urls[f"playhead-{role}"]
+
+    def consumer(self, name: str) -> str:
+        """The URL of a consumer: its own user, or that of all."""
+        return self._urls.get(f"playhead-{name}") or self.url("consumer")
 
     def refusals(self) -> list[str]:
         """What the documented users were refused, from the server's own list."""
@@ -67,23 +84,29 @@ class Roles(Pipeline):
     """A pipeline whose producer, consumers and operator each are the documented user."""
 
     def __init__(self, access: Access, postgres, directory, wait_until) -> None:
-        super().__init__(RoleServer(access.url("consumer")), postgres, directory, wait_until)
+        super().__init__(RoleServer(access.consumer("log")), postgres, directory, wait_until)
         self.close()
+        self._access = access
         self.producer, self.redis = Producer(access.url("producer")), plain_client(access.url("operator"))
 
     def serve(self) -> None:
         """Start every consumer, with the log to recover from."""
-        settings = ProcessSettings(
-            redis_url=self.server.url, reader=ReaderSettings(lease=1.0), event_log_dir=self.directory / "eventlog"
-        )
-        self._running = [Consumer(self.make_sink(name), settings) for name in SINKS]
+        settings = {
+            name: ProcessSettings(
+                redis_url=self._access.consumer(name),
+                reader=ReaderSettings(lease=1.0),
+                event_log_dir=self.directory / "eventlog",
+            )
+            for name in SINKS
+        }
+        self._running = [Consumer(self.make_sink(name), settings[name]) for name in SINKS]
         for consumer in self._running:
             consumer.start()
 
 
 @pytest.fixture
-def access(redis_server) -> Access:
-    access = Access(redis_server)
+def access(request, redis_server) -> Access:
+    access = Access(redis_server, getattr(request, "param", ()))
     with plain_client(redis_server.url) as client:
         client.execute_command("ACL", "LOG", "RESET")
     return access
@@ -113,6 +136,7 @@ def operate(access, tmp_path):
     return operate
 
 
+@of_all_and_own
 def test_producers_consumers_and_operators_do_their_work_as_the_documented_users(access, roles, operate):
     events = [job(number) for number in range(1, 6)]
     roles.serve()
@@ -147,6 +171,7 @@ def test_producers_consumers_and_operators_do_their_work_as_the_documented_users
     assert [] == access.refusals()
 
 
+@of_all_and_own
 def test_a_consumer_may_do_what_recovery_and_trimming_need(access, roles, redis_server):
     events = [job(number) for number in range(1, 6)]
     roles.serve()
@@ -160,7 +185,7 @@ def test_a_consumer_may_do_what_recovery_and_trimming_need(access, roles, redis_
     roles.stop()
 
     async def cut() -> None:
-        async with AsyncRedis.from_url(access.url("consumer")) as client:
+        async with AsyncRedis.from_url(access.consumer("log")) as client:
             await trim(client, JOBS, SINKS)
 
     asyncio.run(cut())
@@ -169,6 +194,7 @@ def test_a_consumer_may_do_what_recovery_and_trimming_need(access, roles, redis_
     assert [] == access.refusals()
 
 
+@of_all_and_own
 def test_a_worker_works_tries_again_and_parks_as_a_consumer(access, redis):
     async def fail_once(task):
         if task.attempt == 1:
@@ -180,7 +206,7 @@ def test_a_worker_works_tries_again_and_parks_as_a_consumer(access, redis):
         producer.append_events([new_event("note.submitted", subject=f"note/{n}", data={}) for n in range(3)])
 
     async def work() -> None:
-        async with working(access.url("consumer"), Enrich(fail_once)):
+        async with working(access.consumer("enrich"), Enrich(fail_once)):
             await until(lambda: len(outcomes(redis)) == 2 and parked(redis))
 
     asyncio.run(work())
@@ -272,6 +298,86 @@ def test_a_role_is_refused_what_is_not_its_work(access, redis, role):
     assert 1 == redis.xlen(STREAM)
 
 
+REFUSED_TO_ONE = {
+    "jobs": [
+        ("XADD", STREAM, "*", "a", "b"),
+        ("XTRIM", STREAM, "MAXLEN", "0"),
+        ("XDEL", STREAM, "1-1"),
+        ("XGROUP", "DELCONSUMER", STREAM, "jobs", "mine"),
+        ("XRANGE", "playhead:{recordings:0}", "-", "+"),
+        ("XGROUP", "SETID", "playhead:{recordings:0}", "recordings", "$"),
+        ("HSET", f"{STREAM}:meta", "sequence", "9"),
+        ("XADD", f"{STREAM}:parked:json-files", "*", "a", "b"),
+        ("SET", presence_key(STREAM, "json-files"), "mine"),
+        ("HSET", HALTS, "json-files", "paused"),
+    ],
+    "enrich": [
+        ("XTRIM", "playhead:{notes:0}", "MAXLEN", "0"),
+        ("XDEL", "playhead:{notes:0}", "1-1"),
+        ("XADD", STREAM, "*", "a", "b"),
+        ("XRANGE", STREAM, "-", "+"),
+        ("SET", presence_key("playhead:{notes:0}", "another"), "mine"),
+    ],
+    "sweep": [
+        ("XADD", STREAM, "*", "a", "b"),
+        ("XRANGE", STREAM, "-", "+"),
+        ("XTRIM", "playhead:{recordings:0}", "MAXLEN", "0"),
+        ("XGROUP", "SETID", "playhead:{recordings:0}", "recordings", "$"),
+    ],
+}
+
+
+@pytest.mark.parametrize("access", [OWN], indirect=True, ids=["for each"])
+@pytest.mark.parametrize("consumer", REFUSED_TO_ONE)
+def test_a_consumer_with_a_user_of_its_own_is_refused_the_work_of_others(access, redis, consumer):
+    redis.xadd(STREAM, {"a": "b"}, "1-1")
+    done = []
+    with plain_client(access.url(consumer)) as client:
+        for command in REFUSED_TO_ONE[consumer] + REFUSED["consumer"] + NOBODY:
+            try:
+                client.execute_command(*command)
+            except NoPermissionError:
+                continue
+            done.append(command)
+
+    assert [] == done
+    assert 1 == redis.xlen(STREAM)
+
+
+def test_a_consumer_that_is_not_there_or_is_called_as_a_role_gets_no_user():
+    roles = Domain("roles")
+    roles.clock("reader", "never:made", every=60)
+    for consumers, said in (
+        (["nobody"], "there is no consumer 'nobody'"),
+        (["reader"], "reader is the name of a role"),
+    ):
+        with pytest.raises(InvalidSetting, match=said):
+            users_of(consumers, Catalogue([roles]))
+
+
+def test_passwords_of_the_environment_are_set_and_every_one_that_is_missing_is_named(
+    access, redis, redis_server, tmp_path
+):
+    names = ["PRODUCER", "OPERATOR", "READER", "JSON_FILES"]
+    command = ("redis", "acl", "--apply", "--consumer", "json-files", "--passwords-from-environment")
+    passwords = {f"REDIS_{name}_PASSWORD": f"of-{name}" for name in names}
+    redis.execute_command("ACL", "SETUSER", "playhead-reader", ">another")
+    some = Playhead(tmp_path, redis_server.url, REDIS_READER_PASSWORD="x").attempt(*command)
+    playhead = Playhead(tmp_path, redis_server.url, **passwords)
+    first, again = playhead(*command), playhead(*command)
+
+    assert 2 == some.returncode
+    assert b"has no REDIS_PRODUCER_PASSWORD, REDIS_OPERATOR_PASSWORD, REDIS_JSON_FILES_PASSWORD: set" in some.stderr
+    assert b"" == first.stdout == again.stdout
+    assert b"playhead-producer was there: it has its rules and the password of the environment now" in first.stderr
+    assert 4 == again.stderr.count(b"it has its rules and the password of the environment already")
+    for name in names:
+        user = f"playhead-{name.lower().replace('_', '-')}"
+        with plain_client(as_user(redis_server.url, user, f"of-{name}")) as client:
+            assert client.ping()
+        assert 1 == len(redis.acl_getuser(user)["passwords"])
+
+
 @pytest.mark.parametrize("role", REFUSED)
 def test_what_the_rules_leave_possible_is_what_the_documentation_says(access, redis, role):
     redis.xadd(STREAM, {"a": "b"}, "1-1")
@@ -290,6 +396,26 @@ def test_the_documented_users_are_those_that_the_command_prints(tmp_path):
     printed = Playhead(tmp_path, "redis://127.0.0.1:1")("redis", "acl")
 
     assert [printed.stdout.decode()] == documented
+
+
+@pytest.mark.parametrize("name", programs())
+def test_a_server_with_the_printed_aclfile_has_what_was_appended_after_a_restart(name, tmp_path):
+    (tmp_path / "users.acl").write_text(acl_file(users()))
+    server = Program([*programs()[name], "--aclfile", str(tmp_path / "users.acl")], tmp_path)
+    anyone = server.url
+    server.url = as_user(anyone, "playhead-reader", "READER-PASSWORD")
+    server.start()
+    with Producer(as_user(anyone, "playhead-producer", "PRODUCER-PASSWORD")) as producer:
+        producer.append_events([job(1)])
+    server.kill()
+    server.start()
+    with plain_client(server.url) as reader, plain_client(anyone) as nobody:
+        found = reader.exists(STREAM)
+        with pytest.raises(AuthenticationError):
+            nobody.ping()
+    server.stop()
+
+    assert 1 == found
 
 
 def test_rules_are_set_anew_without_a_new_password_and_more_is_taken_away(access, redis, redis_server, tmp_path):
@@ -349,7 +475,7 @@ def test_setting_the_users_twice_changes_nothing(access, redis):
         return [redis.acl_getuser(name) for name in RULES]
 
     before = found()
-    again = list(set_users(redis))
+    again = list(set_users(redis, users()))
 
     assert before == found()
     assert [False] * 4 == [user.is_changed or user.is_new for user in again]

@@ -11,6 +11,7 @@ from psycopg.errors import InsufficientPrivilege
 from psycopg.sql import Identifier
 
 from playhead.projections.migrations import DatabaseNotOwned, migrations, upgrade
+from playhead.projections.powers import RoleTooPowerful
 from playhead.projections.roles import make_roles
 from playhead.settings.urls import as_user
 from tests.support.databases import make_database
@@ -46,11 +47,11 @@ def database(superuser):
     return make_database(superuser)
 
 
-def made(database: str) -> dict[str, str]:
-    """The URL of each role that was made, by owner, writer, reader."""
+def made(database: str, *consumers: str) -> dict[str, str]:
+    """The URL of each role that was made, by owner, writer, reader, or a consumer."""
     return {
         role.name.rpartition("_")[2]: as_user(database, role.name, role.password)
-        for role in make_roles(database).roles
+        for role in make_roles(database, consumers=consumers).roles
         if role.password is not None
     }
 
@@ -250,3 +251,77 @@ def test_the_command_prints_the_url_of_each_new_role(database, tmp_path):
     assert 3 == again.stderr.count(b"its password stays")
     assert 1 == beyond.returncode
     assert b"run this as a superuser" in beyond.stderr
+
+
+OF_ANOTHER = [
+    "DELETE FROM jobs",
+    "UPDATE jobs SET status = 'x'",
+    "INSERT INTO recordings (id) VALUES (1)",
+    "DELETE FROM playhead_migrations",
+    "TRUNCATE organizations",
+]
+
+
+def test_a_projection_with_a_role_of_its_own_writes_no_table_of_another(database):
+    urls = made(database, "jobs", "organizations", "log", "sweep")
+    reads = {name: refused(urls[name], ["SELECT FROM jobs", "SELECT FROM recordings"]) for name in urls}
+
+    assert OF_ANOTHER == refused(urls["organizations"], OF_ANOTHER)
+    assert [] == refused(urls["organizations"], ["DELETE FROM organizations", "DELETE FROM playhead_checkpoints"])
+    assert [] == refused(urls["jobs"], [*OF_ANOTHER[:2], "CREATE TEMP TABLE mine ()"])
+    for name in ("log", "sweep"):
+        assert REFUSED_TO_READERS == refused(urls[name], REFUSED_TO_READERS)
+        assert OF_ANOTHER == refused(urls[name], OF_ANOTHER)
+        assert [] == refused(urls[name], ["SELECT FROM playhead_checkpoints"])
+    for url in urls.values():
+        assert [] == refused(url, ["SELECT FROM playhead_migrations"])
+    for name in ("jobs", "organizations", "log", "sweep"):
+        assert REFUSED_TO_ALL_BUT_THE_OWNER == refused(urls[name], REFUSED_TO_ALL_BUT_THE_OWNER)
+    assert ["SELECT FROM recordings"] == reads["jobs"] == reads["organizations"]
+    assert ["SELECT FROM jobs"] == reads["sweep"]
+    assert ["SELECT FROM jobs", "SELECT FROM recordings"] == reads["log"]
+
+
+def test_the_role_of_a_consumer_loses_what_is_too_much_and_may_be_in_no_other(database):
+    urls = made(database, "jobs", "organizations")
+    with psycopg.connect(database, autocommit=True, options=PATH) as connection:
+        name = connection.info.dbname
+        connection.execute(f"GRANT INSERT ON recordings TO {name}_jobs")
+        connection.execute(f"GRANT CREATE ON SCHEMA playhead TO {name}_jobs")
+        again = make_roles(database, consumers=["jobs", "organizations"])
+        for role, other in (
+            ("jobs", "organizations"),
+            ("organizations", "jobs"),
+            ("reader", "jobs"),
+            ("jobs", "writer"),
+        ):
+            connection.execute(f"GRANT {name}_{other} TO {name}_{role}")
+            with pytest.raises(RoleTooPowerful, match=f"{name}_{role} "):
+                make_roles(database, consumers=["jobs", "organizations"])
+            connection.execute(f"REVOKE {name}_{other} FROM {name}_{role}")
+    taken = {role.name: [str(one) for one in role.taken] for role in again.roles}
+
+    assert ["CREATE on schema playhead", "INSERT on recordings"] == taken[f"{name}_jobs"]
+    assert ["CREATE TABLE mine ()"] == refused(urls["jobs"], ["CREATE TABLE mine ()"])
+    assert {None} == {role.password for role in again.roles}
+
+
+def test_passwords_of_the_environment_are_set_again_each_time(database, tmp_path):
+    command = ("db", "roles", "--consumer", "json-files", "--passwords-from-environment")
+    names = ("OWNER", "WRITER", "READER", "JSON_FILES")
+
+    def playhead(word: str) -> Playhead:
+        passwords = {f"POSTGRES_{name}_PASSWORD": f"{word} {name}" for name in names}
+        return Playhead(tmp_path, "redis://127.0.0.1:1", DATABASE_URL=database, **passwords)
+
+    missing = Playhead(tmp_path, "redis://127.0.0.1:1", DATABASE_URL=database)(*command, check=False)
+    first, again = playhead("one")(*command), playhead("another")(*command)
+    with psycopg.connect(database) as connection:
+        database_name = connection.info.dbname
+    for name in names:
+        rows(as_user(database, f"{database_name}_{name.lower()}", f"another {name}"), "playhead_migrations")
+
+    assert 2 == missing.returncode
+    assert b"the environment has no POSTGRES_OWNER_PASSWORD, POSTGRES_WRITER_PASSWORD" in missing.stderr
+    assert b"" == first.stdout == again.stdout
+    assert 4 == again.stderr.count(b"it has what it needs already, and has the password of the environment")
