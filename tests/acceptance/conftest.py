@@ -4,6 +4,7 @@ import pytest
 
 from tests.acceptance.stack import Stack
 from tests.support.environments import ROOT, Environment, build_wheel
+from tests.support.up import Up
 
 
 @pytest.fixture
@@ -13,6 +14,21 @@ def stack(tmp_path, wait_until):
     yield stack
     if stack.process.poll() is None:
         assert stack.stop() == 0
+
+
+@pytest.fixture
+def start_up(wait_until):
+    """Start `playhead up` in a directory; it ends with the test, whatever becomes of that."""
+    started: list[Up] = []
+
+    def start(directory: Path, **settings: str) -> Up:
+        started.append(Up(directory, wait_until, **settings))
+        return started[-1]
+
+    yield start
+    for up in started:
+        up.process.kill()
+        up.process.wait()
 
 
 @pytest.fixture(scope="session")

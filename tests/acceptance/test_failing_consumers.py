@@ -8,8 +8,6 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.support.up import Up
-
 DOMAIN = """
 import time
 from pathlib import Path
@@ -59,20 +57,16 @@ def answer(task):
 
 
 @pytest.fixture
-def up(tmp_path, wait_until):
+def up(tmp_path, start_up):
     (tmp_path / "failing_domain.py").write_text(DOMAIN)
-    up = Up(
+    up = start_up(
         tmp_path / "data",
-        wait_until,
         PLAYHEAD_DOMAINS="failing_domain:failing",
         PLAYHEAD_LEASE_SECONDS="1",
         PLAYHEAD_MAX_ATTEMPTS="2",
     )
     up.wait_for("every consumer is ready")
-    yield up
-    if up.process.poll() is None:
-        up.process.kill()
-        up.process.wait(60)
+    return up
 
 
 def ready(address: str) -> tuple[int, str]:

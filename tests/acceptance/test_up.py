@@ -16,17 +16,14 @@ from playhead.embedded.directory import load_running
 from playhead.streams.domains.discovery import installed
 from tests.support.disks import small_disk
 from tests.support.processes import JOB
-from tests.support.up import CLEAN, PLAYHEAD, Up
+from tests.support.up import CLEAN, PLAYHEAD
 
 
 @pytest.fixture
-def up(tmp_path, wait_until):
-    up = Up(tmp_path / "data", wait_until)
+def up(tmp_path, start_up):
+    up = start_up(tmp_path / "data")
     up.wait_for("every consumer is ready")
-    yield up
-    if up.process.poll() is None:
-        up.process.send_signal(signal.SIGINT)
-        up.process.wait(60)
+    return up
 
 
 def test_a_dead_consumer_and_a_dead_server_are_started_again(up, wait_until):
@@ -54,10 +51,10 @@ def test_a_dead_consumer_and_a_dead_server_are_started_again(up, wait_until):
     assert 1 == len(list(up.directory.glob("outputs/daily/**/1.json")))
 
 
-def test_a_full_disk_of_valkey_is_waited_for(tmp_path, wait_until):
+def test_a_full_disk_of_valkey_is_waited_for(tmp_path, start_up, wait_until):
     (tmp_path / "data").mkdir()
     with small_disk(tmp_path / "data/valkey", 2) as make_room:
-        up = Up(tmp_path / "data", wait_until)
+        up = start_up(tmp_path / "data")
         up.wait_for("every consumer is ready")
         (tmp_path / "result").write_text((JOB % 2).replace("ok", "x" * (3 << 20)))
         first = up.playhead("append", "job.completed", "--subject", "job/1", "--data", JOB % 1)
@@ -82,8 +79,8 @@ def test_a_full_disk_of_valkey_is_waited_for(tmp_path, wait_until):
         ("true", "redis://default:***@127.0.0.1:", "postgresql://playhead:***@127.0.0.1:"),
     ],
 )
-def test_it_says_where_its_servers_are_and_no_command_shows_a_password(tmp_path, wait_until, tcp, redis, postgres):
-    up = Up(tmp_path / "data", wait_until, PLAYHEAD_EMBEDDED_TCP=tcp)
+def test_it_says_where_its_servers_are_and_no_command_shows_a_password(tmp_path, start_up, tcp, redis, postgres):
+    up = start_up(tmp_path / "data", PLAYHEAD_EMBEDDED_TCP=tcp)
     up.wait_for("every consumer is ready")
     urls = json.loads(up.playhead("env", "--json").stdout)
     doctor, status, shown = (up.playhead(*command) for command in (["doctor"], ["status"], ["config", "show"]))
@@ -167,18 +164,18 @@ def test_the_demo_brings_everything_back_and_touches_nothing_of_ours(tmp_path):
     assert {"ann": 6000, "bob": 5000, "meeting": 6000} == heard
 
 
-def test_the_number_of_partitions_is_recorded_at_the_first_start_and_another_one_refused(tmp_path, wait_until):
-    first = Up(tmp_path / "data", wait_until, PLAYHEAD_PARTITIONS="4")
+def test_the_number_of_partitions_is_recorded_at_the_first_start_and_another_one_refused(tmp_path, start_up):
+    first = start_up(tmp_path / "data", PLAYHEAD_PARTITIONS="4")
     first.wait_for("every consumer is ready")
     for number in range(12):
         appended = first.playhead("append", "note.submitted", "--subject", f"note/{number}", "--data", "{}")
         assert 0 == appended.returncode, appended.stderr
     first.process.send_signal(signal.SIGINT)
     first.process.wait(60)
-    other = Up(tmp_path / "data", wait_until, PLAYHEAD_PARTITIONS="8")
+    other = start_up(tmp_path / "data", PLAYHEAD_PARTITIONS="8")
     other.wait_for("is 8")
     code, said = other.process.wait(60), other.messages()
-    again = Up(tmp_path / "data", wait_until)
+    again = start_up(tmp_path / "data")
     again.wait_for("every consumer is ready")
     refused = {
         command[0]: subprocess.run(
