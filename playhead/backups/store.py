@@ -61,12 +61,14 @@ class Store:
         Raises:
             InvalidSetting: there is none.
         """
-        names = [name for name in self.run_files() if number in (None, number_of(name))]
+        files = self.run_files()
+        if not files:
+            advice = "name the directory or URL that `playhead backup` was given"
+            raise InvalidSetting(f"{self.location} has no run that is complete: {advice}")
+        names = [name for name in files if number in (None, number_of(name))]
         if not names:
-            wanted = "run that is complete" if number is None else f"run {number}"
-            raise InvalidSetting(
-                f"{self.location} has no {wanted}: name the directory or URL that `playhead backup` was given"
-            )
+            first, last = number_of(files[0]), number_of(files[-1])
+            raise InvalidSetting(f"{self.location} has no run {number}; it has runs {first} to {last}")
         return names
 
     def read_run(self, name: str) -> Run:

@@ -93,7 +93,7 @@ def _places(settings: Settings, reached: Servers, addresses: dict[str, str]) -> 
         **{f"{name} files": str(place) for name, place in default_directories(settings).items()},
         "Redis": mask(reached.redis_url),
         "Postgres": mask(reached.database_url),
-        **{name: f"{address}/metrics" for name, address in addresses.items()},
+        **{f"{name} metrics": f"{address}/metrics" for name, address in addresses.items()},
     }
 
 

@@ -84,8 +84,14 @@ def _bounded(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         elif isinstance(value, str):
             event[key] = _text(value)
         elif not key.startswith("_") and not isinstance(value, int | float | None):
-            event[key] = value if len(text := repr(value)) <= LIMIT else _text(text)
+            event[key] = value if len(text := repr(value)) <= LIMIT else _parts(value, text)
     return event
+
+
+def _parts(value: object, text: str) -> object:
+    if not isinstance(value, dict):
+        return _text(text)
+    return {str(name): _text(str(one)) for name, one in cast("dict[object, object]", value).items()}
 
 
 def _text(said: str) -> str:

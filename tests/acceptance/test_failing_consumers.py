@@ -90,7 +90,7 @@ def test_consumers_that_fail_end_no_other(up, wait_until):
     wait_until(lambda: "answer" in up.playhead("parked", "list").stdout)
     ask("one")
     wait_until(lambda: answered("one"))
-    address = re.search(r'"tired": "(http://\S+)/metrics"', up.messages())[1]
+    address = re.search(r'"tired metrics": "(http://\S+)/metrics"', up.messages())[1]
     wait_until(lambda: ready(address) == (503, "RuntimeError: the moon is full\n"))
 
     parked = up.playhead("parked", "list").stdout

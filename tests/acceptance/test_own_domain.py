@@ -92,7 +92,7 @@ class Company:
         return {path.name: path.read_text() for path in (self.directory / "playhead-data/payments").glob("*.csv")}
 
     def metrics(self, consumer: str) -> str:
-        with urlopen(self.places()[consumer]) as answer:
+        with urlopen(self.places()[f"{consumer} metrics"]) as answer:
             return answer.read().decode()
 
     def places(self) -> dict[str, str]:

@@ -92,6 +92,8 @@ def test_it_says_where_its_servers_are_and_no_command_shows_a_password(tmp_path,
 
     assert places["Redis"].startswith(redis.format(up.directory))
     assert places["Postgres"].startswith(postgres.format(up.directory))
+    assert [str(up.directory / one) for one in ("recordings", "archives")] == [places["recordings"], places["archives"]]
+    assert {f"{name} metrics" for name in installed().consumers} <= places.keys()
     assert redis.format(up.directory) in doctor.stdout
     assert [0, 0] == [status.returncode, shown.returncode]
     assert all(passwords)

@@ -546,6 +546,14 @@ def test_nothing_is_restored_from_a_place_without_a_run(other, tmp_path):
     assert not other.directory.exists()
 
 
+def test_a_run_that_a_backup_lacks_is_refused_with_those_that_it_has(data, other, backup):
+    data.back_up(backup)
+    data.back_up(backup)
+
+    with pytest.raises(InvalidSetting, match=r"has no run 7; it has runs 1 to 2$"):
+        other.restore(backup, 7)
+
+
 def test_the_log_is_not_written_before_an_interrupted_restore_has_ended(data, other, backup):
     data.back_up(backup)
     other.restore(backup)

@@ -125,6 +125,20 @@ def test_messages_of_a_process_are_printable_and_bounded(form):
         assert 3 == len([json.loads(line) for line in lines])
 
 
+def test_places_stay_an_object_however_many_they_are():
+    code = (
+        "import structlog; from playhead.terminal import diagnostics; diagnostics.configure('json')\n"
+        "places = {f'{n} metrics': 'http://127.0.0.1/' + 'x' * 2 * n * n for n in range(40)}\n"
+        "structlog.get_logger().info('ready', places=places)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    places = json.loads(done.stderr)["places"]
+
+    assert {f"{n} metrics" for n in range(40)} == places.keys()
+    assert "http://127.0.0.1/" == places["0 metrics"]
+    assert 1100 > len(places["39 metrics"])
+
+
 def test_recorded_lines_are_escaped_for_a_terminal_and_whole_for_a_pipe():
     code = 'from playhead.terminal.output import write; write([b\'{"a":"\\x7f\\xc2\\x9b"}\\n\'])'
 
