@@ -1,6 +1,7 @@
 """Whether everything that the settings name belongs to one installation."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import psycopg
 from redis.exceptions import RedisError
@@ -15,7 +16,8 @@ _AWAY = (StoreUnavailable, RedisError, psycopg.Error, OSError)
 
 def check_installation(places: Sequence[Mark]) -> Iterator[Check]:
     """Compare the ids of places; the first one that has one gives it."""
-    found = list(_standing(places))
+    read = list(_read(places))
+    found = [Standing(place.title, installation) for place, installation in read if installation is not None]
     if not found:
         yield Check("installation", "ok", "no id yet: the log writer makes it")
         return
@@ -28,14 +30,12 @@ def check_installation(places: Sequence[Mark]) -> Iterator[Check]:
             "correct the setting that names the wrong one; if both are right, see `playhead adopt --help`",
         )
     if not strangers:
-        yield Check("installation", "ok", first.installation)
+        bare = [place.title for place, installation in read if installation is None]
+        note = f"; a consumer that starts will write it to {', '.join(bare)}" if bare else ""
+        yield Check("installation", "ok", first.installation + note)
 
 
-def _standing(places: Sequence[Mark]) -> Iterator[Standing]:
+def _read(places: Sequence[Mark]) -> Iterator[tuple[Mark, str | None]]:
     for place in places:
-        try:
-            installation = place.read()
-        except _AWAY:
-            continue
-        if installation is not None:
-            yield Standing(place.title, installation)
+        with suppress(*_AWAY):
+            yield place, place.read()

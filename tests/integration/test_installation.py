@@ -87,6 +87,23 @@ def test_the_log_makes_an_id_which_every_place_gets(playhead, data, redis, serve
     assert 0 == playhead("doctor", check=False).stdout.count(b"belongs to")
 
 
+def test_doctor_names_a_directory_that_lost_its_id_and_the_next_start_writes_it(
+    playhead, data, redis, servers, append, wait_until
+):
+    append(1)
+    with playhead.running("log"), playhead.running("json-files"):
+        wait_until(lambda: id_in(data / "outputs") and (data / "outputs/daily").is_dir())
+    made = id_in(data / "outputs")
+    (data / "outputs" / MARK).unlink()
+    named = playhead("doctor", check=False).stdout.decode()
+    with playhead.running("json-files"):
+        wait_until(lambda: id_in(data / "outputs") == made)
+    after = playhead("doctor", check=False).stdout.decode()
+
+    assert f"will write it to OUTPUT_DIR {data / 'outputs'}" in " ".join(named.split())
+    assert "will write it to OUTPUT_DIR" not in " ".join(after.split())
+
+
 @pytest.mark.parametrize("name", ["json-files", "jobs", "log", "transcode", "sweep"])
 def test_a_redis_of_another_installation_is_refused_until_it_is_adopted(
     playhead, data, redis, servers, append, wait_until, name
