@@ -53,7 +53,7 @@ class Untrusted(InvalidSetting):
 
 
 class RedisUnavailable(PlayheadError):
-    """Redis cannot be reached or refuses writes: check that it runs, or set a spool directory."""
+    """Redis cannot be reached or refuses writes: check it and REDIS_URL; PLAYHEAD_SPOOL_DIR keeps appends meanwhile."""
 
 
 class Fenced(PlayheadError):
