@@ -172,6 +172,7 @@ def test_the_examples_of_testing_are_tests_that_pass(tmp_path):
     run_examples("testing.md", "redis://127.0.0.1:1", tmp_path)
 
 
+@pytest.mark.timeout(600)  # the ten minutes that it says
 def test_the_ten_minutes_of_a_domain_of_ones_own_end_in_rows_files_and_receipts(tmp_path, wait_until):
     page = "your-own-domain.md"
     first, second, third = _UP.split((DOCS / page).read_text())
