@@ -102,8 +102,9 @@ class Supervisor:
                         "waiting for what it has in hand; Ctrl-C does not, and loses nothing", consumer=name
                     )
             if time.monotonic() > deadline or self._signals > 1:
+                reason = "a second signal" if self._signals > 1 else f"not stopped after {_STOP_SECONDS:.0f} s"
                 for name in alive:
-                    self._log.error("killed before it stopped by itself", consumer=name)
+                    self._log.error("killed before it stopped by itself", consumer=name, reason=reason)
                     self._children[name].kill()
                     self._children[name].wait()
             time.sleep(_POLL_SECONDS / 10)

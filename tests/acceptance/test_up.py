@@ -119,7 +119,7 @@ def test_a_second_ctrl_c_does_not_wait(up):
     up.process.send_signal(signal.SIGINT)
 
     assert up.process.wait(60) == 0
-    assert up.said("killed before it stopped by itself")
+    assert '"reason": "a second signal", "event": "killed before it stopped by itself"' in up.messages()
     assert '"event": "stopped"' in up.messages().splitlines()[-1]
     assert all(isinstance(json.loads(line), dict) for line in up.messages().splitlines())
     assert re.search(r'"event": "stopping log, .*json-files, ', up.messages())
