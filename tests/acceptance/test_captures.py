@@ -177,7 +177,8 @@ def test_a_bucket_takes_outputs_archives_and_blobs(server, playhead, tmp_path, w
         assert ("blob", len(large)) == (stored["stored"], stored["size"])
         assert large == content
         assert b"1 archive, 0 faults" in there("archives", "verify").stdout
-    assert not (tmp_path / "data").exists()
+    assert {"data", "outputs", ".scratch"} == {path.name for path in tmp_path.glob("data/**/")}
+    assert [] == [path for path in tmp_path.glob("data/**/*") if path.is_file()]
 
 
 @pytest.mark.parametrize(

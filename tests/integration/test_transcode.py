@@ -129,7 +129,7 @@ def test_an_ffmpeg_that_takes_too_long_is_killed(valkey, redis, producer, files,
 
 
 def test_without_ffmpeg_it_is_said_how_to_get_one(tmp_path):
-    with pytest.raises(FfmpegMissing, match="playhead\\[recordings\\]"):
+    with pytest.raises(FfmpegMissing, match="pip install imageio-ffmpeg"):
         find_ffmpeg(tmp_path / "none")
 
 
