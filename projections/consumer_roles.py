@@ -51,8 +51,7 @@ def grant(connection: Connection, role: ConsumerRole, **place: sql.Identifier) -
 
 
 def _role_of(consumer: str, catalogue: Catalogue, database: str) -> ConsumerRole:
-    if consumer not in catalogue.consumers:
-        raise InvalidSetting(f"there is no consumer {consumer!r}; there are {', '.join(catalogue.consumers)}")
+    catalogue.require(consumer)
     if consumer in ROLES:
         raise InvalidSetting(f"{consumer} is the name of a role: rename the consumer")
     core, domain = frozenset({"playhead_migrations", *tables_of(())}), catalogue.domain_of(consumer)

@@ -2,7 +2,6 @@
 
 from playhead.settings.settings import load
 from playhead.streams.domains.discovery import installed
-from playhead.streams.errors import InvalidSetting
 from playhead.terminal.options import DataDir
 
 
@@ -15,9 +14,7 @@ def run(name: str, /, *, data_dir: DataDir = None) -> int:
     Example:
         playhead run json-files
     """
-    catalogue = installed()
-    if name not in catalogue.consumers:
-        raise InvalidSetting(f"there is no consumer {name!r}; there are {', '.join(catalogue.consumers)}")
+    installed().require(name)
     settings = load(data_dir)
     from playhead.process import run_process
     from playhead.terminal import diagnostics

@@ -8,7 +8,7 @@ import msgspec
 from playhead.streams.domains.domain import SINGLE, Clock, Command, Domain, Extension, Projection, Read, Target, Worker
 from playhead.streams.domains.event_types import EventType, Stream, event_type_of
 from playhead.streams.domains.settings import Setting
-from playhead.streams.errors import DomainInvalid, DomainsCollide, InvalidEvent
+from playhead.streams.errors import DomainInvalid, DomainsCollide, InvalidEvent, InvalidSetting
 from playhead.streams.printable import quoted
 
 _Declared = TypeVar("_Declared")
@@ -59,6 +59,15 @@ class Catalogue:
     def consumers(self) -> tuple[str, ...]:
         """Every consumer that a process can be of: the log, the projections, the workers, the clocks."""
         return (LOG, *self.projections, *self.workers, *self.clocks)
+
+    def require(self, consumer: str) -> None:
+        """Refuse the name of a consumer that is not there.
+
+        Raises:
+            InvalidSetting: names those that are.
+        """
+        if consumer not in self.consumers:
+            raise InvalidSetting(f"there is no consumer {consumer!r}; there are {', '.join(self.consumers)}")
 
     def domain_of(self, consumer: str) -> Domain | None:
         """The domain that declares a consumer; None for the log, which is nobody's."""

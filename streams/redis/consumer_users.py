@@ -1,4 +1,4 @@
-"""A Redis user for one consumer, by the rules of its kind in `consumer_users.acl`, on the streams that it works on."""
+"""A Redis user for one consumer: the rules in `consumer_users.acl` of what it is, on the streams that it works on."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,10 +11,8 @@ from playhead.streams.redis.users import ACL_FILE, User, users
 
 PREFIX = "playhead-"
 """What the name of each user begins with."""
-_KINDS = dict(line.split(" ", 1) for line in Path(__file__).with_name("consumer_users.acl").read_text().splitlines())
-"""The rules of each kind. NAME stands for the consumer, STREAM for each stream that it reads or appends to, OUTCOME for
-each that it appends to.
-"""
+_RULES = dict(line.split(" ", 1) for line in Path(__file__).with_name("consumer_users.acl").read_text().splitlines())
+"""NAME stands for the consumer, STREAM for each stream that it reads or appends to, OUTCOME for each of the latter."""
 _CONSUMER = f"{PREFIX}consumer"
 _DEFAULT = ACL_FILE.splitlines()[-1]
 """Off, but with its rights: a server loads its append-only file as this user, and drops scripts without rights."""
@@ -29,8 +27,7 @@ def users_of(consumers: Iterable[str], catalogue: Catalogue) -> list[User]:
     roles = {user.name: user.rules for user in users()}
     own = {f"{PREFIX}{name}": name for name in consumers}
     for user, consumer in own.items():
-        if consumer not in catalogue.consumers:
-            raise InvalidSetting(f"there is no consumer {consumer!r}; there are {', '.join(catalogue.consumers)}")
+        catalogue.require(consumer)
         if user in roles:
             raise InvalidSetting(f"{consumer} is the name of a role: rename the consumer")
     return [
@@ -51,10 +48,16 @@ def acl_file(users: Iterable[User]) -> str:
 def _rules(consumer: str, catalogue: Catalogue, of_all: Iterable[str]) -> Iterable[str]:
     if consumer == LOG:  # it trims, repairs and renumbers every stream: there is nothing to take away
         return of_all
-    kind = "projection" if consumer in catalogue.projections else "worker" if consumer in catalogue.workers else "clock"
-    appended = () if kind == "projection" else tuple(_appended(consumer, catalogue))
+    if consumer in catalogue.projections:
+        what = ("every", "reader", "projection")
+    elif consumer in catalogue.workers:
+        what = ("every", "reader", "appender", "worker")
+    else:
+        what = ("every", "appender", "clock")
+    appended = tuple(_appended(consumer, catalogue)) if "appender" in what else ()
     streams = {"STREAM": (*catalogue.reads[consumer], *appended), "OUTCOME": appended}
-    words = [one for word in _KINDS[kind].split() for one in _each(word.replace("NAME", consumer), streams)]
+    rules = " ".join(_RULES[one] for one in what).split()
+    words = [one for word in rules for one in _each(word.replace("NAME", consumer), streams)]
     return " ".join(words).replace("( ", "(").replace(" )", ")").split()
 
 
