@@ -267,9 +267,8 @@ def test_a_parked_event_given_back_by_an_operator_ends_in_an_outcome_of_its_own(
     assert 1 == len(outcomes(redis, "note.enrichment_failed"))
 
 
-def test_an_event_given_back_has_every_field_that_it_had(redis_server, redis, producer):
-    extensions = {"field_parked_position": "x", "field_parked_by": "me", "field_parked_field_a": "b", "color": "red"}
-    producer.append_events([new_event("note.submitted", subject="note/1", data={}, extensions=extensions)])
+def refused_once(redis_server, redis):
+    """What a worker is given that parks it the first time, and does it when it is given back."""
     seen = []
 
     async def refuse(task):
@@ -284,7 +283,13 @@ def test_an_event_given_back_has_every_field_that_it_had(redis_server, redis, pr
             await until(lambda: outcomes(redis))
 
     asyncio.run(run())
-    first, second = seen
+    return seen
+
+
+def test_an_event_given_back_has_every_field_that_it_had(redis_server, redis, producer):
+    extensions = {"field_parked_position": "x", "field_parked_by": "me", "field_parked_field_a": "b", "color": "red"}
+    producer.append_events([new_event("note.submitted", subject="note/1", data={}, extensions=extensions)])
+    first, second = refused_once(redis_server, redis)
 
     assert (extensions, first.position) == (first.event.extensions, second.position)
     assert first.event == second.event
@@ -295,22 +300,9 @@ def test_an_event_given_back_stands_where_it_was_parked_whatever_it_says(redis_s
     foreign |= {"ce_subject": "note/1", "ce_position": "5-0"}
     twice = [part for pair in [*foreign.items(), ("ce_type", "note.submitted")] for part in pair]
     position = redis.execute_command("XADD", NOTES.key, "*", *twice).decode()
-    seen = []
+    seen = refused_once(redis_server, redis)
 
-    async def refuse(task):
-        seen.append(str(task.cause.position))
-        if len(seen) == 1:
-            raise ValueError("no language")
-
-    async def run():
-        async with working(redis_server.url, Enrich(refuse)):
-            await until(lambda: parked(redis))
-            ParkedEvents(redis, "enrich", NOTES).request_retry(parked(redis)[0])
-            await until(lambda: outcomes(redis))
-
-    asyncio.run(run())
-
-    assert [position, position] == seen
+    assert [position, position] == [str(cause.position) for cause in seen]
     assert frozenset() == ParkedEvents(redis, "enrich", NOTES).positions()
 
 
