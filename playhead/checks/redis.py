@@ -15,6 +15,7 @@ from playhead.streams.domains.discovery import installed
 from playhead.streams.errors import RedisUnavailable
 from playhead.streams.redis.connections import connect
 from playhead.streams.redis.partition_counts import PartitionCounts
+from playhead.streams.redis.users import EVERY_RIGHT, default_user
 
 REACHABLE = "redis reachable"
 _LOWEST_REDIS, _LOWEST_VALKEY = (7, 0), (8, 0)
@@ -109,6 +110,14 @@ def _condition(node: Redis) -> Iterator[Check]:
     yield judge("redis role", role, good=role == "master", advice="REDIS_URL names a replica: name the master")
     written = str(info.get("aof_last_write_status", "ok"))
     yield judge("redis last write", written, good=written == "ok", advice="see its log: the disk is full or broken")
+    if "valkey_version" not in info and (default := default_user(node)) is not None:
+        yield judge(
+            "redis default user",
+            "every right" if default.has_every_right else "not every right",
+            good=default.has_every_right,
+            advice="Redis loads its append-only file as this user, and drops what scripts wrote, every event among it:"
+            f" before a restart, redis-cli ACL SETUSER default {EVERY_RIGHT}, and the same in the aclfile",
+        )
     used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     yield judge(
         "redis memory",

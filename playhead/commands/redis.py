@@ -13,7 +13,15 @@ from playhead.settings.urls import as_user
 from playhead.streams.domains.discovery import installed
 from playhead.streams.redis.connections import connect
 from playhead.streams.redis.consumer_users import PREFIX, acl_file, users_of
-from playhead.streams.redis.users import User, UserSet, is_on, keep_users, require_one_server, set_users
+from playhead.streams.redis.users import (
+    User,
+    UserSet,
+    default_user,
+    give_every_right_to_default,
+    keep_users,
+    require_one_server,
+    set_users,
+)
 from playhead.terminal.options import DataDir, Json
 from playhead.terminal.output import print_json, print_lines, say
 
@@ -70,13 +78,16 @@ def _apply(url: str, users: Sequence[User], passwords: dict[str, str] | None, *,
                 say(f"{user.name} was there: {'; '.join(_findings(user, is_given=passwords is not None))}")
             if found is not None and not json:
                 print_lines(f"{user.name} {found}")
+        default = default_user(client)
+        if default is not None and not default.is_on and not default.has_every_right:
+            give_every_right_to_default(client)
+            say("the default user, which is off, has every right again: Redis loads its append-only file as this user")
         is_kept = keep_users(client)
-        is_open = is_on(client, "default")
     if json:
         print_json(urls)
     if not is_kept:
         say("the server has no aclfile, so these users are gone when it restarts: docs/security.md, Redis users")
-    if is_open:
+    if default is not None and default.is_on:
         say("when every process has its user, turn the default user off: redis-cli ACL SETUSER default off")
 
 

@@ -21,6 +21,9 @@ _TAKE_ALL = ("resetkeys", "resetchannels", "clearselectors", "sanitize-payload")
 """What the rules, which begin with -@all, do not; passwords, and whether the user is on, stay."""
 
 
+EVERY_RIGHT = "~* &* +@all"
+
+
 class User(msgspec.Struct, frozen=True):
     """What a user may do, in the words of ACL SETUSER."""
 
@@ -95,10 +98,29 @@ def set_users(client: Redis, users: Iterable[User], passwords: Mapping[str, str]
         )
 
 
-def is_on(client: Redis, name: str) -> bool:
-    """Whether a user can log in."""
-    found = cast("Any", client).acl_getuser(name)
-    return found is not None and "on" in found["flags"]
+class DefaultUser(msgspec.Struct, frozen=True):
+    """The default user of a server: whether it can log in, and whether it has every right.
+
+    As this user a server loads its append-only file, and Redis drops what scripts wrote that it may not write itself.
+    """
+
+    is_on: bool
+    has_every_right: bool
+
+
+def default_user(client: Redis) -> DefaultUser | None:
+    """The default user; None if the server does not let this one ask."""
+    try:
+        found = cast("Any", client).acl_getuser("default")
+    except ResponseError:
+        return None
+    rights = [*found["keys"], *found["channels"], *found["categories"], *found["commands"]]
+    return DefaultUser(is_on="on" in found["flags"], has_every_right=rights == EVERY_RIGHT.split())
+
+
+def give_every_right_to_default(client: Redis) -> None:
+    """Let the default user load everything; if it is off, nobody else gets anything by that."""
+    cast("Any", client).execute_command("ACL", "SETUSER", "default", *EVERY_RIGHT.split())
 
 
 def keep_users(client: Redis) -> bool:

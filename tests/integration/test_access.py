@@ -13,6 +13,7 @@ import pytest
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
+from playhead.checks.redis import check_redis
 from playhead.consumers.errors import Retry
 from playhead.consumers.processes.projection import ProcessSettings
 from playhead.consumers.reading.reader import ReaderSettings
@@ -413,6 +414,29 @@ def test_a_server_with_the_printed_aclfile_has_what_was_appended_after_a_restart
     server.stop()
 
     assert 1 == found
+
+
+def test_a_default_user_who_is_off_without_rights_gets_them_back(tmp_path):
+    (tmp_path / "users.acl").write_text("user default off\nuser admin on >admin ~* &* +@all\n")
+    server = Program([*programs()["redis-7.4"], "--aclfile", str(tmp_path / "users.acl")], tmp_path)
+    server.url = as_user(server.url, "admin", "admin")
+    server.start()
+    before = [one for one in check_redis(server.url, "here", 5, 1) if one.result == "fail"]
+    done = Playhead(tmp_path, server.url)("redis", "acl", "--apply")
+    with Producer(server.url) as producer:
+        producer.append_events([job(1)])
+    server.kill()
+    server.start()
+    with plain_client(server.url) as client:
+        found = client.exists(STREAM)
+    after = [one for one in check_redis(server.url, "here", 5, 1) if one.result == "fail"]
+    server.stop()
+
+    assert ["redis default user"] == [one.name for one in before]
+    assert "ACL SETUSER default ~* &* +@all" in before[0].advice
+    assert b"the default user, which is off, has every right again" in done.stderr
+    assert 1 == found
+    assert [] == after
 
 
 def test_rules_are_set_anew_without_a_new_password_and_more_is_taken_away(access, redis, redis_server, tmp_path):
