@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from redis.exceptions import RedisError
 
 from playhead.checks.unlogged import accept_lost, find_unlogged
+from playhead.commands.types import tell_undeclared
 from playhead.eventlog.following import Follower
 from playhead.eventlog.gaps import Gap, note_gap
 from playhead.eventlog.lines import encode_line
@@ -187,6 +188,7 @@ def log_cat(
         playhead log cat --type job.failed --since 2025-08-09 | jq .event.data
     """
     directory = event_log(load(data_dir))
+    tell_undeclared(type or ())
     holes = Holes() if allow_gaps else None
     selected = read(
         directory,
@@ -227,6 +229,7 @@ def log_tail(
     if lines < 0:
         raise InvalidSetting("-n takes a number of events from 0 up, such as 10")
     directory = event_log(load(data_dir))
+    tell_undeclared(type or ())
     streams = streams_of(stream, directory)
     ends = dict(EventLog(directory).end().positions) if follow else {}
     for partition, recorded in read_last(directory, lines, streams=streams, types=type, subject=subject):

@@ -13,6 +13,7 @@ from playhead.streams.domains.discovery import DOTENV, TOML, read_dotenv, read_t
 from playhead.streams.domains.settings import Setting
 from playhead.streams.errors import InvalidSetting
 from playhead.streams.names import ENVIRONMENT_PREFIX, DomainVariable, TrustVariable
+from playhead.streams.slips import did_you_mean
 
 _SLIP = 0.88
 
@@ -78,8 +79,7 @@ class Sources:
 
 
 def _unknown(name: str, origin: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"{name} ({origin}) is not a setting" + (f"; did you mean {near[0]}?" if near else "")
+    return f"{name} ({origin}) is not a setting{did_you_mean(name, known)}"
 
 
 def _is_slip(name: str, known: list[str]) -> bool:

@@ -10,6 +10,7 @@ from playhead.streams.domains.event_types import EventType, Stream, event_type_o
 from playhead.streams.domains.settings import Setting
 from playhead.streams.errors import DomainInvalid, DomainsCollide, InvalidEvent, InvalidSetting
 from playhead.streams.printable import quoted
+from playhead.streams.slips import did_you_mean
 
 _Declared = TypeVar("_Declared")
 
@@ -117,7 +118,8 @@ class Catalogue:
         if given is None:
             raise InvalidEvent(
                 "type",
-                f"no domain declares {quoted(type)}: name its stream (`--stream NAME`, stream=...), or declare it",
+                f"no domain declares {quoted(type)}: name its stream (`--stream NAME`, stream=...), or declare it"
+                + did_you_mean(type, self.types),
             )
         if given not in self.streams:
             known = ", ".join(self.streams) or "none"

@@ -491,6 +491,20 @@ def test_a_stream_that_is_not_known_is_answered_with_those_there_are(playhead, t
     assert b"there is no stream 'job'; there are jobs, " in unknown.stderr
 
 
+def test_a_misspelled_event_type_is_answered_with_the_one_that_was_meant(playhead, tmp_path):
+    (tmp_path / "eventlog").mkdir()
+    appended = playhead(
+        "append", "job.compleetd", "--subject", "job/1", "--data", "{}", REDIS_URL="redis://127.0.0.1:1"
+    )
+    looked = [
+        playhead("log", which, "--type", "job.compleetd", EVENT_LOG_DIR="eventlog").stderr for which in ("cat", "tail")
+    ]
+
+    assert 2 == appended.returncode
+    assert b"or declare it; did you mean job.completed?" in appended.stderr
+    assert [b"playhead: no domain declares 'job.compleetd'; did you mean job.completed?\n"] * 2 == looked
+
+
 def test_doctor_checks_the_directory_of_a_file_projection_that_declares_none(playhead, tmp_path):
     (tmp_path / "reports.py").write_text(
         "from playhead import Domain, FileProjection\n"

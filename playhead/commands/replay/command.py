@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from playhead.commands.replay.plan import Plan, no_such_run
 from playhead.commands.replay.progress import Terminal
 from playhead.commands.replay.run import Run, require_file_source
+from playhead.commands.types import tell_undeclared
 from playhead.eventlog.replay import runs
 from playhead.eventlog.replay.files import Meaning
 from playhead.eventlog.replay.replay import Pace, Report, new_run
@@ -105,6 +106,7 @@ def replay(
     )
     if resume is not None and (dry_run or log or plan != Plan(to=tuple(installed().projections))):
         raise InvalidSetting("--resume uses the options that the run was started with; omit the other options")
+    tell_undeclared(() if type is None else [type])
     with Terminal(verbose=verbose) as terminal:
         run = Run(settings, plan, Report(resume or new_run()), terminal, Pace(rate))
         if dry_run:
