@@ -110,14 +110,8 @@ def _condition(node: Redis) -> Iterator[Check]:
     yield judge("redis role", role, good=role == "master", advice="REDIS_URL names a replica: name the master")
     written = str(info.get("aof_last_write_status", "ok"))
     yield judge("redis last write", written, good=written == "ok", advice="see its log: the disk is full or broken")
-    if "valkey_version" not in info and (default := default_user(node)) is not None:
-        yield judge(
-            "redis default user",
-            "every right" if default.has_every_right else "not every right",
-            good=default.has_every_right,
-            advice="Redis loads its append-only file as this user, and drops what scripts wrote, every event among it:"
-            f" before a restart, redis-cli ACL SETUSER default {EVERY_RIGHT}, and the same in the aclfile",
-        )
+    if "valkey_version" not in info:
+        yield _default_user(node)
     used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     yield judge(
         "redis memory",
@@ -135,6 +129,25 @@ def _condition(node: Redis) -> Iterator[Check]:
         good=abs(offset) < _CLOCK_SECONDS,
         otherwise="warn",
         advice="synchronize both clocks with NTP: positions and lags use the server's clock",
+    )
+
+
+def _default_user(node: Redis) -> Check:
+    default = default_user(node)
+    if default is None:
+        return Check(
+            "redis default user",
+            "warn",
+            "unknown, the server refuses ACL GETUSER to this user",
+            "ask once as an administrator, `playhead doctor` with its REDIS_URL: without rights of the default user"
+            " Redis drops events when it restarts",
+        )
+    return judge(
+        "redis default user",
+        "every right" if default.has_every_right else "not every right",
+        good=default.has_every_right,
+        advice="Redis loads its append-only file as this user, and drops what scripts wrote, every event among it:"
+        f" before a restart, redis-cli ACL SETUSER default {EVERY_RIGHT}, and the same in the aclfile",
     )
 
 

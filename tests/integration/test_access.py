@@ -422,6 +422,10 @@ def test_a_default_user_who_is_off_without_rights_gets_them_back(tmp_path):
     server.url = as_user(server.url, "admin", "admin")
     server.start()
     before = [one for one in check_redis(server.url, "here", 5, 1) if one.result == "fail"]
+    with plain_client(server.url) as client:
+        client.execute_command("ACL", "SETUSER", "other", "on", ">other", "~*", "&*", "+@all", "-acl")
+    others = check_redis(as_user(server.url, "other", "other"), "here", 5, 1)
+    unknown = [one for one in others if one.name == "redis default user"]
     done = Playhead(tmp_path, server.url)("redis", "acl", "--apply")
     with Producer(server.url) as producer:
         producer.append_events([job(1)])
@@ -433,6 +437,7 @@ def test_a_default_user_who_is_off_without_rights_gets_them_back(tmp_path):
     server.stop()
 
     assert ["redis default user"] == [one.name for one in before]
+    assert ["warn"] == [one.result for one in unknown]
     assert "ACL SETUSER default ~* &* +@all" in before[0].advice
     assert b"the default user, which is off, has every right again" in done.stderr
     assert 1 == found
