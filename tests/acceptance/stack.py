@@ -16,6 +16,7 @@ from playhead.embedded.servers import running_servers
 from playhead.settings.settings import load
 from playhead.streams.redis.connections import connect
 from playhead.wiring import lacking
+from tests.support.forked import run_forked
 
 
 class Stack:
@@ -30,7 +31,8 @@ class Stack:
 
     def start(self) -> None:
         with self._messages.open("ab") as messages:
-            self.process = subprocess.Popen(self._command("up"), stderr=messages, start_new_session=True)
+            command = [sys.executable, "-m", "playhead", "up", "--data-dir", str(self.directory)]
+            self.process = subprocess.Popen(command, stderr=messages, start_new_session=True)
         self.wait_until(lambda: running_servers(self.directory) is not None)
 
     def stop(self, sign: int = signal.SIGINT) -> int:
@@ -51,7 +53,7 @@ class Stack:
         self.process.wait(60)
 
     def playhead(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(self._command(*arguments), input=stdin, capture_output=True, check=False, timeout=120)
+        return run_forked(*arguments, "--data-dir", str(self.directory), environment=os.environ, stdin=stdin)
 
     def json(self, *arguments: str) -> dict:
         done = self.playhead(*arguments, "--json")
@@ -87,6 +89,3 @@ class Stack:
 
     def log(self) -> bytes:
         return b"".join(path.read_bytes() for path in sorted(self.directory.glob("eventlog/**/*.jsonl*")))
-
-    def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "playhead", *arguments, "--data-dir", str(self.directory)]

@@ -20,6 +20,7 @@ from playhead.projections.migrations import upgrade
 from playhead.settings.settings import declared
 from playhead.streams.events import Recorded, new_event
 from playhead.streams.positions import Position
+from tests.support.forked import run_forked
 
 PLAYHEAD = [sys.executable, "-m", "playhead"]
 CLEAN = {name: value for name, value in os.environ.items() if name not in declared()}
@@ -34,15 +35,7 @@ def running(tmp_path_factory) -> Iterator[Servers]:
 @pytest.fixture
 def playhead(tmp_path):
     def run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [*PLAYHEAD, *arguments],
-            cwd=tmp_path,
-            env=CLEAN | environment,
-            input=stdin,
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
+        return run_forked(*arguments, environment=CLEAN | environment, directory=tmp_path, stdin=stdin)
 
     return run
 

@@ -76,7 +76,6 @@ def run_blocks(page, text, url, directory, database=NOWHERE) -> Path:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
         )
         assert done.returncode == 0, f"{page}:\n{code}\n{done.stdout}{done.stderr}"
         if language == "console":

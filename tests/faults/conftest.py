@@ -8,10 +8,11 @@ import pytest
 
 from tests.faults.decoders import DECODERS
 from tests.faults.effects import KINDS
-from tests.faults.fork_server import ForkServer
 from tests.faults.harness import Harness
 from tests.faults.postgres import CrashablePostgres
 from tests.faults.reports import PAGE, RUNS, Report, render, render_runs
+from tests.faults.spec import CONSUMERS
+from tests.support.fork_server import ForkServer
 from tests.support.servers import SERVERS, make_server
 
 FULLY = ("valkey", "redis-7.0")
@@ -91,7 +92,7 @@ def postgres(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def fork_server(tmp_path_factory):
-    fork_server = ForkServer(tmp_path_factory.mktemp("fork_server") / "log")
+    fork_server = ForkServer(CONSUMERS, tmp_path_factory.mktemp("fork_server") / "log")
     yield fork_server
     fork_server.close()
 

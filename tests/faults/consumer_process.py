@@ -1,8 +1,11 @@
 """What a forked consumer process does: a real consumer, with a fault built in if its specification says so."""
 
+import asyncio
 import os
 import signal
 from pathlib import Path
+
+import msgspec
 
 from playhead.consumers.processes.projection import ProcessSettings, run_consumer
 from playhead.consumers.processes.worker import WorkerProcessSettings, run_worker
@@ -25,7 +28,8 @@ from playhead.streams.sinks import Batch, Outcome, Sink
 from playhead.wiring import sink_of
 from tests.faults import naive, sessions
 from tests.faults.effects import STRANGERS, kind_of
-from tests.faults.fork_server import Spec
+from tests.faults.spec import Spec
+from tests.support.fork_server import arm
 from tests.support.ledger import Ledger, ledger_place
 from tests.support.places import place_of
 
@@ -36,6 +40,13 @@ def prepare() -> None:
     """Import once, for all that are forked, what the declarations of strangers name."""
     for name in STRANGERS.keys() & {*installed().projections, *installed().workers}:
         resolve((installed().projections | installed().workers)[name].target)
+
+
+def run(argument: object) -> int:
+    """What a forked process does."""
+    spec = msgspec.convert(argument, Spec)
+    arm(spec.failpoint)
+    return asyncio.run(serve(spec))
 
 
 async def serve(spec: Spec) -> int:

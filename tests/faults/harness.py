@@ -8,7 +8,7 @@ from playhead.streams.names import presence_key
 from playhead.streams.partitions import Partition
 from tests.faults.audits import audit
 from tests.faults.effects import kind_of, note_effects
-from tests.faults.fork_server import Spec
+from tests.faults.spec import Spec
 from tests.support.pipeline import Pipeline
 from tests.support.servers import plain_client
 

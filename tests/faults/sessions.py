@@ -20,8 +20,8 @@ from playhead.streams.recordings.files import RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from playhead.streams.redis.connections import connect
 from tests.faults import naive
-from tests.faults.fork_server import Spec
 from tests.faults.reports import Harm
+from tests.faults.spec import Spec
 from tests.support.audio import RECORDINGS, facts, sha256, tone
 
 ROLES = ("recorder", "transcode", "promote")

@@ -12,10 +12,11 @@ import pytest
 from redis.exceptions import ResponseError
 
 from playhead.embedded.valkey import server_program
-from tests.faults.fork_server import ForkServer
 from tests.faults.harness import Harness
 from tests.faults.reports import Harm, Report
+from tests.faults.spec import CONSUMERS
 from tests.support.events import job
+from tests.support.fork_server import ForkServer
 from tests.support.pipeline import JOBS, fields
 from tests.support.servers import Program, plain_client, programs
 
@@ -66,7 +67,7 @@ def jumping_harness(fault_server, postgres, tmp_path, wait_until, clocks):
     )
     server.name = fault_server.name
     server.start()
-    fork_server = ForkServer(tmp_path / "fork_server.log", of_consumers.environment)
+    fork_server = ForkServer(CONSUMERS, tmp_path / "fork_server.log", of_consumers.environment)
     harness = Harness(server, postgres, tmp_path, wait_until, fork_server)
     yield harness
     harness.end()

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.commit import commit
-from tests.faults.fork_server import ROOT
 from tests.faults.reports import Harm, Report
+from tests.support.fork_server import ROOT
 
 CALLS = ("mkdir,mkdirat", "rename,renameat,renameat2", "fsync,fdatasync", "write", "unlink,unlinkat", "symlinkat")
 

@@ -17,9 +17,9 @@ from playhead.streams.positions import Position
 from playhead.streams.redis.connections import connect
 from tests.faults.audits import audit
 from tests.faults.effects import KINDS, rows_in, subject_of
-from tests.faults.fork_server import Spec
 from tests.faults.harness import Stopwatch
 from tests.faults.reports import Harm, Report
+from tests.faults.spec import Spec
 from tests.support.databases import make_database
 from tests.support.events import job
 from tests.support.pipeline import Pipeline

@@ -15,10 +15,11 @@ from playhead.streams.failpoints import Point
 from playhead.streams.names import DomainVariable
 from playhead.streams.partitions import Partition
 from tests.faults.effects import payment
-from tests.faults.fork_server import ROOT, ForkServer
 from tests.faults.harness import Harness, Stopwatch
 from tests.faults.kills import PATIENT, PER_RUN, kill_at, points_of
 from tests.faults.reports import Harm, Report
+from tests.faults.spec import CONSUMERS
+from tests.support.fork_server import ROOT, ForkServer
 from tests.support.receipts import ReceiptServer
 from tests.support.workers import outcomes
 
@@ -35,7 +36,7 @@ def own_fork_server(tmp_path_factory):
         DomainVariable.DOMAINS: DOMAIN,
         "PYTHONPATH": os.pathsep.join([EXAMPLE, os.environ.get("PYTHONPATH", "")]),
     }
-    fork_server = ForkServer(tmp_path_factory.mktemp("fork_server") / "log", environment)
+    fork_server = ForkServer(CONSUMERS, tmp_path_factory.mktemp("fork_server") / "log", environment)
     yield fork_server
     fork_server.close()
 

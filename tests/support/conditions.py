@@ -3,7 +3,7 @@
 import asyncio
 
 
-async def until(condition, seconds=60):
+async def until(condition, seconds=200):
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  # the condition is in Redis
             await asyncio.sleep(0.01)

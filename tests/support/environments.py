@@ -65,5 +65,4 @@ class Environment:
             input=stdin,
             capture_output=True,
             check=False,
-            timeout=120,
         )

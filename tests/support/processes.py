@@ -12,9 +12,8 @@ from uuid import uuid4
 from playhead.embedded.processes import free_port
 from playhead.streams.failpoints import Point
 from playhead.streams.names import TestVariable
+from tests.support.forked import Forked, run_forked
 
-_SECONDS = 120
-"""The deadline of a process, which is only there to end a broken test."""
 JOB = '{"job_id": "%s", "job": {}, "result": "ok"}'
 
 
@@ -23,13 +22,12 @@ class Consumer:
 
     exit_code = 0
 
-    def __init__(self, command: list[str], environment: dict[str, str], messages: Path) -> None:
+    def __init__(self, name: str, environment: dict[str, str], messages: Path) -> None:
         self._messages = messages
+        messages.touch()
         self.port = free_port()
-        with messages.open("ab") as stderr:
-            self.process = subprocess.Popen(
-                command, env=environment | {"PLAYHEAD_HTTP_PORT": str(self.port)}, stderr=stderr
-            )
+        environment = environment | {"PLAYHEAD_HTTP_PORT": str(self.port)}
+        self.process = Forked("run", name, environment=environment, stdout=messages, stderr=messages)
 
     def messages(self) -> str:
         return self._messages.read_text()
@@ -63,50 +61,38 @@ class Playhead:
         }
 
     def __call__(self, *arguments: str, stdin: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            self._command(*arguments),
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            check=check,
-            timeout=_SECONDS,
-        )
+        done = run_forked(*arguments, environment=self.environment, stdin=stdin)
+        if check:
+            done.check_returncode()
+        return done
 
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """A command that goes on."""
         return subprocess.Popen(
-            self._command(*arguments), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [sys.executable, "-m", "playhead", *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
 
     def attempt(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
         """A command that may fail."""
-        return subprocess.run(
-            self._command(*arguments),
-            env=self.environment | environment,
-            capture_output=True,
-            check=False,
-            timeout=_SECONDS,
-        )
+        return run_forked(*arguments, environment=self.environment | environment)
 
     def killed_at(self, point: Point, name: str) -> None:
         """Run a consumer until it comes to a point, where it is killed."""
         environment = self.environment | {"PLAYHEAD_HTTP_PORT": str(free_port()), TestVariable.FAILPOINT: f"{point}:1"}
-        killed = subprocess.run(
-            self._command("run", name), env=environment, capture_output=True, check=False, timeout=_SECONDS
-        )
+        killed = run_forked("run", name, environment=environment)
         assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
 
     @contextmanager
     def running(self, name: str, messages: Path | None = None, **environment: str):
         """A consumer; leaving the block stops it, as a supervisor does."""
         messages = messages or self._messages / f"{name}-{uuid4()}"
-        consumer = Consumer(self._command("run", name), self.environment | environment, messages)
+        consumer = Consumer(name, self.environment | environment, messages)
         try:
             yield consumer
         finally:
             consumer.process.terminate()
-            consumer.process.wait(_SECONDS)
+            consumer.process.wait()
         assert consumer.process.returncode == consumer.exit_code, consumer.messages()
-
-    def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "playhead", *arguments]

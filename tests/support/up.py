@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from playhead.settings.settings import declared
+from tests.support.forked import run_forked
 
 PLAYHEAD = [sys.executable, "-m", "playhead"]
 CLEAN = {name: value for name, value in os.environ.items() if name not in declared()}
@@ -43,11 +44,11 @@ class Up:
 
     def playhead(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Another command, with the same settings."""
-        return subprocess.run(
-            [*PLAYHEAD, *arguments, "--data-dir", str(self.directory)],
-            cwd=self.directory.parent,
-            env=CLEAN | self._settings,
-            capture_output=True,
-            text=True,
-            check=False,
+        done = run_forked(
+            *arguments,
+            "--data-dir",
+            str(self.directory),
+            environment=CLEAN | self._settings,
+            directory=self.directory.parent,
         )
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
