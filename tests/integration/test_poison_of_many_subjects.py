@@ -101,7 +101,7 @@ def test_poison_that_comes_in_a_batch_costs_a_round_trip_a_batch(pipeline, name)
     assert Counter(refused=MANY) == consumer.watch.parked_events
     assert sink.applied <= FEW
     assert found["xgroup|setid"] <= FEW
-    assert found["hkeys"] + found["hgetall"] <= FEW
+    assert found["hkeys"] + found["hgetall"] <= MANY // 10  # a consumer looks for some things once a second
 
 
 def test_poison_that_only_trying_tells_costs_two_attempts_and_a_round_trip_an_event(pipeline):
@@ -119,7 +119,7 @@ def test_poison_that_only_trying_tells_costs_two_attempts_and_a_round_trip_an_ev
     assert {"good": f"e{total}"} == pipeline.rows()
     assert sink.applied <= 2 * total + FEW
     assert found["xgroup|setid"] <= total + FEW
-    assert found["hkeys"] <= FEW
+    assert found["hkeys"] <= MANY // 10
 
 
 @pytest.mark.parametrize("name", SINKS)

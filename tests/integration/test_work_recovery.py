@@ -24,15 +24,17 @@ from playhead.consumers.recordings.transcode import Transcode
 from playhead.consumers.work.holds import Holds
 from playhead.consumers.work.recovery import WorkRecovery
 from playhead.consumers.work.worker import WorkerSettings
+from playhead.eventlog.following import Follower
 from playhead.eventlog.history import History
-from playhead.eventlog.reader import read
 from playhead.eventlog.writer import LogWriter
 from playhead.projections.postgres import connect
 from playhead.projections.recordings.projection import Recordings
 from playhead.projections.recordings.rows import find_meetings
-from playhead.streams.events import new_event
+from playhead.streams.events import Recorded, new_event
 from playhead.streams.failpoints import Point
 from playhead.streams.names import HALTS, SCHEMA, again_key, parked_positions_key
+from playhead.streams.partitions import Partition
+from playhead.streams.positions import START
 from playhead.streams.recordings.files import RecordingFiles
 from playhead.streams.recordings.recorder import Recorder, RecorderSettings
 from tests.support.audio import RECORDINGS, tone
@@ -54,6 +56,8 @@ class Log:
     def __init__(self, url: str, directory: Path, stream: str) -> None:
         self.url, self.directory, self.stream = url, directory, stream
         self.history = History(directory)
+        self._follower = Follower(directory, Partition(stream, 0))
+        self._read: list[Recorded] = []
 
     @contextmanager
     def served(self):
@@ -68,9 +72,8 @@ class Log:
         assert consumer.failure is None
 
     def events(self, type: str):
-        if not self.directory.exists():
-            return []
-        return [each.event for _, each in read(self.directory) if each.event.type == type]
+        self._read += self._follower.behind(self._read[-1].position if self._read else START)
+        return [each.event for each in self._read if each.event.type == type]
 
     def causes(self) -> Counter:
         return Counter(event.causationid for event in self.events("note.enriched"))
