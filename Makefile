@@ -6,6 +6,9 @@ DEMO := $(VENV)/.installed-demo
 INSTALL := $(BIN)/pip install --disable-pip-version-check
 AUDIT := .venv-audit
 
+# Processes by the hundred start here: each would compile all of Playhead again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test faults lint types bench reference audit lock clean
 
 demo: $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(DEMO))  ## The whole product on embedded servers, in a fresh directory
