@@ -16,7 +16,7 @@ from playhead.consumers.processes.projection import ProcessSettings
 from playhead.consumers.reading.reader import ReaderSettings
 from playhead.consumers.recordings.ffmpeg import Ffmpeg, find_ffmpeg
 from playhead.consumers.recordings.progress import Progress
-from playhead.consumers.recordings.promote import Promote, PromoteSettings
+from playhead.consumers.recordings.promote import Promote, PromoteSettings, lock
 from playhead.consumers.recordings.promotion import Promoter
 from playhead.consumers.recordings.sweep import Sweep
 from playhead.consumers.recordings.transcode import Transcode
@@ -414,6 +414,26 @@ def test_a_promotion_waits_for_a_projection_that_stands_still_however_often_it_l
     monkeypatch.setattr("tests.integration.test_promotion.Progress", Counted)
     sessions.work("promote", done=lambda: len(looks) > 20, attempts=2, patience=0)
     sessions.project()
+    sessions.work("promote", done=sessions.promoted, attempts=2)
+
+    assert [] == facts(sessions.redis, "recording.promotion_failed")
+
+
+def test_a_promotion_waits_for_another_one_however_often_it_looks(sessions, monkeypatch):
+    sessions.record(("u", tone(0.2), 0))
+    sessions.work("transcode", done=lambda: facts(sessions.redis, "chunk.cleaned"))
+    refused = []
+
+    def counted(connection, meeting_id):
+        if not lock(connection, meeting_id):
+            refused.append(meeting_id)
+            return False
+        return True
+
+    monkeypatch.setattr("playhead.consumers.recordings.promote.lock", counted)
+    with psycopg.connect(sessions.database) as other:
+        assert lock(other, "m")
+        sessions.work("promote", done=lambda: len(refused) > 5, attempts=2)
     sessions.work("promote", done=sessions.promoted, attempts=2)
 
     assert [] == facts(sessions.redis, "recording.promotion_failed")
