@@ -1,6 +1,6 @@
 """`playhead` in processes that are forked from one that has imported everything, which takes most of a command's time.
 
-Tests of the command line itself start it as users do.
+Tests of `up`, of how a process starts and ends, of its pipes and of its memory start it as users do.
 """
 
 import atexit
@@ -55,11 +55,12 @@ class Forked:
             {name: os.fsencode(value) for name, value in environment.items()},
             *map(os.fsencode, (directory or Path.cwd(), stdin, stdout, stderr)),
         )
-        self.pid = _server().spawn(command)
+        self._server = _server()
+        self.pid = self._server.spawn(command)
 
     def poll(self) -> int | None:
         if self.returncode is None:
-            self.returncode = _server().poll(self.pid)
+            self.returncode = self._server.poll(self.pid)
         return self.returncode
 
     def wait(self, timeout: float = _SECONDS) -> int:
