@@ -141,7 +141,8 @@ class Promote:
         event = task.cause.event
         if not await asyncio.to_thread(lock, connection, meeting_id):
             if event.type == "meeting.stopped":
-                raise Retry("the meeting is being promoted, perhaps by another process", counts=False)
+                why = "the meeting is being promoted, perhaps by another process"
+                raise Retry(why, after=_AGAIN_SECONDS, counts=False)
             return  # should that one die, its event comes again
         newest = await asyncio.to_thread(self._progress.newest, partition)
         state = await self._look(connection, partition, meeting_id, newest)

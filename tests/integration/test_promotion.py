@@ -420,6 +420,7 @@ def test_a_promotion_waits_for_a_projection_that_stands_still_however_often_it_l
 
 
 def test_a_promotion_waits_for_another_one_however_often_it_looks(sessions, monkeypatch):
+    monkeypatch.setattr("playhead.consumers.recordings.promote._AGAIN_SECONDS", 0.01)
     sessions.record(("u", tone(0.2), 0))
     sessions.work("transcode", done=lambda: facts(sessions.redis, "chunk.cleaned"))
     refused = []
