@@ -1,4 +1,4 @@
-"""What somebody meant who wrote a name that there is not."""
+"""The known name that is nearest to one that is not known."""
 
 import difflib
 from collections.abc import Iterable

@@ -139,8 +139,8 @@ def _default_user(node: Redis) -> Check:
             "redis default user",
             "warn",
             "unknown, the server refuses ACL GETUSER to this user",
-            "ask once as an administrator, `playhead doctor` with its REDIS_URL: without rights of the default user"
-            " Redis drops events when it restarts",
+            "run `playhead doctor` once with the REDIS_URL of an administrator: if the default user lacks rights, Redis"
+            " drops events when it restarts",
         )
     return judge(
         "redis default user",

@@ -10,6 +10,7 @@ from playhead.terminal.output import say
 
 def tell_undeclared(types: Iterable[str]) -> None:
     """Say which types no domain declares: there may be events of them all the same, or somebody has misspelled one."""
+    declared = installed().types
     for one in types:
-        if one not in (declared := installed().types):
+        if one not in declared:
             say(f"no domain declares {quoted(one)}{did_you_mean(one, declared)}")

@@ -4,7 +4,6 @@ An option that changes how replies are read, such as `decode_responses`, would b
 So every option is one that is known here, with a value that each of our clients can use.
 """
 
-import difflib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from playhead.streams.errors import InvalidSetting
+from playhead.streams.slips import did_you_mean
 
 _TRUE = {"1", "true", "yes", "on", "t", "y"}
 _FALSE = {"0", "false", "no", "off", "f", "n"}
@@ -124,7 +124,5 @@ def unreadable(problem: str) -> InvalidSetting:
 
 def _unknown(name: str) -> str:
     shown = name if name.isascii() and name.isidentifier() else ascii(name)
-    near = difflib.get_close_matches(name.lower(), _READ, 1)
-    return f"{shown} after the ? is no option that can be used; " + (
-        f"did you mean {near[0]}?" if near else f"there are {', '.join(_READ)}"
-    )
+    instead = did_you_mean(name.lower(), _READ) or f"; there are {', '.join(_READ)}"
+    return f"{shown} after the ? is no option that can be used{instead}"

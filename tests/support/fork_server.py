@@ -2,9 +2,8 @@
 
 It is started as a program with the name of a module, which has `prepare()`, called once, and `run(argument)`, which
 each forked process calls: it gives the exit code, or raises SystemExit. It reads commands, a JSON object a line:
-`{"spawn": ARGUMENT}` answers the process id, `{"poll": PID}` the exit code (negative for a signal) or null,
-`{"wait": PID}` the same once it ended. It ends with whoever started it, as there is nothing more to read then, and
-takes its children along.
+`{"spawn": ARGUMENT}` answers the process id, `{"poll": PID}` the exit code (negative for a signal) or null. It ends
+with whoever started it, as there is nothing more to read then, and takes its children along.
 """
 
 import importlib
@@ -54,6 +53,10 @@ class ForkServer:
                 start_new_session=True,
             )
 
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
     def spawn(self, argument: object) -> int:
         return self._ask({"spawn": argument})
 
@@ -62,7 +65,10 @@ class ForkServer:
 
     def wait(self, pid: int) -> int | None:
         """The exit code, None if the process lives on for a minute."""
-        return self._ask({"wait": pid})
+        deadline = time.monotonic() + PATIENCE
+        while (code := self.poll(pid)) is None and time.monotonic() < deadline:
+            time.sleep(0.001)
+        return code
 
     def close(self) -> None:
         self._process.stdin.close()
@@ -72,9 +78,16 @@ class ForkServer:
 
     def _ask(self, command: dict[str, object]) -> int | None:
         with self._asking:
-            self._process.stdin.write(msgspec.json.encode(command) + b"\n")
-            self._process.stdin.flush()
-            return msgspec.json.decode(self._process.stdout.readline())
+            try:
+                self._process.stdin.write(msgspec.json.encode(command) + b"\n")
+                self._process.stdin.flush()
+                answer = self._process.stdout.readline()
+            except BaseException:  # the answer would be taken for that of the next command
+                self._process.kill()
+                self._process.wait()
+                raise
+        assert answer, self.log.read_text()
+        return msgspec.json.decode(answer)
 
 
 def main() -> None:
@@ -83,25 +96,26 @@ def main() -> None:
     for name in LATE:
         importlib.import_module(name)
     owner = os.getpid()
+    ended: dict[int, int] = {}
     for line in sys.stdin.buffer:
         command = msgspec.json.decode(line)
         if "spawn" in command:
             answer = os.fork()
+            ended.pop(answer, None)
             if answer == 0:
                 be_another(owner, module, command["spawn"])
-        elif "wait" in command:
-            deadline = time.monotonic() + PATIENCE
-            while (answer := exit_code(command["wait"])) is None and time.monotonic() < deadline:
-                time.sleep(0.001)
         else:
-            answer = exit_code(command["poll"])
+            answer = exit_code(command["poll"], ended)
         sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
         sys.stdout.buffer.flush()
 
 
-def exit_code(pid: int) -> int | None:
-    pid, status = os.waitpid(pid, os.WNOHANG)
-    return os.waitstatus_to_exitcode(status) if pid else None
+def exit_code(pid: int, ended: dict[int, int]) -> int | None:
+    if pid not in ended:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            ended[pid] = os.waitstatus_to_exitcode(status)
+    return ended.get(pid)
 
 
 def be_another(owner: int, module, argument: object) -> None:
@@ -111,7 +125,7 @@ def be_another(owner: int, module, argument: object) -> None:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         random.seed(os.urandom(8))
         code = module.run(argument)
-    except Exception:  # noqa: BLE001  # this process must not become a second fork server
+    except Exception:  # noqa: BLE001  # SystemExit ends this process as it does any other
         sys.excepthook(*sys.exc_info())
         code = 1
     os._exit(code)
