@@ -25,6 +25,17 @@ def written(tmp_path, monkeypatch, capsys) -> Path:
     return tmp_path / "late-fees"
 
 
+def test_the_lines_that_the_readme_shows_are_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    init("billing")
+    written = {line for path in (tmp_path / "billing/billing").glob("*.py") for line in path.read_text().splitlines()}
+    marked = "<!-- not run: `playhead init` writes it -->\n```python\n"
+    blocks = [rest.partition("```")[0] for rest in (ROOT / "README.md").read_text().split(marked)[1:]]
+
+    assert 2 == len(blocks)
+    assert set() == {line for block in blocks for line in block.splitlines()} - written
+
+
 def test_every_name_is_the_domains_own(written):
     paths = {path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file()}
     contents = "\n".join(path.read_text() for path in written.rglob("*") if path.is_file())
